@@ -1,0 +1,327 @@
+//! The typed plan: what the planner makes of a Pipeline and what the engine runs.
+//!
+//! ```mermaid
+//! flowchart LR
+//!   source --> rows[row-wise steps] --> dedup[deduplicate] --> partial[partial aggregate]
+//!   dedup --> rowout[(row output)]
+//!   partial -- partials topic, hashed by group key --> merge --> result[HAVING, arithmetic, row-wise steps] --> windowout[(window output)]
+//! ```
+//!
+//! Everything left of the partials topic is stage 1 (a task per source partition), everything right of it stage 2
+//! (a task per partition of the partials topic).
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
+
+/// A validated pipeline.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Namespace of the Pipeline.
+    pub namespace: String,
+    /// Name of the Pipeline.
+    pub name: String,
+    /// The sources it reads, in the order of the spec.
+    pub sources: Vec<Source>,
+    /// The steps in an order in which each follows what it reads.
+    pub steps: Vec<Step>,
+    /// The outputs, in the order of the spec.
+    pub outputs: Vec<Output>,
+    /// How long dead letters are kept.
+    pub dead_letter_retention_ms: u64,
+}
+
+/// What a step or an output reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Relation {
+    /// Index into [`Plan::sources`].
+    Source(usize),
+    /// Index into [`Plan::steps`].
+    Step(usize),
+}
+
+/// A source of events.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Name of the EventSource, which is also its name in SQL.
+    pub name: String,
+    /// Topic that holds its events: `<namespace>.<name>`.
+    pub topic: String,
+    /// Declared partitions of the topic.
+    pub partitions: u32,
+    /// How long the topic keeps events.
+    pub retention_ms: u64,
+    /// How events are decoded; `events.arrow_schema()` is what SQL sees.
+    pub events: Arc<tidewheel_decode::EventSchema>,
+    /// Columns that make the message key (indices into `events.fields`).
+    pub key: Vec<usize>,
+    /// Index of the event-time column in `events.fields`.
+    pub event_time: usize,
+    /// How far behind the newest event time the watermark stays.
+    pub max_out_of_order_ms: u64,
+    /// How far ahead of its append time an event may claim to be.
+    pub max_future_ms: u64,
+    /// After how long at its end a partition counts as idle.
+    pub idle_after_ms: u64,
+    /// Where the pipeline starts to read, the first time only.
+    pub start: Start,
+}
+
+/// Where reading begins when nothing was read before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The oldest retained event.
+    Earliest,
+    /// Only what is appended from now on.
+    Latest,
+    /// The first event appended at or after this time (ms since the epoch).
+    At(i64),
+}
+
+/// A named step.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Name, as other steps and outputs refer to it.
+    pub name: String,
+    /// Columns of its rows.
+    pub schema: SchemaRef,
+    /// Where it runs.
+    pub stage: Stage,
+    /// What it does.
+    pub kind: StepKind,
+    /// Hex digest over its meaning, its inputs' fingerprints and the state format. Equal fingerprints may share state.
+    pub fingerprint: String,
+}
+
+/// Which task runs a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The tasks of source partitions. Aggregate steps are here too: their partial half runs in stage 1.
+    One,
+    /// The tasks of the partials of this aggregate step (index into [`Plan::steps`]).
+    Two(usize),
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub enum StepKind {
+    /// Row-wise SQL: any number of rows out for each row in, each decided by that row alone.
+    Rows(RowProgram),
+    /// Drops rows whose key was appended before, within a horizon.
+    Deduplicate(Deduplicate),
+    /// Windowed aggregation.
+    Aggregate(Box<Aggregate>),
+}
+
+/// Row-wise SQL, compiled to expressions that are evaluated batch by batch, without any I/O.
+#[derive(Debug, Clone)]
+pub struct RowProgram {
+    /// The relations it reads; [`RowNode::Input`] is an index into this list.
+    pub inputs: Vec<Relation>,
+    /// The root of the tree.
+    pub root: RowNode,
+    /// Columns that it yields.
+    pub schema: SchemaRef,
+}
+
+/// A node of a [`RowProgram`].
+#[derive(Debug, Clone)]
+pub enum RowNode {
+    /// The rows of `RowProgram::inputs[i]`, whole.
+    Input(usize),
+    /// No rows at all (what `WHERE false` becomes).
+    Empty(SchemaRef),
+    /// Computes each column by an expression over the input's columns.
+    Project {
+        /// Where the rows come from.
+        input: Box<RowNode>,
+        /// One expression for each column of `schema`.
+        exprs: Vec<Arc<dyn PhysicalExpr>>,
+        /// Columns that come out.
+        schema: SchemaRef,
+    },
+    /// Keeps the rows for which the predicate is true (not false, not null).
+    Filter {
+        /// Where the rows come from.
+        input: Box<RowNode>,
+        /// A boolean expression over the input's columns.
+        predicate: Arc<dyn PhysicalExpr>,
+    },
+    /// All rows of all inputs (UNION ALL), columns by position, already of equal types.
+    Union {
+        /// At least one.
+        inputs: Vec<RowNode>,
+        /// Columns that come out.
+        schema: SchemaRef,
+    },
+    /// One row for each element of a list column (rows with an empty or null list yield none).
+    Unnest {
+        /// Where the rows come from.
+        input: Box<RowNode>,
+        /// Index of the list column, which the element takes the place of.
+        column: usize,
+        /// Columns that come out.
+        schema: SchemaRef,
+    },
+}
+
+/// Drops duplicates: a row whose `by` equals that of a row of a record appended at most `within_ms` before, in the same partition.
+#[derive(Debug, Clone)]
+pub struct Deduplicate {
+    /// What it reads.
+    pub from: Relation,
+    /// Columns of `from` that identify an event.
+    pub by: Vec<usize>,
+    /// The horizon, in append time.
+    pub within_ms: u64,
+}
+
+/// Windowed aggregation, cut in two: `argument` and `calls` make partials in stage 1, `calls` and `result` make rows in stage 2.
+#[derive(Debug, Clone)]
+pub struct Aggregate {
+    /// Rows in; out come the group columns first, then what the calls take as arguments.
+    /// It has exactly one input. Where `argument_sees_window` is set, that input has two more columns at its end,
+    /// `window_start` and `window_end`.
+    pub argument: RowProgram,
+    /// Whether `argument` computes with the window's bounds.
+    pub argument_sees_window: bool,
+    /// How many of `argument.schema`'s first columns are the group key (the window itself not counted).
+    pub group_columns: usize,
+    /// The schema that `calls` and `filters` are bound to: `argument.schema` and [`ORDER_COLUMNS`].
+    pub call_schema: SchemaRef,
+    /// The aggregate functions.
+    pub calls: Vec<Call>,
+    /// The windows.
+    pub window: Window,
+    /// How late an event may be, and what becomes of those that are later.
+    pub late: Late,
+    /// Columns of a partial: `_window` (window or pane start, ms), group columns, the state columns of each call in turn, `_contributions`.
+    pub partial_schema: SchemaRef,
+    /// What `result` reads: group columns, `window_start`, `window_end`, then one column for each call.
+    pub merged_schema: SchemaRef,
+    /// HAVING and arithmetic over aggregates: `merged_schema` in (its only input, whose [`Relation`] is not to be looked at), the step's rows out.
+    pub result: RowProgram,
+    /// Partitions of the partials topic.
+    pub partitions: u32,
+}
+
+/// One call of an aggregate function.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The function with its arguments bound to [`Aggregate::call_schema`].
+    pub function: Arc<AggregateFunctionExpr>,
+    /// `FILTER (WHERE ...)`, bound to the same schema.
+    pub filter: Option<Arc<dyn PhysicalExpr>>,
+}
+
+/// Columns the engine appends after `argument.schema` to order `first_value` and `last_value` by event time,
+/// ties broken by the place in the log: `_event_time` (timestamp), `_partition` (Int32), `_offset` (Int64), `_ordinal` (Int32, the row within its record).
+pub const ORDER_COLUMNS: [&str; 4] = ["_event_time", "_partition", "_offset", "_ordinal"];
+
+/// The windows of an aggregate step, aligned to the epoch in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// Windows of equal size that follow each other.
+    Tumbling {
+        /// Size of a window.
+        size_ms: i64,
+    },
+}
+
+/// Late data of an aggregate step. A row counts while the watermark of its partition is below window end + `allowed_ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Late {
+    /// How far the watermark may have passed a window's end.
+    pub allowed_ms: i64,
+    /// What else.
+    pub policy: LatePolicy,
+}
+
+/// What an aggregate step does about late rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LatePolicy {
+    /// Emit when the watermark passes the window's end and again whenever an allowed late row changes it; later rows are dead letters.
+    Amend,
+    /// Emit once, when the watermark passes window end + allowed; later rows are dead letters.
+    DeadLetter,
+    /// Emit once, when the watermark passes window end + allowed; later rows are counted and dropped.
+    Drop,
+}
+
+/// A named output.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its identity: progress and ledger hang on it.
+    pub name: String,
+    /// What it writes.
+    pub from: Relation,
+    /// `<namespace>/<name>` of its Sink.
+    pub sink: String,
+    /// The table that it fills.
+    pub table: Table,
+}
+
+/// A table of an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Schema (namespace of tables) in the database.
+    pub schema: String,
+    /// Name of the table.
+    pub name: String,
+    /// Columns, those of the rows first, then ours (`_...`).
+    pub columns: Vec<Column>,
+    /// What rows mean.
+    pub kind: TableKind,
+}
+
+/// What the rows of a table are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableKind {
+    /// Rows are appended. Ours: `_partition`, `_offset`, `_ordinal` (Bigint).
+    Rows,
+    /// Rows of windows, upserted by key and only forward. Ours: `_generation`, `_partition`, `_offset`, `_revision` (Bigint).
+    Windows {
+        /// Names of the columns that identify a row: `window_start` and the group columns. NULLs are equal.
+        key: Vec<String>,
+    },
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Name.
+    pub name: String,
+    /// Type.
+    pub data_type: ColumnType,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+}
+
+/// Types of columns that every sink can store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnType {
+    /// UTF-8 without NUL. Arrow: Utf8.
+    Text,
+    /// 64-bit signed. Arrow: Int64.
+    Bigint,
+    /// IEEE 754 double. Arrow: Float64.
+    Double,
+    /// Arrow: Boolean.
+    Boolean,
+    /// Microseconds in UTC. Arrow: Timestamp(Microsecond, "+00:00").
+    Timestamp,
+    /// Lower-case canonical text. Arrow: Utf8 with the metadata `tidewheel.type=uuid`.
+    Uuid,
+    /// JSON text. Arrow: Utf8 with the metadata `tidewheel.type=json`.
+    Json,
+    /// Exact decimal. Arrow: Decimal128.
+    Numeric {
+        /// Digits in all, at most 38.
+        precision: u8,
+        /// Digits after the point.
+        scale: i8,
+    },
+    /// A calendar date. Arrow: Date32.
+    Date,
+}
