@@ -1,0 +1,194 @@
+//! `Pipeline`: what happens between sources and sinks.
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Duration, Start};
+
+/// What happens between sources and sinks: steps in SQL, windows, and outputs.
+#[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[kube(
+    group = "tidewheel.dev",
+    version = "v1alpha1",
+    kind = "Pipeline",
+    namespaced,
+    derive = "PartialEq",
+    doc = "What happens between sources and sinks: steps in SQL, windows, and outputs.",
+    shortname = "pl",
+    category = "tidewheel"
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PipelineSpec {
+    /// The EventSources it reads.
+    pub sources: Vec<SourceRef>,
+    /// The steps. Each reads sources and other steps by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+    /// Where results go.
+    pub outputs: Vec<Output>,
+    /// What becomes of events that cannot be processed.
+    #[serde(default)]
+    pub errors: Errors,
+}
+
+/// An EventSource in the same namespace.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourceRef {
+    /// Name of the EventSource. In SQL it is a table of that name.
+    pub name: String,
+    /// Where reading begins, the first time only: `Earliest`, `Latest`, or a time such as `2026-01-31T00:00:00Z`.
+    #[serde(default)]
+    pub start: Start,
+}
+
+/// A step: exactly one of `sql`, `deduplicate` and `aggregate`.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Step {
+    /// Name of the step. In SQL it is a table of that name.
+    pub name: String,
+    /// A query that computes or filters row by row, without GROUP BY.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
+    /// Drops events that came before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deduplicate: Option<Deduplicate>,
+    /// Groups rows in windows of event time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregate: Option<Aggregate>,
+}
+
+/// Drops events that came before.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Deduplicate {
+    /// The source or step it reads.
+    pub from: String,
+    /// Columns that identify an event. The source's key must be among them, so that equal events share a partition.
+    pub by: Vec<String>,
+    /// How long an event is remembered, by the time of its arrival.
+    pub within: Duration,
+}
+
+/// Groups rows in windows of event time.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Aggregate {
+    /// The windows. Their bounds are the columns `window_start` and `window_end` of the result.
+    pub window: Window,
+    /// What becomes of late events.
+    #[serde(default)]
+    pub late: Late,
+    /// A query with aggregate functions and, usually, GROUP BY.
+    pub sql: String,
+}
+
+/// Windows of event time.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Window {
+    /// Windows of this size that follow each other, aligned to 1970-01-01 in UTC.
+    pub tumbling: Duration,
+}
+
+/// What becomes of late events.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Late {
+    /// How long after a window's end, by the watermark, events still count.
+    #[serde(default)]
+    pub allowed: Duration,
+    /// When results are written, and what becomes of events that are later still.
+    #[serde(default)]
+    pub policy: LatePolicy,
+}
+
+/// When results are written, and what becomes of events that are later than allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum LatePolicy {
+    /// A result is written at the window's end and again when an allowed late event changes it. Later events are dead letters.
+    #[default]
+    Amend,
+    /// A result is written once, when the allowed time has passed. Later events are dead letters.
+    DeadLetter,
+    /// A result is written once, when the allowed time has passed. Later events are counted and dropped.
+    Drop,
+}
+
+/// A named output. The name is its identity: progress and counts hang on it.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Output {
+    /// Name of the output.
+    pub name: String,
+    /// The source or step whose rows it writes.
+    pub from: String,
+    /// Rows go to a table of PostgreSQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<PostgresOutput>,
+}
+
+/// A table of PostgreSQL.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PostgresOutput {
+    /// Name of a Sink in the same namespace whose kind is postgres.
+    pub sink: String,
+    /// Name of the table. The output's name if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+}
+
+/// What becomes of events that cannot be processed.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Errors {
+    /// Such events go to a topic of dead letters, with the reason and their original bytes.
+    #[serde(default)]
+    pub dead_letter: DeadLetter,
+}
+
+/// The topic of dead letters.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeadLetter {
+    /// How long dead letters are kept.
+    #[serde(default = "DeadLetter::default_retention")]
+    pub retention: Duration,
+}
+
+impl DeadLetter {
+    fn default_retention() -> Duration {
+        Duration::from_days(14)
+    }
+}
+
+impl Default for DeadLetter {
+    fn default() -> Self {
+        Self { retention: Self::default_retention() }
+    }
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind<'a> {
+    /// Row-wise SQL.
+    Sql(&'a str),
+    /// Drops duplicates.
+    Deduplicate(&'a Deduplicate),
+    /// Windowed aggregation.
+    Aggregate(&'a Aggregate),
+}
+
+impl Step {
+    /// What the step does; none where the spec does not say exactly one kind.
+    pub fn kind(&self) -> Option<StepKind<'_>> {
+        match (&self.sql, &self.deduplicate, &self.aggregate) {
+            (Some(sql), None, None) => Some(StepKind::Sql(sql)),
+            (None, Some(deduplicate), None) => Some(StepKind::Deduplicate(deduplicate)),
+            (None, None, Some(aggregate)) => Some(StepKind::Aggregate(aggregate)),
+            _ => None,
+        }
+    }
+}
