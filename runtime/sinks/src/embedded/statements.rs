@@ -1,0 +1,189 @@
+//! The SQL that moves rows, many of them to a statement.
+use arrow::array::RecordBatch;
+use sqlx::{
+    Arguments as _, AssertSqlSafe, SqlSafeStr as _, SqlStr, error::BoxDynError,
+    sqlite::SqliteArguments,
+};
+use tidewheel_planner::plan::{Table, TableKind};
+
+use super::{encode::Rows, names};
+use crate::{Change, Committed};
+
+/// SQLite takes at most 32,766 parameters; beyond a few thousand, longer statements bring no more speed.
+const PARAMETERS: usize = 4096;
+/// Rows to a statement, the largest that fits first. Few sizes, so that each is prepared once and kept.
+const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// A statement with its parameters.
+pub(super) struct Statement {
+    pub(super) sql: SqlStr,
+    pub(super) arguments: SqliteArguments,
+}
+
+/// The statements of one table.
+#[derive(Debug)]
+pub(super) struct Statements {
+    insert: Repeated,
+    /// Window tables only.
+    delete: Option<Repeated>,
+}
+
+impl Statements {
+    /// For the table called `name` in the file.
+    pub(super) fn new(name: &str, table: &Table) -> Self {
+        let quoted = names::quoted(name);
+        let columns: Vec<_> = table
+            .columns
+            .iter()
+            .map(|column| names::quoted(&column.name))
+            .collect();
+        match table.kind {
+            TableKind::Rows => Self {
+                insert: Repeated::new(
+                    &format!("INSERT INTO {quoted} ({}) VALUES ", columns.join(", ")),
+                    columns.len(),
+                    "",
+                ),
+                delete: None,
+            },
+            TableKind::Windows { .. } => {
+                let updates: Vec<_> = columns
+                    .iter()
+                    .map(|column| format!("{column} = excluded.{column}"))
+                    .collect();
+                let forward = format!(
+                    " ON CONFLICT ({}) DO UPDATE SET {} WHERE (excluded._generation, excluded._offset) > ({quoted}._generation, {quoted}._offset)",
+                    names::KEY,
+                    updates.join(", ")
+                );
+                let insert = format!(
+                    "INSERT INTO {quoted} ({}, {}) VALUES ",
+                    columns.join(", "),
+                    names::KEY
+                );
+                let delete = format!(
+                    "DELETE FROM {quoted} WHERE {key} IN (SELECT stored.{key} FROM (VALUES ",
+                    key = names::KEY
+                );
+                let older = format!(
+                    ") AS gone JOIN {quoted} AS stored ON stored.{key} = gone.column1
+                      WHERE (gone.column2, gone.column3) > (stored._generation, stored._offset))",
+                    key = names::KEY
+                );
+                Self {
+                    insert: Repeated::new(&insert, columns.len() + 1, &forward),
+                    delete: Some(Repeated::new(&delete, 3, &older)),
+                }
+            }
+        }
+    }
+
+    /// What applies `change`, and the rows it leaves out because they cannot be stored.
+    pub(super) fn of(
+        &self,
+        table: &Table,
+        change: &Change,
+    ) -> Result<(Vec<Statement>, Committed), String> {
+        let mut statements = Vec::new();
+        let mut committed = Committed::default();
+        match (change, &self.delete) {
+            (Change::Nothing, _) => {}
+            (Change::Append(batch), None) => {
+                committed.refused = self.insert_rows(table, batch, &mut statements)?;
+            }
+            (Change::Windows { upserts, deletes }, Some(delete)) => {
+                committed.refused = self.insert_rows(table, upserts, &mut statements)?;
+                let rows = Rows::new(table, deletes)?;
+                let every: Vec<_> = (0..rows.len()).collect();
+                delete.fill(&every, &mut statements, |row, arguments| {
+                    arguments.add(rows.key(row))?;
+                    arguments.add(rows.position("_generation", row))?;
+                    arguments.add(rows.position("_offset", row))
+                })?;
+            }
+            (Change::Append(_), Some(_)) => {
+                return Err("rows came for a table of windows".to_owned());
+            }
+            (Change::Windows { .. }, None) => {
+                return Err("windows came for a table of rows".to_owned());
+            }
+        }
+        Ok((statements, committed))
+    }
+
+    fn insert_rows(
+        &self,
+        table: &Table,
+        batch: &RecordBatch,
+        statements: &mut Vec<Statement>,
+    ) -> Result<Vec<(usize, String)>, String> {
+        let rows = Rows::new(table, batch)?;
+        let mut refused = Vec::new();
+        let mut accepted = Vec::with_capacity(rows.len());
+        for row in 0..rows.len() {
+            match rows.refusal(row) {
+                Some(reason) => refused.push((row, reason)),
+                None => accepted.push(row),
+            }
+        }
+        let keyed = self.delete.is_some();
+        self.insert.fill(&accepted, statements, |row, arguments| {
+            rows.bind(row, arguments)?;
+            if keyed {
+                arguments.add(rows.key(row))
+            } else {
+                Ok(())
+            }
+        })?;
+        Ok(refused)
+    }
+}
+
+/// A statement with a list of rows in it, for each of [`SIZES`] that fits.
+#[derive(Debug)]
+struct Repeated {
+    parameters_per_row: usize,
+    sized: Vec<(usize, SqlStr)>,
+}
+
+impl Repeated {
+    fn new(before: &str, parameters_per_row: usize, after: &str) -> Self {
+        let row = format!("({})", vec!["?"; parameters_per_row].join(","));
+        let fitting = SIZES
+            .into_iter()
+            .filter(|rows| *rows == 1 || rows * parameters_per_row <= PARAMETERS);
+        let sized = fitting.map(|rows| {
+            let sql: std::sync::Arc<str> =
+                format!("{before}{}{after}", vec![row.as_str(); rows].join(",")).into();
+            (rows, AssertSqlSafe(sql).into_sql_str())
+        });
+        Self {
+            parameters_per_row,
+            sized: sized.collect(),
+        }
+    }
+
+    /// Adds statements for `rows`, whose parameters `bind` adds.
+    fn fill(
+        &self,
+        mut rows: &[usize],
+        statements: &mut Vec<Statement>,
+        bind: impl Fn(usize, &mut SqliteArguments) -> Result<(), BoxDynError>,
+    ) -> Result<(), String> {
+        for (size, sql) in &self.sized {
+            while let Some((now, later)) = rows.split_at_checked(*size) {
+                let mut arguments = SqliteArguments::default();
+                arguments.reserve(size * self.parameters_per_row, 0);
+                now.iter()
+                    .try_for_each(|row| bind(*row, &mut arguments))
+                    .map_err(|error| error.to_string())?;
+                statements.push(Statement {
+                    sql: sql.clone(),
+                    arguments,
+                });
+                rows = later;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! Writing one output for one task.
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::{
+    AssertSqlSafe, Connection as _, Row as _, SqliteConnection, query::Query,
+    sqlite::SqliteArguments,
+};
+use tidewheel_planner::plan::{Table, TableKind};
+
+use super::{
+    Shared,
+    connection::{Failure, Lease},
+    names,
+    statements::{Statement, Statements},
+    time,
+};
+use crate::{Change, Committed, OutputId, Progress, SinkError, TaskId, Writer};
+
+/// Takes the file's only write lock at once, so that what a transaction reads stays true until it commits.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+type SqliteQuery = Query<'static, sqlx::Sqlite, SqliteArguments>;
+
+/// Writes one table for one task.
+pub(super) struct TableWriter {
+    pub(super) shared: Arc<Shared>,
+    pub(super) output: OutputId,
+    pub(super) task: TaskId,
+    /// As planned.
+    pub(super) table: Table,
+    /// Its name in the file.
+    pub(super) name: String,
+    pub(super) statements: Statements,
+}
+
+#[async_trait]
+impl Writer for TableWriter {
+    async fn begin_generation(
+        &mut self,
+        generation: i64,
+        cut_ms: Option<i64>,
+    ) -> Result<(), SinkError> {
+        let mut lease = self.shared.writer.lease().await;
+        let outcome = self.move_generation(&mut lease, generation, cut_ms).await;
+        lease.settle(&self.output.to_string(), outcome)
+    }
+
+    async fn progress(&mut self) -> Result<Option<Progress>, SinkError> {
+        // On the writing connection, behind a commit whose answer may have been lost.
+        let mut lease = self.shared.writer.lease().await;
+        let outcome = async { Ok(self.stored_progress(lease.connection().await?).await?) }.await;
+        lease.settle(&self.output.to_string(), outcome)
+    }
+
+    async fn commit(
+        &mut self,
+        generation: i64,
+        change: &Change,
+        expected: Option<Progress>,
+        next: Progress,
+    ) -> Result<Committed, SinkError> {
+        let statements = self.statements.of(&self.table, change);
+        let (statements, committed) =
+            statements.map_err(|reason| Failure::Misfit(reason).of(&self.output.to_string()))?;
+        let mut lease = self.shared.writer.lease().await;
+        let outcome = self
+            .apply(&mut lease, generation, statements, expected, next)
+            .await;
+        lease.settle(&self.output.to_string(), outcome.map(|()| committed))
+    }
+}
+
+impl TableWriter {
+    /// A transaction that is dropped before its commit is rolled back before the connection does anything else.
+    async fn apply(
+        &self,
+        lease: &mut Lease<'_>,
+        generation: i64,
+        statements: Vec<Statement>,
+        expected: Option<Progress>,
+        next: Progress,
+    ) -> Result<(), Failure> {
+        let mut transaction = lease.connection().await?.begin_with(BEGIN).await?;
+        match self.stored_generation(&mut transaction).await? {
+            Some(stored) if stored == generation => {}
+            Some(stored) => {
+                return Err(Failure::Fenced(format!(
+                    "generation {stored} instead of {generation}"
+                )));
+            }
+            None => {
+                return Err(Failure::Fenced(format!(
+                    "no generation instead of {generation}"
+                )));
+            }
+        }
+        self.move_progress(&mut transaction, expected, next).await?;
+        for statement in statements {
+            sqlx::query_with(statement.sql, statement.arguments)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn move_generation(
+        &self,
+        lease: &mut Lease<'_>,
+        generation: i64,
+        cut_ms: Option<i64>,
+    ) -> Result<(), Failure> {
+        let mut transaction = lease.connection().await?.begin_with(BEGIN).await?;
+        match self.stored_generation(&mut transaction).await? {
+            Some(stored) if stored == generation => return Ok(()),
+            Some(stored) if stored > generation => {
+                return Err(Failure::Fenced(format!(
+                    "generation {stored}, which is newer than {generation}"
+                )));
+            }
+            _ => {}
+        }
+        let mark =
+            "INSERT INTO _tidewheel_generations (pipeline, output, generation) VALUES (?, ?, ?)
+                    ON CONFLICT (pipeline, output) DO UPDATE SET generation = excluded.generation";
+        self.of_output(mark)
+            .bind(generation)
+            .execute(&mut *transaction)
+            .await?;
+        if let TableKind::Windows { .. } = self.table.kind {
+            let forget = "DELETE FROM _tidewheel_progress WHERE pipeline = ? AND output = ?";
+            self.of_output(forget).execute(&mut *transaction).await?;
+            if let Some(cut_ms) = cut_ms {
+                let cut = format!(
+                    "DELETE FROM {} WHERE window_start >= ?",
+                    names::quoted(&self.name)
+                );
+                sqlx::query(AssertSqlSafe(cut))
+                    .bind(time::bound_text(cut_ms))
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn stored_generation(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        let read =
+            "SELECT generation FROM _tidewheel_generations WHERE pipeline = ? AND output = ?";
+        let row = self.of_output(read).fetch_optional(connection).await?;
+        row.map(|row| row.try_get(0)).transpose()
+    }
+
+    async fn stored_progress(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> Result<Option<Progress>, sqlx::Error> {
+        let read = "SELECT next_offset, watermark_ms FROM _tidewheel_progress
+                    WHERE pipeline = ? AND output = ? AND input = ? AND partition = ?";
+        let row = self.of_task(read).fetch_optional(connection).await?;
+        row.map(|row| {
+            Ok(Progress {
+                next_offset: row.try_get(0)?,
+                watermark_ms: row.try_get(1)?,
+            })
+        })
+        .transpose()
+    }
+
+    /// The comparison and the move of compare-and-swap: nobody else writes between them.
+    async fn move_progress(
+        &self,
+        connection: &mut SqliteConnection,
+        expected: Option<Progress>,
+        next: Progress,
+    ) -> Result<(), Failure> {
+        let stored = self.stored_progress(connection).await?;
+        if stored != expected {
+            return Err(Failure::Fenced(format!(
+                "{} instead of {}",
+                Described(stored),
+                Described(expected)
+            )));
+        }
+        let write = "INSERT INTO _tidewheel_progress (pipeline, output, input, partition, next_offset, watermark_ms) VALUES (?, ?, ?, ?, ?, ?)
+                     ON CONFLICT (pipeline, output, input, partition)
+                     DO UPDATE SET next_offset = excluded.next_offset, watermark_ms = excluded.watermark_ms";
+        self.of_task(write)
+            .bind(next.next_offset)
+            .bind(next.watermark_ms)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+
+    fn of_output(&self, sql: &'static str) -> SqliteQuery {
+        sqlx::query(sql)
+            .bind(self.output.pipeline.clone())
+            .bind(self.output.output.clone())
+    }
+
+    fn of_task(&self, sql: &'static str) -> SqliteQuery {
+        self.of_output(sql)
+            .bind(self.task.input.clone())
+            .bind(self.task.partition)
+    }
+}
+
+/// Progress in a message.
+struct Described(Option<Progress>);
+
+impl std::fmt::Display for Described {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            None => f.write_str("no progress"),
+            Some(Progress {
+                next_offset,
+                watermark_ms: None,
+            }) => write!(f, "offset {next_offset} without a watermark"),
+            Some(Progress {
+                next_offset,
+                watermark_ms: Some(ms),
+            }) => write!(f, "offset {next_offset} at watermark {ms} ms"),
+        }
+    }
+}

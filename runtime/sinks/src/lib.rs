@@ -1,0 +1,153 @@
+//! One trait for places that results go to, and the sinks that implement it.
+pub mod embedded;
+
+use std::fmt;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use tidewheel_planner::plan::Table;
+
+/// A place that results go to.
+#[async_trait]
+pub trait Sink: Send + Sync + 'static {
+    /// What it promises.
+    fn guarantee(&self) -> Guarantee;
+
+    /// Opens an output for one task. The table exists already: creating it is the administrator's side.
+    async fn writer(
+        &self,
+        output: &OutputId,
+        table: &Table,
+        task: &TaskId,
+    ) -> Result<Box<dyn Writer>, SinkError>;
+}
+
+/// Writes one output for one task. Tries once; retrying is the caller's.
+#[async_trait]
+pub trait Writer: Send {
+    /// Makes `generation` the output's generation, in one transaction: lower generations can no longer commit (whoever
+    /// holds them gets [`SinkError::Fenced`]), and for window tables their rows with `window_start >= cut_ms` are
+    /// deleted and their progress forgotten. Row tables keep their progress. Does nothing where `generation` is already current;
+    /// [`SinkError::Fenced`] where a higher one is.
+    async fn begin_generation(
+        &mut self,
+        generation: i64,
+        cut_ms: Option<i64>,
+    ) -> Result<(), SinkError>;
+
+    /// The progress of this task's output as the sink has it; none where it never wrote (in the current generation, for window tables).
+    async fn progress(&mut self) -> Result<Option<Progress>, SinkError>;
+
+    /// Applies `change` and moves the progress from `expected` to `next`, in one transaction.
+    /// [`SinkError::Fenced`], and nothing written, where the progress is not `expected` or the generation is no longer current.
+    /// After [`SinkError::Unavailable`] the outcome is unknown: read the progress back.
+    async fn commit(
+        &mut self,
+        generation: i64,
+        change: &Change,
+        expected: Option<Progress>,
+        next: Progress,
+    ) -> Result<Committed, SinkError>;
+}
+
+/// What a sink promises about the rows it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Each row once, whatever fails.
+    ExactlyOnce,
+    /// The final value of each key is right; values in between may be written more than once.
+    Convergent,
+    /// Each row at least once, with a key by which the receiver can tell repeats.
+    AtLeastOnce,
+}
+
+/// An output of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OutputId {
+    /// `<namespace>/<name>` of the Pipeline.
+    pub pipeline: String,
+    /// Name of the output.
+    pub output: String,
+}
+
+impl fmt::Display for OutputId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "output `{}` of pipeline `{}`",
+            self.output, self.pipeline
+        )
+    }
+}
+
+/// A task: one partition of one input.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TaskId {
+    /// Name of the input: a source, or an aggregate step.
+    pub input: String,
+    /// Partition of the input.
+    pub partition: i32,
+}
+
+/// How far an output has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The first offset of the input that is not yet covered.
+    pub next_offset: i64,
+    /// The watermark there, ms since the epoch; none before the first event.
+    pub watermark_ms: Option<i64>,
+}
+
+/// What is to be written.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Nothing but progress.
+    Nothing,
+    /// Rows to append, with the columns of the table in its order.
+    Append(RecordBatch),
+    /// Rows of windows. Both batches have the columns of the table in its order; of the second only the key and our columns matter.
+    /// A stored row is replaced or deleted only by a higher (`_generation`, `_offset`); `_revision` is stored as given.
+    /// Keys are unique within the two batches together.
+    Windows {
+        /// To insert or replace.
+        upserts: RecordBatch,
+        /// To delete.
+        deletes: RecordBatch,
+    },
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Rows that the sink refused for their data (index into the appended or upserted rows, and why), found one by one; the others were written.
+    pub refused: Vec<(usize, String)>,
+}
+
+/// What a sink can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// Another task or a newer plan writes this output.
+    #[error("{output}: another task or a newer plan writes here (found {found})")]
+    Fenced {
+        /// The output.
+        output: String,
+        /// What was found instead of what was expected.
+        found: String,
+    },
+    /// It cannot be reached, or refused for now; the outcome is unknown.
+    #[error("{output}: the sink is unavailable: {reason}")]
+    Unavailable {
+        /// The output.
+        output: String,
+        /// Why, without any secret.
+        reason: String,
+    },
+    /// The table is not as planned: a person has to act.
+    #[error("{output}: {reason}")]
+    Misfit {
+        /// The output.
+        output: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+}

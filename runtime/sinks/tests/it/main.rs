@@ -1,0 +1,16 @@
+//! What the sinks promise, seen from outside.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod crashes;
+mod fencing;
+mod fixture;
+mod rows;
+mod tables;
+mod types;
+mod windows;

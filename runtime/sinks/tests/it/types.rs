@@ -1,0 +1,351 @@
+//! Every type goes in and comes out.
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array,
+    StringArray, TimestampMicrosecondArray,
+};
+use serde_json::{Value, json};
+use tidewheel_planner::plan::{ColumnType, Table, TableKind};
+use tidewheel_sinks::{Change, SinkError};
+
+use crate::fixture::{Fixture, batch, column, commit, integers, row_table, texts};
+
+async fn round_trip(data_type: ColumnType, values: ArrayRef) -> Vec<Value> {
+    let fixture = Fixture::new().await;
+    let table = row_table("t", vec![column("v", data_type)]);
+    let mut writer = fixture.writer(&table).await;
+    let len = values.len() as i64;
+    let zeros = || integers((0..len).map(|_| 0));
+    let arrays = vec![values, zeros(), integers(0..len), zeros()];
+    let committed = commit(
+        &mut writer,
+        &Change::Append(batch(&table, arrays)),
+        None,
+        len,
+    )
+    .await
+    .unwrap();
+    assert_eq!(committed.refused, []);
+    fixture
+        .rows(&table)
+        .await
+        .into_iter()
+        .map(|row| row["v"].clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn bigints_keep_all_64_bits() {
+    let values = Int64Array::from(vec![
+        Some(i64::MIN),
+        Some(-1),
+        Some(9_007_199_254_740_993),
+        Some(i64::MAX),
+        None,
+    ]);
+    assert_eq!(
+        json!(round_trip(ColumnType::Bigint, Arc::new(values)).await),
+        json!([i64::MIN, -1, 9_007_199_254_740_993_i64, i64::MAX, null])
+    );
+}
+
+#[tokio::test]
+async fn doubles_keep_every_bit_and_their_infinities_while_nan_is_null() {
+    let finite = [
+        0.1,
+        -0.0,
+        5e-324,
+        f64::MAX,
+        f64::MIN,
+        2_f64.powi(53) + 2.0,
+        1.0,
+    ];
+    let back = round_trip(
+        ColumnType::Double,
+        Arc::new(Float64Array::from(finite.to_vec())),
+    )
+    .await;
+    let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    let back: Vec<_> = back.iter().map(|value| value.as_f64().unwrap()).collect();
+    // SQLite stores a whole REAL as an integer, which has no negative zero.
+    let stored: Vec<_> = finite
+        .iter()
+        .map(|v| if *v == 0.0 { 0.0 } else { *v })
+        .collect();
+    assert_eq!(bits(&back), bits(&stored));
+    let special = Float64Array::from(vec![
+        Some(f64::INFINITY),
+        Some(f64::NEG_INFINITY),
+        Some(f64::NAN),
+        None,
+    ]);
+    assert_eq!(
+        json!(round_trip(ColumnType::Double, Arc::new(special)).await),
+        json!(["Infinity", "-Infinity", null, null])
+    );
+}
+
+#[tokio::test]
+async fn booleans_come_back_as_booleans() {
+    let values = BooleanArray::from(vec![Some(true), Some(false), None]);
+    assert_eq!(
+        json!(round_trip(ColumnType::Boolean, Arc::new(values)).await),
+        json!([true, false, null])
+    );
+}
+
+#[tokio::test]
+async fn timestamps_keep_their_microseconds() {
+    let values = vec![
+        Some(-62_135_596_800_000_000),
+        Some(-1),
+        Some(1_431_856_800_000_000),
+        Some(1_431_856_800_250_000),
+        Some(1_431_856_800_000_001),
+        Some(253_402_300_799_999_999),
+        None,
+    ];
+    let values = TimestampMicrosecondArray::from(values).with_timezone("+00:00");
+    assert_eq!(
+        json!(round_trip(ColumnType::Timestamp, Arc::new(values)).await),
+        json!([
+            "0001-01-01T00:00:00Z",
+            "1969-12-31T23:59:59.999999Z",
+            "2015-05-17T10:00:00Z",
+            "2015-05-17T10:00:00.250Z",
+            "2015-05-17T10:00:00.000001Z",
+            "9999-12-31T23:59:59.999999Z",
+            null
+        ])
+    );
+}
+
+#[tokio::test]
+async fn dates_come_back_as_dates() {
+    let values = Date32Array::from(vec![
+        Some(-719_162),
+        Some(-1),
+        Some(0),
+        Some(16_572),
+        Some(2_932_896),
+        None,
+    ]);
+    assert_eq!(
+        json!(round_trip(ColumnType::Date, Arc::new(values)).await),
+        json!([
+            "0001-01-01",
+            "1969-12-31",
+            "1970-01-01",
+            "2015-05-17",
+            "9999-12-31",
+            null
+        ])
+    );
+}
+
+#[tokio::test]
+async fn numerics_are_exact_to_38_digits() {
+    let most = 10_i128.pow(38) - 1;
+    let values = Decimal128Array::from(vec![Some(most), Some(-most), Some(-1), Some(0), None])
+        .with_precision_and_scale(38, 10)
+        .unwrap();
+    assert_eq!(
+        json!(
+            round_trip(
+                ColumnType::Numeric {
+                    precision: 38,
+                    scale: 10
+                },
+                Arc::new(values)
+            )
+            .await
+        ),
+        json!([
+            "9999999999999999999999999999.9999999999",
+            "-9999999999999999999999999999.9999999999",
+            "-0.0000000001",
+            "0.0000000000",
+            null
+        ])
+    );
+}
+
+#[tokio::test]
+async fn texts_and_uuids_keep_every_character() {
+    let long = "é".repeat(1_000_000);
+    let values = [
+        "",
+        "'; DROP TABLE t; --",
+        "\u{FEFF}\u{10FFFF}\r\n\t\"",
+        "1",
+        &long,
+    ];
+    let back = round_trip(ColumnType::Text, texts(values.map(Some))).await;
+    assert_eq!(back, values);
+    let uuid = "958db779-c7c7-5840-9e58-7807b1216ff1";
+    assert_eq!(
+        json!(round_trip(ColumnType::Uuid, texts([Some(uuid), None])).await),
+        json!([uuid, null])
+    );
+}
+
+#[tokio::test]
+async fn json_comes_back_as_json_and_as_text_where_it_cannot() {
+    let values = StringArray::from(vec![
+        Some(r#"{"b":[1,{"a":null}],"a":"é"}"#),
+        Some("\"x\""),
+        Some("null"),
+        Some("1e400"),
+        None,
+    ]);
+    let back = round_trip(ColumnType::Json, Arc::new(values)).await;
+    assert_eq!(
+        json!(back),
+        json!([{"b": [1, {"a": null}], "a": "é"}, "x", null, "1e400", null])
+    );
+    assert_eq!(
+        back[0].to_string(),
+        r#"{"b":[1,{"a":null}],"a":"é"}"#,
+        "members keep their order"
+    );
+}
+
+#[tokio::test]
+async fn sql_sorts_and_compares_timestamps_of_any_precision() {
+    let fixture = Fixture::new().await;
+    let table = row_table("t", vec![column("at", ColumnType::Timestamp)]);
+    let mut writer = fixture.writer(&table).await;
+    let values = TimestampMicrosecondArray::from(vec![1_500_000, 1_000_000, 1_000_001, 0])
+        .with_timezone("+00:00");
+    let arrays = vec![
+        Arc::new(values) as ArrayRef,
+        integers([0; 4]),
+        integers(0..4),
+        integers([0; 4]),
+    ];
+    commit(&mut writer, &Change::Append(batch(&table, arrays)), None, 4)
+        .await
+        .unwrap();
+    assert_eq!(
+        fixture
+            .sql::<String>("SELECT group_concat(_offset) FROM (SELECT _offset FROM t ORDER BY at)")
+            .await,
+        "3,1,2,0"
+    );
+    assert_eq!(
+        fixture
+            .sql::<i64>("SELECT count(*) FROM t WHERE at > '1970-01-01T00:00:01+00:00'")
+            .await,
+        2
+    );
+    assert_eq!(
+        fixture.sql::<i64>("SELECT sum(unixepoch(at)) FROM t").await,
+        3
+    );
+}
+
+#[tokio::test]
+async fn every_type_may_be_part_of_a_key() {
+    let fixture = Fixture::new().await;
+    let types = [
+        ("window_start", ColumnType::Timestamp),
+        ("a", ColumnType::Double),
+        ("b", ColumnType::Boolean),
+        (
+            "c",
+            ColumnType::Numeric {
+                precision: 10,
+                scale: 2,
+            },
+        ),
+        ("d", ColumnType::Date),
+        ("e", ColumnType::Bigint),
+    ];
+    let mut columns: Vec<_> = types
+        .iter()
+        .map(|(name, data_type)| column(name, *data_type))
+        .collect();
+    columns.extend(
+        ["_generation", "_partition", "_offset", "_revision"]
+            .map(|name| column(name, ColumnType::Bigint)),
+    );
+    let key = types.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let table = Table {
+        schema: "shop".to_owned(),
+        name: "kpi".to_owned(),
+        columns,
+        kind: TableKind::Windows { key },
+    };
+    let rows = |offset: i64| {
+        let arrays: Vec<ArrayRef> = vec![
+            Arc::new(TimestampMicrosecondArray::from(vec![0; 4]).with_timezone("+00:00")),
+            Arc::new(Float64Array::from(vec![
+                Some(1.5),
+                Some(f64::NAN),
+                None,
+                Some(1.5),
+            ])),
+            Arc::new(BooleanArray::from(vec![true; 4])),
+            Arc::new(
+                Decimal128Array::from(vec![5; 4])
+                    .with_precision_and_scale(10, 2)
+                    .unwrap(),
+            ),
+            Arc::new(Date32Array::from(vec![1, 1, 1, 2])),
+            integers([7; 4]),
+            integers([1; 4]),
+            integers([0; 4]),
+            integers([offset; 4]),
+            integers([0; 4]),
+        ];
+        batch(&table, arrays)
+    };
+    let mut writer = fixture.writer(&table).await;
+    let nothing = rows(0).slice(0, 0);
+    commit(
+        &mut writer,
+        &Change::Windows {
+            upserts: rows(1),
+            deletes: nothing.clone(),
+        },
+        None,
+        1,
+    )
+    .await
+    .unwrap();
+    commit(
+        &mut writer,
+        &Change::Windows {
+            upserts: rows(2),
+            deletes: nothing,
+        },
+        Some(1),
+        2,
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        fixture
+            .sql::<i64>(r#"SELECT count(*) FROM "shop.kpi" WHERE _offset = 2"#)
+            .await,
+        4
+    );
+    assert_eq!(fixture.database.count(&table).await.unwrap(), 4);
+}
+
+#[tokio::test]
+async fn a_batch_of_other_types_is_refused_whole() {
+    let fixture = Fixture::new().await;
+    let table = row_table("t", vec![column("v", ColumnType::Text)]);
+    let mut writer = fixture.writer(&table).await;
+    let wrong = batch(
+        &table,
+        vec![integers([1]), integers([0]), integers([0]), integers([0])],
+    );
+    let outcome = commit(&mut writer, &Change::Append(wrong), None, 1).await;
+    assert!(
+        matches!(&outcome, Err(SinkError::Misfit { reason, .. }) if reason == "column `v` came as Int64 where Text is planned"),
+        "{outcome:?}"
+    );
+}

@@ -1,0 +1,162 @@
+//! Window rows: upserted only forward, NULL groups equal.
+use serde_json::json;
+use tidewheel_sinks::{Change, SinkError};
+
+use crate::fixture::{Fixture, Window, commit, numbers, upsert, window_table, windows};
+
+async fn counts(fixture: &Fixture) -> Vec<(serde_json::Value, serde_json::Value)> {
+    let rows = fixture.rows(&window_table()).await;
+    rows.into_iter()
+        .map(|row| (row["page"].clone(), row["count"].clone()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_window_row_moves_only_forward() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.writer(&window_table()).await;
+    let steps: [(Window<'_>, i64); 6] = [
+        ((0, Some("a"), 10, 1, 5), 10),
+        ((0, Some("a"), 11, 1, 4), 10),
+        ((0, Some("a"), 12, 1, 5), 10),
+        ((0, Some("a"), 13, 1, 6), 13),
+        ((0, Some("a"), 14, 2, 0), 14),
+        ((0, Some("a"), 15, 1, 99), 14),
+    ];
+    let mut from = None;
+    for (row, expected) in steps {
+        let to = from.unwrap_or(0) + 1;
+        commit(&mut writer, &upsert(&[row]), from, to)
+            .await
+            .unwrap();
+        assert_eq!(
+            counts(&fixture).await,
+            [(json!("a"), json!(expected))],
+            "after {row:?}"
+        );
+        from = Some(to);
+    }
+}
+
+#[tokio::test]
+async fn null_groups_are_one_group_and_not_that_of_the_empty_text() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.writer(&window_table()).await;
+    commit(
+        &mut writer,
+        &upsert(&[(0, None, 1, 1, 1), (0, Some(""), 2, 1, 1)]),
+        None,
+        1,
+    )
+    .await
+    .unwrap();
+    commit(
+        &mut writer,
+        &upsert(&[(0, None, 3, 1, 2), (0, Some(""), 4, 1, 2)]),
+        Some(1),
+        2,
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        counts(&fixture).await,
+        [(json!(null), json!(3)), (json!(""), json!(4))]
+    );
+}
+
+#[tokio::test]
+async fn deletes_also_move_only_forward() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.writer(&window_table()).await;
+    let rows = [
+        (0, Some("a"), 1, 1, 5),
+        (0, Some("b"), 2, 1, 5),
+        (0, None, 3, 1, 5),
+        (60, Some("a"), 4, 1, 5),
+    ];
+    commit(&mut writer, &upsert(&rows), None, 1).await.unwrap();
+    let change = Change::Windows {
+        upserts: windows(&[(60, Some("a"), 40, 1, 6)]),
+        deletes: windows(&[
+            (0, Some("a"), 0, 1, 5),
+            (0, Some("b"), 0, 1, 6),
+            (0, None, 0, 1, 6),
+            (0, Some("nowhere"), 0, 1, 6),
+        ]),
+    };
+    commit(&mut writer, &change, Some(1), 2).await.unwrap();
+    assert_eq!(
+        counts(&fixture).await,
+        [(json!("a"), json!(1)), (json!("a"), json!(40))]
+    );
+}
+
+#[tokio::test]
+async fn windows_are_read_by_start_and_then_by_group() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.writer(&window_table()).await;
+    let rows = [
+        (60, Some("b"), 5, 1, 0),
+        (0, Some("b"), 3, 1, 0),
+        (60, None, 4, 1, 0),
+        (-60, Some("z"), 1, 1, 0),
+        (0, Some("a"), 2, 1, 0),
+    ];
+    commit(&mut writer, &upsert(&rows), None, 1).await.unwrap();
+    let order: Vec<_> = counts(&fixture)
+        .await
+        .into_iter()
+        .map(|(_, count)| count)
+        .collect();
+    assert_eq!(order, [1, 2, 3, 4, 5]);
+    let newest = fixture.database.newest(&window_table(), 2).await.unwrap();
+    assert_eq!(
+        newest.iter().map(|row| &row["count"]).collect::<Vec<_>>(),
+        [5, 4]
+    );
+}
+
+#[tokio::test]
+async fn many_windows_go_through_every_size_of_statement() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.writer(&window_table()).await;
+    let names: Vec<_> = (0..2_777).map(|n| format!("page {n}")).collect();
+    let rows: Vec<Window<'_>> = names
+        .iter()
+        .enumerate()
+        .map(|(n, name)| (0, Some(name.as_str()), n as i64, 1, 1))
+        .collect();
+    commit(&mut writer, &upsert(&rows), None, 1).await.unwrap();
+    assert_eq!(
+        fixture.database.count(&window_table()).await.unwrap(),
+        2_777
+    );
+    let later: Vec<Window<'_>> = rows.iter().map(|row| (row.0, row.1, row.2, 1, 2)).collect();
+    let change = Change::Windows {
+        upserts: windows(&later[..1_000]),
+        deletes: windows(&later[1_000..]),
+    };
+    commit(&mut writer, &change, Some(1), 2).await.unwrap();
+    assert_eq!(
+        fixture
+            .sql::<i64>("SELECT count(*) FROM kpi WHERE _offset = 2 AND count < 1000")
+            .await,
+        1_000
+    );
+    assert_eq!(
+        fixture.database.count(&window_table()).await.unwrap(),
+        1_000
+    );
+}
+
+#[tokio::test]
+async fn a_change_of_the_other_kind_is_refused_whole() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.writer(&window_table()).await;
+    let outcome = commit(&mut writer, &numbers(0..2), None, 1).await;
+    assert!(
+        matches!(&outcome, Err(SinkError::Misfit { reason, .. }) if reason == "rows came for a table of windows"),
+        "{outcome:?}"
+    );
+    assert_eq!(writer.progress().await.unwrap(), None);
+}
