@@ -1,0 +1,41 @@
+//! Records, as they are written and as they are read.
+use bytes::Bytes;
+
+/// A header of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: Bytes,
+}
+
+/// A record that is to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NewRecord {
+    /// Topic.
+    pub topic: String,
+    /// Partition, or none to let the key decide.
+    pub partition: Option<i32>,
+    /// Key.
+    pub key: Option<Bytes>,
+    /// Value; none deletes the key from a compacted topic.
+    pub value: Option<Bytes>,
+    /// Headers.
+    pub headers: Vec<Header>,
+}
+
+/// A record of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Offset within its partition.
+    pub offset: i64,
+    /// When the log appended it, ms since the epoch. Never decreases within a partition.
+    pub append_time_ms: i64,
+    /// Key.
+    pub key: Option<Bytes>,
+    /// Value; none in compacted topics means that the key was deleted.
+    pub value: Option<Bytes>,
+    /// Headers.
+    pub headers: Vec<Header>,
+}

@@ -1,0 +1,119 @@
+//! Logs to test, a clock that is set by hand, and an executor that is no runtime.
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tidewheel_log::{
+    Cleanup, Clock, EmbeddedLog, Fetched, Log, LogError, NewRecord, Options, Record, TopicSettings,
+};
+
+/// A clock that stands still until it is moved.
+#[derive(Clone, Default)]
+pub struct HandClock(Arc<AtomicI64>);
+
+impl HandClock {
+    pub fn set(&self, now_ms: i64) {
+        self.0.store(now_ms, Ordering::SeqCst);
+    }
+    pub fn forward(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+pub fn options(clock: &HandClock) -> Options {
+    Options {
+        clock: Arc::new(clock.clone()),
+        ..Options::default()
+    }
+}
+
+/// Runs a future that has no reason to wait.
+pub fn now<T>(future: impl Future<Output = T>) -> T {
+    match poll_once(future) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("had to wait"),
+    }
+}
+
+/// Polls a future once and drops it.
+pub fn poll_once<T>(future: impl Future<Output = T>) -> Poll<T> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+pub fn topic(name: &str, partitions: i32) -> TopicSettings {
+    TopicSettings {
+        name: name.to_owned(),
+        partitions,
+        cleanup: Cleanup::Retention { ms: None },
+    }
+}
+
+pub fn compacted(name: &str) -> TopicSettings {
+    TopicSettings {
+        name: name.to_owned(),
+        partitions: 1,
+        cleanup: Cleanup::Compact,
+    }
+}
+
+pub fn record(topic: &str, partition: i32, key: &str, value: &str) -> NewRecord {
+    NewRecord {
+        topic: topic.to_owned(),
+        partition: Some(partition),
+        key: Some(Bytes::copy_from_slice(key.as_bytes())),
+        value: Some(Bytes::copy_from_slice(value.as_bytes())),
+        headers: Vec::new(),
+    }
+}
+
+/// Commits one transaction as a new holder of an id of its own.
+pub fn commit(log: &EmbeddedLog, records: Vec<NewRecord>) -> Result<(), LogError> {
+    let mut producer = now(log.producer("somebody"))?;
+    now(producer.commit(records))
+}
+
+pub fn fetch(log: &EmbeddedLog, topic: &str, partition: i32, from: i64) -> Fetched {
+    let mut reader = now(log.reader(topic, partition, from)).unwrap();
+    now(reader.fetch(usize::MAX, usize::MAX, Duration::ZERO)).unwrap()
+}
+
+/// All records of a partition.
+pub fn all(log: &EmbeddedLog, topic: &str, partition: i32) -> Vec<Record> {
+    let from = now(log.offsets(topic, partition)).unwrap().earliest;
+    let fetched = fetch(log, topic, partition, from);
+    assert!(fetched.at_end);
+    fetched.records
+}
+
+pub fn text(bytes: &Option<Bytes>) -> String {
+    bytes.as_ref().map_or("-".to_owned(), |bytes| {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    })
+}
+
+/// All values of a partition.
+pub fn values(log: &EmbeddedLog, topic: &str, partition: i32) -> Vec<String> {
+    all(log, topic, partition)
+        .iter()
+        .map(|record| text(&record.value))
+        .collect()
+}
+
+/// Runs a promise on a log in memory and on one in a folder.
+pub fn on_both(options: &Options, promise: impl Fn(&EmbeddedLog)) {
+    promise(&EmbeddedLog::in_memory(options.clone()));
+}
