@@ -1,0 +1,2 @@
+//! Reproducible measurements, each as a ratio within one run.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The tidewheel binary: every role, and the tools for people.
+fn main() {}

@@ -1,0 +1,66 @@
+//! Names on the log: topics, consumer groups and transactional ids of a pipeline.
+//!
+//! Resource, step and output names hold no dots, so no two of these names can collide.
+
+/// The topic of an EventSource.
+pub fn source_topic(namespace: &str, source: &str) -> String {
+    format!("{namespace}.{source}")
+}
+
+/// The names of one pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PipelineNames {
+    prefix: String,
+}
+
+impl PipelineNames {
+    /// Names for the Pipeline `namespace`/`name`.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { prefix: format!("{namespace}.{name}") }
+    }
+
+    /// Records that could not be processed, with their original bytes.
+    pub fn dead_letters(&self) -> String {
+        format!("{}.dead-letters", self.prefix)
+    }
+
+    /// Watermarks and idleness decrees of all source partitions; one partition.
+    pub fn watermarks(&self) -> String {
+        format!("{}.watermarks", self.prefix)
+    }
+
+    /// The generations of steps and outputs; one partition, compacted.
+    pub fn generations(&self) -> String {
+        format!("{}.generations", self.prefix)
+    }
+
+    /// Progress and state of the tasks of an input (a source, or an aggregate step); compacted, partitioned as the input.
+    pub fn state(&self, input: &str) -> String {
+        format!("{}.{input}.state", self.prefix)
+    }
+
+    /// Partial aggregates of one generation of an aggregate step, hashed by group key.
+    pub fn partials(&self, step: &str, generation: i64) -> String {
+        format!("{}.{step}.g{generation}.partials", self.prefix)
+    }
+
+    /// The consumer group over a source.
+    pub fn source_group(&self, source: &str) -> String {
+        format!("{}.{source}", self.prefix)
+    }
+
+    /// The consumer group over the partials of one generation of an aggregate step.
+    pub fn partials_group(&self, step: &str, generation: i64) -> String {
+        format!("{}.{step}.g{generation}", self.prefix)
+    }
+
+    /// The transactional id of a task: one partition of one input.
+    pub fn task(&self, input: &str, partition: i32) -> String {
+        format!("{}.{input}.{partition}", self.prefix)
+    }
+
+    /// The transactional id under which generations are allotted.
+    pub fn allotter(&self) -> String {
+        format!("{}.generations", self.prefix)
+    }
+}

@@ -1,0 +1,42 @@
+//! What a task wants done, in this order: sinks first, then everything on the log in one transaction.
+use arrow::array::RecordBatch;
+use tidewheel_log::NewRecord;
+
+use crate::wire::state::Position;
+
+/// What a task wants done after a part of a batch.
+#[derive(Debug, Clone)]
+pub struct Effects {
+    /// How many of the records given were taken; the others are to be given again.
+    pub consumed: usize,
+    /// Where the task is afterwards.
+    pub position: Position,
+    /// To be committed to sinks, each with its progress, before anything goes to the log.
+    pub writes: Vec<TableWrite>,
+    /// To be written to the log, in one transaction with the task's progress.
+    pub log: Vec<NewRecord>,
+}
+
+/// What goes to one output's table.
+#[derive(Debug, Clone)]
+pub struct TableWrite {
+    /// Index into the plan's outputs.
+    pub output: usize,
+    /// Generation that writes.
+    pub generation: i64,
+    /// Rows to append, or window rows to insert or replace.
+    pub rows: RecordBatch,
+    /// Window rows to delete; none for outputs of rows.
+    pub deletes: Option<RecordBatch>,
+}
+
+/// A row that a sink refused for its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Index into the plan's outputs.
+    pub output: usize,
+    /// Index into [`TableWrite::rows`].
+    pub row: usize,
+    /// Why, for people.
+    pub reason: String,
+}

@@ -1,0 +1,66 @@
+//! The ledger: where every record went.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The fates of what one output was offered: of records in stage 1, of contributions (rows that went into windows) in stage 2.
+///
+/// `read` is counted where something comes in and the fates where it goes out, so that [`Ledger::balance`] can fail.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// What came in.
+    pub read: u64,
+    /// Reached the output (in stage 1 of a window output: was added to a window).
+    pub written: u64,
+    /// Left out by a WHERE or HAVING, by step.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub filtered: BTreeMap<String, u64>,
+    /// Left out by a deduplication.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub duplicate: u64,
+    /// Too late, and dropped by the step's policy.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub late: u64,
+    /// Belongs to a window that an earlier generation of the step has written.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub earlier_generation: u64,
+    /// Became a dead letter, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dead_lettered: BTreeMap<String, u64>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Ledger {
+    /// `read` minus all fates: what is in flight, or, where nothing can be in flight, what is missing.
+    pub fn balance(&self) -> i64 {
+        self.read as i64 - self.settled() as i64
+    }
+
+    /// The sum of all fates.
+    pub fn settled(&self) -> u64 {
+        self.written
+            + self.filtered.values().sum::<u64>()
+            + self.duplicate
+            + self.late
+            + self.earlier_generation
+            + self.dead_lettered.values().sum::<u64>()
+    }
+
+    /// Adds another task's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.read += other.read;
+        self.written += other.written;
+        self.duplicate += other.duplicate;
+        self.late += other.late;
+        self.earlier_generation += other.earlier_generation;
+        for (step, count) in &other.filtered {
+            *self.filtered.entry(step.clone()).or_default() += count;
+        }
+        for (reason, count) in &other.dead_lettered {
+            *self.dead_lettered.entry(reason.clone()).or_default() += count;
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Turns folded windows into rows of outputs, and tells what changed since they were emitted before.
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use datafusion_common::DataFusionError;
+use tidewheel_planner::plan::{Aggregate, Plan, Relation, RowProgram, StepKind, TableKind};
+
+use crate::error::EngineError;
+use crate::fold::Fold;
+use crate::rows::{Rows, evaluate};
+use crate::stage1::timestamps;
+use crate::window::end_of;
+use crate::wire::placement;
+
+/// The groups of a window as rows of each relation of stage 2.
+pub(crate) struct Emission {
+    /// The group columns with the window's start in front, one row for each group.
+    pub(crate) keys: RecordBatch,
+    /// How many rows went into each group.
+    pub(crate) contributions: Vec<i64>,
+    /// How often each group was emitted, this time included.
+    pub(crate) revisions: Vec<i64>,
+    /// The rows of each step, by step; `Rows::records` are groups.
+    pub(crate) relations: BTreeMap<usize, Rows>,
+    /// Groups that could not be evaluated: the group, the step, and why.
+    pub(crate) failures: Vec<(u32, usize, String)>,
+}
+
+/// Evaluates the groups of `run` (a run of one window): the aggregate step itself, then the steps that follow it.
+pub(crate) fn evaluate_run(plan: &Plan, step: usize, aggregate: &Aggregate, run: &RecordBatch) -> Result<Emission, EngineError> {
+    let failed = |error: DataFusionError| EngineError::aggregation(&plan.steps[step].name, &error);
+    let (keys, merged, contributions, revisions) = merged(aggregate, run).map_err(failed)?;
+    let groups = Rows { records: (0..merged.num_rows() as u32).collect(), batch: merged };
+    let mut emission =
+        Emission { keys, contributions, revisions, relations: BTreeMap::new(), failures: Vec::new() };
+    emission.evaluate(step, &aggregate.result, &[Some(&groups)]);
+    for (index, follower) in plan.steps.iter().enumerate() {
+        let StepKind::Rows(program) = &follower.kind else { continue };
+        if follower.stage != tidewheel_planner::plan::Stage::Two(step) {
+            continue;
+        }
+        let inputs: Vec<Option<Rows>> = program
+            .inputs
+            .iter()
+            .map(|relation| match relation {
+                Relation::Step(step) => emission.relations.get(step).cloned(),
+                Relation::Source(_) => None,
+            })
+            .collect();
+        let inputs: Vec<Option<&Rows>> = inputs.iter().map(Option::as_ref).collect();
+        emission.evaluate(index, program, &inputs);
+    }
+    Ok(emission)
+}
+
+impl Emission {
+    fn evaluate(&mut self, step: usize, program: &RowProgram, inputs: &[Option<&Rows>]) {
+        let (rows, failures) = evaluate(program, inputs);
+        self.failures.extend(failures.into_iter().map(|failure| (failure.record, step, failure.reason)));
+        self.relations.insert(step, rows);
+    }
+
+    /// For each group, the row of `step` that it became.
+    pub(crate) fn row_of_group(&self, step: usize) -> Vec<Option<u32>> {
+        let mut rows = vec![None; self.contributions.len()];
+        if let Some(relation) = self.relations.get(&step) {
+            for (row, &group) in relation.records.iter().enumerate() {
+                rows[group as usize] = Some(row as u32);
+            }
+        }
+        rows
+    }
+
+    /// The rows of `step` at `rows`, with our columns.
+    pub(crate) fn table_rows(
+        &self,
+        step: usize,
+        rows: &[u32],
+        generation: i64,
+        partition: i32,
+        offset: i64,
+    ) -> Result<RecordBatch, DataFusionError> {
+        let relation = &self.relations[&step];
+        let picked = relation.take(&UInt32Array::from(rows.to_vec()))?;
+        let count = picked.records.len();
+        let ours: [(&str, Int64Array); 4] = [
+            ("_generation", Int64Array::from(vec![generation; count])),
+            ("_partition", Int64Array::from(vec![i64::from(partition); count])),
+            ("_offset", Int64Array::from(vec![offset; count])),
+            ("_revision", picked.records.iter().map(|&group| Some(self.revisions[group as usize])).collect()),
+        ];
+        let mut fields: Vec<_> = picked.batch.schema().fields().iter().cloned().collect();
+        let mut columns = picked.batch.columns().to_vec();
+        for (name, values) in ours {
+            fields.push(Arc::new(Field::new(name, DataType::Int64, false)));
+            columns.push(Arc::new(values) as ArrayRef);
+        }
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    }
+}
+
+type Merged = (RecordBatch, RecordBatch, Vec<i64>, Vec<i64>);
+
+fn merged(aggregate: &Aggregate, run: &RecordBatch) -> Result<Merged, DataFusionError> {
+    let mut fold = Fold::new(aggregate)?;
+    fold.add_partials(run)?;
+    let results = fold.into_results()?;
+    let ends = results.windows.values().iter().map(|&start_ms| end_of(aggregate.window, start_ms) * 1_000);
+    let mut columns = results.keys.clone();
+    columns.push(Arc::new(timestamps(results.windows.values().iter().map(|ms| ms * 1_000))));
+    columns.push(Arc::new(timestamps(ends)));
+    columns.extend(results.values);
+    let merged = RecordBatch::try_new(aggregate.merged_schema.clone(), columns)?;
+    let key_schema = Schema::new(aggregate.partial_schema.fields()[..=aggregate.group_columns].to_vec());
+    let mut keys: Vec<ArrayRef> = vec![Arc::new(results.windows)];
+    keys.extend(results.keys);
+    let keys = RecordBatch::try_new(Arc::new(key_schema), keys)?;
+    Ok((keys, merged, results.contributions, results.revisions))
+}
+
+/// The window outputs of an aggregate step: index into the plan's outputs, and the step whose rows it takes.
+pub(crate) fn window_outputs(plan: &Plan, step: usize) -> Vec<(usize, usize)> {
+    plan.outputs
+        .iter()
+        .enumerate()
+        .filter(|(_, output)| matches!(output.table.kind, TableKind::Windows { .. }))
+        .filter_map(|(index, output)| match output.from {
+            Relation::Step(from) => Some((index, from)),
+            Relation::Source(_) => None,
+        })
+        .filter(|&(_, from)| from == step || plan.steps[from].stage == tidewheel_planner::plan::Stage::Two(step))
+        .collect()
+}
+
+/// The steps between an aggregate step and `from`, in order: whoever leaves a group out is named in the ledger.
+pub(crate) fn chain(plan: &Plan, step: usize, from: usize) -> Vec<usize> {
+    let mut chain = vec![from];
+    let mut at = from;
+    while at != step {
+        let StepKind::Rows(program) = &plan.steps[at].kind else { break };
+        let Some(Relation::Step(previous)) = program.inputs.first() else { break };
+        at = *previous;
+        chain.push(at);
+    }
+    chain.reverse();
+    chain
+}
+
+/// Where groups stand in a run, by fingerprint of their key.
+pub(crate) fn index_groups(keys: &RecordBatch) -> Result<HashMap<u128, u32>, EngineError> {
+    let fingerprints = placement::fingerprints(keys.columns(), keys.num_rows())?;
+    Ok(fingerprints.into_iter().enumerate().map(|(row, key)| (key, row as u32)).collect())
+}
+
+/// A copy of `run` in which the groups at `dirty` were emitted once more.
+pub(crate) fn count_emission(run: &RecordBatch, dirty: impl Fn(usize) -> bool) -> Result<RecordBatch, DataFusionError> {
+    let last = run.num_columns() - 1;
+    let revisions = run.column(last).as_primitive::<Int64Type>();
+    let counted: Int64Array =
+        revisions.values().iter().enumerate().map(|(row, &revision)| Some(revision + i64::from(dirty(row)))).collect();
+    let mut columns = run.columns().to_vec();
+    columns[last] = Arc::new(counted);
+    Ok(RecordBatch::try_new(run.schema(), columns)?)
+}

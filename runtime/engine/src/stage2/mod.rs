@@ -1,0 +1,576 @@
+//! The task of one partition of the partials of an aggregate step: merge, emit as the watermark passes, follow-up steps.
+mod emission;
+mod snapshot;
+mod windows;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::Int64Type;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use tidewheel_log::{NewRecord, Record};
+use tidewheel_planner::names::PipelineNames;
+use tidewheel_planner::plan::{Aggregate, Plan, StepKind};
+
+use self::emission::{Emission, chain, count_emission, evaluate_run, index_groups, window_outputs};
+use self::windows::{Windows, by_window};
+use crate::effects::{Effects, Refusal, TableWrite};
+use crate::error::EngineError;
+use crate::generation::Generations;
+use crate::ledger::Ledger;
+use crate::stage1::{concat, rfc3339};
+use crate::window::{closes_at, emits_at, end_of};
+use crate::wire::dead_letter::{DeadLetter, Reason};
+use crate::wire::partial;
+use crate::wire::state::{OutputProgress, Position, StepKey, StepProgress, Versioned, version};
+
+pub use self::snapshot::RecoveredStep;
+
+/// How long after it took its last row a window is kept, so that a database that was set back is given again what it lost.
+const REPAIR_HORIZON_MS: i64 = 10 * 60 * 1_000;
+/// How often changed windows go to the state topic, ms of the driver's clock.
+const SNAPSHOT_EVERY_MS: i64 = 5_000;
+
+/// What a step task is made of.
+#[derive(Debug, Clone)]
+pub struct StepSetup {
+    /// The pipeline.
+    pub plan: Arc<Plan>,
+    /// Which generations write.
+    pub generations: Arc<Generations>,
+    /// Index of the aggregate step in the plan.
+    pub step: usize,
+    /// Partition of its partials.
+    pub partition: i32,
+    /// All source partitions that feed the step, as `<source>/<partition>`: each has to speak before a window is emitted.
+    pub feeders: Vec<String>,
+}
+
+/// The task of one partition of partials.
+#[derive(Debug)]
+pub struct StepTask {
+    setup: StepSetup,
+    names: PipelineNames,
+    generation: i64,
+    at: i64,
+    /// Everything below is done; before it the log is only read again, silently.
+    from: i64,
+    watermarks: BTreeMap<String, Option<i64>>,
+    watermark_ms: Option<i64>,
+    windows: Windows,
+    outputs: Vec<WindowOutput>,
+    /// Runs that the state topic has, with the number of their parts.
+    stored: BTreeMap<u64, u32>,
+    /// The offset of the newest snapshot: partials below it are not needed any more.
+    snapshot_at: i64,
+    snapshot_clock_ms: Option<i64>,
+    snapshot_pending: Option<i64>,
+    /// Keys of earlier generations, to be deleted with the next progress.
+    obsolete: Vec<bytes::Bytes>,
+}
+
+#[derive(Debug)]
+struct WindowOutput {
+    output: usize,
+    step: usize,
+    chain: Vec<usize>,
+    from: i64,
+    sink_next_offset: Option<i64>,
+    /// The sink was set back: it is given all windows that are still kept once more.
+    repair: bool,
+    ledger: Ledger,
+}
+
+/// A window that is not emitted yet, or has changed since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenWindow {
+    /// Its start, ms.
+    pub start_ms: i64,
+    /// Its end, ms.
+    pub end_ms: i64,
+    /// The watermark at which it is emitted, ms.
+    pub emits_at_ms: i64,
+    /// Rows that went into it and were not emitted.
+    pub contributions: i64,
+}
+
+impl StepTask {
+    /// The window outputs that the task writes (indices into the plan's outputs).
+    pub fn window_outputs(setup: &StepSetup) -> Vec<usize> {
+        window_outputs(&setup.plan, setup.step).into_iter().map(|(output, _)| output).collect()
+    }
+
+    /// Where reading begins.
+    pub fn next_offset(&self) -> i64 {
+        self.at
+    }
+
+    /// The watermark: the minimum over all source partitions, ms; none until each has spoken.
+    pub fn watermark_ms(&self) -> Option<i64> {
+        self.watermark_ms
+    }
+
+    /// The partials below this offset are not needed any more, once the last effects are committed.
+    pub fn retained_from(&self) -> i64 {
+        self.snapshot_at
+    }
+
+    /// Bytes of Arrow memory that window state takes.
+    pub fn state_bytes(&self) -> usize {
+        self.windows.bytes()
+    }
+
+    /// The ledgers of window outputs by output name, in contributions. What is pending in windows is in flight.
+    pub fn ledgers(&self) -> BTreeMap<String, Ledger> {
+        self.outputs
+            .iter()
+            .map(|output| (self.setup.plan.outputs[output.output].name.clone(), output.ledger.clone()))
+            .collect()
+    }
+
+    /// Windows with contributions that were not emitted, by start.
+    pub fn open_windows(&self) -> Vec<OpenWindow> {
+        let aggregate = self.aggregate();
+        let pending = self.windows.by_start.iter().filter(|(_, window)| !window.pending.is_empty());
+        pending
+            .map(|(&start_ms, window)| OpenWindow {
+                start_ms,
+                end_ms: end_of(aggregate.window, start_ms),
+                emits_at_ms: emits_at(aggregate.window, aggregate.late, start_ms),
+                contributions: window.pending_contributions(aggregate),
+            })
+            .collect()
+    }
+
+    /// Takes partials, in order, up to before `fetched_to`. Only a part may be taken: see [`Effects::consumed`].
+    pub fn process(&mut self, records: &[Record], fetched_to: i64, clock_ms: i64) -> Result<Effects, EngineError> {
+        let ahead = self.outputs.iter().map(|output| output.from).chain([self.from]);
+        let limit = ahead.filter(|&from| from > self.at).min();
+        let consumed = limit.map_or(records.len(), |limit| records.partition_point(|record| record.offset < limit));
+        let next = if consumed < records.len() { limit } else { limit.map(|limit| limit.min(fetched_to)) };
+        let next = next.unwrap_or(fetched_to).max(self.at);
+        let silent = self.at < self.from;
+        let mut log = Vec::new();
+        for record in &records[..consumed] {
+            self.merge(record, silent, &mut log)?;
+        }
+        let began_at = self.at;
+        self.at = next;
+        self.advance_watermark();
+        let writes = self.emit(began_at, silent, &mut log)?;
+        self.purge();
+        if !silent {
+            self.from = self.from.max(self.at);
+            self.snapshot_if_due(clock_ms, &mut log)?;
+        }
+        Ok(Effects { consumed, position: self.position(), writes, log })
+    }
+
+    /// Ends a batch: the progress, and dead letters of what sinks refused, for the same transaction as [`Effects::log`].
+    /// Nothing while the task only reads again what was done before.
+    pub fn seal(&mut self, committed: &[usize], refusals: &[(Refusal, RecordBatch)]) -> Vec<NewRecord> {
+        if self.at < self.from {
+            return Vec::new();
+        }
+        let mut log = Vec::new();
+        for output in self.outputs.iter_mut().filter(|output| committed.contains(&output.output)) {
+            output.sink_next_offset = Some(self.at);
+        }
+        for (refusal, rows) in refusals {
+            log.push(self.bury_refused(refusal, rows));
+        }
+        if let Some(offset) = self.snapshot_pending.take() {
+            self.snapshot_at = offset;
+        }
+        let generation = self.generation;
+        log.push(self.state_record(StepKey::Progress.encode(generation), Some(self.progress().to_bytes())));
+        for key in std::mem::take(&mut self.obsolete) {
+            log.push(self.state_record(key, None));
+        }
+        log
+    }
+
+    fn aggregate(&self) -> &Aggregate {
+        aggregate_of(&self.setup.plan, self.setup.step)
+    }
+
+    fn step_name(&self) -> &str {
+        &self.setup.plan.steps[self.setup.step].name
+    }
+
+    fn position(&self) -> Position {
+        Position { next_offset: self.at, watermark_ms: self.watermark_ms }
+    }
+
+    fn failed(&self, error: &datafusion_common::DataFusionError) -> EngineError {
+        EngineError::aggregation(self.step_name(), error)
+    }
+
+    fn merge(&mut self, record: &Record, silent: bool, log: &mut Vec<NewRecord>) -> Result<(), EngineError> {
+        let plan = Arc::clone(&self.setup.plan);
+        let aggregate = aggregate_of(&plan, self.setup.step);
+        let value = record.value.as_deref().unwrap_or_default();
+        let (header, partials) = partial::decode(value, &aggregate.partial_schema)?;
+        let feeder = format!("{}/{}", header.source, header.partition);
+        let told = self.watermarks.entry(feeder).or_default();
+        *told = (*told).max(header.watermark_ms);
+        let Some(partials) = partials else { return Ok(()) };
+        let windows = by_window(&partials).map_err(|error| self.failed(&error))?;
+        for (start_ms, part) in windows {
+            let contributions = contributions(&part);
+            if !silent {
+                self.outputs.iter_mut().for_each(|output| output.ledger.read += contributions);
+            }
+            if self.is_purged(aggregate, start_ms) {
+                if !silent {
+                    self.bury_purged(record, &header, start_ms, &part, log);
+                }
+                continue;
+            }
+            self.windows.add(aggregate, start_ms, &part).map_err(|error| self.failed(&error))?;
+        }
+        Ok(())
+    }
+
+    fn is_purged(&self, aggregate: &Aggregate, start_ms: i64) -> bool {
+        let kept_until_ms = closes_at(aggregate.window, aggregate.late, start_ms).saturating_add(REPAIR_HORIZON_MS);
+        self.watermark_ms.is_some_and(|watermark_ms| watermark_ms >= kept_until_ms)
+    }
+
+    /// A window that was purged is never made again: what still comes for it is told group by group.
+    fn bury_purged(
+        &mut self,
+        record: &Record,
+        header: &partial::PartialHeader,
+        start_ms: i64,
+        partials: &RecordBatch,
+        log: &mut Vec<NewRecord>,
+    ) {
+        for output in &mut self.outputs {
+            let counted = output.ledger.dead_lettered.entry(Reason::WindowPurged.as_str().to_owned()).or_default();
+            *counted += contributions(partials);
+        }
+        let message = format!(
+            "the window that starts at {} is no longer kept; contributions of {}/{} from offset {} to before {}",
+            rfc3339(start_ms),
+            header.source,
+            header.partition,
+            header.from,
+            header.to
+        );
+        let groups = self.aggregate().group_columns;
+        let letters = (0..partials.num_rows()).map(|row| {
+            let value = describe(&partials.slice(row, 1), groups);
+            self.letter(Reason::WindowPurged, &message, self.step_name()).of_group(
+                &self.names.dead_letters(),
+                record.offset,
+                record.append_time_ms,
+                value,
+            )
+        });
+        log.extend(letters.collect::<Vec<_>>());
+    }
+
+    fn letter<'a>(&'a self, reason: Reason, message: &'a str, step: &'a str) -> DeadLetter<'a> {
+        DeadLetter {
+            reason: reason.as_str(),
+            message,
+            step: Some(step),
+            field: None,
+            input: self.step_name(),
+            partition: self.setup.partition,
+        }
+    }
+
+    fn advance_watermark(&mut self) {
+        let told = |feeder: &String| self.watermarks.get(feeder).copied().flatten();
+        let minimum = self.setup.feeders.iter().map(told).min().flatten();
+        self.watermark_ms = self.watermark_ms.max(minimum);
+    }
+
+    /// Emits every window that is due and has something pending.
+    fn emit(&mut self, began_at: i64, silent: bool, log: &mut Vec<NewRecord>) -> Result<Vec<TableWrite>, EngineError> {
+        let plan = Arc::clone(&self.setup.plan);
+        let aggregate = aggregate_of(&plan, self.setup.step);
+        let mut changes: BTreeMap<usize, Changes> = BTreeMap::new();
+        if !silent {
+            self.repair(&plan, aggregate, &mut changes)?;
+        }
+        let Some(watermark_ms) = self.watermark_ms else { return self.writes(changes) };
+        let due: Vec<i64> = self
+            .windows
+            .by_start
+            .iter()
+            .filter(|&(&start_ms, window)| {
+                !window.pending.is_empty() && emits_at(aggregate.window, aggregate.late, start_ms) <= watermark_ms
+            })
+            .map(|(&start_ms, _)| start_ms)
+            .collect();
+        for start_ms in due {
+            let Some((new, old)) = self.settle(&plan, aggregate, start_ms)? else { continue };
+            if silent {
+                continue;
+            }
+            self.bury_failures(&new, &plan, log);
+            for index in 0..self.outputs.len() {
+                let change = compare(&mut self.outputs[index], &new, old.as_ref(), &plan)?;
+                if self.outputs[index].from <= began_at {
+                    let output = &self.outputs[index];
+                    let position = (self.generation, self.setup.partition, self.at);
+                    let changes = changes.entry(output.output).or_default();
+                    changes.add(output.step, &new, old.as_ref(), change, position).map_err(|error| self.failed(&error))?;
+                }
+            }
+        }
+        self.writes(changes)
+    }
+
+    /// Folds what is pending into what was emitted. The changed groups as they are now, and as they were.
+    fn settle(
+        &mut self,
+        plan: &Plan,
+        aggregate: &Aggregate,
+        start_ms: i64,
+    ) -> Result<Option<(Emission, Option<Emission>)>, EngineError> {
+        let failed = |error: datafusion_common::DataFusionError| EngineError::aggregation(&plan.steps[self.setup.step].name, &error);
+        let Some(pending) = self.windows.pending(aggregate, start_ms).map_err(failed)? else { return Ok(None) };
+        let groups = aggregate.group_columns + 1;
+        let key_columns: Vec<usize> = (0..groups).collect();
+        let keys_of = |run: &RecordBatch| {
+            run.project(&key_columns).map_err(|error| crate::wire::WireError::new("run", error).into()).and_then(|keys| index_groups(&keys))
+        };
+        let dirty = keys_of(&pending)?;
+        let before = self.windows.by_start.get(&start_ms).and_then(|window| window.emitted.as_ref()).map(|run| run.batch.clone());
+        let merged = match &before {
+            Some(before) => self.windows.fold(aggregate, &[before, &pending]).map_err(failed)?,
+            None => pending,
+        };
+        let dirty_rows = rows_of(&keys_of(&merged)?, &dirty);
+        let is_dirty: Vec<bool> = mark(merged.num_rows(), &dirty_rows);
+        let merged = count_emission(&merged, |row| is_dirty[row]).map_err(failed)?;
+        let pick = |run: &RecordBatch, rows: Vec<u32>| {
+            take_record_batch(run, &UInt32Array::from(rows)).map_err(|error| failed(error.into()))
+        };
+        let new = evaluate_run(plan, self.setup.step, aggregate, &pick(&merged, dirty_rows)?)?;
+        let old = match &before {
+            Some(before) => {
+                let rows = rows_of(&keys_of(before)?, &dirty);
+                Some(evaluate_run(plan, self.setup.step, aggregate, &pick(before, rows)?)?)
+            }
+            None => None,
+        };
+        self.windows.settle(start_ms, merged);
+        Ok(Some((new, old)))
+    }
+
+    fn bury_failures(&self, emission: &Emission, plan: &Plan, log: &mut Vec<NewRecord>) {
+        let groups = self.aggregate().group_columns;
+        for (group, step, message) in &emission.failures {
+            let value = describe(&emission.keys.slice(*group as usize, 1), groups);
+            let letter = self.letter(Reason::Evaluation, message, &plan.steps[*step].name);
+            log.push(letter.of_group(&self.names.dead_letters(), self.at, 0, value));
+        }
+    }
+
+    /// Gives outputs whose sink was set back everything that is kept of emitted windows.
+    fn repair(&mut self, plan: &Plan, aggregate: &Aggregate, changes: &mut BTreeMap<usize, Changes>) -> Result<(), EngineError> {
+        if !self.outputs.iter().any(|output| output.repair) {
+            return Ok(());
+        }
+        let position = (self.generation, self.setup.partition, self.at);
+        let emitted: Vec<RecordBatch> =
+            self.windows.by_start.values().filter_map(|window| window.emitted.as_ref()).map(|run| run.batch.clone()).collect();
+        for run in emitted {
+            let emission = evaluate_run(plan, self.setup.step, aggregate, &run)?;
+            for output in self.outputs.iter().filter(|output| output.repair) {
+                let rows: Vec<u32> = emission.row_of_group(output.step).into_iter().flatten().collect();
+                let all = Changed { upserts: rows, deletes: Vec::new() };
+                let changes = changes.entry(output.output).or_default();
+                changes.add(output.step, &emission, None, all, position).map_err(|error| self.failed(&error))?;
+            }
+        }
+        self.outputs.iter_mut().for_each(|output| output.repair = false);
+        Ok(())
+    }
+
+    fn writes(&self, changes: BTreeMap<usize, Changes>) -> Result<Vec<TableWrite>, EngineError> {
+        let damaged = |error| EngineError::from(crate::wire::WireError::new("window rows", error));
+        changes
+            .into_iter()
+            .filter(|(_, changes)| !(changes.upserts.is_empty() && changes.deletes.is_empty()))
+            .map(|(output, changes)| {
+                let any = changes.upserts.first().or(changes.deletes.first()).map(RecordBatch::schema);
+                let empty = || any.clone().map(RecordBatch::new_empty);
+                let all = |batches: &[RecordBatch]| {
+                    if batches.is_empty() { Ok(empty()) } else { concat(batches).map(Some).map_err(damaged) }
+                };
+                let rows = all(&changes.upserts)?.unwrap_or_else(|| RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())));
+                Ok(TableWrite { output, generation: self.generation, rows, deletes: all(&changes.deletes)? })
+            })
+            .collect()
+    }
+
+    fn purge(&mut self) {
+        let plan = Arc::clone(&self.setup.plan);
+        let aggregate = aggregate_of(&plan, self.setup.step);
+        while let Some((&start_ms, window)) = self.windows.by_start.first_key_value() {
+            if !self.is_purged(aggregate, start_ms) || !window.pending.is_empty() {
+                break;
+            }
+            self.windows.by_start.pop_first();
+        }
+    }
+
+    fn progress(&self) -> StepProgress {
+        let outputs = self.outputs.iter().map(|output| {
+            let progress = OutputProgress { sink_next_offset: output.sink_next_offset, ledger: output.ledger.clone() };
+            (self.setup.plan.outputs[output.output].name.clone(), progress)
+        });
+        StepProgress {
+            version: version(),
+            revision: self.setup.generations.revision,
+            next_offset: self.at,
+            watermark_ms: self.watermark_ms,
+            watermarks: self.watermarks.clone(),
+            outputs: outputs.collect(),
+        }
+    }
+
+    fn state_record(&self, key: bytes::Bytes, value: Option<bytes::Bytes>) -> NewRecord {
+        NewRecord {
+            topic: self.names.state(self.step_name()),
+            partition: Some(self.setup.partition),
+            key: Some(key),
+            value,
+            headers: Vec::new(),
+        }
+    }
+
+    fn bury_refused(&mut self, refusal: &Refusal, rows: &RecordBatch) -> NewRecord {
+        let name = self.setup.plan.outputs[refusal.output].name.clone();
+        let value = describe(&rows.slice(refusal.row, 1), rows.num_columns().saturating_sub(1));
+        self.letter(Reason::Refused, &refusal.reason, &name).of_group(&self.names.dead_letters(), self.at, 0, value)
+    }
+}
+
+fn aggregate_of(plan: &Plan, step: usize) -> &Aggregate {
+    match &plan.steps[step].kind {
+        StepKind::Aggregate(aggregate) => aggregate,
+        _ => unreachable!("step tasks are made for aggregate steps only"),
+    }
+}
+
+fn contributions(partials: &RecordBatch) -> u64 {
+    let column = partials.column(partials.num_columns() - 1).as_primitive::<Int64Type>();
+    column.values().iter().sum::<i64>() as u64
+}
+
+/// The rows in `run` of the groups in `wanted`, ascending.
+fn rows_of(run: &std::collections::HashMap<u128, u32>, wanted: &std::collections::HashMap<u128, u32>) -> Vec<u32> {
+    let mut rows: Vec<u32> = wanted.keys().filter_map(|key| run.get(key).copied()).collect();
+    rows.sort_unstable();
+    rows
+}
+
+fn mark(count: usize, rows: &[u32]) -> Vec<bool> {
+    let mut marks = vec![false; count];
+    rows.iter().for_each(|&row| marks[row as usize] = true);
+    marks
+}
+
+/// One group (or row) as a JSON object: the first column is the window's start, the group columns follow.
+fn describe(row: &RecordBatch, groups: usize) -> bytes::Bytes {
+    let options = FormatOptions::default();
+    let mut object = serde_json::Map::new();
+    for (index, field) in row.schema().fields().iter().take(groups + 1).enumerate() {
+        let column = row.column(index);
+        let value = if column.is_null(0) {
+            serde_json::Value::Null
+        } else if index == 0 && field.name() == "_window" {
+            rfc3339(column.as_primitive::<Int64Type>().value(0)).into()
+        } else {
+            ArrayFormatter::try_new(column.as_ref(), &options).map(|text| text.value(0).to_string()).unwrap_or_default().into()
+        };
+        let name = if field.name() == "_window" { "window_start" } else { field.name() };
+        object.insert(name.to_owned(), value);
+    }
+    crate::wire::json(&object).into()
+}
+
+/// Rows of an emission that an output has to write, and of the one before that it has to delete.
+struct Changed {
+    upserts: Vec<u32>,
+    deletes: Vec<u32>,
+}
+
+/// Compares what an output had of the changed groups with what it has now, and enters the difference into its ledger.
+fn compare(output: &mut WindowOutput, new: &Emission, old: Option<&Emission>, plan: &Plan) -> Result<Changed, EngineError> {
+    let mut upserts = Vec::new();
+    let mut gone = Vec::new();
+    let rows = new.row_of_group(output.step);
+    for (group, row) in rows.iter().enumerate() {
+        *fate(&mut output.ledger, &output.chain, new, group, plan) += new.contributions[group] as u64;
+        match row {
+            Some(row) => upserts.push(*row),
+            None => gone.push(group),
+        }
+    }
+    let mut deletes = Vec::new();
+    if let Some(old) = old {
+        let old_rows = old.row_of_group(output.step);
+        let groups = index_groups(&old.keys)?;
+        let new_groups = index_groups(&new.keys)?;
+        for (group, count) in old.contributions.iter().enumerate() {
+            let fate = fate(&mut output.ledger, &output.chain, old, group, plan);
+            *fate = fate.saturating_sub(*count as u64);
+        }
+        for (key, old_group) in groups {
+            let vanished = new_groups.get(&key).is_some_and(|&group| rows[group as usize].is_none());
+            deletes.extend(old_rows[old_group as usize].filter(|_| vanished));
+        }
+        deletes.sort_unstable();
+    }
+    Ok(Changed { upserts, deletes })
+}
+
+/// The count that a group's contributions stand under in a ledger.
+fn fate<'a>(ledger: &'a mut Ledger, chain: &[usize], emission: &Emission, group: usize, plan: &Plan) -> &'a mut u64 {
+    for &step in chain {
+        if emission.failures.iter().any(|(failed, at, _)| *failed as usize == group && *at == step) {
+            return ledger.dead_lettered.entry(Reason::Evaluation.as_str().to_owned()).or_default();
+        }
+        let there = emission.relations.get(&step).is_some_and(|rows| rows.records.binary_search(&(group as u32)).is_ok());
+        if !there {
+            return ledger.filtered.entry(plan.steps[step].name.clone()).or_default();
+        }
+    }
+    &mut ledger.written
+}
+
+/// What one output has to write after a batch, window by window.
+#[derive(Default)]
+struct Changes {
+    upserts: Vec<RecordBatch>,
+    deletes: Vec<RecordBatch>,
+}
+
+impl Changes {
+    fn add(
+        &mut self,
+        step: usize,
+        new: &Emission,
+        old: Option<&Emission>,
+        changed: Changed,
+        (generation, partition, offset): (i64, i32, i64),
+    ) -> Result<(), datafusion_common::DataFusionError> {
+        if !changed.upserts.is_empty() {
+            self.upserts.push(new.table_rows(step, &changed.upserts, generation, partition, offset)?);
+        }
+        if let Some(old) = old.filter(|_| !changed.deletes.is_empty()) {
+            self.deletes.push(old.table_rows(step, &changed.deletes, generation, partition, offset)?);
+        }
+        Ok(())
+    }
+}

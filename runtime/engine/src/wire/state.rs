@@ -1,0 +1,215 @@
+//! Records of state topics.
+//!
+//! | input | key | value |
+//! |---|---|---|
+//! | a source | `progress` | [`SourceProgress`] as JSON |
+//! | an aggregate step | `g<generation>/progress` | [`StepProgress`] as JSON |
+//! | | `g<generation>/snapshot` | [`Snapshot`] as JSON |
+//! | | `g<generation>/run/<number>/<part>` | a batch: a part of a run of partial aggregates of one window |
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{WireError, json};
+use crate::ledger::Ledger;
+
+const VERSION: u8 = 1;
+
+/// A place in a partition, and the watermark there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// The first offset that is not yet covered.
+    pub next_offset: i64,
+    /// The watermark there, ms since the epoch; none before the first event.
+    pub watermark_ms: Option<i64>,
+}
+
+/// What the task of a source partition goes on from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceProgress {
+    pub(crate) version: u8,
+    /// Revision of the plan that wrote it.
+    pub revision: i64,
+    /// Where the pipeline began to read the partition.
+    pub start_offset: i64,
+    /// Covered: dead letters, and the ledgers of row outputs.
+    pub main: Position,
+    /// When the last covered record was appended, ms.
+    pub append_time_ms: Option<i64>,
+    /// The watermark by the partition's own events, without decrees, ms.
+    pub event_watermark_ms: Option<i64>,
+    /// For each aggregate step, how far its partials cover.
+    pub steps: BTreeMap<String, PartialsProgress>,
+    /// For each row output, where its sink must be at least.
+    pub outputs: BTreeMap<String, OutputProgress>,
+    /// Some of the positions passed, oldest first, for steps that begin anew.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// How far the partials of an aggregate step cover a source partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartialsProgress {
+    /// The step's generation.
+    pub generation: i64,
+    /// Covered.
+    pub position: Position,
+    /// Fates of the records since the generation began.
+    pub ledger: Ledger,
+}
+
+/// What the log knows of an output of a task.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputProgress {
+    /// The progress that the sink must have at least; none while it was never written.
+    pub sink_next_offset: Option<i64>,
+    /// Fates.
+    pub ledger: Ledger,
+}
+
+/// A position passed, and when the record before it was appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// The position.
+    pub position: Position,
+    /// The watermark by the partition's own events there, ms.
+    pub event_watermark_ms: Option<i64>,
+    /// Append time of the last record before it, ms.
+    pub append_time_ms: i64,
+}
+
+/// What the task of a partition of partials goes on from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepProgress {
+    pub(crate) version: u8,
+    /// Revision of the plan that wrote it.
+    pub revision: i64,
+    /// The first offset of the partials that is not yet covered.
+    pub next_offset: i64,
+    /// The minimum over all source partitions; none until each has spoken.
+    pub watermark_ms: Option<i64>,
+    /// The last watermark of each source partition: `<source>/<partition>`.
+    pub watermarks: BTreeMap<String, Option<i64>>,
+    /// For each output, where its sink must be at least, and its fates in contributions.
+    pub outputs: BTreeMap<String, OutputProgress>,
+}
+
+/// Which runs made up the windows at an offset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    pub(crate) version: u8,
+    /// The first offset of the partials that is not in the runs.
+    pub next_offset: i64,
+    /// The watermark there, ms.
+    pub watermark_ms: Option<i64>,
+    /// Watermarks of the source partitions there.
+    pub watermarks: BTreeMap<String, Option<i64>>,
+    /// The number that the next run will get.
+    pub next_run: u64,
+    /// The windows.
+    pub windows: Vec<SnapshotWindow>,
+}
+
+/// A window of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotWindow {
+    /// Its start, ms.
+    pub start_ms: i64,
+    /// The run that holds what was emitted, where it was.
+    pub emitted: Option<SnapshotRun>,
+    /// The runs that were not emitted yet.
+    pub pending: Vec<SnapshotRun>,
+}
+
+/// A run of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotRun {
+    /// Its number.
+    pub number: u64,
+    /// In how many parts it is stored.
+    pub parts: u32,
+}
+
+/// The version that this build writes.
+pub(crate) const fn version() -> u8 {
+    VERSION
+}
+
+/// A value that begins with its version.
+pub(crate) trait Versioned: Serialize + DeserializeOwned {
+    const WHAT: &'static str;
+    fn version(&self) -> u8;
+
+    fn to_bytes(&self) -> Bytes {
+        json(self).into()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
+        let value: Self = serde_json::from_slice(bytes).map_err(|error| WireError::new(Self::WHAT, error))?;
+        if value.version() != VERSION {
+            return Err(WireError::new(Self::WHAT, format!("version {} is not known here", value.version())));
+        }
+        Ok(value)
+    }
+}
+
+macro_rules! versioned {
+    ($($kind:ty: $what:literal),*) => {$(
+        impl Versioned for $kind {
+            const WHAT: &'static str = $what;
+            fn version(&self) -> u8 { self.version }
+        }
+    )*};
+}
+versioned!(SourceProgress: "progress of a source", StepProgress: "progress of a step", Snapshot: "snapshot");
+
+/// The key of a source task's progress.
+pub const SOURCE_PROGRESS_KEY: &str = "progress";
+
+/// A key of a step task's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepKey {
+    /// [`StepProgress`].
+    Progress,
+    /// [`Snapshot`].
+    Snapshot,
+    /// A part of a run: the run's number, the part's.
+    Run(u64, u32),
+}
+
+impl StepKey {
+    /// The key as it stands in the topic.
+    pub fn encode(self, generation: i64) -> Bytes {
+        match self {
+            Self::Progress => format!("g{generation}/progress"),
+            Self::Snapshot => format!("g{generation}/snapshot"),
+            Self::Run(number, part) => format!("g{generation}/run/{number}/{part}"),
+        }
+        .into()
+    }
+
+    /// Reads a key: the generation and what it is.
+    pub fn decode(key: &[u8]) -> Result<(i64, Self), WireError> {
+        let damaged = || WireError::new("state key", String::from_utf8_lossy(key));
+        let text = std::str::from_utf8(key).map_err(|_| damaged())?;
+        let (generation, rest) = text.strip_prefix('g').and_then(|text| text.split_once('/')).ok_or_else(damaged)?;
+        let key = match rest {
+            "progress" => Self::Progress,
+            "snapshot" => Self::Snapshot,
+            run => {
+                let (number, part) = run.strip_prefix("run/").and_then(|run| run.split_once('/')).ok_or_else(damaged)?;
+                Self::Run(number.parse().map_err(|_| damaged())?, part.parse().map_err(|_| damaged())?)
+            }
+        };
+        Ok((generation.parse().map_err(|_| damaged())?, key))
+    }
+}

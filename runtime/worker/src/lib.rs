@@ -1,0 +1,1 @@
+//! Runs a plan's tasks over a log and sinks.
