@@ -16,10 +16,15 @@ use crate::scan::malformed;
 /// # Errors
 /// `Malformed`, and where, if the array does not begin or end as one, or has nothing between two commas.
 pub fn elements(text: &[u8]) -> Result<Vec<&[u8]>, DecodeError> {
-    cut(text).map_err(|fault| *fault)
+    first_elements(text, usize::MAX)
 }
 
-fn cut(text: &[u8]) -> Parsed<Vec<&[u8]>> {
+/// The first `limit` elements; what follows them is not looked at.
+pub(crate) fn first_elements(text: &[u8], limit: usize) -> Result<Vec<&[u8]>, DecodeError> {
+    cut(text, limit).map_err(|fault| *fault)
+}
+
+fn cut(text: &[u8], limit: usize) -> Parsed<Vec<&[u8]>> {
     let open = first_solid(text, 0);
     if text.get(open) != Some(&b'[') {
         return Err(malformed(format!(
@@ -45,6 +50,9 @@ fn cut(text: &[u8]) -> Parsed<Vec<&[u8]>> {
             )));
         }
         elements.push(element);
+        if elements.len() >= limit {
+            return Ok(elements);
+        }
         if text.get(end) == Some(&b']') {
             return nothing_behind(text, end).map(|()| elements);
         }

@@ -40,11 +40,20 @@ pub struct Body<'a> {
 /// # Errors
 /// `Malformed` for an array that is broken outside its elements.
 pub fn split(body: &[u8]) -> Result<Body<'_>, DecodeError> {
+    split_first(body, usize::MAX)
+}
+
+/// [`split`], but stops after `limit` events and does not look at what follows: a body of millions of tiny events must
+/// not cost more than it is allowed to bring.
+///
+/// # Errors
+/// As [`split`], for what was looked at.
+pub fn split_first(body: &[u8], limit: usize) -> Result<Body<'_>, DecodeError> {
     let text = ndjson::without_byte_order_mark(body).trim_ascii();
     match text.first() {
         Some(b'[') => Ok(Body {
             form: Form::Array,
-            events: array::elements(text)?,
+            events: array::first_elements(text, limit)?,
         }),
         Some(b'{') if is_one_object(text) => Ok(Body {
             form: Form::Object,
@@ -52,7 +61,7 @@ pub fn split(body: &[u8]) -> Result<Body<'_>, DecodeError> {
         }),
         _ => Ok(Body {
             form: Form::Lines,
-            events: ndjson::lines(text).collect(),
+            events: ndjson::lines(text).take(limit).collect(),
         }),
     }
 }
