@@ -6,6 +6,7 @@
 use hashbrown::HashMap;
 
 use crate::schema::{EventSchema, FieldType};
+use crate::token::Token;
 
 /// Stands for "no member": before an object's first one, and for names that are not learned.
 pub(crate) const NO_MEMBER: usize = usize::MAX;
@@ -31,11 +32,10 @@ pub(crate) enum Target {
 /// A member that is declared or was seen before.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// `"name":` as an event spells it; empty where escapes would be needed.
-    pub(crate) token: Box<[u8]>,
+    pub(crate) token: Token,
     pub(crate) target: Target,
     /// The member that followed it last time.
-    next: usize,
+    pub(crate) next: usize,
     /// Number of the event in which it occurred last.
     seen_in: u64,
 }
@@ -110,6 +110,14 @@ impl Layout {
     }
 }
 
+impl Member {
+    /// Marks it as seen in an event (numbered from 1); false if it already was.
+    #[inline(always)]
+    pub(crate) fn mark(&mut self, event: u64) -> bool {
+        std::mem::replace(&mut self.seen_in, event) != event
+    }
+}
+
 impl Object {
     fn new(path: String) -> Self {
         Self {
@@ -147,7 +155,7 @@ impl Object {
     fn add(&mut self, name: &[u8], target: Target) -> usize {
         let index = self.members.len();
         self.members.push(Member {
-            token: token(name),
+            token: Token::new(name),
             target,
             next: 0,
             seen_in: 0,
@@ -156,17 +164,15 @@ impl Object {
         index
     }
 
-    #[inline]
-    pub(crate) fn member(&self, index: usize) -> Option<&Member> {
-        self.members.get(index)
+    #[inline(always)]
+    pub(crate) fn member(&mut self, index: usize) -> Option<&mut Member> {
+        self.members.get_mut(index)
     }
 
-    /// The member that is likely to follow `previous`.
-    #[inline]
-    pub(crate) fn expected_after(&self, previous: usize) -> usize {
-        self.members
-            .get(previous)
-            .map_or(self.first, |member| member.next)
+    /// The member that is likely to come first.
+    #[inline(always)]
+    pub(crate) fn first(&self) -> usize {
+        self.first
     }
 
     /// The member of that name, learned if there is room; [`NO_MEMBER`] if not. It is what will be expected after `previous`.
@@ -190,19 +196,6 @@ impl Object {
         found
     }
 
-    /// Marks a member as seen in an event (numbered from 1); false if it already was.
-    #[inline]
-    pub(crate) fn mark(&mut self, index: usize, event: u64) -> bool {
-        match self.members.get_mut(index) {
-            Some(member) if member.seen_in == event => false,
-            Some(member) => {
-                member.seen_in = event;
-                true
-            }
-            None => true,
-        }
-    }
-
     /// Forgets learned names that no longer come. Only between events, as the marks go with them.
     #[inline]
     pub(crate) fn forget_stale(&mut self) {
@@ -222,15 +215,4 @@ impl Object {
         self.first = 0;
         self.unplaced = 0;
     }
-}
-
-/// `"name":`, or nothing where the name would be written with escapes.
-fn token(name: &[u8]) -> Box<[u8]> {
-    let needs_escapes = name
-        .iter()
-        .any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-    if needs_escapes {
-        return Box::default();
-    }
-    [b"\"", name, b"\":"].concat().into()
 }

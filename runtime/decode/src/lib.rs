@@ -13,6 +13,7 @@ mod row;
 mod scan;
 mod schema;
 mod timestamp;
+mod token;
 mod value;
 
 pub use decoder::{Decoded, Decoder};

@@ -90,13 +90,14 @@ impl<'d, 'a> EventReader<'d, 'a> {
         }
         let outer_strays = self.row.strays.len();
         let mut previous = NO_MEMBER;
+        let mut expected = self.layout.objects[object].first();
         loop {
             let place = Place {
                 object,
                 depth: depth + 1,
                 start: self.scan.position(),
             };
-            previous = self.member(place, previous)?;
+            (previous, expected) = self.member(place, previous, expected)?;
             self.scan.skip_space();
             if self.scan.take(b',') {
                 self.scan.skip_space();
@@ -112,50 +113,33 @@ impl<'d, 'a> EventReader<'d, 'a> {
         Ok(())
     }
 
-    /// Reads a member and returns its index in the layout.
-    #[inline]
-    fn member(&mut self, place: Place, previous: usize) -> Parsed<usize> {
-        let member = self.name(place, previous)?;
+    /// Reads a member and returns its index in the layout, and that of the member that is likely to follow.
+    #[inline(always)]
+    fn member(&mut self, place: Place, previous: usize, expected: usize) -> Parsed<(usize, usize)> {
+        let object = &mut self.layout.objects[place.object];
+        let (index, target, next) = match object.member(expected) {
+            Some(member) if self.scan.take_token(&member.token) => {
+                if !member.mark(self.number) {
+                    return Err(self.duplicate(place, expected));
+                }
+                (expected, member.target, member.next)
+            }
+            _ => self.unexpected_name(place, previous)?,
+        };
         let name_end = self.scan.position() - 1;
         self.scan.count_member()?;
         self.scan.skip_space();
-        let target = self
-            .layout
-            .objects
-            .get(place.object)
-            .and_then(|object| object.member(member))
-            .map_or(Target::Unknown, |member| member.target);
         match target {
-            Target::Column(index) => self.column(index, place.depth)?,
-            Target::Object(index) => self.nested(index, place, name_end)?,
+            Target::Column(column) => self.column(column, place.depth)?,
+            Target::Object(object) => self.nested(object, place, name_end)?,
             Target::Unknown => self.unknown(place)?,
         }
-        Ok(member)
+        Ok((index, next))
     }
 
-    /// Reads a member's name and colon and returns its index in the layout.
-    #[inline]
-    fn name(&mut self, place: Place, previous: usize) -> Parsed<usize> {
-        let object = &mut self.layout.objects[place.object];
-        let expected = object.expected_after(previous);
-        let is_expected = object
-            .member(expected)
-            .is_some_and(|member| !member.token.is_empty() && self.scan.take_token(&member.token));
-        let member = if is_expected {
-            expected
-        } else {
-            self.unexpected_name(place, previous)?
-        };
-        if self.layout.objects[place.object].mark(member, self.number) {
-            Ok(member)
-        } else {
-            Err(self.duplicate(place, member))
-        }
-    }
-
-    /// A name other than last time.
+    /// A name other than last time: the member's index, its target and what is likely to follow.
     #[inline(never)]
-    fn unexpected_name(&mut self, place: Place, previous: usize) -> Parsed<usize> {
+    fn unexpected_name(&mut self, place: Place, previous: usize) -> Parsed<(usize, Target, usize)> {
         let object = &mut self.layout.objects[place.object];
         let raw = self.scan.member_name().map_err(|fault| {
             let shown = self.event.get(place.start..).unwrap_or_default();
@@ -163,11 +147,15 @@ impl<'d, 'a> EventReader<'d, 'a> {
         })?;
         let text = self.row.text(self.event, raw);
         let name = self.row.resolve(self.event, text);
-        let member = object.find_after(previous, name.as_bytes());
-        if member == NO_MEMBER {
+        let index = object.find_after(previous, name.as_bytes());
+        let Some(member) = object.member(index) else {
             self.row.strays.push(text);
+            return Ok((NO_MEMBER, Target::Unknown, NO_MEMBER));
+        };
+        if !member.mark(self.number) {
+            return Err(self.duplicate(place, index));
         }
-        Ok(member)
+        Ok((index, member.target, member.next))
     }
 
     #[inline]

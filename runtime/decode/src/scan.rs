@@ -4,6 +4,7 @@
 use crate::error::{Code, Fault, Parsed, fault};
 use crate::limits::{MAX_DEPTH, MAX_MEMBERS};
 use crate::number::Number;
+use crate::token::Token;
 
 /// What [`Scanner::peek`] gives at the end. NUL is no part of any token, so a real one is refused alike.
 const END: u8 = 0;
@@ -26,6 +27,8 @@ pub(crate) struct Scanner<'a> {
     bytes: &'a [u8],
     position: usize,
     members: u32,
+    /// No escape and no control character anywhere: the next quote ends a string.
+    plain: bool,
 }
 
 impl<'a> Scanner<'a> {
@@ -35,6 +38,7 @@ impl<'a> Scanner<'a> {
             bytes: text.as_bytes(),
             position: 0,
             members: 0,
+            plain: is_plain(text.as_bytes()),
         }
     }
 
@@ -65,14 +69,14 @@ impl<'a> Scanner<'a> {
     }
 
     /// Whether `token` comes next; it is consumed if so.
-    #[inline]
-    pub(crate) fn take_token(&mut self, token: &[u8]) -> bool {
+    #[inline(always)]
+    pub(crate) fn take_token(&mut self, token: &Token) -> bool {
         let found = self
             .bytes
             .get(self.position..)
-            .is_some_and(|rest| rest.starts_with(token));
+            .is_some_and(|rest| token.begins(rest));
         if found {
-            self.position += token.len();
+            self.position += token.length();
         }
         found
     }
@@ -115,10 +119,14 @@ impl<'a> Scanner<'a> {
     }
 
     /// The string whose opening quote is next.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn string(&mut self) -> Parsed<RawString> {
         let start = self.position + 1;
-        let end = find_special(self.bytes, start);
+        let end = if self.plain {
+            find_quote(self.bytes, start)
+        } else {
+            find_special(self.bytes, start)
+        };
         if self.bytes.get(end) == Some(&b'"') {
             self.position = end + 1;
             return Ok(RawString {
@@ -292,7 +300,9 @@ impl<'a> Scanner<'a> {
     /// `true`, `false` or `null`.
     #[inline]
     pub(crate) fn literal(&mut self, word: &'static str) -> Parsed<()> {
-        if self.take_token(word.as_bytes()) {
+        let rest = self.bytes.get(self.position..).unwrap_or_default();
+        if rest.starts_with(word.as_bytes()) {
+            self.position += word.len();
             Ok(())
         } else {
             Err(self.unexpected("a value"))
@@ -448,20 +458,48 @@ fn hex4(digits: Option<&[u8]>) -> Option<u32> {
 const ONES: u64 = u64::MAX / 255;
 const HIGH_BITS: u64 = ONES * 0x80;
 
+/// Of each zero byte of `word` the highest bit is set. Bytes above the lowest zero byte may have it set too.
+#[inline(always)]
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGH_BITS
+}
+
+#[inline(always)]
+fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+    let chunk = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>)?;
+    Some(u64::from_le_bytes(*chunk))
+}
+
+/// Where the first quote at or after `from` stands; the length where there is none.
+#[inline(always)]
+fn find_quote(bytes: &[u8], from: usize) -> usize {
+    // Most strings are short, and a call costs as much as two words.
+    let mut at = from;
+    for _ in 0..2 {
+        let Some(word) = word_at(bytes, at) else {
+            break;
+        };
+        let quotes = zero_bytes(word ^ (ONES * b'"' as u64));
+        if quotes != 0 {
+            return at + (quotes.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    bytes
+        .get(at..)
+        .and_then(|rest| memchr::memchr(b'"', rest))
+        .map_or(bytes.len(), |offset| at + offset)
+}
+
 /// Where, at or after `from`, the first quote, backslash or control character stands; the length where there is none.
-#[inline]
+#[inline(never)]
 fn find_special(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
-    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        // A byte of `x - ONES & !x & HIGH_BITS` is set where x has a zero byte. Borrows reach only bytes above it,
-        // and only the lowest one counts.
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        let special = (quote.wrapping_sub(ONES) & !quote
-            | backslash.wrapping_sub(ONES) & !backslash
-            | word.wrapping_sub(ONES * 0x20) & !word)
-            & HIGH_BITS;
+    while let Some(word) = word_at(bytes, at) {
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH_BITS;
+        let special = zero_bytes(word ^ (ONES * b'"' as u64))
+            | zero_bytes(word ^ (ONES * b'\\' as u64))
+            | control;
         if special != 0 {
             return at + (special.trailing_zeros() / 8) as usize;
         }
@@ -474,4 +512,20 @@ fn find_special(bytes: &[u8], from: usize) -> usize {
                 .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))
         })
         .map_or(bytes.len(), |offset| at + offset)
+}
+
+/// Whether there is neither a backslash nor a control character.
+#[inline]
+fn is_plain(bytes: &[u8]) -> bool {
+    // Without an early exit inside, a chunk is compared as a whole.
+    let is_plain_chunk = |chunk: &[u8; 32]| {
+        !chunk.iter().fold(false, |special, byte| {
+            special | (*byte < 0x20) | (*byte == b'\\')
+        })
+    };
+    match bytes.last_chunk::<32>() {
+        // The last chunk overlaps the one before it.
+        Some(last) => bytes.as_chunks::<32>().0.iter().all(is_plain_chunk) && is_plain_chunk(last),
+        None => !bytes.iter().any(|byte| *byte < 0x20 || *byte == b'\\'),
+    }
 }
