@@ -22,13 +22,14 @@ pub struct Duration {
 }
 
 /// What a duration looks like. The same text stands in the CRDs, so the API server and [`Duration::from_str`] accept the same.
-pub const PATTERN: &str = "^([0-9]{1,6}d)?([0-9]{1,7}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?([0-9]{1,12}ms)?$";
+///
+/// The API server reads `format: duration` with Go's parser and, where that fails, with one that also knows days; both take what this pattern lets
+/// through, so CEL rules compare durations natively (literals in rules are pure Go: hours at most). It counts nanoseconds in 64 bits and does not notice
+/// an overflow at 292 years: the digits allowed here add up to less.
+pub const PATTERN: &str = "^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,12}ms)?$";
 
-/// Units, largest first, with their length in milliseconds.
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-
-/// 100 years: enough for every field, and far from where sums with timestamps could overflow.
-const MAX_MILLIS: u64 = 36_525 * 86_400_000;
+/// Units, largest first: name, length in milliseconds, most digits before it.
+const UNITS: [(&str, u64, u32); 5] = [("d", 86_400_000, 4), ("h", 3_600_000, 6), ("m", 60_000, 7), ("s", 1_000, 9), ("ms", 1, 12)];
 
 /// Why a text is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,8 +37,8 @@ pub enum DurationError {
     /// Not a sequence of number and unit, largest unit first.
     #[error("`{0}` is not a duration: write whole numbers with units, largest first, such as `250ms`, `10s`, `1h30m` or `7d`")]
     Malformed(String),
-    /// Longer than 100 years.
-    #[error("`{0}` is longer than 100 years")]
+    /// More digits than fit.
+    #[error("`{0}` is too long a duration: at most 9999d, 999999h, 9999999m, 999999999s or 999999999999ms")]
     TooLong(String),
 }
 
@@ -85,13 +86,13 @@ impl FromStr for Duration {
             let letters = rest.bytes().skip(digits).take_while(u8::is_ascii_alphabetic).count();
             let (number, unit) = (&rest[..digits], &rest[digits..digits + letters]);
             // The iterator only moves on, so a unit that is repeated or out of order is not found.
-            let (_, factor) = units.find(|(name, _)| *name == unit).ok_or_else(malformed)?;
+            let (_, factor, max_digits) = units.find(|(name, _, _)| *name == unit).ok_or_else(malformed)?;
+            if digits > *max_digits as usize {
+                return Err(DurationError::TooLong(text.to_owned()));
+            }
             let number: u64 = number.parse().map_err(|_| malformed())?;
-            millis = number
-                .checked_mul(*factor)
-                .and_then(|part| millis.checked_add(part))
-                .filter(|sum| *sum <= MAX_MILLIS)
-                .ok_or_else(|| DurationError::TooLong(text.to_owned()))?;
+            // Cannot overflow: the most digits of every unit add up to less than 292 years.
+            millis += number * factor;
             rest = &rest[digits + letters..];
         }
         if text.is_empty() {
@@ -107,10 +108,13 @@ impl fmt::Display for Duration {
             return f.write_str("0s");
         }
         let mut rest = self.millis;
-        for (unit, factor) in UNITS {
-            if rest >= factor {
-                write!(f, "{}{unit}", rest / factor)?;
-                rest %= factor;
+        for (unit, factor, max_digits) in UNITS {
+            // What has no room in a unit's digits goes to the next smaller one, so that the text can be read again.
+            let most = if factor == 1 { u64::MAX } else { 10_u64.pow(max_digits) - 1 };
+            let number = (rest / factor).min(most);
+            if number > 0 {
+                write!(f, "{number}{unit}")?;
+                rest -= number * factor;
             }
         }
         Ok(())

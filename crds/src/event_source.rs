@@ -1,9 +1,13 @@
 //! `EventSource`: where events come from, and their contract.
-use kube::CustomResource;
+use kube::{CustomResource, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, generator::Generator};
+use crate::{
+    Duration,
+    generator::{self, Generator},
+    shape::{self, describe_variants},
+};
 
 /// Where events come from, and their contract.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,16 +19,31 @@ use crate::{Duration, generator::Generator};
     derive = "PartialEq",
     doc = "Where events come from, and their contract.",
     shortname = "evs",
-    category = "tidewheel"
+    category = "tidewheel",
+    printcolumn(name = "Event time", type_ = "string", json_path = ".spec.eventTime.field"),
+    printcolumn(name = "Partitions", type_ = "integer", json_path = ".spec.topic.partitions"),
+    printcolumn(name = "Retention", type_ = "string", json_path = ".spec.topic.retention"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = source_rules()))]
 pub struct EventSourceSpec {
     /// The columns of an event. Every SQL step, key and table is checked against them.
     pub schema: Schema,
     /// Which column says when an event happened, and how far its order may be trusted.
     pub event_time: EventTime,
     /// Columns whose values make the message key. Events of equal key stay in order, in one partition. Without a key, events are spread evenly.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::COLUMN)),
+        extend("x-kubernetes-list-type" = "atomic", "x-kubernetes-validations" = [
+            Rule::new("self.all(k, self.exists_one(l, l == k))").message("a column stands in the key once"),
+            Rule::new("self == oldSelf").message(
+                "the key cannot change, because it decided the partition of every stored event: make another EventSource"
+            ),
+        ])
+    )]
     pub key: Vec<String>,
     /// The topic that holds the events.
     #[serde(default)]
@@ -37,33 +56,79 @@ pub struct EventSourceSpec {
     pub generator: Option<Generator>,
 }
 
+/// Rules that look at several fields of an EventSource.
+fn source_rules() -> Vec<Rule> {
+    let mut rules = vec![
+        Rule::new("has(self.http) != has(self.generator)")
+            .message("say where the events come from: exactly one of `http` (`http: {}` will do) and `generator`"),
+        Rule::new("has(self.http) == has(oldSelf.http)")
+            .message("an EventSource cannot change between `http` and `generator`: make another EventSource"),
+        Rule::new("self.schema.fields.exists(f, f.name == self.eventTime.field && f.type == 'timestamp' && f.required)")
+            .message("eventTime.field must name a column of schema.fields that has `type: timestamp` and `required: true`")
+            .field_path(".eventTime.field"),
+        Rule::new("self.key.all(k, self.schema.fields.exists(f, f.name == k))")
+            .message("each column of the key must be in schema.fields")
+            .field_path(".key"),
+    ];
+    rules.extend(generator::rules());
+    rules
+}
+
 /// The columns of an event.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Schema {
     /// The columns, in the order in which `SELECT *` shows them.
+    #[schemars(
+        length(min = 1, max = shape::MAX_COLUMNS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
     pub fields: Vec<Field>,
     /// What becomes of members that no column takes.
     #[serde(default)]
+    #[schemars(transform = describe_variants)]
     pub unknown_fields: UnknownFields,
 }
 
 /// A column.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("!has(self.generate) || self.type == 'uuid'")
+        .message("`generate: Uuid` needs a column of type uuid")
+        .field_path(".generate"),
+    Rule::new("!has(self.generate) || !has(self.path) || !self.path.contains('.')")
+        .message("`generate: Uuid` needs a member at the top of the event: a path without dots")
+        .field_path(".path"),
+]))]
 pub struct Field {
     /// Name of the column in SQL and in tables. Names that begin with `_` are reserved.
+    #[schemars(
+        length(min = 1, max = shape::MAX_IDENTIFIER),
+        regex(pattern = shape::COLUMN),
+        extend("x-kubernetes-validations" = [
+            Rule::new("!self.startsWith('_')").message("column names that begin with `_` are reserved: choose another name"),
+        ])
+    )]
     pub name: String,
     /// Type of the column.
     #[serde(rename = "type")]
+    #[schemars(
+        transform = describe_variants,
+        extend("x-kubernetes-validations" = [Rule::new("self == oldSelf").message(
+            "the type of a column cannot change, because stored events have the old one: add a column of another name"
+        )])
+    )]
     pub type_: FieldType,
     /// Where the value is in the JSON event, members separated by dots: `attributes.user_id`. The column's name if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = shape::PATH))]
     pub path: Option<String>,
     /// Whether an event without a value here is refused.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub required: bool,
     /// How a value is made at ingest when the event has none. Who sends its own may retry safely.
+    /// `Uuid`: a new UUID of version 7.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<Generate>,
 }
@@ -112,15 +177,22 @@ pub enum Generate {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EventTime {
     /// A required column of type timestamp that says when the event happened.
+    #[schemars(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::COLUMN))]
     pub field: String,
     /// How far behind the newest event an event may come and still be on time.
     #[serde(default = "EventTime::default_max_out_of_order")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self <= duration('8784h')").message("maxOutOfOrder must be at most 366d: windows stay open for that long"),
+    ]))]
     pub max_out_of_order: Duration,
     /// How far ahead of its arrival an event may claim to be. What is further ahead is a dead letter.
     #[serde(default = "EventTime::default_max_future")]
     pub max_future: Duration,
     /// After how long without events a partition no longer holds back the windows of the others.
     #[serde(default = "EventTime::default_idle_after")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self >= duration('1s')").message("idleAfter must be at least 1s: shorter pauses are usual"),
+    ]))]
     pub idle_after: Duration,
 }
 
@@ -142,9 +214,18 @@ impl EventTime {
 pub struct Topic {
     /// Number of partitions: the most tasks that can share the work. It may grow, never shrink.
     #[serde(default = "Topic::default_partitions")]
+    #[schemars(
+        range(min = 1, max = 512),
+        extend("x-kubernetes-validations" = [
+            Rule::new("self >= oldSelf").message("partitions can be added, never removed: their events would be lost"),
+        ])
+    )]
     pub partitions: i32,
     /// How long events are kept.
     #[serde(default = "Topic::default_retention")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self >= duration('1m')").message("retention must be at least 1m"),
+    ]))]
     pub retention: Duration,
 }
 
@@ -199,6 +280,7 @@ pub struct ApiKeys {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretRef {
     /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = shape::SECRET))]
     pub name: String,
 }
 
@@ -207,6 +289,11 @@ pub struct SecretRef {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Cors {
     /// Origins of the pages, such as `https://shop.example`; `*` stands for all.
+    #[schemars(
+        length(min = 1, max = 32),
+        inner(length(min = 1, max = 256), regex(pattern = shape::ORIGIN)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
     pub origins: Vec<String>,
 }
 
@@ -216,6 +303,7 @@ pub struct Cors {
 pub struct Limits {
     /// Events a second for each API key (for all senders together where there are no keys). No limit if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub events_per_second_per_key: Option<u32>,
 }
 

@@ -1,34 +1,58 @@
 //! `generator` of an EventSource: made-up events, the same ones for the same seed.
+use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Duration;
+use crate::{
+    Duration,
+    shape::{self, any_json},
+};
+
+/// The largest whole number that JSON carries exactly everywhere: 2^53 - 1.
+const MAX_WHOLE: u64 = 9_007_199_254_740_991;
 
 /// Made-up events, the same ones for the same seed.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Generator {
     /// How many events are made in a second.
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub events_per_second: u32,
     /// How many events are made in all. Without end if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub count: Option<i64>,
+    #[schemars(range(min = 1, max = MAX_WHOLE))]
+    pub count: Option<u64>,
     /// Decides every value but the time: equal seeds make equal events.
     #[serde(default)]
-    pub seed: i64,
+    #[schemars(range(min = 0, max = MAX_WHOLE))]
+    pub seed: u64,
     /// How the value of each column is made. A column that is not listed and not required is left out.
+    #[schemars(
+        length(min = 1, max = shape::MAX_COLUMNS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["field"])
+    )]
     pub fields: Vec<GeneratedField>,
 }
 
 /// How the value of a column is made: exactly one of the kinds.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new(
+    "[has(self.oneOf), has(self.uniform), has(self.normal), has(self.logNormal), has(self.zipf), has(self.constant), \
+     has(self.uuid), has(self.time)].exists_one(given, given)"
+).message(
+    "a generated column has exactly one of `oneOf`, `uniform`, `normal`, `logNormal`, `zipf`, `constant`, `uuid` and `time`"
+)]))]
 pub struct GeneratedField {
     /// Name of the column.
+    #[schemars(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::COLUMN))]
     pub field: String,
     /// One of several values, each as likely as its weight says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), extend("x-kubernetes-list-type" = "atomic", "x-kubernetes-validations" = [
+        Rule::new("self.exists(c, c.weight > 0.0)").message("at least one weight must be greater than 0"),
+    ]))]
     pub one_of: Option<Vec<Choice>>,
     /// A number between two bounds, each equally likely. Whole for bigint columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,12 +76,9 @@ pub struct GeneratedField {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<TimeValue>,
     /// The share of events in which the value is absent.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub null_probability: f64,
-}
-
-fn is_zero(probability: &f64) -> bool {
-    *probability == 0.0
 }
 
 /// One of several values.
@@ -65,10 +86,11 @@ fn is_zero(probability: &f64) -> bool {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Choice {
     /// The value: JSON of the column's type.
-    #[schemars(schema_with = "any_json")]
+    #[schemars(transform = any_json)]
     pub value: Value,
     /// How often it comes, in proportion to the weights of the others.
     #[serde(default = "Choice::default_weight")]
+    #[schemars(range(min = 0.0, max = 1e9))]
     pub weight: f64,
 }
 
@@ -81,10 +103,15 @@ impl Choice {
 /// A number between two bounds.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("self.min <= self.max").message("min must not be greater than max"),
+]))]
 pub struct Uniform {
     /// The smallest value.
+    #[schemars(range(min = -1e15, max = 1e15))]
     pub min: f64,
     /// The largest value.
+    #[schemars(range(min = -1e15, max = 1e15))]
     pub max: f64,
 }
 
@@ -93,8 +120,10 @@ pub struct Uniform {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Normal {
     /// The mean.
+    #[schemars(range(min = -1e15, max = 1e15))]
     pub mean: f64,
     /// The standard deviation.
+    #[schemars(range(min = 0.0, max = 1e15))]
     pub stddev: f64,
 }
 
@@ -103,8 +132,10 @@ pub struct Normal {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogNormal {
     /// Half of the values are below it.
+    #[schemars(range(min = 1e-9, max = 1e15))]
     pub median: f64,
     /// Standard deviation of the natural logarithm: 0.5 is moderate, 1.5 has a long tail.
+    #[schemars(range(min = 0.0, max = 10.0))]
     pub sigma: f64,
 }
 
@@ -113,12 +144,15 @@ pub struct LogNormal {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Zipf {
     /// How many values there are.
-    pub cardinality: i64,
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub cardinality: u64,
     /// How unequal they are: 0 makes all equally frequent, 1 is usual, 2 is extreme.
     #[serde(default = "Zipf::default_exponent")]
+    #[schemars(range(min = 0.0, max = 10.0))]
     pub exponent: f64,
     /// Stands before the number (1 is the most frequent) in text columns: `user-` makes `user-1`, `user-2`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
+    #[schemars(length(max = 256))]
     pub prefix: String,
 }
 
@@ -133,7 +167,7 @@ impl Zipf {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Constant {
     /// The value: JSON of the column's type.
-    #[schemars(schema_with = "any_json")]
+    #[schemars(transform = any_json)]
     pub value: Value,
 }
 
@@ -148,6 +182,9 @@ pub struct UuidValue {}
 pub struct TimeValue {
     /// The longest delay. Each event's own is chosen between none and this, so events come out of order by up to as much.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self <= duration('8784h')").message("jitter must be at most 366d"),
+    ]))]
     pub jitter: Duration,
 }
 
@@ -190,7 +227,35 @@ impl GeneratedField {
     }
 }
 
-/// A value of any JSON type: structural schemas allow it only where unknown fields are preserved.
-fn any_json(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"x-kubernetes-preserve-unknown-fields": true})
+/// Rules that hold a generator to the schema of its EventSource.
+pub(crate) fn rules() -> Vec<Rule> {
+    let columns = |given: &str, types: &str| {
+        format!(
+            "!has(self.generator) || self.generator.fields.all(g, !({given}) || \
+             self.schema.fields.exists(f, f.name == g.field && f.type in [{types}]))"
+        )
+    };
+    vec![
+        Rule::new("!has(self.generator) || self.generator.fields.all(g, self.schema.fields.exists(f, f.name == g.field))")
+            .message("each generated column must be in schema.fields")
+            .field_path(".generator.fields"),
+        Rule::new(
+            "!has(self.generator) || self.schema.fields.all(f, !f.required || has(f.generate) || \
+             self.generator.fields.exists(g, g.field == f.name && g.nullProbability == 0.0))",
+        )
+        .message("each required column needs an entry in generator.fields, with `nullProbability: 0`")
+        .field_path(".generator.fields"),
+        Rule::new(columns("has(g.uniform) || has(g.normal) || has(g.logNormal)", "'bigint', 'double'"))
+            .message("`uniform`, `normal` and `logNormal` make numbers: the column must be of type bigint or double")
+            .field_path(".generator.fields"),
+        Rule::new(columns("has(g.zipf)", "'text', 'bigint'"))
+            .message("`zipf` makes names or whole numbers: the column must be of type text or bigint")
+            .field_path(".generator.fields"),
+        Rule::new(columns("has(g.uuid)", "'uuid', 'text'"))
+            .message("`uuid` needs a column of type uuid or text")
+            .field_path(".generator.fields"),
+        Rule::new(columns("has(g.time)", "'timestamp'"))
+            .message("`time` needs a column of type timestamp")
+            .field_path(".generator.fields"),
+    ]
 }

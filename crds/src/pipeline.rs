@@ -1,9 +1,12 @@
 //! `Pipeline`: what happens between sources and sinks.
-use kube::CustomResource;
+use kube::{CustomResource, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, Start};
+use crate::{
+    Duration, Start,
+    shape::{self, describe_variants},
+};
 
 /// What happens between sources and sinks: steps in SQL, windows, and outputs.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,16 +18,34 @@ use crate::{Duration, Start};
     derive = "PartialEq",
     doc = "What happens between sources and sinks: steps in SQL, windows, and outputs.",
     shortname = "pl",
-    category = "tidewheel"
+    category = "tidewheel",
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("!self.steps.exists(step, self.sources.exists(source, source.name == step.name))")
+        .message("a step has the name of a source: SQL could not tell them apart, so rename the step")
+        .field_path(".steps"),
+]))]
 pub struct PipelineSpec {
     /// The EventSources it reads.
+    #[schemars(
+        length(min = 1, max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
     pub sources: Vec<SourceRef>,
     /// The steps. Each reads sources and other steps by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
+    #[schemars(
+        length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
     pub steps: Vec<Step>,
     /// Where results go.
+    #[schemars(
+        length(min = 1, max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
     pub outputs: Vec<Output>,
     /// What becomes of events that cannot be processed.
     #[serde(default)]
@@ -36,20 +57,31 @@ pub struct PipelineSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SourceRef {
     /// Name of the EventSource. In SQL it is a table of that name.
+    #[schemars(length(min = 1, max = 63), regex(pattern = shape::RESOURCE))]
     pub name: String,
     /// Where reading begins, the first time only: `Earliest`, `Latest`, or a time such as `2026-01-31T00:00:00Z`.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self == 'Earliest' || self == 'Latest' || timestamp(self) >= timestamp('1970-01-01T00:00:00Z')")
+            .message("a start time must be a real date, 1970 or later"),
+    ]))]
     pub start: Start,
 }
 
 /// A step: exactly one of `sql`, `deduplicate` and `aggregate`.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("[has(self.sql), has(self.deduplicate), has(self.aggregate)].exists_one(given, given)")
+        .message("a step has exactly one of `sql`, `deduplicate` and `aggregate`"),
+]))]
 pub struct Step {
     /// Name of the step. In SQL it is a table of that name.
+    #[schemars(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::IDENTIFIER))]
     pub name: String,
     /// A query that computes or filters row by row, without GROUP BY.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = shape::MAX_SQL))]
     pub sql: Option<String>,
     /// Drops events that came before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,10 +96,25 @@ pub struct Step {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deduplicate {
     /// The source or step it reads.
+    #[schemars(length(min = 1, max = 63), regex(pattern = shape::RELATION))]
     pub from: String,
     /// Columns that identify an event. The source's key must be among them, so that equal events share a partition.
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::COLUMN)),
+        extend("x-kubernetes-list-type" = "atomic", "x-kubernetes-validations" = [
+            Rule::new("self.all(k, self.exists_one(l, l == k))").message("a column stands in `by` once"),
+            Rule::new("self == oldSelf").message(
+                "`by` cannot change, because it decided which stored events were dropped: give the step another name"
+            ),
+        ])
+    )]
     pub by: Vec<String>,
     /// How long an event is remembered, by the time of its arrival.
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self > duration('0s') && self <= duration('744h')")
+            .message("within must be more than 0s and at most 31d: every event of that time is remembered"),
+    ]))]
     pub within: Duration,
 }
 
@@ -81,6 +128,7 @@ pub struct Aggregate {
     #[serde(default)]
     pub late: Late,
     /// A query with aggregate functions and, usually, GROUP BY.
+    #[schemars(length(min = 1, max = shape::MAX_SQL))]
     pub sql: String,
 }
 
@@ -89,6 +137,10 @@ pub struct Aggregate {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Window {
     /// Windows of this size that follow each other, aligned to 1970-01-01 in UTC.
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self > duration('0s') && self <= duration('8784h')")
+            .message("a window must be longer than 0s and at most 366d, such as 1m"),
+    ]))]
     pub tumbling: Duration,
 }
 
@@ -98,9 +150,13 @@ pub struct Window {
 pub struct Late {
     /// How long after a window's end, by the watermark, events still count.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self <= duration('8784h')").message("allowed must be at most 366d: closed windows are kept for that long"),
+    ]))]
     pub allowed: Duration,
     /// When results are written, and what becomes of events that are later still.
     #[serde(default)]
+    #[schemars(transform = describe_variants)]
     pub policy: LatePolicy,
 }
 
@@ -119,10 +175,15 @@ pub enum LatePolicy {
 /// A named output. The name is its identity: progress and counts hang on it.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("has(self.postgres)").message("say where the rows go: an output needs `postgres`"),
+]))]
 pub struct Output {
     /// Name of the output.
+    #[schemars(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::IDENTIFIER))]
     pub name: String,
     /// The source or step whose rows it writes.
+    #[schemars(length(min = 1, max = 63), regex(pattern = shape::RELATION))]
     pub from: String,
     /// Rows go to a table of PostgreSQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -134,9 +195,11 @@ pub struct Output {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PostgresOutput {
     /// Name of a Sink in the same namespace whose kind is postgres.
+    #[schemars(length(min = 1, max = 63), regex(pattern = shape::RESOURCE))]
     pub sink: String,
     /// Name of the table. The output's name if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::IDENTIFIER))]
     pub table: Option<String>,
 }
 
@@ -155,6 +218,9 @@ pub struct Errors {
 pub struct DeadLetter {
     /// How long dead letters are kept.
     #[serde(default = "DeadLetter::default_retention")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self >= duration('1m')").message("retention must be at least 1m"),
+    ]))]
     pub retention: Duration,
 }
 

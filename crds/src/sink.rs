@@ -1,7 +1,9 @@
 //! `Sink`: where results go.
-use kube::CustomResource;
+use kube::{CustomResource, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::shape;
 
 /// Where results go.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,9 +15,14 @@ use serde::{Deserialize, Serialize};
     derive = "PartialEq",
     doc = "Where results go.",
     shortname = "snk",
-    category = "tidewheel"
+    category = "tidewheel",
+    printcolumn(name = "Schema", type_ = "string", json_path = ".spec.postgres.schema"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("has(self.postgres)").message("say where the results go: a Sink needs `postgres`"),
+]))]
 pub struct SinkSpec {
     /// A PostgreSQL database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,6 +37,13 @@ pub struct Postgres {
     pub connection: Connection,
     /// The schema (namespace of tables) that holds the tables.
     #[serde(default = "Postgres::default_schema")]
+    #[schemars(
+        length(min = 1, max = shape::MAX_IDENTIFIER),
+        regex(pattern = shape::IDENTIFIER),
+        extend("x-kubernetes-validations" = [
+            Rule::new("!self.startsWith('pg_')").message("PostgreSQL keeps schemas that begin with `pg_` for itself"),
+        ])
+    )]
     pub schema: String,
 }
 
@@ -52,7 +66,9 @@ pub struct Connection {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKeyRef {
     /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = shape::SECRET))]
     pub name: String,
     /// The key whose value is meant.
+    #[schemars(length(min = 1, max = 253), regex(pattern = shape::SECRET_KEY))]
     pub key: String,
 }

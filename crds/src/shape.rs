@@ -1,0 +1,67 @@
+//! Patterns, bounds and small schema transforms that several types share.
+use schemars::Schema;
+use serde_json::Value;
+
+/// Most columns of an event.
+pub(crate) const MAX_COLUMNS: usize = 256;
+/// PostgreSQL cuts identifiers after 63 bytes, silently, so no name may be longer.
+pub(crate) const MAX_IDENTIFIER: usize = 63;
+/// Room for a long query. A Pipeline of 32 such steps still fits in a Kubernetes object.
+pub(crate) const MAX_SQL: usize = 16_384;
+
+/// A column. `_` at the start is let through here, so that a rule can say why it is refused.
+pub(crate) const COLUMN: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
+/// A step, output, table or schema: a PostgreSQL identifier that needs no quotes.
+pub(crate) const IDENTIFIER: &str = "^[a-z][a-z0-9_]*$";
+/// A source or step, as SQL or `from` refers to it.
+pub(crate) const RELATION: &str = "^[a-z0-9]([-a-z0-9_]*[a-z0-9_])?$";
+/// A resource of ours: a DNS label, so that `<namespace>.<name>` can be taken apart again.
+pub(crate) const RESOURCE: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// A Secret: a DNS subdomain.
+pub(crate) const SECRET: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
+/// A key of a Secret.
+pub(crate) const SECRET_KEY: &str = "^[-._a-zA-Z0-9]+$";
+/// Members of a JSON object, from the event down to a value.
+pub(crate) const PATH: &str = r"^[^.\s]+(\.[^.\s]+)*$";
+/// An origin of a web page, or all.
+pub(crate) const ORIGIN: &str = r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$";
+
+/// What each pattern means, for people.
+const MEANINGS: [(&str, &str); 10] = [
+    (COLUMN, "write letters, digits and `_`, a letter first"),
+    (IDENTIFIER, "write lower-case letters, digits and `_`, a letter first"),
+    (RELATION, "write the name of a source or step"),
+    (RESOURCE, "write lower-case letters, digits and `-`, without dots"),
+    (SECRET, "write the name of a Secret"),
+    (SECRET_KEY, "write the key of a Secret: letters, digits, `-`, `_` and `.`"),
+    (PATH, "write member names with dots between them, such as `attributes.user_id`"),
+    (ORIGIN, "write an origin without a path, such as `https://shop.example`, or `*` for all"),
+    (crate::duration::PATTERN, "write whole numbers with units, largest first, such as `250ms`, `10s`, `1h30m` or `7d`"),
+    (crate::start::PATTERN, "write `Earliest`, `Latest` or a time with its zone such as `2026-01-31T00:00:00Z`"),
+];
+
+/// What to write where `pattern` holds.
+pub(crate) fn meaning(pattern: &str) -> Option<&'static str> {
+    MEANINGS.iter().find(|(known, _)| *known == pattern).map(|(_, meaning)| *meaning)
+}
+
+/// Adds what each variant of an enum means to the description of the field, because a CRD has no place of its own for it.
+pub(crate) fn describe_variants(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else { return };
+    let Some(Value::Array(variants)) = object.get("oneOf") else { return };
+    let lines: Vec<String> = variants
+        .iter()
+        .filter_map(|variant| {
+            let name = variant.get("const").or_else(|| variant.get("enum")?.get(0))?.as_str()?;
+            Some(format!("`{name}`: {}", variant.get("description")?.as_str()?))
+        })
+        .collect();
+    let description = object.get("description").and_then(Value::as_str).unwrap_or_default();
+    let described = format!("{description}\n{}", lines.join("\n"));
+    object.insert("description".to_owned(), described.trim().into());
+}
+
+/// A value of any JSON type: structural schemas allow it only where unknown fields are preserved.
+pub(crate) fn any_json(schema: &mut Schema) {
+    schema.insert("x-kubernetes-preserve-unknown-fields".to_owned(), true.into());
+}

@@ -1,0 +1,138 @@
+use std::{collections::BTreeMap, fmt::Write};
+
+use serde::Deserialize;
+use serde_json::Value;
+use tidewheel_crds::{EventSourceSpec, Kind, PipelineSpec, SinkSpec, admitted, name_violation, violations};
+
+#[derive(Deserialize)]
+struct Verdicts {
+    bases: BTreeMap<String, Base>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Base {
+    kind: String,
+    spec: Value,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    promise: String,
+    base: String,
+    #[serde(default)]
+    change: Value,
+    old: Option<Value>,
+    #[serde(default)]
+    refused: Vec<String>,
+}
+
+impl Verdicts {
+    fn read() -> Self {
+        serde_yaml::from_str(include_str!("verdicts.yaml")).unwrap()
+    }
+
+    fn kind(&self, case: &Case) -> Kind {
+        self.bases[&case.base].kind.parse().unwrap()
+    }
+
+    /// The spec of a case and the one before it.
+    fn specs(&self, case: &Case) -> (Value, Option<Value>) {
+        let base = &self.bases[&case.base].spec;
+        (merged(base, &case.change), case.old.as_ref().map(|old| merged(base, old)))
+    }
+}
+
+/// A JSON merge patch (RFC 7396); no patch changes nothing.
+fn merged(base: &Value, patch: &Value) -> Value {
+    match (base, patch) {
+        (_, Value::Null) => base.clone(),
+        (Value::Object(base), Value::Object(patch)) => {
+            let mut merge = base.clone();
+            for (name, change) in patch {
+                match (base.get(name), change) {
+                    (_, Value::Null) => _ = merge.shift_remove(name),
+                    (Some(old), _) => _ = merge.insert(name.clone(), merged(old, change)),
+                    (None, _) => _ = merge.insert(name.clone(), change.clone()),
+                }
+            }
+            Value::Object(merge)
+        }
+        _ => patch.clone(),
+    }
+}
+
+#[test]
+fn every_case_is_accepted_or_refused_as_it_says() {
+    let verdicts = Verdicts::read();
+    let mut wrong = String::new();
+    for case in &verdicts.cases {
+        let (spec, old) = verdicts.specs(case);
+        let mut found: Vec<String> = violations(verdicts.kind(case), &spec, old.as_ref()).iter().map(ToString::to_string).collect();
+        found.sort();
+        let mut expected = case.refused.clone();
+        expected.sort();
+        if found != expected {
+            writeln!(wrong, "{}\n  expected {expected:#?}\n  found {found:#?}", case.promise).unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn every_rule_has_a_case_that_breaks_it() {
+    let verdicts = Verdicts::read();
+    let refused: Vec<&String> = verdicts.cases.iter().flat_map(|case| &case.refused).collect();
+    for rule in crate::definitions::all_rules() {
+        let message = rule.message.expect("a rule has a message");
+        assert!(refused.iter().any(|refused| refused.ends_with(&message)), "no case breaks: {message}");
+    }
+}
+
+#[test]
+fn what_is_accepted_can_be_read() {
+    let verdicts = Verdicts::read();
+    for case in verdicts.cases.iter().filter(|case| case.refused.is_empty()) {
+        let kind = verdicts.kind(case);
+        let spec = admitted(kind, &verdicts.specs(case).0);
+        let read = match kind {
+            Kind::EventSource => serde_json::from_value::<EventSourceSpec>(spec).map(drop),
+            Kind::Pipeline => serde_json::from_value::<PipelineSpec>(spec).map(drop),
+            Kind::Sink => serde_json::from_value::<SinkSpec>(spec).map(drop),
+        };
+        read.unwrap_or_else(|error| panic!("{}: {error}", case.promise));
+    }
+}
+
+#[test]
+fn a_null_counts_as_absent() {
+    let spec = serde_json::json!({
+        "sources": [{"name": "clicks", "start": null}],
+        "steps": null,
+        "outputs": [{"name": "raw", "from": "clicks", "postgres": {"sink": "warehouse", "table": null}}],
+    });
+    assert_eq!(violations(Kind::Pipeline, &spec, None), []);
+    assert_eq!(admitted(Kind::Pipeline, &spec)["sources"][0]["start"], "Earliest");
+    let spec = serde_json::json!({"postgres": null});
+    assert_eq!(violations(Kind::Sink, &spec, None).len(), 1);
+}
+
+#[test]
+fn a_spec_that_is_no_object_is_refused() {
+    for kind in Kind::ALL {
+        for spec in [Value::Null, Value::Bool(true), "text".into(), serde_json::json!([]), serde_json::json!({"a": 1})] {
+            assert!(!violations(kind, &spec, None).is_empty(), "{kind} {spec}");
+        }
+    }
+}
+
+#[test]
+fn names_of_resources_hold_no_dots() {
+    assert_eq!(name_violation("shop-kpis"), None);
+    assert_eq!(
+        name_violation("shop.kpis").as_deref(),
+        Some("`shop.kpis` cannot name a resource: write lower-case letters, digits and `-`, without dots")
+    );
+    assert!(name_violation("").is_some());
+    assert!(name_violation(&"a".repeat(64)).is_some());
+}
