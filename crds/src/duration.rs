@@ -26,19 +26,30 @@ pub struct Duration {
 /// The API server reads `format: duration` with Go's parser and, where that fails, with one that also knows days; both take what this pattern lets
 /// through, so CEL rules compare durations natively (literals in rules are pure Go: hours at most). It counts nanoseconds in 64 bits and does not notice
 /// an overflow at 292 years: the digits allowed here add up to less.
-pub const PATTERN: &str = "^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,12}ms)?$";
+pub const PATTERN: &str =
+    "^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,12}ms)?$";
 
 /// Units, largest first: name, length in milliseconds, most digits before it.
-const UNITS: [(&str, u64, u32); 5] = [("d", 86_400_000, 4), ("h", 3_600_000, 6), ("m", 60_000, 7), ("s", 1_000, 9), ("ms", 1, 12)];
+const UNITS: [(&str, u64, u32); 5] = [
+    ("d", 86_400_000, 4),
+    ("h", 3_600_000, 6),
+    ("m", 60_000, 7),
+    ("s", 1_000, 9),
+    ("ms", 1, 12),
+];
 
 /// Why a text is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// Not a sequence of number and unit, largest unit first.
-    #[error("`{0}` is not a duration: write whole numbers with units, largest first, such as `250ms`, `10s`, `1h30m` or `7d`")]
+    #[error(
+        "`{0}` is not a duration: write whole numbers with units, largest first, such as `250ms`, `10s`, `1h30m` or `7d`"
+    )]
     Malformed(String),
     /// More digits than fit.
-    #[error("`{0}` is too long a duration: at most 9999d, 999999h, 9999999m, 999999999s or 999999999999ms")]
+    #[error(
+        "`{0}` is too long a duration: at most 9999d, 999999h, 9999999m, 999999999s or 999999999999ms"
+    )]
     TooLong(String),
 }
 
@@ -53,12 +64,16 @@ impl Duration {
 
     /// A duration of `seconds` seconds.
     pub const fn from_secs(seconds: u64) -> Self {
-        Self { millis: seconds * 1_000 }
+        Self {
+            millis: seconds * 1_000,
+        }
     }
 
     /// A duration of `days` days of 24 hours.
     pub const fn from_days(days: u64) -> Self {
-        Self { millis: days * 86_400_000 }
+        Self {
+            millis: days * 86_400_000,
+        }
     }
 
     /// The duration in milliseconds.
@@ -83,10 +98,16 @@ impl FromStr for Duration {
         let mut millis: u64 = 0;
         while !rest.is_empty() {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            let letters = rest.bytes().skip(digits).take_while(u8::is_ascii_alphabetic).count();
+            let letters = rest
+                .bytes()
+                .skip(digits)
+                .take_while(u8::is_ascii_alphabetic)
+                .count();
             let (number, unit) = (&rest[..digits], &rest[digits..digits + letters]);
             // The iterator only moves on, so a unit that is repeated or out of order is not found.
-            let (_, factor, max_digits) = units.find(|(name, _, _)| *name == unit).ok_or_else(malformed)?;
+            let (_, factor, max_digits) = units
+                .find(|(name, _, _)| *name == unit)
+                .ok_or_else(malformed)?;
             if digits > *max_digits as usize {
                 return Err(DurationError::TooLong(text.to_owned()));
             }
@@ -110,7 +131,11 @@ impl fmt::Display for Duration {
         let mut rest = self.millis;
         for (unit, factor, max_digits) in UNITS {
             // What has no room in a unit's digits goes to the next smaller one, so that the text can be read again.
-            let most = if factor == 1 { u64::MAX } else { 10_u64.pow(max_digits) - 1 };
+            let most = if factor == 1 {
+                u64::MAX
+            } else {
+                10_u64.pow(max_digits) - 1
+            };
             let number = (rest / factor).min(most);
             if number > 0 {
                 write!(f, "{number}{unit}")?;
@@ -129,7 +154,9 @@ impl Serialize for Duration {
 
 impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        Cow::<'de, str>::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -20,10 +20,26 @@ use crate::{
     doc = "Where events come from, and their contract.",
     shortname = "evs",
     category = "tidewheel",
-    printcolumn(name = "Event time", type_ = "string", json_path = ".spec.eventTime.field"),
-    printcolumn(name = "Partitions", type_ = "integer", json_path = ".spec.topic.partitions"),
-    printcolumn(name = "Retention", type_ = "string", json_path = ".spec.topic.retention"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Event time",
+        type_ = "string",
+        json_path = ".spec.eventTime.field"
+    ),
+    printcolumn(
+        name = "Partitions",
+        type_ = "integer",
+        json_path = ".spec.topic.partitions"
+    ),
+    printcolumn(
+        name = "Retention",
+        type_ = "string",
+        json_path = ".spec.topic.retention"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = source_rules()))]
@@ -64,7 +80,7 @@ fn source_rules() -> Vec<Rule> {
         Rule::new("has(self.http) == has(oldSelf.http)")
             .message("an EventSource cannot change between `http` and `generator`: make another EventSource"),
         Rule::new("self.schema.fields.exists(f, f.name == self.eventTime.field && f.type == 'timestamp' && f.required)")
-            .message("eventTime.field must name a column of schema.fields that has `type: timestamp` and `required: true`")
+            .message("must name a column of schema.fields that has `type: timestamp` and `required: true`")
             .field_path(".eventTime.field"),
         Rule::new("self.key.all(k, self.schema.fields.exists(f, f.name == k))")
             .message("each column of the key must be in schema.fields")
@@ -127,8 +143,7 @@ pub struct Field {
     /// Whether an event without a value here is refused.
     #[serde(default)]
     pub required: bool,
-    /// How a value is made at ingest when the event has none. Who sends its own may retry safely.
-    /// `Uuid`: a new UUID of version 7.
+    /// How a value is made at ingest when the event has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<Generate>,
 }
@@ -165,7 +180,8 @@ pub enum UnknownFields {
     Reject,
 }
 
-/// How a value is made at ingest.
+/// How a value is made at ingest when the event has none; senders who send their own may retry safely.
+/// `Uuid`: a new UUID of version 7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Generate {
     /// A new UUID of version 7.
@@ -182,7 +198,7 @@ pub struct EventTime {
     /// How far behind the newest event an event may come and still be on time.
     #[serde(default = "EventTime::default_max_out_of_order")]
     #[schemars(extend("x-kubernetes-validations" = [
-        Rule::new("self <= duration('8784h')").message("maxOutOfOrder must be at most 366d: windows stay open for that long"),
+        Rule::new("self <= duration('8784h')").message("must be at most 366d: windows stay open for that long"),
     ]))]
     pub max_out_of_order: Duration,
     /// How far ahead of its arrival an event may claim to be. What is further ahead is a dead letter.
@@ -191,7 +207,7 @@ pub struct EventTime {
     /// After how long without events a partition no longer holds back the windows of the others.
     #[serde(default = "EventTime::default_idle_after")]
     #[schemars(extend("x-kubernetes-validations" = [
-        Rule::new("self >= duration('1s')").message("idleAfter must be at least 1s: shorter pauses are usual"),
+        Rule::new("self >= duration('1s')").message("must be at least 1s: shorter pauses are usual"),
     ]))]
     pub idle_after: Duration,
 }
@@ -224,7 +240,7 @@ pub struct Topic {
     /// How long events are kept.
     #[serde(default = "Topic::default_retention")]
     #[schemars(extend("x-kubernetes-validations" = [
-        Rule::new("self >= duration('1m')").message("retention must be at least 1m"),
+        Rule::new("self >= duration('1m')").message("must be at least 1m, such as 7d"),
     ]))]
     pub retention: Duration,
 }
@@ -240,7 +256,10 @@ impl Topic {
 
 impl Default for Topic {
     fn default() -> Self {
-        Self { partitions: Self::default_partitions(), retention: Self::default_retention() }
+        Self {
+            partitions: Self::default_partitions(),
+            retention: Self::default_retention(),
+        }
     }
 }
 

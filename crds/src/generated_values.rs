@@ -12,16 +12,43 @@ use crate::{
 
 /// Reports the values that are not of their column's type. `spec` is the spec of an EventSource that breaks no other rule.
 pub(crate) fn check(spec: &Value, found: &mut Vec<Violation>) {
-    let Ok(spec) = serde_json::from_value::<crate::EventSourceSpec>(spec.clone()) else { return };
-    let types: HashMap<&str, FieldType> = spec.schema.fields.iter().map(|field| (field.name.as_str(), field.type_)).collect();
-    for (index, generated) in spec.generator.iter().flat_map(|generator| &generator.fields).enumerate() {
-        let Some(type_) = types.get(generated.field.as_str()) else { continue };
+    let Ok(spec) = serde_json::from_value::<crate::EventSourceSpec>(spec.clone()) else {
+        return;
+    };
+    let types: HashMap<&str, FieldType> = spec
+        .schema
+        .fields
+        .iter()
+        .map(|field| (field.name.as_str(), field.type_))
+        .collect();
+    for (index, generated) in spec
+        .generator
+        .iter()
+        .flat_map(|generator| &generator.fields)
+        .enumerate()
+    {
+        let Some(type_) = types.get(generated.field.as_str()) else {
+            continue;
+        };
         for (place, value) in values(generated) {
             if !fits(value, *type_) {
                 let path = ["generator", "fields"].map(|name| Segment::Field(name.to_owned()));
-                let path = path.into_iter().chain([Segment::Index(index)]).chain(place).collect();
-                let message = format!("{} does not fit the column `{}`: write {}", shown(value), generated.field, wanted(*type_));
-                found.push(Violation { path, code: Code::WrongType, message });
+                let path = path
+                    .into_iter()
+                    .chain([Segment::Index(index)])
+                    .chain(place)
+                    .collect();
+                let message = format!(
+                    "{} does not fit the column `{}`: write {}",
+                    shown(value),
+                    generated.field,
+                    wanted(*type_)
+                );
+                found.push(Violation {
+                    path,
+                    code: Code::WrongType,
+                    message,
+                });
             }
         }
     }
@@ -34,7 +61,12 @@ fn values(generated: &GeneratedField) -> Vec<(Vec<Segment>, &Value)> {
         Some(ValueKind::OneOf(choices)) => choices
             .iter()
             .enumerate()
-            .map(|(index, choice)| (vec![field("oneOf"), Segment::Index(index), field("value")], &choice.value))
+            .map(|(index, choice)| {
+                (
+                    vec![field("oneOf"), Segment::Index(index), field("value")],
+                    &choice.value,
+                )
+            })
             .collect(),
         Some(ValueKind::Constant(value)) => vec![(vec![field("constant"), field("value")], value)],
         _ => Vec::new(),

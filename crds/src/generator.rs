@@ -183,7 +183,7 @@ pub struct TimeValue {
     /// The longest delay. Each event's own is chosen between none and this, so events come out of order by up to as much.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-validations" = [
-        Rule::new("self <= duration('8784h')").message("jitter must be at most 366d"),
+        Rule::new("self <= duration('8784h')").message("must be at most 366d, such as 5s"),
     ]))]
     pub jitter: Duration,
 }
@@ -218,7 +218,9 @@ impl GeneratedField {
             self.normal.as_ref().map(ValueKind::Normal),
             self.log_normal.as_ref().map(ValueKind::LogNormal),
             self.zipf.as_ref().map(ValueKind::Zipf),
-            self.constant.as_ref().map(|constant| ValueKind::Constant(&constant.value)),
+            self.constant
+                .as_ref()
+                .map(|constant| ValueKind::Constant(&constant.value)),
             self.uuid.as_ref().map(|_| ValueKind::Uuid),
             self.time.as_ref().map(ValueKind::Time),
         ];

@@ -19,7 +19,11 @@ use crate::{
     doc = "What happens between sources and sinks: steps in SQL, windows, and outputs.",
     shortname = "pl",
     category = "tidewheel",
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -113,7 +117,7 @@ pub struct Deduplicate {
     /// How long an event is remembered, by the time of its arrival.
     #[schemars(extend("x-kubernetes-validations" = [
         Rule::new("self > duration('0s') && self <= duration('744h')")
-            .message("within must be more than 0s and at most 31d: every event of that time is remembered"),
+            .message("must be more than 0s and at most 31d: every event of that time is remembered"),
     ]))]
     pub within: Duration,
 }
@@ -151,7 +155,7 @@ pub struct Late {
     /// How long after a window's end, by the watermark, events still count.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-validations" = [
-        Rule::new("self <= duration('8784h')").message("allowed must be at most 366d: closed windows are kept for that long"),
+        Rule::new("self <= duration('8784h')").message("must be at most 366d: closed windows are kept for that long"),
     ]))]
     pub allowed: Duration,
     /// When results are written, and what becomes of events that are later still.
@@ -219,7 +223,7 @@ pub struct DeadLetter {
     /// How long dead letters are kept.
     #[serde(default = "DeadLetter::default_retention")]
     #[schemars(extend("x-kubernetes-validations" = [
-        Rule::new("self >= duration('1m')").message("retention must be at least 1m"),
+        Rule::new("self >= duration('1m')").message("must be at least 1m, such as 7d"),
     ]))]
     pub retention: Duration,
 }
@@ -232,7 +236,9 @@ impl DeadLetter {
 
 impl Default for DeadLetter {
     fn default() -> Self {
-        Self { retention: Self::default_retention() }
+        Self {
+            retention: Self::default_retention(),
+        }
     }
 }
 

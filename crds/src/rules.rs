@@ -5,7 +5,9 @@ use std::{
 };
 
 use cel::{Context, Program, objects::Key};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
+};
 use serde_json::Value;
 
 use crate::{
@@ -29,14 +31,27 @@ static PROGRAMS: LazyLock<HashMap<&'static str, Compiled>> = LazyLock::new(|| {
     programs
 });
 
-#[allow(clippy::expect_used, reason = "the rules are constants, and a test compiles them all")]
+#[allow(
+    clippy::expect_used,
+    reason = "the rules are constants, and a test compiles them all"
+)]
 fn compile(schema: &'static JSONSchemaProps, programs: &mut HashMap<&'static str, Compiled>) {
     for rule in schema.x_kubernetes_validations.iter().flatten() {
         let program = Program::compile(&rule.rule).expect("rules of the API compile");
         let transition = program.references().has_variable("oldSelf");
-        programs.insert(&rule.rule, Compiled { program, transition });
+        programs.insert(
+            &rule.rule,
+            Compiled {
+                program,
+                transition,
+            },
+        );
     }
-    for property in schema.properties.iter().flat_map(|properties| properties.values()) {
+    for property in schema
+        .properties
+        .iter()
+        .flat_map(|properties| properties.values())
+    {
         compile(property, programs);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(item)) = &schema.items {
@@ -45,9 +60,17 @@ fn compile(schema: &'static JSONSchemaProps, programs: &mut HashMap<&'static str
 }
 
 /// Evaluates the rules of `schema` itself on `value`, whose shape is good.
-pub(crate) fn check(schema: &JSONSchemaProps, value: &Value, old: Option<&Value>, path: &[Segment], found: &mut Vec<Violation>) {
+pub(crate) fn check(
+    schema: &JSONSchemaProps,
+    value: &Value,
+    old: Option<&Value>,
+    path: &[Segment],
+    found: &mut Vec<Violation>,
+) {
     for rule in schema.x_kubernetes_validations.iter().flatten() {
-        let Some(compiled) = PROGRAMS.get(rule.rule.as_str()) else { continue };
+        let Some(compiled) = PROGRAMS.get(rule.rule.as_str()) else {
+            continue;
+        };
         if compiled.transition && old.is_none() {
             continue;
         }
@@ -57,7 +80,10 @@ pub(crate) fn check(schema: &JSONSchemaProps, value: &Value, old: Option<&Value>
             context.add_variable_from_value("oldSelf", to_cel(schema, old));
         }
         // Like the API server, a rule that cannot be evaluated counts as broken.
-        if !matches!(compiled.program.execute(&context), Ok(cel::Value::Bool(true))) {
+        if !matches!(
+            compiled.program.execute(&context),
+            Ok(cel::Value::Bool(true))
+        ) {
             found.push(broken(rule, compiled.transition, path));
         }
     }
@@ -65,12 +91,23 @@ pub(crate) fn check(schema: &JSONSchemaProps, value: &Value, old: Option<&Value>
 
 fn broken(rule: &ValidationRule, transition: bool, path: &[Segment]) -> Violation {
     let mut path = path.to_vec();
-    let within = rule.field_path.iter().flat_map(|within| within.split('.')).filter(|name| !name.is_empty());
+    let within = rule
+        .field_path
+        .iter()
+        .flat_map(|within| within.split('.'))
+        .filter(|name| !name.is_empty());
     path.extend(within.map(|name| Segment::Field(name.to_owned())));
     Violation {
         path,
-        code: if transition { Code::Immutable } else { Code::RuleBroken },
-        message: rule.message.clone().unwrap_or_else(|| format!("breaks the rule `{}`", rule.rule)),
+        code: if transition {
+            Code::Immutable
+        } else {
+            Code::RuleBroken
+        },
+        message: rule
+            .message
+            .clone()
+            .unwrap_or_else(|| format!("breaks the rule `{}`", rule.rule)),
     }
 }
 
@@ -79,7 +116,9 @@ fn to_cel(schema: &JSONSchemaProps, value: &Value) -> cel::Value {
     match value {
         Value::Null => cel::Value::Null,
         Value::Bool(bool) => cel::Value::Bool(*bool),
-        Value::Number(number) if schema.type_.as_deref() == Some("integer") => number.as_i64().map_or(cel::Value::Null, cel::Value::Int),
+        Value::Number(number) if schema.type_.as_deref() == Some("integer") => {
+            number.as_i64().map_or(cel::Value::Null, cel::Value::Int)
+        }
         Value::Number(number) => number.as_f64().map_or(cel::Value::Null, cel::Value::Float),
         Value::String(text) if schema.format.as_deref() == Some("duration") => duration(text),
         Value::String(text) => cel::Value::String(Arc::new(text.clone())),
@@ -93,7 +132,11 @@ fn to_cel(schema: &JSONSchemaProps, value: &Value) -> cel::Value {
         Value::Object(fields) => {
             // Rules do not see what has no declared type.
             let typed = fields.iter().filter_map(|(name, value)| {
-                let property = schema.properties.as_ref()?.get(name).filter(|property| property.type_.is_some())?;
+                let property = schema
+                    .properties
+                    .as_ref()?
+                    .get(name)
+                    .filter(|property| property.type_.is_some())?;
                 Some((Key::String(Arc::new(name.clone())), to_cel(property, value)))
             });
             cel::Value::Map(typed.collect::<HashMap<_, _>>().into())
@@ -102,6 +145,11 @@ fn to_cel(schema: &JSONSchemaProps, value: &Value) -> cel::Value {
 }
 
 fn duration(text: &str) -> cel::Value {
-    let millis = text.parse().ok().and_then(|duration: Duration| i64::try_from(duration.as_millis()).ok());
-    millis.and_then(chrono::Duration::try_milliseconds).map_or(cel::Value::Null, cel::Value::Duration)
+    let millis = text
+        .parse()
+        .ok()
+        .and_then(|duration: Duration| i64::try_from(duration.as_millis()).ok());
+    millis
+        .and_then(chrono::Duration::try_milliseconds)
+        .map_or(cel::Value::Null, cel::Value::Duration)
 }

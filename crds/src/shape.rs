@@ -26,42 +26,82 @@ pub(crate) const PATH: &str = r"^[^.\s]+(\.[^.\s]+)*$";
 /// An origin of a web page, or all.
 pub(crate) const ORIGIN: &str = r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$";
 
-/// What each pattern means, for people.
+/// Why a name was refused that Kubernetes would take.
+pub(crate) const NAME_MESSAGE: &str = "names hold no dots and at most 63 characters, because topics are named `<namespace>.<name>`: choose another name";
+
+/// What to write where each pattern holds.
 const MEANINGS: [(&str, &str); 10] = [
-    (COLUMN, "write letters, digits and `_`, a letter first"),
-    (IDENTIFIER, "write lower-case letters, digits and `_`, a letter first"),
-    (RELATION, "write the name of a source or step"),
-    (RESOURCE, "write lower-case letters, digits and `-`, without dots"),
-    (SECRET, "write the name of a Secret"),
-    (SECRET_KEY, "write the key of a Secret: letters, digits, `-`, `_` and `.`"),
-    (PATH, "write member names with dots between them, such as `attributes.user_id`"),
-    (ORIGIN, "write an origin without a path, such as `https://shop.example`, or `*` for all"),
-    (crate::duration::PATTERN, "write whole numbers with units, largest first, such as `250ms`, `10s`, `1h30m` or `7d`"),
-    (crate::start::PATTERN, "write `Earliest`, `Latest` or a time with its zone such as `2026-01-31T00:00:00Z`"),
+    (COLUMN, "letters, digits and `_`, a letter first"),
+    (
+        IDENTIFIER,
+        "lower-case letters, digits and `_`, a letter first",
+    ),
+    (RELATION, "the name of a source or step"),
+    (RESOURCE, "lower-case letters, digits and `-`, without dots"),
+    (SECRET, "the name of a Secret"),
+    (
+        SECRET_KEY,
+        "the key of a Secret: letters, digits, `-`, `_` and `.`",
+    ),
+    (
+        PATH,
+        "member names with dots between them, such as `attributes.user_id`",
+    ),
+    (
+        ORIGIN,
+        "an origin without a path, such as `https://shop.example`, or `*` for all",
+    ),
+    (
+        crate::duration::PATTERN,
+        "whole numbers with units, largest first, such as `250ms`, `10s`, `1h30m` or `7d`",
+    ),
+    (
+        crate::start::PATTERN,
+        "`Earliest`, `Latest` or a time with its zone such as `2026-01-31T00:00:00Z`",
+    ),
 ];
 
 /// What to write where `pattern` holds.
 pub(crate) fn meaning(pattern: &str) -> Option<&'static str> {
-    MEANINGS.iter().find(|(known, _)| *known == pattern).map(|(_, meaning)| *meaning)
+    MEANINGS
+        .iter()
+        .find(|(known, _)| *known == pattern)
+        .map(|(_, meaning)| *meaning)
 }
 
 /// Adds what each variant of an enum means to the description of the field, because a CRD has no place of its own for it.
 pub(crate) fn describe_variants(schema: &mut Schema) {
-    let Some(object) = schema.as_object_mut() else { return };
-    let Some(Value::Array(variants)) = object.get("oneOf") else { return };
+    let Some(object) = schema.as_object_mut() else {
+        return;
+    };
+    let Some(Value::Array(variants)) = object.get("oneOf") else {
+        return;
+    };
     let lines: Vec<String> = variants
         .iter()
         .filter_map(|variant| {
-            let name = variant.get("const").or_else(|| variant.get("enum")?.get(0))?.as_str()?;
-            Some(format!("`{name}`: {}", variant.get("description")?.as_str()?))
+            let name = variant
+                .get("const")
+                .or_else(|| variant.get("enum")?.get(0))?
+                .as_str()?;
+            Some(format!(
+                "`{name}`: {}",
+                variant.get("description")?.as_str()?
+            ))
         })
         .collect();
-    let description = object.get("description").and_then(Value::as_str).unwrap_or_default();
+    let description = object
+        .get("description")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let described = format!("{description}\n{}", lines.join("\n"));
     object.insert("description".to_owned(), described.trim().into());
 }
 
 /// A value of any JSON type: structural schemas allow it only where unknown fields are preserved.
 pub(crate) fn any_json(schema: &mut Schema) {
-    schema.insert("x-kubernetes-preserve-unknown-fields".to_owned(), true.into());
+    schema.insert(
+        "x-kubernetes-preserve-unknown-fields".to_owned(),
+        true.into(),
+    );
 }

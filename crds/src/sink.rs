@@ -17,7 +17,11 @@ use crate::shape;
     shortname = "snk",
     category = "tidewheel",
     printcolumn(name = "Schema", type_ = "string", json_path = ".spec.postgres.schema"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [

@@ -4,7 +4,7 @@ use std::fmt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use serde_json::Value;
 
-use crate::{Kind, admission, generated_values, rules, structure};
+use crate::{Kind, admission, generated_values, rules, shape, structure};
 
 /// Something wrong in a spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,40 +123,36 @@ pub fn admitted(kind: Kind, spec: &Value) -> Value {
 ///
 /// It holds no dots, so that the `<namespace>.<name>` of a topic can be taken apart again.
 pub fn name_violation(name: &str) -> Option<String> {
-    if name.len() > 63 {
-        return Some(format!("`{name}` is longer than 63 characters: choose a shorter name"));
+    if name.len() > 63 || name.contains('.') {
+        return Some(shape::NAME_MESSAGE.to_owned());
     }
-    let fits = structure::matches(crate::shape::RESOURCE, name);
+    // An API server refuses such names of itself, for every kind.
+    let fits = structure::matches(shape::RESOURCE, name);
     (!fits).then(|| {
-        let meaning = crate::shape::meaning(crate::shape::RESOURCE).unwrap_or_default();
-        format!("`{name}` cannot name a resource: {meaning}")
+        format!(
+            "`{name}` cannot name a resource: write {}",
+            shape::meaning(shape::RESOURCE).unwrap_or_default()
+        )
     })
 }
 
 /// Judges `value` and all in it, deepest first, so that a rule is only asked about values of the right shape.
-fn judge(schema: &JSONSchemaProps, value: &Value, old: Option<&Value>, path: &mut Vec<Segment>, found: &mut Vec<Violation>) {
+fn judge(
+    schema: &JSONSchemaProps,
+    value: &Value,
+    old: Option<&Value>,
+    path: &mut Vec<Segment>,
+    found: &mut Vec<Violation>,
+) {
     let before = found.len();
     structure::check(schema, value, path, found);
-    if found.len() == before {
-        for (segment, child_schema, child) in structure::children(schema, value) {
-            let old_child = old.and_then(|old| structure::counterpart(schema, &segment, child, old));
-            path.push(segment);
-            judge(child_schema, child, old_child, path, found);
-            path.pop();
-        }
-    } else {
-        judge_children_of_the_misshapen(schema, value, path, found);
+    for (segment, child_schema, child) in structure::children(schema, value) {
+        let old_child = old.and_then(|old| structure::counterpart(schema, &segment, child, old));
+        path.push(segment);
+        judge(child_schema, child, old_child, path, found);
+        path.pop();
     }
     if found.len() == before {
         rules::check(schema, value, old, path, found);
-    }
-}
-
-/// A missing or unknown field says nothing about the others, which are judged all the same.
-fn judge_children_of_the_misshapen(schema: &JSONSchemaProps, value: &Value, path: &mut Vec<Segment>, found: &mut Vec<Violation>) {
-    for (segment, child_schema, child) in structure::children(schema, value) {
-        path.push(segment);
-        judge(child_schema, child, None, path, found);
-        path.pop();
     }
 }

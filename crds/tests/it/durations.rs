@@ -24,16 +24,35 @@ fn each_unit_counts_for_what_it_says() {
 
 #[test]
 fn what_is_no_duration_is_refused_with_an_example() {
-    for text in ["", "5", "s", "5 s", "-5s", "+5s", "1.5h", "1m1h", "1s1s", "5S", "5us", "1w", "5s ", "٥s", "1h30", "ms5"] {
+    for text in [
+        "", "5", "s", "5 s", "-5s", "+5s", "1.5h", "1m1h", "1s1s", "5S", "5us", "1w", "5s ", "٥s",
+        "1h30", "ms5",
+    ] {
         let error = millis(text).expect_err(text);
-        assert!(error.to_string().contains("such as `250ms`, `10s`, `1h30m` or `7d`"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("such as `250ms`, `10s`, `1h30m` or `7d`"),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn more_than_a_lifetime_is_refused() {
-    for text in ["10000d", "1000000h", "10000000m", "1000000000s", "1000000000000ms", "99999999999999999999d"] {
-        assert_eq!(millis(text), Err(DurationError::TooLong(text.to_owned())), "{text}");
+    for text in [
+        "10000d",
+        "1000000h",
+        "10000000m",
+        "1000000000s",
+        "1000000000000ms",
+        "99999999999999999999d",
+    ] {
+        assert_eq!(
+            millis(text),
+            Err(DurationError::TooLong(text.to_owned())),
+            "{text}"
+        );
     }
 }
 
@@ -46,7 +65,10 @@ fn the_most_that_can_be_written_fits_in_the_nanoseconds_of_go() {
 #[test]
 fn what_is_printed_can_be_read_again() {
     let exponents = (0..43).map(|exponent| 1_u64 << exponent);
-    for millis in exponents.flat_map(|millis| [millis - 1, millis, millis + 1]).chain([863_913_600_000, 6_999_998_399_990]) {
+    for millis in exponents
+        .flat_map(|millis| [millis - 1, millis, millis + 1])
+        .chain([863_913_600_000, 6_999_998_399_990])
+    {
         let duration = Duration::from_millis(millis);
         assert_eq!(duration.to_string().parse(), Ok(duration), "{duration}");
     }
@@ -57,7 +79,23 @@ fn what_is_printed_can_be_read_again() {
 #[test]
 fn our_parser_and_the_pattern_of_the_api_agree() {
     let pattern = regex::Regex::new(tidewheel_crds::duration::PATTERN).unwrap();
-    for text in ["5s", "1d12h", "12h1d", "5", "9999d", "10000d", "1h30m", "1.5h", "0ms", "1m1m", "999999999999ms"] {
-        assert_eq!(pattern.is_match(text), text.parse::<Duration>().is_ok(), "{text}");
+    for text in [
+        "5s",
+        "1d12h",
+        "12h1d",
+        "5",
+        "9999d",
+        "10000d",
+        "1h30m",
+        "1.5h",
+        "0ms",
+        "1m1m",
+        "999999999999ms",
+    ] {
+        assert_eq!(
+            pattern.is_match(text),
+            text.parse::<Duration>().is_ok(),
+            "{text}"
+        );
     }
 }

@@ -10,13 +10,21 @@ fn the_reference_in_docs_is_up_to_date() {
         fs::write(&file, reference_markdown()).unwrap();
     }
     let written = fs::read_to_string(&file).unwrap_or_default();
-    assert!(written == reference_markdown(), "docs/reference.md differs from the types: run the tests with UPDATE_DOCS=1 and review it");
+    assert!(
+        written == reference_markdown(),
+        "docs/reference.md differs from the types: run the tests with UPDATE_DOCS=1 and review it"
+    );
 }
 
 #[test]
 fn every_field_has_a_row() {
     let reference = reference_markdown();
-    for path in ["schema.fields[].generate", "generator.fields[].oneOf[].weight", "steps[].aggregate.window.tumbling", "postgres.connection.secretRef.key"] {
+    for path in [
+        "schema.fields[].generate",
+        "generator.fields[].oneOf[].weight",
+        "steps[].aggregate.window.tumbling",
+        "postgres.connection.secretRef.key",
+    ] {
         assert!(reference.contains(&format!("| `{path}` |")), "{path}");
     }
 }

@@ -2,7 +2,9 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use serde::Deserialize;
 use serde_json::Value;
-use tidewheel_crds::{EventSourceSpec, Kind, PipelineSpec, SinkSpec, admitted, name_violation, violations};
+use tidewheel_crds::{
+    EventSourceSpec, Kind, PipelineSpec, SinkSpec, admitted, name_violation, violations,
+};
 
 #[derive(Deserialize)]
 struct Verdicts {
@@ -39,7 +41,10 @@ impl Verdicts {
     /// The spec of a case and the one before it.
     fn specs(&self, case: &Case) -> (Value, Option<Value>) {
         let base = &self.bases[&case.base].spec;
-        (merged(base, &case.change), case.old.as_ref().map(|old| merged(base, old)))
+        (
+            merged(base, &case.change),
+            case.old.as_ref().map(|old| merged(base, old)),
+        )
     }
 }
 
@@ -68,12 +73,20 @@ fn every_case_is_accepted_or_refused_as_it_says() {
     let mut wrong = String::new();
     for case in &verdicts.cases {
         let (spec, old) = verdicts.specs(case);
-        let mut found: Vec<String> = violations(verdicts.kind(case), &spec, old.as_ref()).iter().map(ToString::to_string).collect();
+        let mut found: Vec<String> = violations(verdicts.kind(case), &spec, old.as_ref())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         found.sort();
         let mut expected = case.refused.clone();
         expected.sort();
         if found != expected {
-            writeln!(wrong, "{}\n  expected {expected:#?}\n  found {found:#?}", case.promise).unwrap();
+            writeln!(
+                wrong,
+                "{}\n  expected {expected:#?}\n  found {found:#?}",
+                case.promise
+            )
+            .unwrap();
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -82,10 +95,19 @@ fn every_case_is_accepted_or_refused_as_it_says() {
 #[test]
 fn every_rule_has_a_case_that_breaks_it() {
     let verdicts = Verdicts::read();
-    let refused: Vec<&String> = verdicts.cases.iter().flat_map(|case| &case.refused).collect();
+    let names = name_violation("a.b");
+    let refused: Vec<&String> = verdicts
+        .cases
+        .iter()
+        .flat_map(|case| &case.refused)
+        .chain(&names)
+        .collect();
     for rule in crate::definitions::all_rules() {
         let message = rule.message.expect("a rule has a message");
-        assert!(refused.iter().any(|refused| refused.ends_with(&message)), "no case breaks: {message}");
+        assert!(
+            refused.iter().any(|refused| refused.ends_with(&message)),
+            "no case breaks: {message}"
+        );
     }
 }
 
@@ -112,7 +134,10 @@ fn a_null_counts_as_absent() {
         "outputs": [{"name": "raw", "from": "clicks", "postgres": {"sink": "warehouse", "table": null}}],
     });
     assert_eq!(violations(Kind::Pipeline, &spec, None), []);
-    assert_eq!(admitted(Kind::Pipeline, &spec)["sources"][0]["start"], "Earliest");
+    assert_eq!(
+        admitted(Kind::Pipeline, &spec)["sources"][0]["start"],
+        "Earliest"
+    );
     let spec = serde_json::json!({"postgres": null});
     assert_eq!(violations(Kind::Sink, &spec, None).len(), 1);
 }
@@ -120,7 +145,13 @@ fn a_null_counts_as_absent() {
 #[test]
 fn a_spec_that_is_no_object_is_refused() {
     for kind in Kind::ALL {
-        for spec in [Value::Null, Value::Bool(true), "text".into(), serde_json::json!([]), serde_json::json!({"a": 1})] {
+        for spec in [
+            Value::Null,
+            Value::Bool(true),
+            "text".into(),
+            serde_json::json!([]),
+            serde_json::json!({"a": 1}),
+        ] {
             assert!(!violations(kind, &spec, None).is_empty(), "{kind} {spec}");
         }
     }
@@ -129,9 +160,16 @@ fn a_spec_that_is_no_object_is_refused() {
 #[test]
 fn names_of_resources_hold_no_dots() {
     assert_eq!(name_violation("shop-kpis"), None);
+    assert!(
+        name_violation("shop.kpis")
+            .unwrap()
+            .starts_with("names hold no dots")
+    );
     assert_eq!(
-        name_violation("shop.kpis").as_deref(),
-        Some("`shop.kpis` cannot name a resource: write lower-case letters, digits and `-`, without dots")
+        name_violation("Shop").as_deref(),
+        Some(
+            "`Shop` cannot name a resource: write lower-case letters, digits and `-`, without dots"
+        )
     );
     assert!(name_violation("").is_some());
     assert!(name_violation(&"a".repeat(64)).is_some());
