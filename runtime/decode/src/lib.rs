@@ -12,6 +12,7 @@ mod reader;
 mod row;
 mod scan;
 mod schema;
+mod string;
 mod timestamp;
 mod token;
 mod value;

@@ -1,5 +1,6 @@
 //! One event's values between reading and appending, so that a bad event leaves no trace in the columns.
-use crate::scan::{RawString, unescape};
+use crate::scan::RawString;
+use crate::string::unescape;
 
 /// Text of a value: a range of the event, or of [`Row::decoded`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

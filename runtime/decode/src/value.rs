@@ -92,9 +92,12 @@ pub(crate) fn naming(mut fault: Fault, field: &str) -> Fault {
     fault
 }
 
-#[inline]
+#[inline(always)]
 fn string(scan: &mut Scanner<'_>, column: &Column) -> Parsed<RawString> {
-    scan.string().map_err(|fault| naming(fault, &column.name))
+    match scan.string() {
+        Ok(raw) => Ok(raw),
+        Err(fault) => Err(naming(fault, &column.name)),
+    }
 }
 
 #[inline]
