@@ -1,0 +1,95 @@
+//! What makes a step the same step: its meaning, what it reads, and how its state is stored.
+use std::fmt::Write;
+
+use datafusion_common::Column;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_expr::{Expr, LogicalPlan};
+use sha2::{Digest, Sha256};
+
+/// Version of the state's layout. Steps of different versions never share state.
+pub const STATE_FORMAT: u32 = 1;
+
+/// Hex digest over parts, each with its length so that none runs into the next.
+pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(STATE_FORMAT.to_le_bytes());
+    for part in parts {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut text = String::new();
+    for byte in hash.finalize().iter().take(16) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// A plan as text that is the same however its relations are called.
+pub(crate) fn canonical(plan: &LogicalPlan) -> String {
+    let mut text = String::new();
+    let mut relations = Vec::new();
+    write_node(plan, &mut relations, &mut text);
+    text
+}
+
+fn write_node(plan: &LogicalPlan, relations: &mut Vec<String>, text: &mut String) {
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => return write_node(&alias.input, relations, text),
+        LogicalPlan::TableScan(scan) => {
+            let name = scan.table_name.table();
+            let index = relations.iter().position(|r| r == name).unwrap_or_else(|| {
+                relations.push(name.to_owned());
+                relations.len() - 1
+            });
+            let _ = write!(text, "input {index}");
+        }
+        LogicalPlan::Projection(projection) => write_exprs("project", &projection.expr, text),
+        LogicalPlan::Filter(filter) => {
+            write_exprs("filter", std::slice::from_ref(&filter.predicate), text)
+        }
+        LogicalPlan::Unnest(unnest) => {
+            let _ = write!(
+                text,
+                "unnest {:?}",
+                unnest
+                    .list_type_columns
+                    .iter()
+                    .map(|(i, _)| i)
+                    .collect::<Vec<_>>()
+            );
+        }
+        LogicalPlan::Union(_) => text.push_str("union"),
+        other => {
+            let _ = write!(text, "{}", other.display());
+        }
+    }
+    text.push('(');
+    for input in plan.inputs() {
+        write_node(input, relations, text);
+        text.push(';');
+    }
+    text.push(')');
+}
+
+fn write_exprs(kind: &str, exprs: &[Expr], text: &mut String) {
+    text.push_str(kind);
+    for expr in exprs {
+        let _ = write!(text, " [{}]", canonical_expr(expr));
+    }
+}
+
+/// An expression without the names of relations.
+pub(crate) fn canonical_expr(expr: &Expr) -> String {
+    let unqualified = expr.clone().transform(|e| {
+        Ok(match e {
+            Expr::Column(column) => {
+                Transformed::yes(Expr::Column(Column::new_unqualified(column.name)))
+            }
+            other => Transformed::no(other),
+        })
+    });
+    match unqualified {
+        Ok(expr) => expr.data.to_string(),
+        Err(_) => expr.to_string(),
+    }
+}

@@ -1,0 +1,91 @@
+//! Outputs: the tables that rows go to.
+use arrow::datatypes::Schema;
+
+use crate::plan::{Column, ColumnType, Table, TableKind};
+use crate::problem::{Code, Problem};
+use crate::relation::Facts;
+use crate::resource::{Path, Subject};
+use crate::sql::types::column_type;
+use crate::sql::windowed::WINDOW_START;
+
+/// Columns that a sink adds to appended rows: their place in the log.
+const ROW_COLUMNS: [&str; 3] = ["_partition", "_offset", "_ordinal"];
+/// Columns that a sink adds to rows of windows: what they cover, and how often they were amended.
+const WINDOW_COLUMNS: [&str; 4] = ["_generation", "_partition", "_offset", "_revision"];
+
+/// The table for rows of `from`.
+pub(crate) fn table(
+    from: &Facts,
+    schema: &str,
+    name: &str,
+    subject: &Subject,
+    path: &Path,
+) -> Result<Table, Problem> {
+    let refuse = |message: String| subject.error(path, Code::UnstorableOutput, message);
+    let kind = match &from.windowed {
+        None => TableKind::Rows,
+        Some(windowed) => {
+            let mut key = Vec::with_capacity(windowed.key.len());
+            for column in &windowed.key {
+                let Some(index) = column.index else {
+                    let message = format!(
+                        "the rows of `{}` cannot be stored: `{}`, which tells them apart, was left out on the way",
+                        from.name, column.name
+                    );
+                    return Err(refuse(message).help(format!(
+                        "add `{}` to the SELECT list of `{}`",
+                        column.name, from.name
+                    )));
+                };
+                key.push(from.schema.field(index).name().clone());
+            }
+            if key.first().is_some_and(|name| name != WINDOW_START) {
+                let message = format!(
+                    "the rows of `{}` cannot be stored: `{WINDOW_START}` has another name there",
+                    from.name
+                );
+                return Err(
+                    refuse(message).help(format!("select `{WINDOW_START}` under its own name"))
+                );
+            }
+            TableKind::Windows { key }
+        }
+    };
+    let ours: &[&str] = if from.windowed.is_some() {
+        &WINDOW_COLUMNS
+    } else {
+        &ROW_COLUMNS
+    };
+    let columns = columns(&from.schema, ours).map_err(|name| {
+        refuse(format!(
+            "the column `{name}` of `{}` has a type or name that no table can store",
+            from.name
+        ))
+        .help("cast it to text, or leave it out")
+    })?;
+    Ok(Table {
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+        columns,
+        kind,
+    })
+}
+
+fn columns(schema: &Schema, ours: &[&str]) -> Result<Vec<Column>, String> {
+    let mut columns = Vec::with_capacity(schema.fields().len() + ours.len());
+    for field in schema.fields() {
+        let data_type = column_type(field).filter(|_| !ours.contains(&field.name().as_str()));
+        let data_type = data_type.ok_or_else(|| field.name().clone())?;
+        columns.push(Column {
+            name: field.name().clone(),
+            data_type,
+            nullable: field.is_nullable(),
+        });
+    }
+    columns.extend(ours.iter().map(|name| Column {
+        name: (*name).to_owned(),
+        data_type: ColumnType::Bigint,
+        nullable: false,
+    }));
+    Ok(columns)
+}

@@ -1,0 +1,529 @@
+//! Pipelines: names resolved, steps compiled in order, outputs given their tables.
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidewheel_crds::PipelineSpec;
+use tidewheel_crds::pipeline::{Step as StepSpec, StepKind as SpecKind};
+
+use crate::graph::{GraphNode, order, reachable};
+use crate::nearest::suggestion;
+use crate::output;
+use crate::plan::{Output, Plan, Relation, Source, Step};
+use crate::problem::{Code, Problem};
+use crate::relation::{Facts, Lineage};
+use crate::resource::{Path, Resource, ResourceSet, Subject, TextSpan, member};
+use crate::source;
+use crate::sql::SqlProblem;
+use crate::sql::parse::{Parsed, parse};
+use crate::steps::compile::{Compiled, compile};
+
+/// Plans one pipeline, or says all that is wrong with it.
+pub(crate) fn plan(
+    pipeline: &Resource<PipelineSpec>,
+    set: &ResourceSet,
+) -> Result<Plan, Vec<Problem>> {
+    let mut planning = Planning::new(pipeline, set);
+    planning.sources();
+    planning.read_steps();
+    planning.compile_steps();
+    planning.outputs();
+    planning.find_unread();
+    planning.finish()
+}
+
+/// A step as it was read: what it reads, and where it says so.
+pub(crate) struct ReadStep<'a> {
+    pub(crate) spec: &'a StepSpec,
+    pub(crate) kind: SpecKind<'a>,
+    pub(crate) parsed: Option<Parsed>,
+    pub(crate) path: Path,
+    pub(crate) subject: Subject,
+}
+
+impl ReadStep<'_> {
+    /// A problem of its SQL.
+    pub(crate) fn sql_problem(&self, problem: SqlProblem) -> Problem {
+        let SqlProblem {
+            code,
+            message,
+            help,
+            span,
+        } = problem;
+        let (path, sql) = self.sql();
+        Problem {
+            help,
+            ..self.subject.error_within(&path, sql, span, code, message)
+        }
+    }
+
+    fn sql(&self) -> (Path, &str) {
+        let mut path = self.path.clone();
+        match self.kind {
+            SpecKind::Sql(sql) => {
+                path.push("sql".into());
+                (path, sql)
+            }
+            SpecKind::Aggregate(aggregate) => {
+                path.extend(member!["aggregate", "sql"]);
+                (path, &aggregate.sql)
+            }
+            SpecKind::Deduplicate(_) => (path, ""),
+        }
+    }
+}
+
+struct Planning<'a> {
+    pipeline: &'a Resource<PipelineSpec>,
+    set: &'a ResourceSet,
+    subject: Subject,
+    sources: Vec<Source>,
+    /// What the sources and the steps of the plan are, by name.
+    facts: BTreeMap<String, Facts>,
+    /// Names of what is there but broken: who reads it is skipped without a word.
+    broken: BTreeSet<String>,
+    nodes: Vec<GraphNode>,
+    steps: Vec<Option<ReadStep<'a>>>,
+    /// Whether some step does not say what it reads.
+    unclear: bool,
+    planned: Vec<Step>,
+    outputs: Vec<Output>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Planning<'a> {
+    fn new(pipeline: &'a Resource<PipelineSpec>, set: &'a ResourceSet) -> Self {
+        Self {
+            pipeline,
+            set,
+            subject: pipeline.subject(),
+            sources: Vec::new(),
+            facts: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            nodes: Vec::new(),
+            steps: Vec::new(),
+            unclear: false,
+            planned: Vec::new(),
+            outputs: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    fn sources(&mut self) {
+        let namespace = &self.pipeline.id.namespace;
+        for (index, reference) in self.pipeline.spec.sources.iter().enumerate() {
+            let (path, name) = (member!["spec", "sources", index, "name"], &reference.name);
+            let subject = self.subject.part("source", name);
+            if self.nodes.iter().any(|node| node.name == *name) {
+                let message = format!("the source `{name}` is listed twice");
+                self.problems.push(
+                    subject
+                        .error(&path, Code::DuplicateName, message)
+                        .help("remove one of them"),
+                );
+                continue;
+            }
+            self.nodes.push(GraphNode {
+                name: name.clone(),
+                reads: Vec::new(),
+            });
+            let planned = match self.set.event_source(namespace, name) {
+                Some(found) => source::plan(found, reference).ok(),
+                None => {
+                    if !self.set.is_broken("EventSource", namespace, name) {
+                        let message = format!(
+                            "there is no EventSource `{name}` in the namespace `{namespace}`"
+                        );
+                        let help = self.nearest_event_source(name);
+                        self.problems.push(
+                            subject
+                                .error(&path, Code::UnknownSource, message)
+                                .help(help),
+                        );
+                    }
+                    None
+                }
+            };
+            match planned {
+                Some((source, fingerprint)) => self.add_source(source, fingerprint),
+                None => {
+                    self.broken.insert(name.clone());
+                }
+            }
+        }
+    }
+
+    fn nearest_event_source(&self, name: &str) -> String {
+        let namespace = &self.pipeline.id.namespace;
+        if let Some(other) = self.set.event_sources.iter().find(|s| s.id.name == name) {
+            return format!(
+                "it is in the namespace `{}`: a pipeline reads those of its own",
+                other.id.namespace
+            );
+        }
+        let here = self
+            .set
+            .event_sources
+            .iter()
+            .filter(|s| s.id.namespace == *namespace);
+        suggestion(
+            name,
+            "EventSources",
+            here.map(|s| s.id.name.as_str()).collect::<Vec<_>>(),
+        )
+    }
+
+    fn add_source(&mut self, source: Source, fingerprint: String) {
+        let index = self.sources.len();
+        let schema = source.events.arrow_schema();
+        let lineage = (0..schema.fields().len())
+            .map(|column| Lineage::from([(index, column)]))
+            .collect();
+        let facts = Facts {
+            name: source.name.clone(),
+            relation: Relation::Source(index),
+            schema,
+            lineage,
+            sources: BTreeSet::from([index]),
+            windowed: None,
+            fingerprint,
+        };
+        self.facts.insert(source.name.clone(), facts);
+        self.sources.push(source);
+    }
+
+    /// Reads the steps, as far as to know who reads whom.
+    fn read_steps(&mut self) {
+        let steps: Vec<_> = self.pipeline.spec.steps.iter().enumerate().collect();
+        for (index, step) in steps {
+            let read = self.read_step(index, step);
+            self.steps.push(read);
+        }
+        let names: Vec<String> = self.nodes.iter().map(|node| node.name.clone()).collect();
+        let unknown: Vec<Problem> = self
+            .steps
+            .iter()
+            .flatten()
+            .flat_map(|step| unknown_reads(step, &names))
+            .collect();
+        for step in self.steps.iter().flatten() {
+            if reads(step).iter().any(|(name, _)| !names.contains(name)) {
+                self.broken.insert(step.spec.name.clone());
+            }
+        }
+        self.problems.extend(unknown);
+    }
+
+    fn read_step(&mut self, index: usize, spec: &'a StepSpec) -> Option<ReadStep<'a>> {
+        let (path, subject) = (
+            member!["spec", "steps", index],
+            self.subject.part("step", &spec.name),
+        );
+        if self.nodes.iter().any(|node| node.name == spec.name) {
+            let mut name = path;
+            name.push("name".into());
+            let message = format!(
+                "`{}` is already the name of a source or step of this pipeline",
+                spec.name
+            );
+            self.problems.push(
+                subject
+                    .error(&name, Code::DuplicateName, message)
+                    .help("give the step a name of its own"),
+            );
+            return None;
+        }
+        let mut node = GraphNode {
+            name: spec.name.clone(),
+            reads: Vec::new(),
+        };
+        let kind = spec.kind();
+        let read = kind.map(|kind| ReadStep {
+            spec,
+            kind,
+            parsed: None,
+            path,
+            subject,
+        });
+        let read = read.and_then(|mut read| {
+            let sql = match kind? {
+                SpecKind::Sql(sql) => Some(sql),
+                SpecKind::Aggregate(aggregate) => Some(aggregate.sql.as_str()),
+                SpecKind::Deduplicate(_) => None,
+            };
+            match sql.map(parse).transpose() {
+                Ok(parsed) => read.parsed = parsed,
+                Err(problem) => {
+                    self.problems.push(read.sql_problem(problem));
+                    return None;
+                }
+            }
+            Some(read)
+        });
+        match &read {
+            Some(read) => node.reads = reads(read).into_iter().map(|(name, _)| name).collect(),
+            None => {
+                self.unclear = true;
+                self.broken.insert(spec.name.clone());
+            }
+        }
+        self.nodes.push(node);
+        read
+    }
+
+    fn compile_steps(&mut self) {
+        let (order, cycles) = order(&self.nodes);
+        for cycle in cycles {
+            self.report_cycle(&cycle);
+        }
+        for node in order {
+            let name = self.nodes[node].name.clone();
+            let position = self
+                .steps
+                .iter()
+                .position(|s| s.as_ref().is_some_and(|s| s.spec.name == name));
+            let Some(step) = position.and_then(|position| self.steps[position].take()) else {
+                continue;
+            };
+            let spoilt = self.nodes[node]
+                .reads
+                .iter()
+                .any(|read| self.broken.contains(read));
+            if spoilt || self.broken.contains(&name) {
+                self.broken.insert(name);
+                continue;
+            }
+            let inputs: Vec<&Facts> = self.nodes[node]
+                .reads
+                .iter()
+                .filter_map(|read| self.facts.get(read))
+                .collect();
+            match compile(&step, &inputs, &self.sources, self.planned.len()) {
+                Ok(Compiled { step, facts }) => {
+                    self.planned.push(step);
+                    self.facts.insert(name, facts);
+                }
+                Err(problems) => {
+                    self.problems.extend(problems);
+                    self.broken.insert(name);
+                }
+            }
+        }
+    }
+
+    fn report_cycle(&mut self, cycle: &[usize]) {
+        let mut names: Vec<&str> = cycle
+            .iter()
+            .map(|node| self.nodes[*node].name.as_str())
+            .collect();
+        // Told from the step that comes first, whatever the walk began with.
+        let first = cycle
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, node)| **node)
+            .map_or(0, |(at, _)| at);
+        names.rotate_left(first);
+        let circle = names
+            .iter()
+            .chain(names.first())
+            .map(|n| format!("`{n}`"))
+            .collect::<Vec<_>>()
+            .join(" reads ");
+        let step = self
+            .steps
+            .iter()
+            .flatten()
+            .find(|step| step.spec.name == names[0]);
+        if let Some(step) = step {
+            let span = reads(step)
+                .into_iter()
+                .find(|(name, _)| names.get(1).unwrap_or(&names[0]) == name)
+                .and_then(|(_, s)| s);
+            let message = format!("steps read each other in a circle: {circle}");
+            let problem = match step.parsed {
+                Some(_) => step.sql_problem(SqlProblem::new(Code::Cycle, message).at(span)),
+                None => step.subject.error(&step.path, Code::Cycle, message),
+            };
+            self.problems
+                .push(problem.help("let one of them read a source or an earlier step instead"));
+        }
+        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        self.broken.extend(names);
+    }
+
+    fn outputs(&mut self) {
+        let mut names = BTreeSet::new();
+        for (index, spec) in self.pipeline.spec.outputs.iter().enumerate() {
+            let subject = self.subject.part("output", &spec.name);
+            if !names.insert(&spec.name) {
+                let message = format!("two outputs are named `{}`", spec.name);
+                let path = member!["spec", "outputs", index, "name"];
+                self.problems.push(
+                    subject
+                        .error(&path, Code::DuplicateName, message)
+                        .help("a name is an output's identity: choose another"),
+                );
+                continue;
+            }
+            let sink = self.sink(index, &subject);
+            let from = self.output_from(index, &subject).cloned();
+            let (Some((sink, schema)), Some(from), Some(postgres)) = (sink, from, &spec.postgres)
+            else {
+                continue;
+            };
+            let name = postgres.table.as_deref().unwrap_or(&spec.name);
+            match output::table(
+                &from,
+                &schema,
+                name,
+                &subject,
+                &member!["spec", "outputs", index, "from"],
+            ) {
+                Ok(table) => self.outputs.push(Output {
+                    name: spec.name.clone(),
+                    from: from.relation,
+                    sink,
+                    table,
+                }),
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+    }
+
+    /// `<namespace>/<name>` of an output's Sink, and the schema that holds its tables.
+    fn sink(&mut self, index: usize, subject: &Subject) -> Option<(String, String)> {
+        let namespace = &self.pipeline.id.namespace;
+        let name = &self
+            .pipeline
+            .spec
+            .outputs
+            .get(index)?
+            .postgres
+            .as_ref()?
+            .sink;
+        let path = member!["spec", "outputs", index, "postgres", "sink"];
+        let Some(sink) = self.set.sink(namespace, name) else {
+            if !self.set.is_broken("Sink", namespace, name) {
+                let message = format!("there is no Sink `{name}` in the namespace `{namespace}`");
+                let here = self
+                    .set
+                    .sinks
+                    .iter()
+                    .filter(|s| s.id.namespace == *namespace);
+                let help = suggestion(
+                    name,
+                    "Sinks",
+                    here.map(|s| s.id.name.as_str()).collect::<Vec<_>>(),
+                );
+                self.problems
+                    .push(subject.error(&path, Code::UnknownSink, message).help(help));
+            }
+            return None;
+        };
+        let postgres = sink.spec.postgres.as_ref()?;
+        Some((format!("{namespace}/{name}"), postgres.schema.clone()))
+    }
+
+    fn output_from(&mut self, index: usize, subject: &Subject) -> Option<&Facts> {
+        let from = &self.pipeline.spec.outputs.get(index)?.from;
+        if !self.nodes.iter().any(|node| node.name == *from) {
+            let message = format!("there is no source or step `{from}`");
+            let names: Vec<&str> = self.nodes.iter().map(|n| n.name.as_str()).collect();
+            let path = member!["spec", "outputs", index, "from"];
+            let problem = subject.error(&path, Code::UnknownInput, message);
+            self.problems
+                .push(problem.help(suggestion(from, "sources and steps", names)));
+            self.unclear = true;
+            return None;
+        }
+        self.facts.get(from)
+    }
+
+    fn find_unread(&mut self) {
+        if self.unclear {
+            return;
+        }
+        let roots = self
+            .pipeline
+            .spec
+            .outputs
+            .iter()
+            .map(|output| output.from.as_str());
+        let read = reachable(&self.nodes, roots);
+        let fix = "write an output or a step that reads it, or remove it";
+        for (index, step) in self.pipeline.spec.steps.iter().enumerate() {
+            if !read.contains(step.name.as_str()) {
+                let subject = self.subject.part("step", &step.name);
+                let message = format!("the rows of the step `{}` reach no output", step.name);
+                let path = member!["spec", "steps", index, "name"];
+                self.problems
+                    .push(subject.error(&path, Code::UnreadStep, message).help(fix));
+            }
+        }
+        for (index, source) in self.pipeline.spec.sources.iter().enumerate() {
+            if !read.contains(source.name.as_str()) {
+                let subject = self.subject.part("source", &source.name);
+                let message = format!("the events of the source `{}` reach no output", source.name);
+                let path = member!["spec", "sources", index, "name"];
+                self.problems
+                    .push(subject.error(&path, Code::UnreadSource, message).help(fix));
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Plan, Vec<Problem>> {
+        // What is broken without a word here was reported where it is defined.
+        if !self.problems.is_empty()
+            || !self.broken.is_empty()
+            || self.outputs.len() != self.pipeline.spec.outputs.len()
+        {
+            return Err(self.problems);
+        }
+        Ok(Plan {
+            namespace: self.pipeline.id.namespace.clone(),
+            name: self.pipeline.id.name.clone(),
+            sources: self.sources,
+            steps: self.planned,
+            outputs: self.outputs,
+            dead_letter_retention_ms: self.pipeline.spec.errors.dead_letter.retention.as_millis(),
+        })
+    }
+}
+
+/// Names that a step reads, and where in its SQL.
+fn reads(step: &ReadStep<'_>) -> Vec<(String, Option<TextSpan>)> {
+    match (&step.parsed, step.kind) {
+        (Some(parsed), _) => parsed.relations(),
+        (None, SpecKind::Deduplicate(deduplicate)) => vec![(deduplicate.from.clone(), None)],
+        (None, _) => Vec::new(),
+    }
+}
+
+fn unknown_reads(step: &ReadStep<'_>, names: &[String]) -> Vec<Problem> {
+    let unknown = reads(step)
+        .into_iter()
+        .filter(|(name, _)| !names.contains(name));
+    unknown
+        .map(|(name, span)| {
+            let message = format!("there is no source or step `{name}`");
+            let others = names
+                .iter()
+                .map(String::as_str)
+                .filter(|n| *n != step.spec.name)
+                .collect::<Vec<_>>();
+            let help = suggestion(&name, "sources and steps", others);
+            match step.parsed {
+                Some(_) => step.sql_problem(
+                    SqlProblem::new(Code::UnknownTable, message)
+                        .at(span)
+                        .help(help),
+                ),
+                None => {
+                    let mut path = step.path.clone();
+                    path.extend(member!["deduplicate", "from"]);
+                    step.subject
+                        .error(&path, Code::UnknownInput, message)
+                        .help(help)
+                }
+            }
+        })
+        .collect()
+}

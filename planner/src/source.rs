@@ -1,0 +1,163 @@
+//! EventSources: from their specs to what the engine decodes.
+use std::sync::Arc;
+
+use tidewheel_crds::event_source::{EventSourceSpec, FieldType, UnknownFields};
+use tidewheel_crds::pipeline::SourceRef;
+use tidewheel_decode as decode;
+
+use crate::fingerprint::digest;
+use crate::nearest::suggestion;
+use crate::plan::{Source, Start};
+use crate::problem::{Code, Problem};
+use crate::resource::{Resource, member};
+
+/// The columns of an EventSource's events, as ingest and engine decode them.
+///
+/// # Errors
+/// Everything that does not fit together.
+pub fn event_schema(
+    source: &Resource<EventSourceSpec>,
+) -> Result<decode::EventSchema, Vec<Problem>> {
+    let spec = &source.spec;
+    let schema = decode::EventSchema {
+        fields: spec
+            .schema
+            .fields
+            .iter()
+            .map(|field| decode::Field {
+                name: field.name.clone(),
+                path: field.path().split('.').map(str::to_owned).collect(),
+                data_type: field_type(field.type_),
+                // Without event time an event belongs to no window.
+                required: field.required || field.name == spec.event_time.field,
+            })
+            .collect(),
+        unknown: match spec.schema.unknown_fields {
+            UnknownFields::Keep => decode::UnknownFields::Keep,
+            UnknownFields::Drop => decode::UnknownFields::Drop,
+            UnknownFields::Reject => decode::UnknownFields::Reject,
+        },
+    };
+    let problems = judge(source, &schema);
+    if problems.is_empty() {
+        Ok(schema)
+    } else {
+        Err(problems)
+    }
+}
+
+fn field_type(field_type: FieldType) -> decode::FieldType {
+    match field_type {
+        FieldType::Text => decode::FieldType::Text,
+        FieldType::Bigint => decode::FieldType::Bigint,
+        FieldType::Double => decode::FieldType::Double,
+        FieldType::Boolean => decode::FieldType::Boolean,
+        FieldType::Timestamp => decode::FieldType::Timestamp,
+        FieldType::Uuid => decode::FieldType::Uuid,
+        FieldType::Json => decode::FieldType::Json,
+    }
+}
+
+fn judge(source: &Resource<EventSourceSpec>, schema: &decode::EventSchema) -> Vec<Problem> {
+    let (spec, subject) = (&source.spec, source.subject());
+    let mut problems = Vec::new();
+    if let Err(e) = schema.validate() {
+        let text = e.to_string();
+        let (message, help) = text
+            .split_once("; ")
+            .map_or((text.as_str(), None), |(m, h)| (m, Some(h)));
+        let mut problem = subject.error(
+            &member!["spec", "schema", "fields"],
+            Code::InvalidSource,
+            message,
+        );
+        problem.help = help.map(str::to_owned);
+        problems.push(problem);
+    }
+    let names = || spec.schema.fields.iter().map(|f| f.name.as_str());
+    let path = member!["spec", "eventTime", "field"];
+    match spec
+        .schema
+        .fields
+        .iter()
+        .find(|f| f.name == spec.event_time.field)
+    {
+        None => {
+            let message = format!(
+                "the event time `{}` is not a column of the schema",
+                spec.event_time.field
+            );
+            let help = suggestion(
+                &spec.event_time.field,
+                "columns",
+                names().collect::<Vec<_>>(),
+            );
+            problems.push(
+                subject
+                    .error(&path, Code::InvalidSource, message)
+                    .help(help),
+            );
+        }
+        Some(field) if field.type_ != FieldType::Timestamp => {
+            let message = format!("the event time `{}` is not a timestamp", field.name);
+            let help = "declare the column with `type: timestamp`: RFC 3339 texts and milliseconds since 1970 are both read";
+            problems.push(
+                subject
+                    .error(&path, Code::InvalidSource, message)
+                    .help(help),
+            );
+        }
+        Some(_) => {}
+    }
+    for (index, key) in spec.key.iter().enumerate() {
+        if !names().any(|name| name == key) {
+            let message = format!("the key column `{key}` is not a column of the schema");
+            let help = suggestion(key, "columns", names().collect::<Vec<_>>());
+            problems.push(
+                subject
+                    .error(&member!["spec", "key", index], Code::InvalidSource, message)
+                    .help(help),
+            );
+        }
+    }
+    problems
+}
+
+/// The source as a pipeline reads it, and its fingerprint.
+pub(crate) fn plan(
+    source: &Resource<EventSourceSpec>,
+    reference: &SourceRef,
+) -> Result<(Source, String), Vec<Problem>> {
+    let events = Arc::new(event_schema(source)?);
+    let spec = &source.spec;
+    let index = |name: &String| events.fields.iter().position(|f| f.name == *name);
+    let key: Vec<usize> = spec.key.iter().filter_map(index).collect();
+    // Both are there: `event_schema` has judged.
+    let event_time = index(&spec.event_time.field).unwrap_or_default();
+    let fingerprint = digest([
+        "source",
+        &format!("{:?} {:?}", events.fields, events.unknown),
+        &format!(
+            "{key:?} {event_time} {}",
+            spec.event_time.max_out_of_order.as_millis()
+        ),
+    ]);
+    let planned = Source {
+        name: source.id.name.clone(),
+        topic: format!("{}.{}", source.id.namespace, source.id.name),
+        partitions: u32::try_from(spec.topic.partitions).unwrap_or(1).max(1),
+        retention_ms: spec.topic.retention.as_millis(),
+        events,
+        key,
+        event_time,
+        max_out_of_order_ms: spec.event_time.max_out_of_order.as_millis(),
+        max_future_ms: spec.event_time.max_future.as_millis(),
+        idle_after_ms: spec.event_time.idle_after.as_millis(),
+        start: match reference.start {
+            tidewheel_crds::Start::Earliest => Start::Earliest,
+            tidewheel_crds::Start::Latest => Start::Latest,
+            tidewheel_crds::Start::At(millis) => Start::At(millis),
+        },
+    };
+    Ok((planned, fingerprint))
+}

@@ -1,0 +1,182 @@
+//! From text to a parsed query, and the relations it reads.
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{ObjectName, Query, SetExpr, Statement, Visit, Visitor};
+use datafusion_sql::sqlparser::dialect::GenericDialect;
+use datafusion_sql::sqlparser::keywords::Keyword;
+use datafusion_sql::sqlparser::parser::Parser;
+use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
+
+use crate::problem::Code;
+use crate::resource::TextSpan;
+use crate::sql::{SqlProblem, text_span};
+
+/// How deep expressions may nest.
+const MAX_DEPTH: usize = 64;
+
+/// A query as it was parsed, with its tokens to find keywords by.
+#[derive(Debug, Clone)]
+pub(crate) struct Parsed {
+    pub(crate) query: Query,
+    pub(crate) tokens: Vec<TokenWithSpan>,
+}
+
+/// Parses one SELECT.
+pub(crate) fn parse(sql: &str) -> Result<Parsed, SqlProblem> {
+    let dialect = GenericDialect {};
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|e| {
+            let at = text_span(Span::new(e.location, e.location));
+            SqlProblem::new(Code::SqlSyntax, format!("this is not SQL: {}", e.message)).at(at)
+        })?;
+    let mut parser = Parser::new(&dialect)
+        .with_recursion_limit(MAX_DEPTH)
+        .with_tokens_with_locations(tokens.clone());
+    let statements = parser
+        .parse_statements()
+        .map_err(|e| syntax_error(&e.to_string()))?;
+    let tokens: Vec<TokenWithSpan> = tokens
+        .into_iter()
+        .filter(|t| !matches!(t.token, Token::Whitespace(_)))
+        .collect();
+    let first = tokens.first().and_then(|t| text_span(t.span));
+    let mut statements = statements.into_iter();
+    let (statement, rest) = (statements.next(), statements.next());
+    if rest.is_some() {
+        let second = tokens
+            .iter()
+            .skip_while(|t| t.token != Token::SemiColon)
+            .find(|t| t.token != Token::SemiColon);
+        return Err(SqlProblem::new(
+            Code::NotASelect,
+            "a step is one SELECT, and these are several statements",
+        )
+        .help("make each SELECT a step of its own; later steps read it by its name")
+        .at(second.and_then(|t| text_span(t.span))));
+    }
+    match statement {
+        Some(Statement::Query(query)) if is_select(&query.body) => Ok(Parsed {
+            query: *query,
+            tokens,
+        }),
+        Some(_) => Err(SqlProblem::new(
+            Code::NotASelect,
+            "a step is one SELECT, and this is another statement",
+        )
+        .help("write `SELECT ... FROM ...`; tables are made and filled by outputs")
+        .at(first)),
+        None => Err(SqlProblem::new(Code::NotASelect, "the SQL is empty")
+            .help("write `SELECT ... FROM ...`")),
+    }
+}
+
+fn is_select(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(_)
+        | SetExpr::SetOperation { .. }
+        | SetExpr::Values(_)
+        | SetExpr::Table(_) => true,
+        SetExpr::Query(query) => is_select(&query.body),
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => false,
+    }
+}
+
+/// The parser says where in words: "... at Line: 1, Column: 8".
+fn syntax_error(text: &str) -> SqlProblem {
+    let text = text.trim_start_matches("sql parser error: ");
+    let (message, place) = match text.rsplit_once(" at Line: ") {
+        Some((message, place)) => (message, place.split_once(", Column: ")),
+        None => (text, None),
+    };
+    let span = place.and_then(|(line, column)| {
+        Some(TextSpan {
+            line: line.parse().ok()?,
+            column: column.trim().parse().ok()?,
+            length: 1,
+        })
+    });
+    let message = if message.contains("recursion") {
+        "the SQL nests too deeply".to_owned()
+    } else {
+        format!(
+            "this is not SQL: {}{}",
+            message[..1].to_lowercase(),
+            &message[1..]
+        )
+    };
+    SqlProblem::new(Code::SqlSyntax, message).at(span)
+}
+
+impl Parsed {
+    /// The first place where `keyword` stands.
+    pub(crate) fn keyword(&self, keyword: Keyword) -> Option<TextSpan> {
+        let is = |token: &Token| matches!(token, Token::Word(w) if w.keyword == keyword && w.quote_style.is_none());
+        self.tokens
+            .iter()
+            .find(|t| is(&t.token))
+            .and_then(|t| text_span(t.span))
+    }
+
+    /// The relations that it reads, and where each is named first. Its own WITH queries are not among them.
+    pub(crate) fn relations(&self) -> Vec<(String, Option<TextSpan>)> {
+        let mut reads = Relations::default();
+        let _ = self.query.visit(&mut reads);
+        let Relations { ctes, mut found } = reads;
+        let mut seen = BTreeSet::new();
+        found.retain(|(name, _)| !ctes.contains(name) && seen.insert(name.clone()));
+        found
+    }
+}
+
+#[derive(Default)]
+struct Relations {
+    ctes: BTreeSet<String>,
+    found: Vec<(String, Option<TextSpan>)>,
+}
+
+impl Visitor for Relations {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if let Some(with) = &query.with {
+            self.ctes
+                .extend(with.cte_tables.iter().map(|cte| normal(&cte.alias.name)));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+        let idents: Vec<_> = relation
+            .0
+            .iter()
+            .filter_map(|part| part.as_ident())
+            .collect();
+        let name = idents
+            .iter()
+            .map(|i| normal(i))
+            .collect::<Vec<_>>()
+            .join(".");
+        let span = idents
+            .first()
+            .and_then(|i| text_span(i.span))
+            .map(|s| TextSpan {
+                length: idents
+                    .last()
+                    .and_then(|i| text_span(i.span))
+                    .map_or(s.length, |e| e.column + e.length - s.column),
+                ..s
+            });
+        self.found.push((name, span));
+        ControlFlow::Continue(())
+    }
+}
+
+/// An identifier as PostgreSQL reads it: lower case unless quoted.
+pub(crate) fn normal(ident: &datafusion_sql::sqlparser::ast::Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}

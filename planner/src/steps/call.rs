@@ -1,0 +1,204 @@
+//! Calls of aggregate functions: which are allowed, and how they are bound to argument columns.
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion_common::{DFSchema, Result as DfResult};
+use datafusion_expr::expr::NullTreatment;
+use datafusion_expr::{AggregateUDF, Expr, ExprSchemable, LogicalPlan, cast};
+use datafusion_physical_expr::aggregate::AggregateExprBuilder;
+use datafusion_physical_expr::expressions::Column;
+use datafusion_physical_expr::{PhysicalExpr, PhysicalSortExpr};
+
+use crate::plan::{Call, ORDER_COLUMNS};
+use crate::problem::Code;
+use crate::sql::SqlProblem;
+use crate::sql::lower::physical;
+use crate::sql::result::internal;
+use crate::steps::aggregate::aggregate_function;
+
+/// An argument, a filter or an ordering of a call: an expression over the aggregation's input.
+#[derive(Debug, Clone)]
+pub(crate) struct Argument {
+    pub(crate) expr: Expr,
+    pub(crate) data_type: DataType,
+}
+
+/// An argument that is the same for all rows, or a column of the argument rows.
+#[derive(Debug, Clone)]
+enum Bound {
+    Constant(Expr),
+    Free(Argument),
+    Column(usize),
+}
+
+/// A call, on its way from the query to a [`Call`].
+#[derive(Debug, Clone)]
+pub(crate) struct CallSpec {
+    function: Arc<AggregateUDF>,
+    name: String,
+    args: Vec<Bound>,
+    filter: Option<Bound>,
+    order_by: Vec<(Bound, SortOptions)>,
+    ignore_nulls: bool,
+    text: String,
+}
+
+impl CallSpec {
+    /// Reads the call from the query's plan. Columns are found in `input`.
+    pub(crate) fn new(expr: &Expr, input: &LogicalPlan) -> Result<Self, SqlProblem> {
+        let text = crate::fingerprint::canonical_expr(expr);
+        let Some(call) = aggregate_function(expr) else {
+            return Err(SqlProblem::new(
+                Code::AggregateStep,
+                format!("`{text}` is no call of an aggregate function"),
+            ));
+        };
+        let schema = input.schema();
+        let fail = |e: datafusion_common::DataFusionError| internal(&e);
+        let name = call.func.name().to_owned();
+        let argument = |expr: &Expr| bind(expr, schema).map_err(fail);
+        let mut args: Vec<Bound> = call
+            .params
+            .args
+            .iter()
+            .map(argument)
+            .collect::<Result<_, _>>()?;
+        if name == "sum" {
+            args = args.into_iter().map(exact).collect();
+        }
+        let mut order_by = Vec::new();
+        if is_ordered(&name) {
+            for sort in &call.params.order_by {
+                let options = SortOptions {
+                    descending: !sort.asc,
+                    nulls_first: sort.nulls_first,
+                };
+                order_by.push((argument(&sort.expr)?, options));
+            }
+        }
+        Ok(Self {
+            function: Arc::clone(&call.func),
+            name,
+            args,
+            filter: call.params.filter.as_deref().map(argument).transpose()?,
+            order_by,
+            ignore_nulls: call.params.null_treatment == Some(NullTreatment::IgnoreNulls),
+            text,
+        })
+    }
+
+    /// Gives each argument its column.
+    pub(crate) fn place(mut self, mut column: impl FnMut(&Argument) -> usize) -> Self {
+        let order = self.order_by.iter_mut().map(|(bound, _)| bound);
+        for bound in self
+            .args
+            .iter_mut()
+            .chain(self.filter.iter_mut())
+            .chain(order)
+        {
+            if let Bound::Free(argument) = bound {
+                *bound = Bound::Column(column(argument));
+            }
+        }
+        self
+    }
+
+    /// The call over rows of `schema`.
+    pub(crate) fn build(&self, schema: &SchemaRef) -> DfResult<Call> {
+        let args = self
+            .args
+            .iter()
+            .map(|arg| arg.physical(schema))
+            .collect::<DfResult<Vec<_>>>()?;
+        let filter = self
+            .filter
+            .as_ref()
+            .map(|filter| filter.physical(schema))
+            .transpose()?;
+        let mut order_by = Vec::new();
+        for (bound, options) in &self.order_by {
+            order_by.push(PhysicalSortExpr {
+                expr: bound.physical(schema)?,
+                options: *options,
+            });
+        }
+        if is_ordered(&self.name) {
+            order_by.extend(self.place_in_log(schema)?);
+        }
+        let function = AggregateExprBuilder::new(Arc::clone(&self.function), args)
+            .schema(Arc::clone(schema))
+            .alias(&self.text)
+            .order_by(order_by)
+            .with_ignore_nulls(self.ignore_nulls)
+            .build()?;
+        Ok(Call {
+            function: Arc::new(function),
+            filter,
+        })
+    }
+
+    /// By event time unless the query orders by something; then by the place in the log, so that ties have one answer.
+    fn place_in_log(&self, schema: &Schema) -> DfResult<Vec<PhysicalSortExpr>> {
+        let from = usize::from(!self.order_by.is_empty());
+        let options = SortOptions {
+            descending: false,
+            nulls_first: false,
+        };
+        ORDER_COLUMNS[from..]
+            .iter()
+            .map(|name| {
+                let expr: Arc<dyn PhysicalExpr> = Arc::new(Column::new_with_schema(name, schema)?);
+                Ok(PhysicalSortExpr { expr, options })
+            })
+            .collect()
+    }
+
+    /// The same text for the same meaning.
+    pub(crate) fn canonical(&self) -> String {
+        self.text.clone()
+    }
+}
+
+impl Bound {
+    fn physical(&self, schema: &Schema) -> DfResult<Arc<dyn PhysicalExpr>> {
+        match self {
+            Self::Column(index) => Ok(Arc::new(Column::new(schema.field(*index).name(), *index))),
+            Self::Constant(expr) | Self::Free(Argument { expr, .. }) => {
+                physical(expr, &DFSchema::empty())
+            }
+        }
+    }
+}
+
+fn bind(expr: &Expr, schema: &DFSchema) -> DfResult<Bound> {
+    let expr = expr.clone().unalias();
+    if expr.column_refs().is_empty() {
+        return Ok(Bound::Constant(expr));
+    }
+    let data_type = expr.get_type(schema)?;
+    Ok(Bound::Free(Argument { expr, data_type }))
+}
+
+/// Whole numbers are summed as decimals, which have room: a sum beyond a bigint is then an error and never a wrong number.
+fn exact(bound: Bound) -> Bound {
+    let wide = DataType::Decimal128(20, 0);
+    match bound {
+        Bound::Free(Argument { expr, data_type }) if data_type.is_integer() => {
+            Bound::Free(Argument {
+                expr: cast(expr, wide.clone()),
+                data_type: wide,
+            })
+        }
+        Bound::Constant(expr) => match expr.get_type(&DFSchema::empty()) {
+            Ok(data_type) if data_type.is_integer() => Bound::Constant(cast(expr, wide)),
+            _ => Bound::Constant(expr),
+        },
+        other => other,
+    }
+}
+
+/// Whether the answer depends on an order of the rows.
+fn is_ordered(name: &str) -> bool {
+    matches!(name, "first_value" | "last_value")
+}

@@ -1,0 +1,358 @@
+//! One step: from its spec and what is known of its inputs to a step of the plan.
+use std::collections::BTreeSet;
+
+use tidewheel_crds::pipeline::{
+    Aggregate as AggregateSpec, Deduplicate as DeduplicateSpec, LatePolicy as SpecPolicy,
+    StepKind as SpecKind,
+};
+
+use crate::fingerprint::digest;
+use crate::pipeline::ReadStep;
+use crate::plan::{
+    Aggregate, Deduplicate, Late, LatePolicy, Relation, RowProgram, Source, Stage, Step, StepKind,
+    Window,
+};
+use crate::problem::{Code, Problem};
+use crate::relation::{Facts, KeyColumn, Lineage, Windowed, lineage};
+use crate::resource::member;
+use crate::sql::lower::Lowered;
+use crate::sql::parse::Parsed;
+use crate::sql::windowed::WINDOW_START;
+use crate::steps::deduplicate;
+use crate::steps::{aggregate, rows};
+
+/// A step of the plan, and what those that read it need to know.
+pub(crate) struct Compiled {
+    pub(crate) step: Step,
+    pub(crate) facts: Facts,
+}
+
+/// Compiles a step that will have `index` in the plan.
+pub(crate) fn compile(
+    step: &ReadStep<'_>,
+    inputs: &[&Facts],
+    sources: &[Source],
+    index: usize,
+) -> Result<Compiled, Vec<Problem>> {
+    match (step.kind, &step.parsed) {
+        (SpecKind::Sql(_), Some(parsed)) => rows_step(step, parsed, inputs, index),
+        (SpecKind::Aggregate(spec), Some(parsed)) => {
+            aggregate_step(step, spec, parsed, inputs, sources, index)
+        }
+        (SpecKind::Deduplicate(spec), _) => deduplicate_step(step, spec, inputs, sources, index),
+        // Without a parsed query there is nothing to compile; it was reported.
+        _ => Err(Vec::new()),
+    }
+}
+
+fn rows_step(
+    step: &ReadStep<'_>,
+    parsed: &Parsed,
+    inputs: &[&Facts],
+    index: usize,
+) -> Result<Compiled, Vec<Problem>> {
+    let windowed = inputs
+        .iter()
+        .find_map(|facts| facts.windowed.as_ref().map(|windowed| (facts, windowed)));
+    let relations: Vec<_> = inputs.iter().map(|facts| facts.readable()).collect();
+    let report = |problems: Vec<_>| {
+        problems
+            .into_iter()
+            .map(|p| step.sql_problem(p))
+            .collect::<Vec<_>>()
+    };
+    let compiled = rows::compile(parsed, &relations, windowed.is_some()).map_err(report)?;
+    let program = program(compiled.lowered, compiled.schema.clone(), inputs);
+    let windowed = windowed.map(|(_, windowed)| Windowed {
+        aggregate: windowed.aggregate,
+        key: windowed
+            .key
+            .iter()
+            .map(|column| {
+                let is = |origins: &Option<Vec<_>>| {
+                    let origin: Option<&crate::sql::trace::Origin> =
+                        origins.as_ref().and_then(|o| o.first());
+                    origin.is_some_and(|o| Some(o.column) == column.index)
+                };
+                KeyColumn {
+                    name: column.name.clone(),
+                    index: compiled.origins.iter().position(is),
+                }
+            })
+            .collect(),
+    });
+    let facts = Facts {
+        name: step.spec.name.clone(),
+        relation: Relation::Step(index),
+        schema: compiled.schema.clone(),
+        lineage: compiled
+            .origins
+            .iter()
+            .map(|o| lineage(o.as_deref(), inputs))
+            .collect(),
+        sources: sources_of(inputs),
+        fingerprint: fingerprint(
+            "rows",
+            &compiled.canonical,
+            &compiled.schema,
+            &program.inputs,
+            inputs,
+        ),
+        windowed,
+    };
+    let stage = facts
+        .windowed
+        .as_ref()
+        .map_or(Stage::One, |windowed| Stage::Two(windowed.aggregate));
+    Ok(finish(step, stage, StepKind::Rows(program), facts))
+}
+
+fn aggregate_step(
+    step: &ReadStep<'_>,
+    spec: &AggregateSpec,
+    parsed: &Parsed,
+    inputs: &[&Facts],
+    sources: &[Source],
+    index: usize,
+) -> Result<Compiled, Vec<Problem>> {
+    let mut problems = Vec::new();
+    if let Some(input) = inputs.iter().find(|facts| facts.windowed.is_some()) {
+        problems.push(windowed_input(
+            step,
+            input,
+            "aggregate from the events: windows over windows are not supported yet",
+        ));
+        return Err(problems);
+    }
+    let size_ms = i64::try_from(spec.window.tumbling.as_millis()).unwrap_or(i64::MAX);
+    if size_ms == 0 {
+        let mut path = step.path.clone();
+        path.extend(member!["aggregate", "window", "tumbling"]);
+        let problem = step.subject.error(
+            &path,
+            Code::InvalidWindow,
+            "a window of no length holds nothing",
+        );
+        problems.push(problem.help("write a length such as `1m`"));
+    }
+    let compiled = aggregate::compile(
+        parsed,
+        &inputs.iter().map(|f| f.readable()).collect::<Vec<_>>(),
+    );
+    let compiled = match compiled {
+        Ok(compiled) if problems.is_empty() => compiled,
+        Ok(_) => return Err(problems),
+        Err(found) => {
+            problems.extend(found.into_iter().map(|p| step.sql_problem(p)));
+            return Err(problems);
+        }
+    };
+    let group_columns = compiled.group_origins.len();
+    let late = Late {
+        allowed_ms: i64::try_from(spec.late.allowed.as_millis()).unwrap_or(i64::MAX),
+        policy: match spec.late.policy {
+            SpecPolicy::Amend => LatePolicy::Amend,
+            SpecPolicy::DeadLetter => LatePolicy::DeadLetter,
+            SpecPolicy::Drop => LatePolicy::Drop,
+        },
+    };
+    let window = Window::Tumbling { size_ms };
+    let groups: Vec<Lineage> = compiled
+        .group_origins
+        .iter()
+        .map(|o| lineage(o.as_deref(), inputs))
+        .collect();
+    let column_lineage = |column: &Option<usize>| {
+        column
+            .and_then(|c| groups.get(c).cloned())
+            .unwrap_or_default()
+    };
+    let key_column = |name: &str, merged: usize| KeyColumn {
+        name: name.to_owned(),
+        index: compiled
+            .merged_columns
+            .iter()
+            .position(|column| *column == Some(merged)),
+    };
+    let mut key = vec![key_column(WINDOW_START, group_columns)];
+    key.extend((0..group_columns).map(|g| key_column(compiled.merged_schema.field(g).name(), g)));
+    let argument = program(compiled.argument, compiled.argument_schema, inputs);
+    let meaning = format!("{}\n{window:?} {late:?}", compiled.canonical);
+    let facts = Facts {
+        name: step.spec.name.clone(),
+        relation: Relation::Step(index),
+        schema: compiled.schema.clone(),
+        lineage: compiled.merged_columns.iter().map(column_lineage).collect(),
+        sources: sources_of(inputs),
+        windowed: Some(Windowed {
+            aggregate: index,
+            key,
+        }),
+        fingerprint: fingerprint(
+            "aggregate",
+            &meaning,
+            &compiled.schema,
+            &argument.inputs,
+            inputs,
+        ),
+    };
+    let result = RowProgram {
+        // The merged rows are the only input; the step stands for itself.
+        inputs: vec![Relation::Step(index)],
+        root: compiled.result.root,
+        schema: compiled.schema,
+    };
+    let partitions = facts
+        .sources
+        .iter()
+        .filter_map(|s| sources.get(*s))
+        .map(|s| s.partitions)
+        .max()
+        .unwrap_or(1);
+    let kind = Aggregate {
+        argument,
+        argument_sees_window: compiled.argument_sees_window,
+        group_columns,
+        call_schema: compiled.call_schema,
+        calls: compiled.calls,
+        window,
+        late,
+        partial_schema: compiled.partial_schema,
+        merged_schema: compiled.merged_schema,
+        result,
+        partitions,
+    };
+    Ok(finish(
+        step,
+        Stage::One,
+        StepKind::Aggregate(Box::new(kind)),
+        facts,
+    ))
+}
+
+fn deduplicate_step(
+    step: &ReadStep<'_>,
+    spec: &DeduplicateSpec,
+    inputs: &[&Facts],
+    sources: &[Source],
+    index: usize,
+) -> Result<Compiled, Vec<Problem>> {
+    let [input] = inputs else {
+        return Err(Vec::new());
+    };
+    if input.windowed.is_some() {
+        return Err(vec![windowed_input(
+            step,
+            input,
+            "deduplicate the events, and aggregate what remains",
+        )]);
+    }
+    let by = deduplicate::columns(step, spec, input, sources)?;
+    let within_ms = spec.within.as_millis();
+    let meaning = format!("{by:?} {within_ms}");
+    let relation = input.relation;
+    let facts = Facts {
+        name: step.spec.name.clone(),
+        relation: Relation::Step(index),
+        fingerprint: fingerprint("deduplicate", &meaning, &input.schema, &[relation], inputs),
+        ..(*input).clone()
+    };
+    Ok(finish(
+        step,
+        Stage::One,
+        StepKind::Deduplicate(Deduplicate {
+            from: relation,
+            by,
+            within_ms,
+        }),
+        facts,
+    ))
+}
+
+fn windowed_input(step: &ReadStep<'_>, input: &Facts, help: &str) -> Problem {
+    let mut path = step.path.clone();
+    let message = format!(
+        "`{}` yields rows of windows, which this step cannot read",
+        input.name
+    );
+    let Some(parsed) = &step.parsed else {
+        path.extend(member!["deduplicate", "from"]);
+        return step
+            .subject
+            .error(&path, Code::WindowedInput, message)
+            .help(help);
+    };
+    let span = parsed
+        .relations()
+        .into_iter()
+        .find(|(name, _)| *name == input.name)
+        .and_then(|(_, span)| span);
+    step.sql_problem(crate::sql::SqlProblem::new(Code::WindowedInput, message).at(span))
+        .help(help)
+}
+
+fn finish(step: &ReadStep<'_>, stage: Stage, kind: StepKind, facts: Facts) -> Compiled {
+    let step = Step {
+        name: step.spec.name.clone(),
+        schema: facts.schema.clone(),
+        stage,
+        kind,
+        fingerprint: facts.fingerprint.clone(),
+    };
+    Compiled { step, facts }
+}
+
+fn program(lowered: Lowered, schema: arrow::datatypes::SchemaRef, inputs: &[&Facts]) -> RowProgram {
+    let relation = |name: &String| inputs.iter().find(|f| f.name == *name).map(|f| f.relation);
+    let mut relations: Vec<Relation> = lowered.inputs.iter().filter_map(relation).collect();
+    if relations.is_empty() {
+        // `WHERE false` reads nothing, but still runs where its inputs do.
+        relations.extend(inputs.iter().map(|f| f.relation));
+    }
+    RowProgram {
+        inputs: relations,
+        root: lowered.root,
+        schema,
+    }
+}
+
+fn sources_of(inputs: &[&Facts]) -> BTreeSet<usize> {
+    inputs
+        .iter()
+        .flat_map(|facts| facts.sources.iter().copied())
+        .collect()
+}
+
+fn fingerprint(
+    kind: &str,
+    meaning: &str,
+    schema: &arrow::datatypes::Schema,
+    reads: &[Relation],
+    inputs: &[&Facts],
+) -> String {
+    let columns: Vec<String> = schema
+        .fields()
+        .iter()
+        .map(|f| {
+            format!(
+                "{} {} {} {:?}",
+                f.name(),
+                f.data_type(),
+                f.is_nullable(),
+                crate::sql::types::marker(f)
+            )
+        })
+        .collect();
+    let columns = columns.join("\n");
+    let of = |relation: &Relation| {
+        inputs
+            .iter()
+            .find(|f| f.relation == *relation)
+            .map_or("", |f| f.fingerprint.as_str())
+    };
+    digest(
+        [kind, meaning, columns.as_str()]
+            .into_iter()
+            .chain(reads.iter().map(of)),
+    )
+}

@@ -1,0 +1,10 @@
+//! The planner from outside: YAML in, plans or problems out.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod plans;
