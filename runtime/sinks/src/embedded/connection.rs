@@ -13,6 +13,11 @@ use crate::SinkError;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept per connection: a handful for each table that is written.
 const STATEMENTS_KEPT: usize = 512;
+/// Pages of 4 KiB that the write-ahead log gathers before they go to the file. Windows are rewritten again and again: the more versions of a
+/// page meet in the log, the fewer reach the disk.
+const CHECKPOINT_PAGES: &str = "8000";
+/// What the write-ahead log is cut down to once its pages are in the file.
+const WAL_LIMIT_BYTES: &str = "67108864";
 
 /// A connection that is opened when first needed, used by one task at a time in the order of asking, and opened anew after a failure.
 ///
@@ -33,7 +38,9 @@ impl Connection {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
-            .pragma("cache_size", "-32000");
+            .pragma("cache_size", "-32000")
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+            .pragma("journal_size_limit", WAL_LIMIT_BYTES);
         Self {
             options,
             slot: Mutex::new(None),

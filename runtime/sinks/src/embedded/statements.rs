@@ -94,11 +94,11 @@ impl Statements {
             (Change::Windows { upserts, deletes }, Some(delete)) => {
                 committed.refused = self.insert_rows(table, upserts, &mut statements)?;
                 let rows = Rows::new(table, deletes)?;
-                let every: Vec<_> = (0..rows.len()).collect();
-                delete.fill(&every, &mut statements, |row, arguments| {
-                    arguments.add(rows.key(row))?;
-                    arguments.add(rows.position("_generation", row))?;
-                    arguments.add(rows.position("_offset", row))
+                let keyed = in_key_order(&rows, (0..rows.len()).collect());
+                delete.fill(&keyed, &mut statements, |(key, row), arguments| {
+                    arguments.add(key.as_slice())?;
+                    arguments.add(rows.position("_generation", *row))?;
+                    arguments.add(rows.position("_offset", *row))
                 })?;
             }
             (Change::Append(_), Some(_)) => {
@@ -126,17 +126,27 @@ impl Statements {
                 None => accepted.push(row),
             }
         }
-        let keyed = self.delete.is_some();
-        self.insert.fill(&accepted, statements, |row, arguments| {
-            rows.bind(row, arguments)?;
-            if keyed {
-                arguments.add(rows.key(row))
-            } else {
-                Ok(())
-            }
-        })?;
+        if self.delete.is_none() {
+            self.insert.fill(&accepted, statements, |row, arguments| {
+                rows.bind(*row, arguments)
+            })?;
+            return Ok(refused);
+        }
+        let keyed = in_key_order(&rows, accepted);
+        self.insert
+            .fill(&keyed, statements, |(key, row), arguments| {
+                rows.bind(*row, arguments)?;
+                arguments.add(key.as_slice())
+            })?;
         Ok(refused)
     }
+}
+
+/// In the order of the table, so that neighbours find its pages still in the cache.
+fn in_key_order(rows: &Rows<'_>, of: Vec<usize>) -> Vec<(Vec<u8>, usize)> {
+    let mut keyed: Vec<_> = of.into_iter().map(|row| (rows.key(row), row)).collect();
+    keyed.sort_unstable();
+    keyed
 }
 
 /// A statement with a list of rows in it, for each of [`SIZES`] that fits.
@@ -164,18 +174,18 @@ impl Repeated {
     }
 
     /// Adds statements for `rows`, whose parameters `bind` adds.
-    fn fill(
+    fn fill<R>(
         &self,
-        mut rows: &[usize],
+        mut rows: &[R],
         statements: &mut Vec<Statement>,
-        bind: impl Fn(usize, &mut SqliteArguments) -> Result<(), BoxDynError>,
+        bind: impl Fn(&R, &mut SqliteArguments) -> Result<(), BoxDynError>,
     ) -> Result<(), String> {
         for (size, sql) in &self.sized {
             while let Some((now, later)) = rows.split_at_checked(*size) {
                 let mut arguments = SqliteArguments::default();
                 arguments.reserve(size * self.parameters_per_row, 0);
                 now.iter()
-                    .try_for_each(|row| bind(*row, &mut arguments))
+                    .try_for_each(|row| bind(row, &mut arguments))
                     .map_err(|error| error.to_string())?;
                 statements.push(Statement {
                     sql: sql.clone(),

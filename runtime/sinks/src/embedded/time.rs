@@ -104,7 +104,7 @@ mod tests {
         let first = "0001-01-01T00:00:00+00:00".to_owned();
         assert!(
             bound_text(i64::MIN) < first
-                && bound_text(i64::MAX) > "9999-12-31T23:59:59.999999+00:00".to_owned()
+                && *bound_text(i64::MAX) > *"9999-12-31T23:59:59.999999+00:00"
         );
         assert_eq!(bound_text(-62_135_596_800_000), first);
     }
