@@ -1,4 +1,9 @@
 //! `EventSource`: where events come from, and their contract.
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type"
+)]
+
 use kube::{CustomResource, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -132,7 +132,10 @@ pub struct Normal {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogNormal {
     /// Half of the values are below it.
-    #[schemars(range(min = 1e-9, max = 1e15))]
+    #[schemars(
+        range(min = 0.0, max = 1e15),
+        extend("x-kubernetes-validations" = [Rule::new("self > 0.0").message("must be greater than 0, such as 20")])
+    )]
     pub median: f64,
     /// Standard deviation of the natural logarithm: 0.5 is moderate, 1.5 has a long tail.
     #[schemars(range(min = 0.0, max = 10.0))]

@@ -59,6 +59,11 @@ fn compile(schema: &'static JSONSchemaProps, programs: &mut HashMap<&'static str
     }
 }
 
+thread_local! {
+    /// CEL's own functions, which take longer to set up than a rule to evaluate.
+    static FUNCTIONS: Context<'static, 'static> = Context::default();
+}
+
 /// Evaluates the rules of `schema` itself on `value`, whose shape is good.
 pub(crate) fn check(
     schema: &JSONSchemaProps,
@@ -74,19 +79,27 @@ pub(crate) fn check(
         if compiled.transition && old.is_none() {
             continue;
         }
-        let mut context = Context::default();
-        context.add_variable_from_value("self", to_cel(schema, value));
-        if let Some(old) = old.filter(|_| compiled.transition) {
-            context.add_variable_from_value("oldSelf", to_cel(schema, old));
-        }
         // Like the API server, a rule that cannot be evaluated counts as broken.
-        if !matches!(
-            compiled.program.execute(&context),
-            Ok(cel::Value::Bool(true))
+        if !holds(
+            &compiled.program,
+            schema,
+            value,
+            old.filter(|_| compiled.transition),
         ) {
             found.push(broken(rule, compiled.transition, path));
         }
     }
+}
+
+fn holds(program: &Program, schema: &JSONSchemaProps, value: &Value, old: Option<&Value>) -> bool {
+    FUNCTIONS.with(|functions| {
+        let mut context = functions.new_inner_scope();
+        context.add_variable_from_value("self", to_cel(schema, value));
+        if let Some(old) = old {
+            context.add_variable_from_value("oldSelf", to_cel(schema, old));
+        }
+        matches!(program.execute(&context), Ok(cel::Value::Bool(true)))
+    })
 }
 
 fn broken(rule: &ValidationRule, transition: bool, path: &[Segment]) -> Violation {

@@ -111,18 +111,74 @@ fn every_rule_has_a_case_that_breaks_it() {
     }
 }
 
+/// Reads an admitted spec into its type.
+fn read(kind: Kind, spec: &Value) -> serde_json::Result<()> {
+    let spec = admitted(kind, spec);
+    match kind {
+        Kind::EventSource => serde_json::from_value::<EventSourceSpec>(spec).map(drop),
+        Kind::Pipeline => serde_json::from_value::<PipelineSpec>(spec).map(drop),
+        Kind::Sink => serde_json::from_value::<SinkSpec>(spec).map(drop),
+    }
+}
+
 #[test]
 fn what_is_accepted_can_be_read() {
     let verdicts = Verdicts::read();
     for case in verdicts.cases.iter().filter(|case| case.refused.is_empty()) {
-        let kind = verdicts.kind(case);
-        let spec = admitted(kind, &verdicts.specs(case).0);
-        let read = match kind {
-            Kind::EventSource => serde_json::from_value::<EventSourceSpec>(spec).map(drop),
-            Kind::Pipeline => serde_json::from_value::<PipelineSpec>(spec).map(drop),
-            Kind::Sink => serde_json::from_value::<SinkSpec>(spec).map(drop),
-        };
-        read.unwrap_or_else(|error| panic!("{}: {error}", case.promise));
+        let spec = verdicts.specs(case).0;
+        read(verdicts.kind(case), &spec)
+            .unwrap_or_else(|error| panic!("{}: {error}", case.promise));
+    }
+}
+
+/// `value` with each place in it replaced by each of the `others`.
+fn mutations(value: &Value, others: &[Value]) -> Vec<Value> {
+    let mut mutated = others.to_vec();
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                for changed in mutations(field, others) {
+                    let mut fields = fields.clone();
+                    fields.insert(name.clone(), changed);
+                    mutated.push(Value::Object(fields));
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                for changed in mutations(item, others) {
+                    let mut items = items.clone();
+                    items[index] = changed;
+                    mutated.push(Value::Array(items));
+                }
+            }
+        }
+        _ => {}
+    }
+    mutated
+}
+
+#[test]
+fn whatever_is_written_anywhere_is_refused_or_can_be_read() {
+    let others = serde_json::json!([
+        null, true, 0, -1, 1.5, 1e300, 18_446_744_073_709_551_615_u64, "", "x", "_x", "0s", "9999d", "2026-13-01T00:00:00Z", [], ["x"], {}, {"x": 1}
+    ]);
+    let verdicts = Verdicts::read();
+    for base in verdicts.bases.values() {
+        let kind: Kind = base.kind.parse().unwrap();
+        let (mut accepted, mut refused) = (0, 0);
+        for spec in mutations(&base.spec, others.as_array().unwrap()) {
+            if violations(kind, &spec, Some(&base.spec)).is_empty() {
+                accepted += 1;
+                read(kind, &spec).unwrap_or_else(|error| panic!("{spec}: {error}"));
+            } else {
+                refused += 1;
+            }
+        }
+        assert!(
+            accepted > 5 && refused > 100,
+            "{kind}: {accepted} accepted, {refused} refused"
+        );
     }
 }
 
