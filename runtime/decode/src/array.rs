@@ -1,6 +1,7 @@
 //! A JSON array of events, cut into its elements.
 use crate::error::{DecodeError, Parsed};
 use crate::scan::malformed;
+use crate::space::{is_space, trimmed};
 
 /// The elements of a JSON array, each with its own bytes.
 ///
@@ -43,7 +44,7 @@ fn cut(text: &[u8], limit: usize) -> Parsed<Vec<&[u8]>> {
                 text.len()
             )));
         };
-        let element = text.get(start..end).unwrap_or_default().trim_ascii();
+        let element = trimmed(text.get(start..end).unwrap_or_default());
         if element.is_empty() {
             return Err(malformed(format!(
                 "an array with nothing before the comma or bracket at byte {end}; leave the comma out"
@@ -73,7 +74,7 @@ fn nothing_behind(text: &[u8], close: usize) -> Parsed<()> {
 /// The first byte at or after `from` that is not white space; the length where there is none.
 fn first_solid(text: &[u8], from: usize) -> usize {
     text.get(from..)
-        .and_then(|rest| rest.iter().position(|byte| !byte.is_ascii_whitespace()))
+        .and_then(|rest| rest.iter().position(|byte| !is_space(*byte)))
         .map_or(text.len(), |offset| from + offset)
 }
 

@@ -2,6 +2,7 @@
 use crate::array::{self, container_end};
 use crate::error::DecodeError;
 use crate::ndjson;
+use crate::space::trimmed;
 
 /// The form events came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub fn split(body: &[u8]) -> Result<Body<'_>, DecodeError> {
 /// # Errors
 /// As [`split`], for what was looked at.
 pub fn split_first(body: &[u8], limit: usize) -> Result<Body<'_>, DecodeError> {
-    let text = ndjson::without_byte_order_mark(body).trim_ascii();
+    let text = trimmed(ndjson::without_byte_order_mark(body));
     match text.first() {
         Some(b'[') => Ok(Body {
             form: Form::Array,
@@ -72,7 +73,7 @@ fn is_one_object(text: &[u8]) -> bool {
         return true;
     };
     let (first_line, rest) = text.split_at(line_end);
-    if container_end(first_line) == Some(first_line.trim_ascii_end().len()) {
+    if container_end(first_line) == Some(trimmed(first_line).len()) {
         return false;
     }
     let is_whole = container_end(text) == Some(text.len());

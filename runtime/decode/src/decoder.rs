@@ -69,6 +69,8 @@ impl Decoder {
         let mut rows = Vec::new();
         let mut refused = Vec::new();
         let mut bytes = 0usize;
+        // What one more event may add still fits.
+        let full = MAX_BATCH_BYTES - self.max_event_bytes;
         for (index, event) in (0u32..).zip(events) {
             match self.read(event) {
                 Ok(text) => {
@@ -79,7 +81,7 @@ impl Decoder {
                 }
                 Err(fault) => refused.push((index, *fault)),
             }
-            if bytes >= MAX_BATCH_BYTES - self.max_event_bytes.min(MAX_BATCH_BYTES) + 1 {
+            if bytes > full {
                 break;
             }
         }

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use crate::schema::{EventSchema, FieldType};
 use crate::token::Token;
 
-/// Stands for "no member": before an object's first one, and for names that are not learned.
+/// Stands for "no member": before an object's first one, and where nothing is known of what follows.
 pub(crate) const NO_MEMBER: usize = usize::MAX;
 
 /// How many undeclared names an object of the tree learns.

@@ -1,4 +1,61 @@
 //! JSON events to Arrow by a declared schema, naming every field that is wrong.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use tidewheel_decode::{Decoder, EventSchema, Field, FieldType, UnknownFields};
+//!
+//! let field = |name: &str, path: &[&str], data_type, required| Field {
+//!     name: name.to_owned(),
+//!     path: path.iter().map(|segment| (*segment).to_owned()).collect(),
+//!     data_type,
+//!     required,
+//! };
+//! let schema = EventSchema {
+//!     fields: vec![
+//!         field("source", &["source"], FieldType::Text, true),
+//!         field("metric", &["attributes", "metric"], FieldType::Double, false),
+//!     ],
+//!     unknown: UnknownFields::Keep,
+//! };
+//! schema.validate()?;
+//!
+//! let mut decoder = Decoder::new(Arc::new(schema));
+//! let decoded = decoder.decode([
+//!     &br#"{"source": "web", "attributes": {"metric": 1.5, "method": "GET"}}"#[..],
+//!     br#"{"source": 7}"#,
+//! ]);
+//! assert_eq!(decoded.rows, [0]);
+//! let (index, error) = &decoded.refused[0];
+//! assert_eq!((*index, error.code), (1, "WrongType"));
+//! assert_eq!(error.to_string(), "source: is a number, 7, not text; send a string in double quotes");
+//! # Ok::<(), tidewheel_decode::SchemaError>(())
+//! ```
+//!
+//! # How an event flows
+//!
+//! ```text
+//!  body, file ──► body::split ──► event ──► reader ──► row ──► Arrow columns ──► RecordBatch
+//!                 ndjson::lines    bytes      │ │        (only if the whole event is good)
+//!                 array::elements             │ └─ scan: tokens, each checked in full
+//!                                             └─ layout: declared paths, and the order of members last time
+//! ```
+//!
+//! # What is an event
+//!
+//! Exactly one JSON object in UTF-8, of at most 1 MiB ([`DEFAULT_MAX_EVENT_BYTES`]), 64 levels ([`MAX_DEPTH`]) and
+//! 10,000 members ([`MAX_MEMBERS`]). Whether it is valid does not depend on which of its members are declared, nor on
+//! what becomes of the others: skipped values are checked as those that are stored. So nowhere in an event may a
+//! string or name hold NUL or half a surrogate pair, which PostgreSQL could not store.
+//!
+//! A member name may occur once in the event and once in each object that columns' paths pass through. Values that
+//! nobody looks into (those of `json` columns and inside `_extra`) keep their text as it came, equal names included;
+//! readers of JSON take the last.
+//!
+//! # Absent and null
+//!
+//! Both make a column NULL, or refuse the event where the column is required. An object on the path of a column may be
+//! absent or null too.
 pub mod array;
 pub mod body;
 mod columns;
@@ -12,6 +69,7 @@ mod reader;
 mod row;
 mod scan;
 mod schema;
+mod space;
 mod string;
 mod timestamp;
 mod token;

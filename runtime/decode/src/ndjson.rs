@@ -1,5 +1,7 @@
 //! Newline-delimited JSON: one event a line.
 
+use crate::space::trimmed;
+
 /// The UTF-8 encoding of the byte order mark.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -22,7 +24,7 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = behind;
         Some(line.strip_suffix(b"\r").unwrap_or(line))
     })
-    .filter(|line| !line.trim_ascii().is_empty())
+    .filter(|line| !trimmed(line).is_empty())
 }
 
 /// The text without the byte order mark that some programs put at the start of a file.

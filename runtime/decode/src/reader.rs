@@ -70,7 +70,9 @@ impl<'d, 'a> EventReader<'d, 'a> {
         }
         self.scan.skip_space();
         if !self.scan.at_end() {
-            return Err(self.scan.unexpected("the end of the event"));
+            return Err(self
+                .scan
+                .unexpected("the end of the event (one object each)"));
         }
         for (column, slot) in self.layout.columns.iter().zip(&self.row.slots) {
             if column.required && *slot == Slot::Absent {
@@ -142,15 +144,16 @@ impl<'d, 'a> EventReader<'d, 'a> {
     fn unexpected_name(&mut self, place: Place, previous: usize) -> Parsed<(usize, Target, usize)> {
         let object = &mut self.layout.objects[place.object];
         let raw = self.scan.member_name().map_err(|fault| {
-            let shown = self.event.get(place.start..).unwrap_or_default();
-            value::naming(fault, &object.path_of(&shortened(shown, 40)))
+            let rest = self.event.get(place.start..).unwrap_or_default();
+            let name = rest.split('"').nth(1).unwrap_or_default();
+            value::naming(fault, &object.path_of(&shortened(name, 40)))
         })?;
         let text = self.row.text(self.event, raw);
         let name = self.row.resolve(self.event, text);
         let index = object.find_after(previous, name.as_bytes());
         let Some(member) = object.member(index) else {
             self.row.strays.push(text);
-            return Ok((NO_MEMBER, Target::Unknown, NO_MEMBER));
+            return Ok((previous, Target::Unknown, NO_MEMBER));
         };
         if !member.mark(self.number) {
             return Err(self.duplicate(place, index));
@@ -285,12 +288,16 @@ impl<'d, 'a> EventReader<'d, 'a> {
         if path.len() > MAX_SUGGESTED_FOR_BYTES {
             return None;
         }
-        let tolerated = (path.chars().count() / 3).max(2);
+        // Shared objects make any two paths alike, so the last segment alone decides how far is too far.
+        let last = path.rsplit('.').next().unwrap_or(path);
+        let tolerated = (last.chars().count() / 3).max(1);
         self.layout
             .columns
             .iter()
             .map(|column| {
-                let distance = strsim::damerau_levenshtein(&column.path, path);
+                // Who knows the column may take its name for the member's.
+                let distance = strsim::damerau_levenshtein(&column.path, path)
+                    .min(strsim::damerau_levenshtein(&column.name, path));
                 (distance, column.path.as_str())
             })
             .filter(|(distance, _)| *distance <= tolerated)

@@ -408,9 +408,12 @@ impl<'a> Scanner<'a> {
             Some('\0') => malformed(format!(
                 "a NUL byte at byte {at} where {wanted} should stand; leave it out"
             )),
+            Some(found) if found.is_control() => malformed(format!(
+                "a control character (0x{:02x}) at byte {at} where {wanted} should stand",
+                u32::from(found)
+            )),
             Some(found) => malformed(format!(
-                "`{}` at byte {at} where {wanted} should stand",
-                found.escape_debug()
+                "`{found}` at byte {at} where {wanted} should stand"
             )),
         }
     }

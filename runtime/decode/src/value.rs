@@ -286,12 +286,13 @@ pub(crate) fn describe(scan: &mut Scanner<'_>, depth: usize) -> Parsed<String> {
         b'-' | b'0'..=b'9' => "a number",
         b't' | b'f' => "a boolean",
         b'[' => "an array",
+        b'n' => "null",
         _ => "an object",
     };
     let start = scan.position();
     scan.skip_value(depth)?;
     let text = scan.slice(start, scan.position());
-    if matches!(kind, "an array" | "an object") {
+    if !matches!(kind, "a string" | "a number" | "a boolean") {
         return Ok(kind.to_owned());
     }
     Ok(format!("{kind}, {}", shortened(text, SHOWN_CHARS)))

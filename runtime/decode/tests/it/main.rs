@@ -1,0 +1,18 @@
+//! What the decoder promises to those who send events and those who read columns.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod batches;
+mod fixture;
+mod hostile;
+mod oracle;
+mod refusals;
+mod schemas;
+mod splitting;
+mod types;
+mod unknown_members;
