@@ -1,0 +1,34 @@
+# Each target installs what it needs on a machine with Rust and a C compiler, and says what is missing on any other.
+SHELL := /usr/bin/env bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# One target folder for all checkouts of a user: the engine's libraries are compiled once.
+export TIDEWHEEL_CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/tidewheel
+export CARGO_TARGET_DIR ?= $(TIDEWHEEL_CACHE)/target
+
+EXAMPLE := examples/web-analytics
+
+.PHONY: help
+help: ## Show the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+.PHONY: demo
+demo: ## Play 6,000 real events through the example and show the windows
+	@scripts/prerequisites.sh
+	cargo run --release --locked --package tidewheel -- dev $(EXAMPLE) --send $(EXAMPLE)/clicks.ndjson.gz --until-idle
+
+.PHONY: test
+test: ## Run every test
+	@scripts/prerequisites.sh
+	@scripts/test.sh
+
+.PHONY: check
+check: ## Check format, lints, documentation, licences and advisories
+	@scripts/prerequisites.sh rustfmt clippy
+	@scripts/check.sh
+
+.PHONY: bench
+bench: ## Measure the engine, the log and ingestion
+	@scripts/prerequisites.sh
+	cargo run --release --locked --package tidewheel-bench -- $(BENCH)

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Sees to what building needs: installs the pinned toolchain where rustup can, and says exactly what is missing otherwise.
+#
+#   scripts/prerequisites.sh                     to build and to test
+#   scripts/prerequisites.sh rustfmt clippy      and these components
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing() {
+    printf '\n  missing: %s\n  do this: %s\n\n' "$1" "$2" >&2
+    exit 1
+}
+
+[[ -n ${HOME:-} ]] || missing "the variable HOME, for caches" "export HOME=/path/to/a/folder/that/can/be/written"
+command -v cargo >/dev/null || missing "cargo" "install Rust from https://rustup.rs, open a new shell, and run this again"
+
+# SQLite and parts of the compression libraries are C; without headers a compiler alone is of no use.
+compiler=${CC:-cc}
+[[ -n $(command -v "${compiler%% *}") ]] || missing "a C compiler ($compiler)" "on Debian or Ubuntu: apt-get install build-essential; elsewhere install gcc or clang"
+program='#include <stdlib.h>
+int main(void) { return EXIT_SUCCESS; }'
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+$compiler -x c - -o "$scratch/program" <<<"$program" 2>"$scratch/errors" || {
+    cat "$scratch/errors" >&2
+    missing "the C library's headers or the linker ($compiler cannot build a program)" "on Debian or Ubuntu: apt-get install build-essential"
+}
+
+channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+
+if ! command -v rustup >/dev/null; then
+    version=$(cd / && rustc --version | cut -d' ' -f2)
+    oldest=$(printf '%s\n' "$channel" "$version" | sort -V | head -n1)
+    [[ $oldest == "$channel" ]] || missing "Rust $channel or newer (this is $version, and there is no rustup to install another)" "install Rust from https://rustup.rs"
+    for component in "$@"; do
+        tool=${component/clippy/clippy-driver}
+        command -v "$tool" >/dev/null || missing "$component" "install it with the package manager that Rust came from, or Rust from https://rustup.rs"
+    done
+    exit 0
+fi
+
+installed() {
+    rustup run "$channel" rustc --version >/dev/null 2>&1 || return 1
+    local components component
+    components=$(rustup component list --toolchain "$channel" --installed 2>/dev/null) || return 1
+    for component in "$@"; do
+        grep -q "^$component" <<<"$components" || return 1
+    done
+}
+
+installed "$@" && exit 0
+echo "installing Rust $channel with ${*:-no components}" >&2
+components=()
+for component in "$@"; do components+=(--component "$component"); done
+rustup toolchain install "$channel" --profile minimal "${components[@]}" >&2 ||
+    missing "Rust $channel ($*), which rustup could not download" "check the network, then: rustup toolchain install $channel --profile minimal ${components[*]}"

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Runs every test and ends with one line that counts them. The exit code is cargo's.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+cargo test --release --workspace --locked --no-fail-fast "$@" 2>&1 | tee "$log"
+code=${PIPESTATUS[0]}
+
+# Colours, where somebody forces them, stand between the words.
+sed 's/\x1b\[[0-9;]*m//g' "$log" | awk -v code="$code" '
+    /^test result: / {
+        for (i = 2; i <= NF; i++) {
+            if ($i ~ /^passed/) passed += $(i - 1)
+            if ($i ~ /^failed/) failed += $(i - 1)
+            if ($i ~ /^ignored/) ignored += $(i - 1)
+        }
+    }
+    END {
+        printf "\ntests: %d passed, %d failed, %d ignored", passed, failed, ignored
+        if (code != 0) printf " (cargo ended with code %d)", code
+        print ""
+    }'
+exit "$code"
