@@ -30,9 +30,7 @@ fn object_with_defaults(
             .as_ref()
             .and_then(|properties| properties.get(name))
         {
-            Some(property)
-                if value.is_null()
-                    && property.x_kubernetes_preserve_unknown_fields != Some(true) => {}
+            Some(_) if value.is_null() => {}
             Some(property) => _ = object.insert(name.clone(), with_defaults(property, value)),
             None => _ = object.insert(name.clone(), value.clone()),
         }
