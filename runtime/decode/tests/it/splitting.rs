@@ -1,5 +1,5 @@
 //! Bodies and files cut into events.
-use tidewheel_decode::body::{Form, split};
+use tidewheel_decode::body::{Form, split, split_first};
 use tidewheel_decode::{array, ndjson};
 
 fn text(events: &[&[u8]]) -> Vec<String> {
@@ -113,4 +113,15 @@ fn the_form_of_a_body_is_told_from_its_bytes() {
         assert_eq!(text(&split.events), events, "{body:?}");
     }
     assert_eq!(split(b"[1").unwrap_err().code, "Malformed");
+}
+
+#[test]
+fn no_more_events_are_cut_out_than_asked_for() {
+    // What follows the limit is not looked at, so the missing bracket goes unnoticed until it is reached.
+    let array = split_first(b"[1,2,3,4", 2).unwrap();
+    assert_eq!(text(&array.events), ["1", "2"]);
+    assert!(split_first(b"[1,2,3,4", 4).is_err());
+    let lines = split_first(b"{}\n{}\n{}\n", 2).unwrap();
+    assert_eq!(text(&lines.events), ["{}", "{}"]);
+    assert_eq!(split_first(b"{}", 2).unwrap().events.len(), 1);
 }
