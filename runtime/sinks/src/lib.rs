@@ -1,4 +1,40 @@
 //! One trait for places that results go to, and the sinks that implement it.
+//!
+//! A task writes an output in steps. Each applies a [`Change`] and moves the output's [`Progress`], both or neither, and only from the progress
+//! that the task believes in: whoever lost its partition to another task cannot write any more.
+//!
+//! ```text
+//!  task ── commit(change, expected, next) ──► Writer ──┬── generation current? progress as expected? ── no ──► Fenced
+//!                                                      └── rows and progress in one transaction ──► Committed
+//! ```
+//!
+//! ```
+//! use std::sync::Arc;
+//! use arrow::array::{Int64Array, RecordBatch};
+//! use tidewheel_planner::plan::{Column, ColumnType, Table, TableKind};
+//! use tidewheel_sinks::{Change, OutputId, Progress, Sink, TaskId, embedded::{Columns, Database}};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let names = ["n", "_partition", "_offset", "_ordinal"];
+//! let column = |name: &str| Column { name: name.to_owned(), data_type: ColumnType::Bigint, nullable: false };
+//! let table = Table { schema: "public".into(), name: "numbers".into(), columns: names.map(column).into(), kind: TableKind::Rows };
+//! let output = OutputId { pipeline: "shop/kpis".into(), output: "numbers".into() };
+//!
+//! let database = Database::open(folder.path().join("tables.db")).await?;
+//! database.create_table(&output, &table).await?;
+//! let mut writer = database.writer(&output, &table, &TaskId { input: "clicks".into(), partition: 0 }).await?;
+//! writer.begin_generation(1, None).await?;
+//!
+//! let rows = RecordBatch::try_from_iter(names.map(|name| (name, Arc::new(Int64Array::from(vec![7])) as _)))?;
+//! let next = Progress { next_offset: 8, watermark_ms: None };
+//! let expected = writer.progress().await?;
+//! writer.commit(1, &Change::Append(rows), expected, next).await?;
+//! assert_eq!(database.rows(&table, Columns::Data).await?[0]["n"], 7);
+//! # Ok(())
+//! # }
+//! ```
 pub mod embedded;
 
 use std::fmt;
