@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tidewheel_crds::{EventSourceSpec, PipelineSpec, SinkSpec};
 
-use crate::load::positions::{Document, Segment};
+use crate::load::positions::{Document, Segment, path_text};
 use crate::problem::{Code, Place, Problem, Severity};
 
 /// Identity of a resource.
@@ -112,6 +112,17 @@ impl ResourceSet {
     /// A Secret by namespace and name.
     pub fn secret(&self, namespace: &str, name: &str) -> Option<&Resource<SecretData>> {
         find(&self.secrets, namespace, name)
+    }
+
+    /// Whether the schema of its kind says already that the member, or what it is in, is wrong.
+    pub(crate) fn is_violated(&self, problem: &Problem) -> bool {
+        let field = problem.field.as_deref().unwrap_or_default();
+        let within = |path: &Path| {
+            let path = path_text(path);
+            // What is wrong with the spec as a whole says nothing about its members.
+            path.len() > "spec".len() && field.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.violated.iter().any(|(id, path)| problem.resource.as_ref() == Some(id) && within(path))
     }
 
     pub(crate) fn is_broken(&self, kind: &str, namespace: &str, name: &str) -> bool {
@@ -220,7 +231,7 @@ impl Subject {
         message: String,
         place: Option<Place>,
     ) -> Problem {
-        let field = crate::load::positions::path_text(path);
+        let field = path_text(path);
         Problem {
             severity: Severity::Error,
             code,

@@ -9,7 +9,7 @@ use tidewheel_crds::{GROUP, Kind, VERSION, admitted, name_violation, violations}
 use crate::load::positions::{Document, Segment, SourceFile, documents, place_in};
 use crate::load::{Loader, file_problem, secret};
 use crate::nearest::did_you_mean;
-use crate::problem::{Code, Problem, Severity};
+use crate::problem::{Code, Place, Problem, Severity};
 use crate::resource::{Resource, ResourceId, Subject, member};
 
 /// Namespace of resources that name none.
@@ -20,7 +20,7 @@ pub(crate) fn read_file(file: &Arc<SourceFile>, loader: &mut Loader) {
     let positions = match documents(file) {
         Ok(found) => found.into_iter().filter(|document| !document.is_null()),
         Err(e) => {
-            let place = place_in(file, e.marker().line(), e.marker().col() + 1, 1);
+            let place = unreadable_place(file, e.marker().line(), e.marker().col() + 1);
             loader.loaded.problems.push(syntax_error(e.info(), place));
             return;
         }
@@ -43,7 +43,7 @@ fn values(file: &SourceFile) -> Result<Vec<Value>, Box<Problem>> {
         let value = serde_yaml::Value::deserialize(document).map_err(|e| {
             let place = e
                 .location()
-                .and_then(|at| place_in(file, at.line(), at.column(), 1));
+                .and_then(|at| unreadable_place(file, at.line(), at.column()));
             let text = e.to_string();
             Box::new(syntax_error(
                 text.split(" at line ").next().unwrap_or(&text),
@@ -59,7 +59,16 @@ fn values(file: &SourceFile) -> Result<Vec<Value>, Box<Problem>> {
     Ok(values)
 }
 
-fn syntax_error(message: &str, place: Option<crate::problem::Place>) -> Problem {
+/// A place in a file that is not YAML. Where it may hold a Secret, its text is not shown.
+fn unreadable_place(file: &SourceFile, line: usize, column: usize) -> Option<Place> {
+    let mut place = place_in(file, line, column, 1)?;
+    if file.text.contains("Secret") {
+        place.text = " ".repeat(place.column.saturating_sub(1));
+    }
+    Some(place)
+}
+
+fn syntax_error(message: &str, place: Option<Place>) -> Problem {
     file_problem(
         Code::YamlSyntax,
         format!("this is not YAML: {message}"),
@@ -118,7 +127,7 @@ fn read_document(document: Arc<Document>, value: &Value, loader: &mut Loader) {
             if !loader.claim(&subject) {
                 return;
             }
-            read_spec(known, &subject, &document, value, loader);
+            read_spec(known, &subject, value, loader);
         }
         None if ours => {
             let kinds = Kind::ALL.map(Kind::as_str);
@@ -153,7 +162,6 @@ fn read_document(document: Arc<Document>, value: &Value, loader: &mut Loader) {
 fn read_spec(
     kind: Kind,
     subject: &Subject,
-    document: &Arc<Document>,
     value: &Value,
     loader: &mut Loader,
 ) {
@@ -208,7 +216,6 @@ fn read_spec(
     }
     set.violated
         .extend(violated.into_iter().map(|path| (subject.id.clone(), path)));
-    let _ = document;
     loader.loaded.problems.extend(problems);
 }
 

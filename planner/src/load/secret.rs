@@ -39,11 +39,10 @@ pub(crate) fn read(document: &Value, subject: &Subject) -> Result<SecretData, Ve
                 Ok(bytes) => {
                     data.values.insert(key.clone(), bytes);
                 }
-                Err(message) => problems.push(
-                    subject
-                        .error_at_key(&path, Code::InvalidSecret, message)
-                        .help("put plain text below `stringData`, in quotes"),
-                ),
+                Err(message) => {
+                    let problem = subject.error_at_key(&path, Code::InvalidSecret, message);
+                    problems.push(without_values(problem).help("put plain text below `stringData`, in quotes"));
+                }
             }
         }
     }
@@ -52,4 +51,13 @@ pub(crate) fn read(document: &Value, subject: &Subject) -> Result<SecretData, Ve
     } else {
         Err(problems)
     }
+}
+
+/// The line of a problem, with nothing of it but the offending key: values stand beside it.
+fn without_values(mut problem: Problem) -> Problem {
+    if let Some(place) = &mut problem.place {
+        let key: String = place.text.chars().skip(place.column - 1).take(place.length).collect();
+        place.text = format!("{}{key}", " ".repeat(place.column - 1));
+    }
+    problem
 }

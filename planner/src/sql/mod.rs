@@ -1,9 +1,12 @@
 //! SQL of steps: parsed, judged, typed and lowered to programs of physical expressions.
+pub(crate) mod explain;
+pub(crate) mod functions;
 pub(crate) mod lower;
 pub(crate) mod parse;
 pub(crate) mod refuse;
 pub(crate) mod registry;
 pub(crate) mod result;
+pub(crate) mod select_list;
 pub(crate) mod trace;
 pub(crate) mod translate;
 pub(crate) mod types;

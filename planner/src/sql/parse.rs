@@ -15,6 +15,10 @@ use crate::sql::{SqlProblem, text_span};
 /// How deep expressions may nest.
 const MAX_DEPTH: usize = 64;
 
+/// Keywords that follow the last item of a SELECT list or a condition.
+const ENDS_ITEM: &[Keyword] =
+    &[Keyword::FROM, Keyword::WHERE, Keyword::GROUP, Keyword::HAVING, Keyword::UNION, Keyword::ORDER, Keyword::LIMIT];
+
 /// A query as it was parsed, with its tokens to find keywords by.
 #[derive(Debug, Clone)]
 pub(crate) struct Parsed {
@@ -117,6 +121,57 @@ impl Parsed {
             .iter()
             .find(|t| is(&t.token))
             .and_then(|t| text_span(t.span))
+    }
+
+    /// The place where `keyword` stands least deep in brackets: the query's own clause rather than a call's.
+    pub(crate) fn clause(&self, keyword: Keyword) -> Option<TextSpan> {
+        let mut depth = 0_usize;
+        let mut best: Option<(usize, Span)> = None;
+        for token in &self.tokens {
+            match &token.token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                Token::Word(word) if word.keyword == keyword && word.quote_style.is_none() => {
+                    if best.is_none_or(|(found, _)| depth < found) {
+                        best = Some((depth, token.span));
+                    }
+                }
+                _ => {}
+            }
+        }
+        best.and_then(|(_, span)| text_span(span))
+    }
+
+    /// From `start` to the end of the item of a list that begins there, as far as the line goes.
+    pub(crate) fn item_from(&self, start: TextSpan) -> TextSpan {
+        let mut depth = 0_usize;
+        let mut end = start.column + start.length;
+        let here = |t: &&TokenWithSpan| {
+            text_span(t.span).is_some_and(|s| s.line == start.line && s.column >= start.column)
+        };
+        for token in self.tokens.iter().filter(here) {
+            let ends = match &token.token {
+                Token::Comma | Token::SemiColon => depth == 0,
+                Token::LParen => {
+                    depth += 1;
+                    false
+                }
+                Token::RParen if depth == 0 => true,
+                Token::RParen => {
+                    depth -= 1;
+                    false
+                }
+                Token::Word(word) => depth == 0 && word.quote_style.is_none() && ENDS_ITEM.contains(&word.keyword),
+                _ => false,
+            };
+            if ends {
+                break;
+            }
+            if let Some(span) = text_span(token.span) {
+                end = end.max(span.column + span.length.min(1 << 16));
+            }
+        }
+        TextSpan { length: end - start.column, ..start }
     }
 
     /// The relations that it reads, and where each is named first. Its own WITH queries are not among them.

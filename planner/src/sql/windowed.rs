@@ -41,7 +41,7 @@ fn expose(body: &mut SetExpr, mut with: Option<&mut With>) {
                 let Query {
                     body, with: own, ..
                 } = &mut **subquery;
-                expose(body, own.as_mut());
+                expose(body, own.as_mut().or(with.as_deref_mut()));
             }
             TableFactor::Table { name, .. } => {
                 let Some(with) = with.as_deref_mut() else {

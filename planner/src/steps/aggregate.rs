@@ -12,12 +12,14 @@ use datafusion_expr::{Expr, LogicalPlan, cast, lit};
 
 use crate::plan::{Call, ORDER_COLUMNS};
 use crate::problem::Code;
+use crate::sql::explain::analyse_all;
 use crate::sql::lower::{Lowered, lower};
 use crate::sql::parse::Parsed;
+use crate::sql::refuse::{Context, judge};
 use crate::sql::registry::Readable;
 use crate::sql::result::{finish, internal};
 use crate::sql::trace::{Origin, trace};
-use crate::sql::translate::{analyse, optimise, simplify};
+use crate::sql::translate::{optimise, simplify};
 use crate::sql::types::{marker, stored, timestamp};
 use crate::sql::windowed::{WINDOW_END, WINDOW_START, expose_window};
 use crate::sql::{SqlProblem, types};
@@ -57,6 +59,7 @@ pub(crate) fn window_fields() -> [Field; 2] {
 /// Compiles the query of an aggregate step over its one input.
 pub(crate) fn compile(parsed: &Parsed, inputs: &[Readable]) -> Result<Aggregated, Vec<SqlProblem>> {
     let [input] = inputs else {
+        judge(parsed, Context::Aggregate, inputs)?;
         let message = format!(
             "an aggregate step reads one relation, and this query reads {}",
             inputs.len()
@@ -72,6 +75,7 @@ pub(crate) fn compile(parsed: &Parsed, inputs: &[Readable]) -> Result<Aggregated
     {
         return Err(vec![taken(name, &input.name)]);
     }
+    judge(parsed, Context::Aggregate, inputs)?;
     let mut query = parsed.query.clone();
     expose_window(&mut query);
     let mut fields: Vec<Field> = input
@@ -87,9 +91,8 @@ pub(crate) fn compile(parsed: &Parsed, inputs: &[Readable]) -> Result<Aggregated
     };
     let relations = std::slice::from_ref(&seen);
     let fail = |e: datafusion_common::DataFusionError| vec![internal(&e)];
-    let plan = analyse(&query, relations)
-        .and_then(simplify)
-        .map_err(fail)?;
+    let plan = analyse_all(&query, parsed, relations)?;
+    let plan = simplify(plan).map_err(fail)?;
     let node = find_aggregate(&plan).map_err(|problem| vec![problem])?;
     let cut = Cut::new(&plan, node, &seen, input.schema.fields().len())?;
     cut.compile(&plan, node, &seen)
@@ -576,9 +579,4 @@ pub(crate) fn aggregate_function(expr: &Expr) -> Option<&AggregateFunction> {
         Expr::Alias(alias) => aggregate_function(&alias.expr),
         _ => None,
     }
-}
-
-/// A schema of DataFusion for expressions over `schema`.
-pub(crate) fn unqualified(schema: &Schema) -> DfResult<DFSchema> {
-    DFSchema::try_from(schema.clone())
 }

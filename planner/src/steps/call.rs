@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use datafusion_common::{DFSchema, Result as DfResult};
+use datafusion_common::{DFSchema, Result as DfResult, ScalarValue};
 use datafusion_expr::expr::NullTreatment;
 use datafusion_expr::{AggregateUDF, Expr, ExprSchemable, LogicalPlan, cast};
 use datafusion_physical_expr::aggregate::AggregateExprBuilder;
@@ -66,6 +66,9 @@ impl CallSpec {
             .collect::<Result<_, _>>()?;
         if name == "sum" {
             args = args.into_iter().map(exact).collect();
+        }
+        if call.params.order_by.first().is_some_and(|sort| !sort.asc) {
+            from_above(&name, &mut args);
         }
         let mut order_by = Vec::new();
         if is_ordered(&name) {
@@ -195,6 +198,18 @@ fn exact(bound: Bound) -> Bound {
             _ => Bound::Constant(expr),
         },
         other => other,
+    }
+}
+
+/// The percentile p of values in descending order is that of 1 - p in ascending order, which is how states keep them.
+fn from_above(name: &str, args: &mut [Bound]) {
+    let percentile = match name {
+        "approx_percentile_cont" => args.get_mut(1),
+        "approx_percentile_cont_with_weight" => args.get_mut(2),
+        _ => None,
+    };
+    if let Some(Bound::Constant(Expr::Literal(ScalarValue::Float64(Some(p)), _))) = percentile {
+        *p = 1.0 - *p;
     }
 }
 

@@ -2,12 +2,14 @@
 use arrow::datatypes::SchemaRef;
 
 use crate::sql::SqlProblem;
+use crate::sql::explain::analyse_all;
 use crate::sql::lower::{Lowered, lower};
 use crate::sql::parse::Parsed;
+use crate::sql::refuse::{Context, judge};
 use crate::sql::registry::Readable;
 use crate::sql::result::{finish, internal};
 use crate::sql::trace::Origin;
-use crate::sql::translate::{analyse, optimise};
+use crate::sql::translate::optimise;
 
 /// A row-wise query, compiled.
 #[derive(Debug)]
@@ -25,7 +27,9 @@ pub(crate) fn compile(
     relations: &[Readable],
     windowed: bool,
 ) -> Result<Rows, Vec<SqlProblem>> {
-    let plan = analyse(&parsed.query, relations).map_err(|e| vec![internal(&e)])?;
+    let context = if windowed { Context::WindowRows } else { Context::Rows };
+    judge(parsed, context, relations)?;
+    let plan = analyse_all(&parsed.query, parsed, relations)?;
     let result = finish(plan, relations)?;
     let plan = optimise(result.plan).map_err(|e| vec![internal(&e)])?;
     let lowered = lower(&plan, &result.schema, relations).map_err(|e| vec![internal(&e)])?;
