@@ -28,6 +28,7 @@ mod explain;
 mod fingerprint;
 mod graph;
 pub mod load;
+pub mod names;
 mod nearest;
 mod output;
 mod pipeline;

@@ -6,6 +6,7 @@ use tidewheel_crds::pipeline::SourceRef;
 use tidewheel_decode as decode;
 
 use crate::fingerprint::digest;
+use crate::names::source_topic;
 use crate::nearest::suggestion;
 use crate::plan::{Source, Start};
 use crate::problem::{Code, Problem};
@@ -134,8 +135,10 @@ pub(crate) fn plan(
     let key: Vec<usize> = spec.key.iter().filter_map(index).collect();
     // Both are there: `event_schema` has judged.
     let event_time = index(&spec.event_time.field).unwrap_or_default();
+    let topic = source_topic(&source.id.namespace, &source.id.name);
     let fingerprint = digest([
         "source",
+        &topic,
         &format!("{:?} {:?}", events.fields, events.unknown),
         &format!(
             "{key:?} {event_time} {}",
@@ -144,7 +147,7 @@ pub(crate) fn plan(
     ]);
     let planned = Source {
         name: source.id.name.clone(),
-        topic: format!("{}.{}", source.id.namespace, source.id.name),
+        topic,
         partitions: u32::try_from(spec.topic.partitions).unwrap_or(1).max(1),
         retention_ms: spec.topic.retention.as_millis(),
         events,

@@ -16,6 +16,9 @@ use crate::sql::select_list::judge_names;
 use crate::sql::types::timestamp;
 use crate::sql::{SqlProblem, text_span};
 
+/// How deep an expression may nest: it is evaluated by recursion, on threads with ordinary stacks.
+const MAX_EXPRESSION_DEPTH: usize = 300;
+
 /// What kind of step a query is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Context {
@@ -31,8 +34,13 @@ pub(crate) enum Context {
 pub(crate) fn judge(parsed: &Parsed, context: Context, relations: &[Readable]) -> Result<(), Vec<SqlProblem>> {
     let fields = relations.iter().flat_map(|r| r.schema.fields());
     let time_column = fields.filter(|f| *f.data_type() == timestamp()).map(|f| f.name().as_str()).next();
-    let mut refusals = Refusals { parsed, context, time_column, found: Vec::new() };
+    let mut refusals = Refusals { parsed, context, time_column, found: Vec::new(), depth: 0, deepest: 0 };
     let _ = parsed.query.visit(&mut refusals);
+    if refusals.deepest > MAX_EXPRESSION_DEPTH {
+        let message = format!("an expression nests {} levels deep, and {MAX_EXPRESSION_DEPTH} are possible", refusals.deepest);
+        let problem = SqlProblem::new(Code::RefusedSql, message);
+        refusals.found.push(problem.help("compute part of it in a step before; a chain such as `a + b + c` nests one level for each operator"));
+    }
     let mut found = refusals.found;
     found.extend(judge_names(parsed));
     if found.is_empty() { Ok(()) } else { Err(found) }
@@ -43,6 +51,9 @@ struct Refusals<'a> {
     context: Context,
     time_column: Option<&'a str>,
     found: Vec<SqlProblem>,
+    /// How deep the expression in hand is, and the deepest was.
+    depth: usize,
+    deepest: usize,
 }
 
 impl Visitor for Refusals<'_> {
@@ -65,7 +76,14 @@ impl Visitor for Refusals<'_> {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_expr(&mut self, _expr: &Expr) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
         match expr {
             Expr::Function(call) => {
                 self.found.extend(judge_call(call, self.context, self.time_column));

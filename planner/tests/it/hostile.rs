@@ -14,10 +14,13 @@ fn nesting_without_end_is_an_error_and_no_crash() {
 }
 
 #[test]
-fn a_chain_as_long_as_the_field_allows_is_planned() {
-    let sql = format!("SELECT metric{} AS x FROM clicks", " + metric".repeat(600));
-    let (plans, problems) = judged("hostile", &pipeline(&format!("{{name: s, sql: \"{sql}\"}}")));
+fn a_chain_of_operators_is_planned_or_refused_and_no_crash() {
+    let chain = |operators: usize| format!("SELECT metric{} AS x FROM clicks", " + items".repeat(operators));
+    let (plans, problems) = judged("hostile", &pipeline(&format!("{{name: s, sql: \"{}\"}}", chain(250))));
     assert!(problems.is_empty() && plans.len() == 1, "{}", tidewheel_planner::problem::render(&problems));
+    for operators in [500, 1_500] {
+        assert_eq!(first_code(&chain(operators)), Code::RefusedSql);
+    }
 }
 
 #[test]
