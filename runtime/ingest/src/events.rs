@@ -178,7 +178,11 @@ impl Unchecked {
 fn split(body: &Bytes, limit: usize) -> Result<Vec<Bytes>, Refusal> {
     let split = tidewheel_decode::body::split_first(body, limit.saturating_add(1))
         .map_err(|error| Refusal::Unreadable(error.to_string()))?;
-    let events: Vec<_> = split.events.into_iter().map(|event| body.slice_ref(event)).collect();
+    let events: Vec<_> = split
+        .events
+        .into_iter()
+        .map(|event| body.slice_ref(event))
+        .collect();
     match events.len() {
         0 => Err(Refusal::Empty),
         count if count > limit => Err(Refusal::TooManyEvents { limit }),

@@ -1,4 +1,6 @@
 //! The message key of an event: what decides its partition.
+use std::borrow::Cow;
+
 use arrow::array::{Array as _, AsArray as _, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -75,11 +77,22 @@ enum Values<'a> {
 
 impl BoundKey<'_> {
     /// The key of a row. `filled` gives the value of columns that were filled in after decoding.
-    pub fn of(&self, row: usize, filled: impl Fn(usize) -> Option<String>) -> Option<Bytes> {
-        let value = |column: &KeyColumn<'_>| filled(column.index).or_else(|| column.text(row));
+    pub fn of<'r>(
+        &'r self,
+        row: usize,
+        filled: impl Fn(usize) -> Option<&'r str>,
+    ) -> Option<Bytes> {
+        let value = |column: &'r KeyColumn<'_>| {
+            filled(column.index)
+                .map(Cow::Borrowed)
+                .or_else(|| column.text(row))
+        };
         match self.columns.as_slice() {
             [] => None,
-            [column] => Some(Bytes::from(value(column).unwrap_or_default())),
+            [column] => Some(match value(column).unwrap_or_default() {
+                Cow::Borrowed(text) => Bytes::copy_from_slice(text.as_bytes()),
+                Cow::Owned(text) => Bytes::from(text),
+            }),
             columns => {
                 let mut array = String::from("[");
                 for (position, column) in columns.iter().enumerate() {
@@ -89,7 +102,7 @@ impl BoundKey<'_> {
                     match value(column) {
                         None => array.push_str("null"),
                         Some(text) if column.quoted => {
-                            array.push_str(&serde_json::Value::from(text).to_string())
+                            array.push_str(&serde_json::Value::from(text.into_owned()).to_string())
                         }
                         Some(text) => array.push_str(&text),
                     }
@@ -102,13 +115,13 @@ impl BoundKey<'_> {
 }
 
 impl KeyColumn<'_> {
-    fn text(&self, row: usize) -> Option<String> {
+    fn text(&self, row: usize) -> Option<Cow<'_, str>> {
         match &self.values {
-            Values::Text(texts) => texts.is_valid(row).then(|| texts.value(row).to_owned()),
+            Values::Text(texts) => texts.is_valid(row).then(|| Cow::Borrowed(texts.value(row))),
             Values::Formatted(array, formatter) => array.is_valid(row).then(|| {
                 formatter
                     .as_ref()
-                    .map(|formatter| formatter.value(row).to_string())
+                    .map(|formatter| Cow::Owned(formatter.value(row).to_string()))
             })?,
         }
     }
@@ -219,8 +232,7 @@ mod tests {
         let batch = batch();
         let key = MessageKey::new(vec![0, 1]).bind(&batch);
         assert_eq!(
-            key.of(1, |column| (column == 0).then(|| "id".to_owned()))
-                .unwrap(),
+            key.of(1, |column| (column == 0).then_some("id")).unwrap(),
             r#"["id",null]"#
         );
     }

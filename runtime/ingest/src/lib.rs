@@ -27,6 +27,7 @@ mod answer;
 mod body;
 mod check;
 mod events;
+mod fill;
 mod ingest;
 mod key;
 mod keys;

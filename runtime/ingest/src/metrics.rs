@@ -8,6 +8,8 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
+use tidewheel_decode::Code;
+
 use crate::memory::Memory;
 
 /// From half a millisecond to the longest deadlines.
@@ -95,10 +97,13 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Every series that does not depend on what goes wrong is there from the start, at zero.
+    /// The series of a source are there from the start, at zero, so that the first refusal shows as an increase.
     pub(crate) fn source(&self, label: &str) -> SourceMetrics {
         let events = |outcome: &str| self.events.with_label_values(&[label, outcome]);
         self.requests.with_label_values(&[label, "202"]);
+        for code in Code::ALL {
+            self.refused.with_label_values(&[label, code.as_str()]);
+        }
         SourceMetrics {
             label: label.to_owned(),
             requests: self.requests.clone(),

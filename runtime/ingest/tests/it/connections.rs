@@ -29,7 +29,10 @@ async fn a_body_that_pauses_is_answered_408() {
     client.write(head("content-length: 1000\r\n")).await;
     client.write("{").await;
     let answer = client.read_to_end().await;
-    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("SlowBody"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 408") && answer.contains("SlowBody"),
+        "{answer}"
+    );
     assert_eq!(server.gauge("tidewheel_ingest_in_flight_bytes"), 0.0);
 }
 
@@ -48,18 +51,32 @@ async fn a_body_that_trickles_is_answered_408() {
         }
     });
     let mut answer = Vec::new();
-    let _ = timeout(PATIENCE, tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut answer)).await.unwrap();
+    let _ = timeout(
+        PATIENCE,
+        tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut answer),
+    )
+    .await
+    .unwrap();
     trickle.abort();
-    assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.starts_with(b"HTTP/1.1 408"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
 }
 
 #[tokio::test]
 async fn heads_that_never_end_and_idle_connections_do_not_keep_others_out() {
     let server = impatient_server().await;
     let mut unfinished = server.raw().await;
-    unfinished.write("POST /v1/events HTTP/1.1\r\nx-one: 1\r\n").await;
+    unfinished
+        .write("POST /v1/events HTTP/1.1\r\nx-one: 1\r\n")
+        .await;
     let mut silent = server.raw().await;
-    eventually("both places are taken", async || server.gauge("tidewheel_ingest_connections") == 2.0).await;
+    eventually("both places are taken", async || {
+        server.gauge("tidewheel_ingest_connections") == 2.0
+    })
+    .await;
     assert_eq!(server.send(GOOD).await.status, 202);
     unfinished.read_to_end().await;
     silent.read_to_end().await;
@@ -67,33 +84,56 @@ async fn heads_that_never_end_and_idle_connections_do_not_keep_others_out() {
 
 #[tokio::test]
 async fn clients_that_never_read_do_not_keep_others_out() {
-    let server = Server::with(IngestSettings { max_connections: 1, ..impatient() }, vec![source("clicks")]).await;
+    let server = Server::with(
+        IngestSettings {
+            max_connections: 1,
+            ..impatient()
+        },
+        vec![source("clicks")],
+    )
+    .await;
     let mut deaf = server.raw().await;
     let body = "{\"user\":\"a\"}\n".repeat(5000);
-    let request = format!("{}{body}", head(&format!("content-length: {}\r\n", body.len())));
+    let request = format!(
+        "{}{body}",
+        head(&format!("content-length: {}\r\n", body.len()))
+    );
     // The answers name 5,000 ids each: soon neither side's buffers take more.
     let writing = async { while deaf.stream.write_all(request.as_bytes()).await.is_ok() {} };
-    timeout(PATIENCE, writing).await.expect("the server ends the connection");
+    timeout(PATIENCE, writing)
+        .await
+        .expect("the server ends the connection");
     assert_eq!(server.send(GOOD).await.status, 202);
-    eventually("its answers are given up", async || server.gauge("tidewheel_ingest_in_flight_bytes") == 0.0).await;
+    eventually("its answers are given up", async || {
+        server.gauge("tidewheel_ingest_in_flight_bytes") == 0.0
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_refusal_reaches_a_client_that_is_still_sending() {
-    let settings = IngestSettings { max_body_bytes: 1000, ..IngestSettings::default() };
+    let settings = IngestSettings {
+        max_body_bytes: 1000,
+        ..IngestSettings::default()
+    };
     let server = Server::with(settings, vec![source("clicks")]).await;
     let mut client = server.raw().await;
     client.write(head("content-length: 3000000\r\n")).await;
     client.write(vec![b' '; 3_000_000]).await;
     let answer = client.read_to_end().await;
-    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("BodyTooLarge"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 413") && answer.contains("BodyTooLarge"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn a_client_that_asks_first_is_refused_before_it_sends() {
     let server = Server::start().await;
     let mut client = server.raw().await;
-    client.write(head("content-length: 99999999\r\nexpect: 100-continue\r\n")).await;
+    client
+        .write(head("content-length: 99999999\r\nexpect: 100-continue\r\n"))
+        .await;
     let answer = client.read_to_end().await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
@@ -102,9 +142,16 @@ async fn a_client_that_asks_first_is_refused_before_it_sends() {
 async fn a_client_that_asks_first_and_is_welcome_is_told_to_go_on() {
     let server = Server::start().await;
     let mut client = server.raw().await;
-    client.write(head(&format!("content-length: {}\r\nexpect: 100-continue\r\nconnection: close\r\n", GOOD.len()))).await;
+    client
+        .write(head(&format!(
+            "content-length: {}\r\nexpect: 100-continue\r\nconnection: close\r\n",
+            GOOD.len()
+        )))
+        .await;
     let mut told = [0; 25];
-    tokio::io::AsyncReadExt::read_exact(&mut client.stream, &mut told).await.unwrap();
+    tokio::io::AsyncReadExt::read_exact(&mut client.stream, &mut told)
+        .await
+        .unwrap();
     assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
     client.write(GOOD).await;
     assert!(client.read_to_end().await.starts_with("HTTP/1.1 202"));
@@ -118,7 +165,10 @@ async fn a_body_that_breaks_off_stores_nothing() {
     client.write(format!("{GOOD}\n{GOOD}\n")).await;
     client.stream.shutdown().await.unwrap();
     client.read_to_end().await;
-    eventually("the connection is gone", async || server.gauge("tidewheel_ingest_connections") == 0.0).await;
+    eventually("the connection is gone", async || {
+        server.gauge("tidewheel_ingest_connections") == 0.0
+    })
+    .await;
     assert!(server.values().await.is_empty());
     assert_eq!(server.gauge("tidewheel_ingest_in_flight_bytes"), 0.0);
 }
@@ -127,11 +177,17 @@ async fn a_body_that_breaks_off_stores_nothing() {
 async fn what_is_not_http_ends_with_the_connection() {
     let server = Server::start().await;
     let large_head = head(&format!("x-large: {}\r\n", "x".repeat(100_000)));
-    for (bytes, status) in [("\0\u{1}\u{2} nonsense\r\n\r\n", "400"), (large_head.as_str(), "431")] {
+    for (bytes, status) in [
+        ("\0\u{1}\u{2} nonsense\r\n\r\n", "400"),
+        (large_head.as_str(), "431"),
+    ] {
         let mut client = server.raw().await;
         let _ = client.stream.write_all(bytes.as_bytes()).await;
         let answer = client.read_to_end().await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
     }
     assert_eq!(server.send(GOOD).await.status, 202);
 }

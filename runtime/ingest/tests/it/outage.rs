@@ -8,11 +8,23 @@ use crate::support::{GOOD, Server, Weather, eventually, head, source};
 async fn while_the_log_is_down_nothing_is_claimed_and_afterwards_all_goes_on() {
     let server = Server::start().await;
     server.weather.send(Weather::Down).unwrap();
-    let answer = server.send(format!("{GOOD}\n{{\"user\":\"a\"}}\n{{\"user\":1}}")).await;
-    assert_eq!((answer.status, answer.accepted(), answer.error()), (503, 0, "LogUnavailable"));
+    let answer = server
+        .send(format!("{GOOD}\n{{\"user\":\"a\"}}\n{{\"user\":1}}"))
+        .await;
+    assert_eq!(
+        (answer.status, answer.accepted(), answer.error()),
+        (503, 0, "LogUnavailable")
+    );
     assert!(answer.retry_after_s() > 0);
-    assert_eq!(answer.refused(), [(2, "user", "WrongType")], "what would be refused again is named");
-    assert_eq!(answer.json["generated"][0]["index"], 1, "ids that make sending again safe are named");
+    assert_eq!(
+        answer.refused(),
+        [(2, "user", "WrongType")],
+        "what would be refused again is named"
+    );
+    assert_eq!(
+        answer.json["generated"][0]["index"], 1,
+        "ids that make sending again safe are named"
+    );
     assert!(server.values().await.is_empty());
 
     server.weather.send(Weather::Fair).unwrap();
@@ -29,15 +41,24 @@ async fn a_request_that_holds_nothing_good_is_answered_400_even_then() {
 
 #[tokio::test]
 async fn a_log_that_does_not_answer_is_not_waited_for_for_ever() {
-    let settings = IngestSettings { append_timeout: Duration::from_millis(50), ..IngestSettings::default() };
+    let settings = IngestSettings {
+        append_timeout: Duration::from_millis(50),
+        ..IngestSettings::default()
+    };
     let server = Server::with(settings, vec![source("clicks")]).await;
     server.weather.send(Weather::Hanging).unwrap();
     let answer = server.send(GOOD).await;
-    assert_eq!((answer.status, answer.accepted(), answer.error()), (503, 0, "LogUnavailable"));
+    assert_eq!(
+        (answer.status, answer.accepted(), answer.error()),
+        (503, 0, "LogUnavailable")
+    );
     let held = server.gauge("tidewheel_ingest_in_flight_bytes");
     assert!(held > 0.0, "what the log still holds is accounted for");
     server.weather.send(Weather::Fair).unwrap();
-    eventually("the rest is given back", async || server.gauge("tidewheel_ingest_in_flight_bytes") == 0.0).await;
+    eventually("the rest is given back", async || {
+        server.gauge("tidewheel_ingest_in_flight_bytes") == 0.0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -45,14 +66,28 @@ async fn an_append_that_was_begun_is_not_torn_by_a_client_that_leaves() {
     let server = Server::start().await;
     server.weather.send(Weather::Hanging).unwrap();
     let mut client = server.raw().await;
-    client.write(head(&format!("content-length: {}\r\n", GOOD.len()))).await;
+    client
+        .write(head(&format!("content-length: {}\r\n", GOOD.len())))
+        .await;
     client.write(GOOD).await;
-    eventually("the request waits for the log", async || server.gauge("tidewheel_ingest_in_flight_bytes") > 0.0).await;
+    eventually("the request waits for the log", async || {
+        server.gauge("tidewheel_ingest_in_flight_bytes") > 0.0
+    })
+    .await;
     drop(client);
-    eventually("the connection is gone", async || server.gauge("tidewheel_ingest_connections") == 0.0).await;
+    eventually("the connection is gone", async || {
+        server.gauge("tidewheel_ingest_connections") == 0.0
+    })
+    .await;
     server.weather.send(Weather::Fair).unwrap();
-    eventually("the event is stored", async || server.values().await == [GOOD]).await;
-    eventually("all is given back", async || server.gauge("tidewheel_ingest_in_flight_bytes") == 0.0).await;
+    eventually("the event is stored", async || {
+        server.values().await == [GOOD]
+    })
+    .await;
+    eventually("all is given back", async || {
+        server.gauge("tidewheel_ingest_in_flight_bytes") == 0.0
+    })
+    .await;
 }
 
 #[tokio::test]

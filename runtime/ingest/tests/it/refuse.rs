@@ -9,7 +9,11 @@ async fn bad_events_are_named_and_the_good_ones_beside_them_are_stored() {
     assert_eq!((answer.status, answer.accepted()), (207, 1));
     assert_eq!(
         answer.refused(),
-        [(0, "user", "WrongType"), (2, "", "NotAnObject"), (3, "user", "Missing")]
+        [
+            (0, "user", "WrongType"),
+            (2, "", "NotAnObject"),
+            (3, "user", "Missing")
+        ]
     );
     assert_eq!(server.values().await, [GOOD]);
 }
@@ -18,14 +22,21 @@ async fn bad_events_are_named_and_the_good_ones_beside_them_are_stored() {
 async fn a_request_without_a_good_event_is_answered_400() {
     let server = Server::start().await;
     let answer = server.send("{\"user\":1}\n{\"user\":2}").await;
-    assert_eq!((answer.status, answer.accepted(), answer.refused().len()), (400, 0, 2));
+    assert_eq!(
+        (answer.status, answer.accepted(), answer.refused().len()),
+        (400, 0, 2)
+    );
     assert!(server.values().await.is_empty());
 }
 
 #[tokio::test]
 async fn hostile_events_are_refused_by_name_and_hold_nothing_up() {
     let server = Server::start().await;
-    let deep = format!("{{\"user\":\"a\",\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep = format!(
+        "{{\"user\":\"a\",\"x\":{}{}}}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
     let hostile: Vec<(Vec<u8>, &str)> = vec![
         (br#"{"user":"a","amount":1"#.to_vec(), "Malformed"),
         (br#"{"user":"a\u0000"}"#.to_vec(), "BadText"),
@@ -43,7 +54,11 @@ async fn hostile_events_are_refused_by_name_and_hold_nothing_up() {
     }
     let answer = server.send(body).await;
     assert_eq!((answer.status, answer.accepted()), (207, 1));
-    let codes: Vec<_> = answer.refused().into_iter().map(|(index, _, code)| (index, code)).collect();
+    let codes: Vec<_> = answer
+        .refused()
+        .into_iter()
+        .map(|(index, _, code)| (index, code))
+        .collect();
     let expected: Vec<_> = (1..).zip(hostile.iter().map(|(_, code)| *code)).collect();
     assert_eq!(codes, expected);
     assert_eq!(server.values().await, [GOOD]);
@@ -80,10 +95,23 @@ async fn a_body_without_events_is_answered_400() {
 #[tokio::test]
 async fn an_array_that_is_broken_is_refused_whole() {
     let server = Server::start().await;
-    for broken in [format!("[{GOOD}"), format!("[{GOOD},"), format!("[{GOOD}] x"), "[".to_owned(), "[".repeat(100_000)] {
+    for broken in [
+        format!("[{GOOD}"),
+        format!("[{GOOD},"),
+        format!("[{GOOD}] x"),
+        "[".to_owned(),
+        "[".repeat(100_000),
+    ] {
         let answer = server.send(broken).await;
         assert_eq!((answer.status, answer.error()), (400, "Unreadable"));
-        assert!(answer.json["error"]["reason"].as_str().unwrap().contains("byte"), "{}", answer.json);
+        assert!(
+            answer.json["error"]["reason"]
+                .as_str()
+                .unwrap()
+                .contains("byte"),
+            "{}",
+            answer.json
+        );
     }
     assert!(server.values().await.is_empty());
 }
@@ -97,12 +125,30 @@ async fn gzip_that_is_damaged_or_cut_off_is_refused_whole() {
     flipped[crc] ^= 1;
     let mut trailing = whole.clone();
     trailing.extend(b"trailing");
-    let cuts = [0, 1, 9, 10, whole.len() / 2, whole.len() - 8, whole.len() - 1];
+    let cuts = [
+        0,
+        1,
+        9,
+        10,
+        whole.len() / 2,
+        whole.len() - 8,
+        whole.len() - 1,
+    ];
     let mut bodies: Vec<_> = cuts.map(|end| whole[..end].to_vec()).into();
     bodies.extend([flipped, trailing, GOOD.as_bytes().to_vec()]);
     for (position, body) in bodies.into_iter().enumerate() {
-        let answer = Answer::of(server.post("/v1/events").header("content-encoding", "gzip").body(body)).await;
-        assert_eq!((answer.status, answer.error()), (400, "Gzip"), "body {position}");
+        let answer = Answer::of(
+            server
+                .post("/v1/events")
+                .header("content-encoding", "gzip")
+                .body(body),
+        )
+        .await;
+        assert_eq!(
+            (answer.status, answer.error()),
+            (400, "Gzip"),
+            "body {position}"
+        );
     }
     assert!(server.values().await.is_empty());
 }
@@ -111,9 +157,15 @@ async fn gzip_that_is_damaged_or_cut_off_is_refused_whole() {
 async fn other_methods_are_answered_405() {
     let server = Server::start().await;
     for method in ["GET", "PUT", "DELETE", "OPTIONS"] {
-        let request = server.client.request(method.parse().unwrap(), format!("{}/v1/events", server.url));
+        let request = server
+            .client
+            .request(method.parse().unwrap(), format!("{}/v1/events", server.url));
         let answer = Answer::of(request).await;
-        assert_eq!((answer.status, answer.header("allow")), (405, "POST"), "{method}");
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (405, "POST"),
+            "{method}"
+        );
     }
 }
 
@@ -122,12 +174,24 @@ async fn other_types_and_encodings_are_answered_415() {
     let server = Server::start().await;
     for (name, value, code) in [
         ("content-type", "text/plain", "ContentType"),
-        ("content-type", "application/x-www-form-urlencoded", "ContentType"),
-        ("content-type", "application/json; charset=iso-8859-1", "ContentType"),
+        (
+            "content-type",
+            "application/x-www-form-urlencoded",
+            "ContentType",
+        ),
+        (
+            "content-type",
+            "application/json; charset=iso-8859-1",
+            "ContentType",
+        ),
         ("content-encoding", "br", "ContentEncoding"),
         ("content-encoding", "gzip, gzip", "ContentEncoding"),
     ] {
-        let request = server.client.post(format!("{}/v1/events", server.url)).header(name, value).body(GOOD);
+        let request = server
+            .client
+            .post(format!("{}/v1/events", server.url))
+            .header(name, value)
+            .body(GOOD);
         let answer = Answer::of(request).await;
         assert_eq!((answer.status, answer.error()), (415, code), "{value}");
     }
@@ -148,7 +212,12 @@ async fn a_body_beyond_the_limit_is_answered_413_whether_it_says_so_or_not() {
     let server = Server::with(small(), vec![source("clicks")]).await;
     let body = format!("{GOOD}{}", " ".repeat(10_000));
     let declared = server.send(body.clone()).await;
-    let chunks = futures::stream::iter(body.into_bytes().chunks(700).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect::<Vec<_>>());
+    let chunks = futures::stream::iter(
+        body.into_bytes()
+            .chunks(700)
+            .map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec()))
+            .collect::<Vec<_>>(),
+    );
     let chunked = server.send(reqwest::Body::wrap_stream(chunks)).await;
     for answer in [declared, chunked] {
         assert_eq!((answer.status, answer.error()), (413, "BodyTooLarge"));
@@ -161,7 +230,13 @@ async fn a_gzip_bomb_is_answered_413_and_costs_no_more_than_the_limit() {
     let server = Server::with(small(), vec![source("clicks")]).await;
     let bomb = gzip(&vec![b' '; 5 << 20]);
     assert!(bomb.len() < 10_000);
-    let answer = Answer::of(server.post("/v1/events").header("content-encoding", "gzip").body(bomb)).await;
+    let answer = Answer::of(
+        server
+            .post("/v1/events")
+            .header("content-encoding", "gzip")
+            .body(bomb),
+    )
+    .await;
     assert_eq!((answer.status, answer.error()), (413, "BodyTooLarge"));
     assert_eq!(server.gauge("tidewheel_ingest_in_flight_bytes"), 0.0);
 }
@@ -171,7 +246,11 @@ async fn too_many_events_are_answered_413() {
     let server = Server::with(small(), vec![source("clicks")]).await;
     let events = |count: usize| vec![GOOD; count].join(",");
     assert_eq!(server.send(format!("[{}]", events(50))).await.status, 202);
-    for body in [format!("[{}]", events(51)), format!("[{}1]", "1,".repeat(4000)), "{}\n".repeat(51)] {
+    for body in [
+        format!("[{}]", events(51)),
+        format!("[{}1]", "1,".repeat(4000)),
+        "{}\n".repeat(51),
+    ] {
         let answer = server.send(body).await;
         assert_eq!((answer.status, answer.error()), (413, "TooManyEvents"));
     }

@@ -12,8 +12,8 @@ use serde_json::Value;
 use tidewheel_decode::{EventSchema, Field, FieldType, UnknownFields};
 use tidewheel_ingest::{ApiKeys, Drained, Ingest, IngestSettings, Source};
 use tidewheel_log::{
-    Appended, Cleanup, EmbeddedLog, Log, LogError, Member, NewRecord, Offsets, Options, Producer, Reader, Record,
-    TopicInfo, TopicSettings,
+    Appended, Cleanup, EmbeddedLog, Log, LogError, Member, NewRecord, Offsets, Options, Producer,
+    Reader, Record, TopicInfo, TopicSettings,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,7 +24,8 @@ use tokio::time::{sleep, timeout};
 /// Longer than anything may take; only a failure waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) const GOOD: &str = r#"{"id":"7f3c1d3a-5a0e-4d6f-9f8e-0c1a2b3c4d5e","user":"u1","amount":1}"#;
+pub(crate) const GOOD: &str =
+    r#"{"id":"7f3c1d3a-5a0e-4d6f-9f8e-0c1a2b3c4d5e","user":"u1","amount":1}"#;
 
 pub(crate) fn schema() -> EventSchema {
     let field = |name: &str, data_type, required| Field {
@@ -79,9 +80,14 @@ pub(crate) struct WeatheredLog {
 impl WeatheredLog {
     async fn pass(&self) -> Result<(), LogError> {
         let mut weather = self.weather.clone();
-        let now = *weather.wait_for(|weather| *weather != Weather::Hanging).await.unwrap();
+        let now = *weather
+            .wait_for(|weather| *weather != Weather::Hanging)
+            .await
+            .unwrap();
         match now {
-            Weather::Down => Err(LogError::Unavailable { reason: "no broker answers".into() }),
+            Weather::Down => Err(LogError::Unavailable {
+                reason: "no broker answers".into(),
+            }),
             _ => Ok(()),
         }
     }
@@ -100,13 +106,23 @@ impl Log for WeatheredLog {
     async fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>, LogError> {
         self.inner.producer(transactional_id).await
     }
-    async fn reader(&self, topic: &str, partition: i32, from: i64) -> Result<Box<dyn Reader>, LogError> {
+    async fn reader(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+    ) -> Result<Box<dyn Reader>, LogError> {
         self.inner.reader(topic, partition, from).await
     }
     async fn offsets(&self, topic: &str, partition: i32) -> Result<Offsets, LogError> {
         self.inner.offsets(topic, partition).await
     }
-    async fn offset_at(&self, topic: &str, partition: i32, append_time_ms: i64) -> Result<i64, LogError> {
+    async fn offset_at(
+        &self,
+        topic: &str,
+        partition: i32,
+        append_time_ms: i64,
+    ) -> Result<i64, LogError> {
         self.inner.offset_at(topic, partition, append_time_ms).await
     }
     async fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Member>, LogError> {
@@ -149,7 +165,10 @@ impl Server {
         }
         let (weather, receiver) = watch::channel(Weather::Fair);
         let registry = Registry::new();
-        let weathered = Arc::new(WeatheredLog { inner: log.clone(), weather: receiver });
+        let weathered = Arc::new(WeatheredLog {
+            inner: log.clone(),
+            weather: receiver,
+        });
         let ingest = Ingest::new(settings, weathered, &registry).unwrap();
         ingest.replace(sources).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -179,7 +198,9 @@ impl Server {
     }
 
     pub(crate) fn post(&self, path: &str) -> RequestBuilder {
-        self.client.post(format!("{}{path}", self.url)).header("content-type", "application/json")
+        self.client
+            .post(format!("{}{path}", self.url))
+            .header("content-type", "application/json")
     }
 
     /// Sends a body to `/v1/events`.
@@ -188,7 +209,12 @@ impl Server {
     }
 
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, String) {
-        let response = self.client.get(format!("{}{path}", self.url)).send().await.unwrap();
+        let response = self
+            .client
+            .get(format!("{}{path}", self.url))
+            .send()
+            .await
+            .unwrap();
         (response.status(), response.text().await.unwrap())
     }
 
@@ -199,7 +225,12 @@ impl Server {
             let mut reader = self.log.reader("shop.clicks", partition, 0).await.unwrap();
             loop {
                 let fetched = reader.fetch(1000, 1 << 20, Duration::ZERO).await.unwrap();
-                records.extend(fetched.records.into_iter().map(|record| (partition, record)));
+                records.extend(
+                    fetched
+                        .records
+                        .into_iter()
+                        .map(|record| (partition, record)),
+                );
                 if fetched.at_end {
                     break;
                 }
@@ -223,11 +254,19 @@ impl Server {
     /// The value of a metric that has one series.
     pub(crate) fn gauge(&self, name: &str) -> f64 {
         let families = self.registry.gather();
-        families.iter().find(|family| family.name() == name).unwrap().get_metric()[0].get_gauge().value()
+        families
+            .iter()
+            .find(|family| family.name() == name)
+            .unwrap()
+            .get_metric()[0]
+            .get_gauge()
+            .get_value()
     }
 
     pub(crate) async fn raw(&self) -> Raw {
-        Raw { stream: TcpStream::connect(self.address).await.unwrap() }
+        Raw {
+            stream: TcpStream::connect(self.address).await.unwrap(),
+        }
     }
 }
 
@@ -238,7 +277,9 @@ pub(crate) async fn eventually(what: &str, mut happened: impl AsyncFnMut() -> bo
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never happened: {what}"));
+    timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("never happened: {what}"));
 }
 
 /// An answer to events.
@@ -255,10 +296,20 @@ impl Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let json: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-        assert!(json["accepted"].is_u64() && json["refused"].is_array() && json["generated"].is_array(), "{json}");
-        assert!(json["refusedTotal"].as_u64().unwrap() >= json["refused"].as_array().unwrap().len() as u64);
+        assert!(
+            json["accepted"].is_u64() && json["refused"].is_array() && json["generated"].is_array(),
+            "{json}"
+        );
+        assert!(
+            json["refusedTotal"].as_u64().unwrap()
+                >= json["refused"].as_array().unwrap().len() as u64
+        );
         assert!(headers.contains_key("x-request-id"));
-        Self { status, headers, json }
+        Self {
+            status,
+            headers,
+            json,
+        }
     }
 
     pub(crate) fn accepted(&self) -> u64 {
@@ -286,11 +337,15 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     pub(crate) fn retry_after_s(&self) -> u64 {
-        self.header("retry-after").parse().expect("Retry-After in seconds")
+        self.header("retry-after")
+            .parse()
+            .expect("Retry-After in seconds")
     }
 }
 
@@ -314,7 +369,9 @@ impl Raw {
     pub(crate) async fn read_to_end(&mut self) -> String {
         let mut bytes = Vec::new();
         // A connection that is cut off is as good as one that ends.
-        let _ = timeout(PATIENCE, self.stream.read_to_end(&mut bytes)).await.expect("the server ends the connection");
+        let _ = timeout(PATIENCE, self.stream.read_to_end(&mut bytes))
+            .await
+            .expect("the server ends the connection");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
