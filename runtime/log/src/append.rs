@@ -1,6 +1,6 @@
 //! Writing: routing records to partitions, and one transaction at a time into their segments.
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -8,11 +8,12 @@ use async_trait::async_trait;
 
 use crate::{
     Appended, Cleanup, LogError, NewRecord, Producer,
-    embedded::{Shared, Topic},
+    commit_log::{Commit, End, Entry},
     frame::{BODY_BYTES, Frame, FrameBuilder},
     murmur2::partition_of,
     partition::{Partition, Segment, Store},
-    segment_file::FILE_HEADER_BYTES,
+    segment_file::{FILE_HEADER_BYTES, SparseIndex},
+    shared::{Appender, Shared, Topic, Written, unknown},
 };
 
 /// More than any record's lengths, offset and header count take as varints, bytes; per header two lengths more.
@@ -20,6 +21,10 @@ const RECORD_OVERHEAD_BYTES: usize = 24;
 const HEADER_OVERHEAD_BYTES: usize = 10;
 /// Compacted topics close their segments early while they hold little, so that their replay stays short, bytes.
 const SMALLEST_ROLL_BYTES: u64 = 1 << 20;
+
+/// After so much, the writer does what [`crate::EmbeddedLog::maintain`] does.
+const HOUSEKEEPING_TRANSACTIONS: u32 = 1000;
+const HOUSEKEEPING_BYTES: u64 = 16 << 20;
 
 /// Records of one transaction for one partition, encoded.
 pub(crate) struct Chunk {
@@ -82,9 +87,13 @@ impl Shared {
         for (index, record) in records.iter().enumerate() {
             let target = match last {
                 Some((topic, target)) if topic == record.topic => target,
-                _ => *match topics.entry(&record.topic) {
-                    Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(new) => new.insert(self.target(&record.topic)?),
+                _ => match topics.get(record.topic.as_str()) {
+                    Some(known) => *known,
+                    None => {
+                        let target = self.target(&record.topic)?;
+                        topics.insert(&record.topic, target);
+                        target
+                    }
                 },
             };
             last = Some((&record.topic, target));
@@ -101,19 +110,17 @@ impl Shared {
             sizes[chunk] += size;
         }
         for (chunk, size) in chunks.iter_mut().zip(sizes) {
-            chunk.encode(records, size, self.is_durable());
+            chunk.encode(records, size, self.folder.is_some());
         }
         Ok(chunks)
     }
 
     fn target(&self, topic: &str) -> Result<Target, LogError> {
         let mut state = self.state.lock();
-        state.topic(topic)?;
-        let unknown = || LogError::UnknownPartition {
-            topic: topic.to_owned(),
-            partition: 0,
-        };
-        let topic = state.topics.get_mut(topic).ok_or_else(unknown)?;
+        let topic = state
+            .topics
+            .get_mut(topic)
+            .ok_or_else(|| unknown(topic, 0))?;
         let partitions = topic.settings.partitions;
         topic.round_robin = topic.round_robin.wrapping_add(1);
         Ok(Target {
@@ -175,9 +182,34 @@ impl Shared {
         let sequence = appender.sequence + 1;
         let planned = self.plan(chunks, sequence, gap)?;
         let bases = planned.iter().map(|planned| planned.base_offset).collect();
+        self.make_durable(&mut appender, sequence, &planned)?;
         appender.sequence = sequence;
+        let is_due = appender.since_housekeeping.add(&planned);
         self.publish(planned);
+        if is_due {
+            self.shorten_commits(&mut appender);
+            drop(appender);
+            self.maintain_quietly();
+        }
         Ok(bases)
+    }
+
+    fn make_durable(
+        &self,
+        appender: &mut Appender,
+        sequence: u64,
+        planned: &[Planned],
+    ) -> Result<(), LogError> {
+        let (Some(folder), Some(commits)) = (&self.folder, &mut appender.commits) else {
+            return Ok(());
+        };
+        folder.write(planned, &self.files)?;
+        let entries = planned
+            .iter()
+            .map(|planned| Entry::End(planned.end()))
+            .collect();
+        let committed = commits.append(&Commit { sequence, entries });
+        committed.inspect_err(|_| folder.take_back(planned, &self.files))
     }
 
     fn plan(&self, chunks: Vec<Chunk>, sequence: u64, gap: i64) -> Result<Vec<Planned>, LogError> {
@@ -250,7 +282,18 @@ impl Shared {
             else {
                 continue; // cannot be: topics are deleted under the lock that this writer holds
             };
-            partition.publish(planned);
+            let store = match &self.folder {
+                None => Store::Memory(VecDeque::new()),
+                Some(folder) => Store::File {
+                    path: folder.segment(
+                        planned.number,
+                        planned.partition.unsigned_abs(),
+                        planned.segment_base,
+                    ),
+                    index: SparseIndex::default(),
+                },
+            };
+            partition.publish(planned, store);
             changed.push(Arc::clone(&partition.changed));
         }
         drop(state);
@@ -258,8 +301,42 @@ impl Shared {
     }
 }
 
+impl Planned {
+    fn frame_bytes(&self) -> u64 {
+        self.frames
+            .iter()
+            .map(|frame| frame.header.frame_bytes())
+            .sum()
+    }
+
+    fn end(&self) -> End {
+        End {
+            topic: self.number,
+            partition: self.partition.unsigned_abs(),
+            segment_base: self.segment_base,
+            segment_bytes: self.position + self.frame_bytes(),
+            next_offset: self.next_offset,
+            append_time_ms: self.append_time_ms,
+        }
+    }
+}
+
+impl Written {
+    /// Whether so much was written that it is time for housekeeping.
+    fn add(&mut self, planned: &[Planned]) -> bool {
+        self.transactions += 1;
+        self.bytes += planned.iter().map(Planned::frame_bytes).sum::<u64>();
+        let is_due =
+            self.transactions >= HOUSEKEEPING_TRANSACTIONS || self.bytes >= HOUSEKEEPING_BYTES;
+        if is_due {
+            *self = Self::default();
+        }
+        is_due
+    }
+}
+
 impl Partition {
-    fn publish(&mut self, planned: Planned) {
+    fn publish(&mut self, planned: Planned, store: Store) {
         if planned.is_new_segment {
             if let Some(last) = self.segments.last_mut() {
                 last.closed = true;
@@ -272,7 +349,7 @@ impl Partition {
                 newest_ms: planned.append_time_ms,
                 closed: false,
                 compacted: false,
-                store: Store::Memory(VecDeque::new()),
+                store,
             });
         }
         self.end = planned.next_offset;

@@ -1,20 +1,15 @@
-//! The embedded log: what it holds, its administration, and the way in through [`Log`].
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+//! The embedded log: its administration, and the way in through [`Log`].
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     Appended, Cleanup, Log, LogError, Member, NewRecord, Offsets, Options, Producer, Reader,
-    TopicInfo, TopicSettings, append::EmbeddedProducer, group::Groups, member::EmbeddedMember,
-    partition::Partition, reader::EmbeddedReader, segment_file::OpenFiles,
+    TopicInfo, TopicSettings,
+    append::EmbeddedProducer,
+    member::EmbeddedMember,
+    reader::EmbeddedReader,
+    shared::{Shared, Topic},
 };
 
 /// A log in one process, in memory or in a folder. Clones are the same log.
@@ -30,149 +25,25 @@ pub struct EmbeddedLog {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Locks are taken in the order of the fields, and `state` only for as long as memory is read or changed.
-pub(crate) struct Shared {
-    pub(crate) options: Options,
-    /// Held by whoever appends or administers: sequences are given and files written in one order.
-    pub(crate) appender: Mutex<Appender>,
-    pub(crate) state: Mutex<State>,
-    pub(crate) groups: Mutex<Groups>,
-    pub(crate) files: OpenFiles,
-    next_segment: AtomicU64,
-}
-
-/// What only writers need.
-#[derive(Default)]
-pub(crate) struct Appender {
-    /// The newest holder of each transactional id. Not kept in a folder: no holder outlives the process.
-    pub(crate) epochs: HashMap<String, u64>,
-    /// Sequence of the last committed transaction.
-    pub(crate) sequence: u64,
-}
-
-/// What readers see.
-#[derive(Default)]
-pub(crate) struct State {
-    pub(crate) topics: BTreeMap<String, Topic>,
-    /// Number of the next topic.
-    pub(crate) next_topic: u32,
-}
-
-/// A topic.
-pub(crate) struct Topic {
-    /// Identity within this log; never given twice.
-    pub(crate) number: u32,
-    /// Identity as others see it.
-    pub(crate) id: String,
-    pub(crate) settings: TopicSettings,
-    pub(crate) partitions: Vec<Partition>,
-    /// Which partition the next records without a key go to.
-    pub(crate) round_robin: u32,
-}
-
-impl Topic {
-    pub(crate) fn new(number: u32, id: String, settings: &TopicSettings) -> Self {
-        let partitions = (0..settings.partitions).map(|_| Partition::new()).collect();
-        Self {
-            number,
-            id,
-            settings: settings.clone(),
-            partitions,
-            round_robin: 0,
-        }
-    }
-
-    fn info(&self) -> TopicInfo {
-        TopicInfo {
-            id: self.id.clone(),
-            partitions: self.settings.partitions,
-        }
-    }
-
-    pub(crate) fn partition(&self, partition: i32) -> Result<&Partition, LogError> {
-        usize::try_from(partition)
-            .ok()
-            .and_then(|at| self.partitions.get(at))
-            .ok_or_else(|| LogError::UnknownPartition {
-                topic: self.settings.name.clone(),
-                partition,
-            })
-    }
-}
-
-impl State {
-    pub(crate) fn topic(&self, topic: &str) -> Result<&Topic, LogError> {
-        self.topics
-            .get(topic)
-            .ok_or_else(|| LogError::UnknownPartition {
-                topic: topic.to_owned(),
-                partition: 0,
-            })
-    }
-
-    pub(crate) fn partition(&self, topic: &str, partition: i32) -> Result<&Partition, LogError> {
-        self.topics
-            .get(topic)
-            .ok_or_else(|| LogError::UnknownPartition {
-                topic: topic.to_owned(),
-                partition,
-            })?
-            .partition(partition)
-    }
-
-    /// The partition of a topic that may have been deleted, and made again, since its number was learnt.
-    pub(crate) fn same_partition(
-        &self,
-        topic: &str,
-        number: u32,
-        partition: i32,
-    ) -> Result<&Partition, LogError> {
-        self.topics
-            .get(topic)
-            .filter(|found| found.number == number)
-            .ok_or_else(|| LogError::UnknownPartition {
-                topic: topic.to_owned(),
-                partition,
-            })?
-            .partition(partition)
-    }
-}
-
-impl Shared {
-    pub(crate) fn new(options: Options) -> Self {
-        let files = OpenFiles::new(options.max_open_files);
-        Self {
-            options,
-            appender: Mutex::default(),
-            state: Mutex::default(),
-            groups: Mutex::default(),
-            files,
-            next_segment: AtomicU64::new(1),
-        }
-    }
-
-    pub(crate) fn now_ms(&self) -> i64 {
-        self.options.clock.now_ms()
-    }
-
-    /// Whether frames go to files and need checksums.
-    pub(crate) fn is_durable(&self) -> bool {
-        false
-    }
-
-    /// An identity for a segment.
-    pub(crate) fn next_segment(&self) -> u64 {
-        self.next_segment.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
 impl EmbeddedLog {
     /// An empty log in memory, gone with the last clone of it.
     #[must_use]
     pub fn in_memory(options: Options) -> Self {
         Self {
-            shared: Arc::new(Shared::new(options)),
+            shared: Arc::new(Shared::in_memory(options)),
         }
+    }
+
+    /// The log in a folder, which is made where it does not exist. One process at a time has it, until the last clone,
+    /// reader, producer and member is dropped, or the process ends.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] where another process has the folder or it cannot be read or written,
+    /// [`LogError::Damaged`] where what it holds is not what was written.
+    pub fn open(folder: impl AsRef<Path>, options: Options) -> Result<Self, LogError> {
+        Ok(Self {
+            shared: Arc::new(Shared::in_folder(folder.as_ref(), options)?),
+        })
     }
 
     /// Makes a topic, or brings an existing one in line: partitions may be added and the time of retention changed.
@@ -183,37 +54,20 @@ impl EmbeddedLog {
     /// retention and compaction; [`LogError::Unavailable`] where the folder cannot be written.
     pub fn create_topic(&self, settings: &TopicSettings) -> Result<TopicInfo, LogError> {
         check_settings(settings)?;
-        let _appender = self.shared.appender.lock();
-        let mut state = self.shared.state.lock();
-        if let Some(topic) = state.topics.get(&settings.name) {
-            check_change(&topic.settings, settings)?;
+        let mut appender = self.shared.appender.lock();
+        let known = {
+            let state = self.shared.state.lock();
+            let topic = state.topics.get(&settings.name);
+            topic.map(|topic| (topic.settings.clone(), topic.info()))
+        };
+        match known {
+            None => self.shared.make_topic(&mut appender, settings),
+            Some((is, info)) if is == *settings => Ok(info),
+            Some((is, _)) => {
+                check_change(&is, settings)?;
+                self.shared.change_topic(settings)
+            }
         }
-        let number = state.next_topic;
-        let topic = state
-            .topics
-            .entry(settings.name.clone())
-            .or_insert_with(|| {
-                Topic::new(
-                    number,
-                    topic_id(&settings.name, number, self.shared.now_ms()),
-                    settings,
-                )
-            });
-        let is_new = topic.number == number;
-        topic
-            .partitions
-            .resize_with(settings.partitions.max(0) as usize, Partition::new);
-        topic.settings = settings.clone();
-        let (number, info) = (topic.number, topic.info());
-        if is_new {
-            state.next_topic += 1;
-        }
-        drop(state);
-        self.shared
-            .groups
-            .lock()
-            .resize(number, settings.partitions, self.shared.now_ms());
-        Ok(info)
     }
 
     /// Deletes a topic with all its records; whoever reads or shares it is told that it is unknown.
@@ -222,20 +76,7 @@ impl EmbeddedLog {
     /// [`LogError::UnknownPartition`] where there is none; [`LogError::Unavailable`] where the folder cannot be written.
     pub fn delete_topic(&self, topic: &str) -> Result<(), LogError> {
         let _appender = self.shared.appender.lock();
-        let mut state = self.shared.state.lock();
-        state.topic(topic)?;
-        let Some(topic) = state.topics.remove(topic) else {
-            return Ok(());
-        };
-        for partition in &topic.partitions {
-            for segment in &partition.segments {
-                self.shared.files.forget(segment.id);
-            }
-            partition.changed.notify_waiters();
-        }
-        drop(state);
-        self.shared.groups.lock().dissolve(topic.number);
-        Ok(())
+        self.shared.delete_topic(topic)
     }
 
     /// All topics in order of their names.
@@ -312,9 +153,8 @@ impl Log for EmbeddedLog {
         partition: i32,
         append_time_ms: i64,
     ) -> Result<i64, LogError> {
-        self.shared
-            .state
-            .lock()
+        let state = self.shared.state.lock();
+        state
             .partition(topic, partition)?
             .offset_at(append_time_ms, &self.shared.files)
     }
@@ -337,12 +177,8 @@ fn check_settings(settings: &TopicSettings) -> Result<(), LogError> {
         name, partitions, ..
     } = settings;
     let taken = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if name.is_empty()
-        || name.len() > 249
-        || name == "."
-        || name == ".."
-        || !name.bytes().all(taken)
-    {
+    let is_path = name == "." || name == "..";
+    if name.is_empty() || name.len() > 249 || is_path || !name.bytes().all(taken) {
         let reason = format!(
             "topic name {name:?} is not possible: use 1 to 249 letters, digits, `.`, `_` and `-`"
         );
@@ -372,11 +208,4 @@ fn check_change(is: &TopicSettings, wanted: &TopicSettings) -> Result<(), LogErr
         return Err(LogError::Invalid { reason });
     }
     Ok(())
-}
-
-fn topic_id(name: &str, number: u32, now_ms: i64) -> String {
-    format!(
-        "{:016x}",
-        xxh3_64(format!("{name}/{number}/{now_ms}").as_bytes())
-    )
 }

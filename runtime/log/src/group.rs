@@ -4,7 +4,7 @@
 //! what, moving as little as it can. A member that has too much is told at its next call, and has given it up when it calls
 //! again; only then is the partition free for its next owner. Who does not call is passed over after the session timeout.
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -17,10 +17,10 @@ pub(crate) type MemberId = u64;
 /// Name of a group and number of its topic.
 pub(crate) type GroupKey = (String, u32);
 
-/// All groups of a log.
+/// All groups of a log, in an order of their own, so that a simulation repeats itself exactly.
 #[derive(Default)]
 pub(crate) struct Groups {
-    groups: HashMap<GroupKey, Group>,
+    groups: BTreeMap<GroupKey, Group>,
 }
 
 impl Groups {

@@ -1,5 +1,11 @@
 //! What goes on besides reading and writing: forgetting what is old or no longer needed.
-use crate::{Cleanup, EmbeddedLog, LogError, embedded::Shared};
+use crate::{
+    Cleanup, EmbeddedLog, LogError,
+    commit_log::{CommitLog, Entry},
+    folder::remove,
+    partition::Store,
+    shared::{Appender, Shared},
+};
 
 impl EmbeddedLog {
     /// Does what is due: forgets records older than their topic's retention, compacts one partition, and passes over
@@ -10,7 +16,8 @@ impl EmbeddedLog {
     /// read; the log is as it was.
     pub fn maintain(&self) -> Result<(), LogError> {
         self.shared.groups.lock().expire(self.shared.now_ms());
-        self.shared.expire_records()
+        self.shared.expire_records()?;
+        self.shared.compact()
     }
 }
 
@@ -22,20 +29,55 @@ impl Shared {
         partition: i32,
         offset: i64,
     ) -> Result<(), LogError> {
-        let _appender = self.appender.lock();
-        let mut state = self.state.lock();
-        state.partition(topic, partition)?;
-        let found = state
-            .topics
-            .get_mut(topic)
-            .and_then(|topic| topic.partitions.get_mut(partition as usize));
-        let Some(found) = found else { return Ok(()) };
-        let forgotten = found.forget_below(offset);
-        drop(state);
+        let mut appender = self.appender.lock();
+        let (number, start) = {
+            let state = self.state.lock();
+            let found = state.partition(topic, partition)?;
+            if offset <= found.start {
+                return Ok(());
+            }
+            (state.topic(topic)?.number, offset.min(found.end))
+        };
+        // Committed before the files go: a file that is missing without a word would be damage.
+        let entry = Entry::Start {
+            topic: number,
+            partition: partition.unsigned_abs(),
+            offset: start,
+        };
+        self.commit_fact(&mut appender, entry)?;
+        let forgotten = {
+            let mut state = self.state.lock();
+            let found = state
+                .topics
+                .get_mut(topic)
+                .and_then(|topic| topic.partitions.get_mut(partition as usize));
+            found
+                .map(|found| found.forget_below(start))
+                .unwrap_or_default()
+        };
         for segment in forgotten {
             self.files.forget(segment.id);
+            if let Store::File { path, .. } = &segment.store {
+                remove(path);
+            }
         }
         Ok(())
+    }
+
+    /// Begins the commit log anew where it has become long.
+    pub(crate) fn shorten_commits(&self, appender: &mut Appender) {
+        if appender.commits.as_ref().is_some_and(CommitLog::is_long)
+            && let Err(error) = self.begin_commits_anew(appender)
+        {
+            tracing::warn!(%error, "the commit log grows on");
+        }
+    }
+
+    /// Housekeeping for the sake of a writer, whose own work is done and did not fail.
+    pub(crate) fn maintain_quietly(&self) {
+        if let Err(error) = self.expire_records().and_then(|()| self.compact()) {
+            tracing::warn!(%error, "housekeeping of the log is put off");
+        }
     }
 
     fn expire_records(&self) -> Result<(), LogError> {

@@ -28,9 +28,12 @@
 //! ```
 mod append;
 mod clock;
+mod commit_log;
+mod compaction;
 mod contract;
 mod embedded;
 mod error;
+mod folder;
 mod frame;
 mod group;
 mod housekeeping;
@@ -40,7 +43,9 @@ mod options;
 mod partition;
 mod reader;
 mod record;
+mod recovery;
 mod segment_file;
+mod shared;
 
 pub use clock::{Clock, SystemClock};
 pub use contract::{

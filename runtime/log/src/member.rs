@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep};
 
 use crate::{
     Assignment, LogError, Member,
-    embedded::Shared,
     group::{GroupKey, MemberId},
+    shared::Shared,
 };
 
 /// How often a member that waits in a tokio runtime looks whether somebody's session timed out.

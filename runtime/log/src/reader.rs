@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use crate::{
     Fetched, LogError, Reader, Record,
-    embedded::Shared,
     frame::{Cursor, Frame},
     partition::{Found, Place},
+    shared::Shared,
 };
 
 /// How much is read at a time at most, bytes; also what a reader holds on to between two fetches.

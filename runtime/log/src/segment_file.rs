@@ -113,6 +113,11 @@ impl SparseIndex {
         }
     }
 
+    /// Forgets the frames from a position on.
+    pub(crate) fn forget_from(&mut self, position: u64) {
+        self.entries.retain(|entry| entry.position < position);
+    }
+
     /// A position at or before the frame that holds `offset`.
     pub(crate) fn before_offset(&self, offset: i64) -> u64 {
         self.before(

@@ -7,7 +7,14 @@
     reason = "tests"
 )]
 
+mod compaction;
+mod disk_full;
+mod folder;
+mod format;
 mod groups;
+mod killed;
+mod model;
 mod reading;
+mod recovery;
 mod setup;
 mod transactions;
