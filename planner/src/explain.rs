@@ -6,8 +6,8 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 
 use crate::plan::{
-    Aggregate, Call, LatePolicy, Output, Plan, Relation, RowNode, RowProgram, Source, Stage, Start, Step, StepKind,
-    TableKind, Window,
+    Aggregate, Call, LatePolicy, Output, Plan, Relation, RowNode, RowProgram, Source, Stage, Start,
+    Step, StepKind, TableKind, Window,
 };
 use crate::sql::types;
 
@@ -24,13 +24,23 @@ impl fmt::Display for Plan {
         for output in &self.outputs {
             self.write_output(f, output)?;
         }
-        write!(f, "dead letters are kept for {}", duration(self.dead_letter_retention_ms))
+        write!(
+            f,
+            "dead letters are kept for {}",
+            duration(self.dead_letter_retention_ms)
+        )
     }
 }
 
 fn write_source(f: &mut fmt::Formatter<'_>, source: &Source) -> fmt::Result {
     let names = |columns: &[usize]| {
-        let name = |c: &usize| source.events.fields.get(*c).map_or("?", |field| field.name.as_str());
+        let name = |c: &usize| {
+            source
+                .events
+                .fields
+                .get(*c)
+                .map_or("?", |field| field.name.as_str())
+        };
         columns.iter().map(name).collect::<Vec<_>>().join(", ")
     };
     let start = match source.start {
@@ -38,7 +48,11 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &Source) -> fmt::Result {
         Start::Latest => "what comes next".to_owned(),
         Start::At(millis) => format!("{millis} ms since 1970"),
     };
-    writeln!(f, "source {} ({} partitions of {}, from {start})", source.name, source.partitions, source.topic)?;
+    writeln!(
+        f,
+        "source {} ({} partitions of {}, from {start})",
+        source.name, source.partitions, source.topic
+    )?;
     writeln!(f, "  columns {}", schema(&source.events.arrow_schema()))?;
     writeln!(
         f,
@@ -65,7 +79,9 @@ impl Plan {
     fn write_step(&self, f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
         let stage = match step.stage {
             Stage::One => "stage 1".to_owned(),
-            Stage::Two(aggregate) => format!("stage 2 of {}", self.relation(Relation::Step(aggregate))),
+            Stage::Two(aggregate) => {
+                format!("stage 2 of {}", self.relation(Relation::Step(aggregate)))
+            }
         };
         match &step.kind {
             StepKind::Rows(program) => {
@@ -74,9 +90,18 @@ impl Plan {
             }
             StepKind::Deduplicate(deduplicate) => {
                 writeln!(f, "step {} (deduplicate, {stage})", step.name)?;
-                let by: Vec<&str> = deduplicate.by.iter().map(|c| step.schema.field(*c).name().as_str()).collect();
+                let by: Vec<&str> = deduplicate
+                    .by
+                    .iter()
+                    .map(|c| step.schema.field(*c).name().as_str())
+                    .collect();
                 let from = self.relation(deduplicate.from);
-                writeln!(f, "  {from} by {} within {}", by.join(", "), duration(deduplicate.within_ms))?;
+                writeln!(
+                    f,
+                    "  {from} by {} within {}",
+                    by.join(", "),
+                    duration(deduplicate.within_ms)
+                )?;
             }
             StepKind::Aggregate(aggregate) => {
                 writeln!(f, "step {} (aggregate, {stage} and 2)", step.name)?;
@@ -94,20 +119,49 @@ impl Plan {
             LatePolicy::Drop => "drop",
         };
         let millis = |ms: i64| duration(u64::try_from(ms).unwrap_or_default());
-        writeln!(f, "  windows of {}, late by {} at most ({policy})", millis(size_ms), millis(aggregate.late.allowed_ms))?;
-        let window = if aggregate.argument_sees_window { ", which computes with the window" } else { "" };
-        writeln!(f, "  argument of {} group columns{window}", aggregate.group_columns)?;
+        writeln!(
+            f,
+            "  windows of {}, late by {} at most ({policy})",
+            millis(size_ms),
+            millis(aggregate.late.allowed_ms)
+        )?;
+        let window = if aggregate.argument_sees_window {
+            ", which computes with the window"
+        } else {
+            ""
+        };
+        writeln!(
+            f,
+            "  argument of {} group columns{window}",
+            aggregate.group_columns
+        )?;
         self.write_program(f, &aggregate.argument, 2)?;
         for call in &aggregate.calls {
             writeln!(f, "  call {}", call_text(call))?;
         }
-        writeln!(f, "  partial {}, in {} partitions", schema(&aggregate.partial_schema), aggregate.partitions)?;
+        writeln!(
+            f,
+            "  partial {}, in {} partitions",
+            schema(&aggregate.partial_schema),
+            aggregate.partitions
+        )?;
         writeln!(f, "  result")?;
         self.write_node(f, &aggregate.result.root, &|_| "merged".to_owned(), 2)
     }
 
-    fn write_program(&self, f: &mut fmt::Formatter<'_>, program: &RowProgram, indent: usize) -> fmt::Result {
-        let input = |index: usize| program.inputs.get(index).map_or("?", |r| self.relation(*r)).to_owned();
+    fn write_program(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        program: &RowProgram,
+        indent: usize,
+    ) -> fmt::Result {
+        let input = |index: usize| {
+            program
+                .inputs
+                .get(index)
+                .map_or("?", |r| self.relation(*r))
+                .to_owned()
+        };
         self.write_node(f, &program.root, &input, indent)
     }
 
@@ -122,9 +176,16 @@ impl Plan {
         match node {
             RowNode::Input(index) => writeln!(f, "{pad}{}", input_name(*index)),
             RowNode::Empty(_) => writeln!(f, "{pad}nothing"),
-            RowNode::Project { input, exprs, schema } => {
-                let columns: Vec<String> =
-                    exprs.iter().zip(schema.fields()).map(|(expr, field)| named(expr, field.name())).collect();
+            RowNode::Project {
+                input,
+                exprs,
+                schema,
+            } => {
+                let columns: Vec<String> = exprs
+                    .iter()
+                    .zip(schema.fields())
+                    .map(|(expr, field)| named(expr, field.name()))
+                    .collect();
                 writeln!(f, "{pad}project {}", columns.join(", "))?;
                 self.write_node(f, input, input_name, indent + 1)
             }
@@ -134,9 +195,15 @@ impl Plan {
             }
             RowNode::Union { inputs, .. } => {
                 writeln!(f, "{pad}union all")?;
-                inputs.iter().try_for_each(|input| self.write_node(f, input, input_name, indent + 1))
+                inputs
+                    .iter()
+                    .try_for_each(|input| self.write_node(f, input, input_name, indent + 1))
             }
-            RowNode::Unnest { input, column, schema } => {
+            RowNode::Unnest {
+                input,
+                column,
+                schema,
+            } => {
                 writeln!(f, "{pad}unnest {}", schema.field(*column).name())?;
                 self.write_node(f, input, input_name, indent + 1)
             }
@@ -146,16 +213,33 @@ impl Plan {
     fn write_output(&self, f: &mut fmt::Formatter<'_>, output: &Output) -> fmt::Result {
         let table = &output.table;
         let from = self.relation(output.from);
-        writeln!(f, "output {} ({from} to {}.{} of {})", output.name, table.schema, table.name, output.sink)?;
+        writeln!(
+            f,
+            "output {} ({from} to {}.{} of {})",
+            output.name, table.schema, table.name, output.sink
+        )?;
         match &table.kind {
             TableKind::Rows => writeln!(f, "  rows")?,
             TableKind::Windows { key } => writeln!(f, "  windows by {}", key.join(", "))?,
         }
         let column = |c: &crate::plan::Column| {
             let data_type = format!("{:?}", c.data_type).to_lowercase();
-            format!("{} {data_type}{}", c.name, if c.nullable { "" } else { " not null" })
+            format!(
+                "{} {data_type}{}",
+                c.name,
+                if c.nullable { "" } else { " not null" }
+            )
         };
-        writeln!(f, "  columns {}", table.columns.iter().map(column).collect::<Vec<_>>().join(", "))
+        writeln!(
+            f,
+            "  columns {}",
+            table
+                .columns
+                .iter()
+                .map(column)
+                .collect::<Vec<_>>()
+                .join(", ")
+        )
     }
 }
 
@@ -168,8 +252,16 @@ fn named(expr: &std::sync::Arc<dyn PhysicalExpr>, name: &str) -> String {
 
 fn call_text(call: &Call) -> String {
     let function = &call.function;
-    let args: Vec<String> = function.expressions().iter().map(ToString::to_string).collect();
-    let order: Vec<String> = function.order_bys().iter().map(ToString::to_string).collect();
+    let args: Vec<String> = function
+        .expressions()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let order: Vec<String> = function
+        .order_bys()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let mut text = format!("{}({})", function.fun().name(), args.join(", "));
     if !order.is_empty() {
         text.push_str(&format!(" order by {}", order.join(", ")));
@@ -184,12 +276,23 @@ fn schema(schema: &Schema) -> String {
     let field = |f: &arrow::datatypes::Field| {
         let marker = types::marker(f).into_values().next();
         let data_type = marker.unwrap_or_else(|| match f.data_type() {
-            DataType::List(_) | DataType::Binary | DataType::LargeBinary | DataType::UInt64 => f.data_type().to_string(),
+            DataType::List(_) | DataType::Binary | DataType::LargeBinary | DataType::UInt64 => {
+                f.data_type().to_string()
+            }
             other => types::name(other),
         });
-        format!("{} {data_type}{}", f.name(), if f.is_nullable() { "" } else { " not null" })
+        format!(
+            "{} {data_type}{}",
+            f.name(),
+            if f.is_nullable() { "" } else { " not null" }
+        )
     };
-    schema.fields().iter().map(|f| field(f)).collect::<Vec<_>>().join(", ")
+    schema
+        .fields()
+        .iter()
+        .map(|f| field(f))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn duration(millis: u64) -> String {

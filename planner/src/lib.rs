@@ -58,7 +58,9 @@ const STACK_BYTES: usize = 64 << 20;
 /// Everything that is wrong in any resource of the set, beyond what its schema says (that is found when it is loaded).
 pub fn plan(set: &ResourceSet) -> Result<Vec<Plan>, Vec<Problem>> {
     std::thread::scope(|scope| {
-        let planning = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || plan_all(set));
+        let planning = std::thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, || plan_all(set));
         match planning.map(std::thread::ScopedJoinHandle::join) {
             Ok(Ok(planned)) => planned,
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
@@ -83,7 +85,11 @@ fn plan_all(set: &ResourceSet) -> Result<Vec<Plan>, Vec<Problem>> {
     problems.extend(shared_table::shared_tables(set));
     problems.retain(|problem| !set.is_violated(problem));
     let complete = plans.len() == set.pipelines.len() && set.broken.is_empty();
-    if problems.is_empty() && complete { Ok(plans) } else { Err(problems) }
+    if problems.is_empty() && complete {
+        Ok(plans)
+    } else {
+        Err(problems)
+    }
 }
 
 /// Reads and judges files and folders: the plans, if nothing is wrong, and all problems and warnings.

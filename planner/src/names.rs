@@ -16,7 +16,9 @@ pub struct PipelineNames {
 impl PipelineNames {
     /// Names for the Pipeline `namespace`/`name`.
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { prefix: format!("{namespace}.{name}") }
+        Self {
+            prefix: format!("{namespace}.{name}"),
+        }
     }
 
     /// Records that could not be processed, with their original bytes.

@@ -148,8 +148,6 @@ codes! {
     UnknownTable = "unknown-table",
     /// A column that does not exist.
     UnknownColumn = "unknown-column",
-    /// A column that could be either of two.
-    AmbiguousColumn = "ambiguous-column",
     /// A column that is neither grouped nor aggregated.
     NotGrouped = "not-grouped",
     /// A group column that the result does not contain.
@@ -218,6 +216,8 @@ impl fmt::Display for Problem {
         Ok(())
     }
 }
+
+impl std::error::Error for Problem {}
 
 /// The problems as a person reads them, with a blank line between.
 pub fn render(problems: &[Problem]) -> String {

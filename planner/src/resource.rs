@@ -120,9 +120,14 @@ impl ResourceSet {
         let within = |path: &Path| {
             let path = path_text(path);
             // What is wrong with the spec as a whole says nothing about its members.
-            path.len() > "spec".len() && field.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            path.len() > "spec".len()
+                && field
+                    .strip_prefix(path.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        self.violated.iter().any(|(id, path)| problem.resource.as_ref() == Some(id) && within(path))
+        self.violated
+            .iter()
+            .any(|(id, path)| problem.resource.as_ref() == Some(id) && within(path))
     }
 
     pub(crate) fn is_broken(&self, kind: &str, namespace: &str, name: &str) -> bool {

@@ -12,11 +12,18 @@ pub(crate) fn shared_tables(set: &ResourceSet) -> Vec<Problem> {
     let mut problems = Vec::new();
     for pipeline in &set.pipelines {
         for (index, output) in pipeline.spec.outputs.iter().enumerate() {
-            let Some(postgres) = &output.postgres else { continue };
+            let Some(postgres) = &output.postgres else {
+                continue;
+            };
             let table = postgres.table.as_deref().unwrap_or(&output.name);
             // Sinks with one address and one schema are one place, whatever they are called.
             let namespace = &pipeline.id.namespace;
-            let Some(sink) = set.sink(namespace, &postgres.sink).and_then(|sink| sink.spec.postgres.as_ref()) else { continue };
+            let Some(sink) = set
+                .sink(namespace, &postgres.sink)
+                .and_then(|sink| sink.spec.postgres.as_ref())
+            else {
+                continue;
+            };
             let secret = &sink.connection.secret_ref;
             let place = format!("{namespace}/{}/{}/{}", secret.name, secret.key, sink.schema);
             match first.get(&(place.clone(), table.to_owned())) {
@@ -34,7 +41,8 @@ pub(crate) fn shared_tables(set: &ResourceSet) -> Vec<Problem> {
                         None => member!["spec", "outputs", index, "name"],
                     };
                     let subject = pipeline.subject().part("output", &output.name);
-                    let help = "write `table: ...` with another name, or unite the steps with UNION ALL";
+                    let help =
+                        "write `table: ...` with another name, or unite the steps with UNION ALL";
                     problems.push(subject.error(&path, Code::SharedTable, message).help(help));
                 }
             }

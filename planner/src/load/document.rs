@@ -159,12 +159,7 @@ fn read_document(document: Arc<Document>, value: &Value, loader: &mut Loader) {
     }
 }
 
-fn read_spec(
-    kind: Kind,
-    subject: &Subject,
-    value: &Value,
-    loader: &mut Loader,
-) {
+fn read_spec(kind: Kind, subject: &Subject, value: &Value, loader: &mut Loader) {
     let missing = Value::Object(serde_json::Map::new());
     let spec = value.get("spec").unwrap_or(&missing);
     let mut problems = Vec::new();

@@ -75,7 +75,11 @@ impl Loader {
 
     fn finish(mut self) -> Loaded {
         let set = &self.loaded.set;
-        let warnings: Vec<Problem> = set.event_sources.iter().filter_map(|source| missing_keys(source, set)).collect();
+        let warnings: Vec<Problem> = set
+            .event_sources
+            .iter()
+            .filter_map(|source| missing_keys(source, set))
+            .collect();
         self.loaded.problems.extend(warnings);
         self.loaded
     }
@@ -83,16 +87,31 @@ impl Loader {
 
 /// The Secret of an EventSource's keys may be in the cluster already; where it is nowhere, nobody can send.
 fn missing_keys(source: &Resource<EventSourceSpec>, set: &ResourceSet) -> Option<Problem> {
-    let name = &source.spec.http.as_ref()?.auth.as_ref()?.api_keys.secret_ref.name;
+    let name = &source
+        .spec
+        .http
+        .as_ref()?
+        .auth
+        .as_ref()?
+        .api_keys
+        .secret_ref
+        .name;
     let namespace = &source.id.namespace;
     if set.secret(namespace, name).is_some() || set.is_broken("Secret", namespace, name) {
         return None;
     }
     let path = member!["spec", "http", "auth", "apiKeys", "secretRef", "name"];
-    let message = format!("there is no Secret `{name}` in the namespace `{namespace}` among these files: no key would be accepted");
+    let message = format!(
+        "there is no Secret `{name}` in the namespace `{namespace}` among these files: no key would be accepted"
+    );
     let problem = source.subject().error(&path, Code::UnknownSecret, message);
-    let help = format!("add `kind: Secret` with `metadata: {{name: {name}, namespace: {namespace}}}` and keys below `stringData`");
-    Some(Problem { severity: Severity::Warning, ..problem.help(help) })
+    let help = format!(
+        "add `kind: Secret` with `metadata: {{name: {name}, namespace: {namespace}}}` and keys below `stringData`"
+    );
+    Some(Problem {
+        severity: Severity::Warning,
+        ..problem.help(help)
+    })
 }
 
 /// A problem of a file as a whole.

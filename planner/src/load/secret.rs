@@ -41,7 +41,10 @@ pub(crate) fn read(document: &Value, subject: &Subject) -> Result<SecretData, Ve
                 }
                 Err(message) => {
                     let problem = subject.error_at_key(&path, Code::InvalidSecret, message);
-                    problems.push(without_values(problem).help("put plain text below `stringData`, in quotes"));
+                    problems.push(
+                        without_values(problem)
+                            .help("put plain text below `stringData`, in quotes"),
+                    );
                 }
             }
         }
@@ -56,7 +59,12 @@ pub(crate) fn read(document: &Value, subject: &Subject) -> Result<SecretData, Ve
 /// The line of a problem, with nothing of it but the offending key: values stand beside it.
 fn without_values(mut problem: Problem) -> Problem {
     if let Some(place) = &mut problem.place {
-        let key: String = place.text.chars().skip(place.column - 1).take(place.length).collect();
+        let key: String = place
+            .text
+            .chars()
+            .skip(place.column - 1)
+            .take(place.length)
+            .collect();
         place.text = format!("{}{key}", " ".repeat(place.column - 1));
     }
     problem

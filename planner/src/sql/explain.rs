@@ -21,7 +21,11 @@ use crate::sql::{SqlProblem, text_span};
 const MAX_UNKNOWN: usize = 20;
 
 /// Resolves names and types, or says all that is wrong. `query` is that of `parsed`, perhaps with the window's bounds added.
-pub(crate) fn analyse_all(query: &Query, parsed: &Parsed, relations: &[Readable]) -> Result<LogicalPlan, Vec<SqlProblem>> {
+pub(crate) fn analyse_all(
+    query: &Query,
+    parsed: &Parsed,
+    relations: &[Readable],
+) -> Result<LogicalPlan, Vec<SqlProblem>> {
     let mut attempt = query.clone();
     let mut problems: Vec<SqlProblem> = Vec::new();
     loop {
@@ -70,61 +74,101 @@ fn blank(query: &mut Query, at: TextSpan) -> bool {
     blank.done
 }
 
-fn explain(error: &DataFusionError, query: &Query, parsed: &Parsed, relations: &[Readable]) -> SqlProblem {
+fn explain(
+    error: &DataFusionError,
+    query: &Query,
+    parsed: &Parsed,
+    relations: &[Readable],
+) -> SqlProblem {
     match error.find_root() {
         DataFusionError::SchemaError(schema_error, _) => match schema_error.as_ref() {
-            SchemaError::FieldNotFound { field, valid_fields } => unknown_column(field, valid_fields, relations, parsed),
-            SchemaError::AmbiguousReference { field } => {
-                let message = format!("the column `{}` could be either of several", field.name);
-                SqlProblem::new(Code::AmbiguousColumn, message)
-                    .help("write the relation before it: `relation.column`")
-                    .at(column_span(field))
+            SchemaError::FieldNotFound {
+                field,
+                valid_fields,
+            } => {
+                let at = told_place(error).or_else(|| find_identifier(parsed, &field.name));
+                unknown_column(field, valid_fields, relations).at(at)
             }
-            SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-                SqlProblem::new(Code::DuplicateColumn, format!("two columns of the result are named `{name}`"))
-                    .help(format!("rename one of them: `AS {name}_2`, or select only one"))
-            }
+            SchemaError::AmbiguousReference { field } => same_name(&field.name, parsed),
+            SchemaError::DuplicateQualifiedField { name, .. }
+            | SchemaError::DuplicateUnqualifiedField { name } => same_name(name, parsed),
         },
         root => other(root, error, query, parsed, relations),
     }
 }
 
-fn unknown_column(field: &Column, valid: &[Column], relations: &[Readable], parsed: &Parsed) -> SqlProblem {
-    let at = column_span(field).or_else(|| find_identifier(parsed, &field.name));
+fn unknown_column(field: &Column, valid: &[Column], relations: &[Readable]) -> SqlProblem {
     let mut names: Vec<&str> = valid.iter().map(|column| column.name.as_str()).collect();
     if names.is_empty() {
-        names = relations.iter().flat_map(|r| r.schema.fields()).map(|f| f.name().as_str()).collect();
+        names = relations
+            .iter()
+            .flat_map(|r| r.schema.fields())
+            .map(|f| f.name().as_str())
+            .collect();
     }
     if let Some(relation) = &field.relation
-        && !valid.iter().any(|column| column.relation.as_ref() == Some(relation))
+        && !valid
+            .iter()
+            .any(|column| column.relation.as_ref() == Some(relation))
         && !relations.iter().any(|r| r.name == relation.table())
     {
         let message = format!("there is no relation `{relation}` in this query");
         let known: Vec<&str> = relations.iter().map(|r| r.name.as_str()).collect();
-        return SqlProblem::new(Code::UnknownColumn, message).help(suggestion(relation.table(), "relations", known)).at(at);
+        return SqlProblem::new(Code::UnknownColumn, message).help(suggestion(
+            relation.table(),
+            "relations",
+            known,
+        ));
     }
     let message = match relations {
         [only] => format!("there is no column `{}` in `{}`", field.name, only.name),
         _ => format!("there is no column `{}`", field.name),
     };
-    let problem = SqlProblem::new(Code::UnknownColumn, message).at(at);
-    if let Some(other_case) = names.iter().find(|name| name.to_lowercase() == field.name.to_lowercase()) {
-        return problem.help(format!("names with capitals stand in double quotes: `\"{other_case}\"`"));
+    let problem = SqlProblem::new(Code::UnknownColumn, message);
+    if let Some(other_case) = names
+        .iter()
+        .find(|name| name.to_lowercase() == field.name.to_lowercase())
+    {
+        return problem.help(format!(
+            "names with capitals stand in double quotes: `\"{other_case}\"`"
+        ));
     }
     problem.help(suggestion(&field.name, "columns", names))
 }
 
-fn column_span(column: &Column) -> Option<TextSpan> {
-    let span = column.spans.first()?;
-    let at = |l: datafusion_common::Location| Location { line: l.line, column: l.column };
+/// The place that DataFusion tells with an error.
+fn told_place(error: &DataFusionError) -> Option<TextSpan> {
+    let span = error.diagnostic()?.span?;
+    let at = |location: datafusion_common::Location| Location {
+        line: location.line,
+        column: location.column,
+    };
     text_span(Span::new(at(span.start), at(span.end)))
+}
+
+/// Two columns of one name, in the result or in a query within the query.
+fn same_name(name: &str, parsed: &Parsed) -> SqlProblem {
+    let name = name.rsplit('.').next().unwrap_or(name);
+    SqlProblem::new(
+        Code::DuplicateColumn,
+        format!("two columns are named `{name}`"),
+    )
+    .help(format!(
+        "rename one of them: `AS {name}_2`, or select only one"
+    ))
+    .at(find_identifier(parsed, name))
 }
 
 /// The first place where `name` stands as a word.
 fn find_identifier(parsed: &Parsed, name: &str) -> Option<TextSpan> {
     use datafusion_sql::sqlparser::tokenizer::Token;
-    let is = |token: &Token| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case(name));
-    parsed.tokens.iter().find(|t| is(&t.token)).and_then(|t| text_span(t.span))
+    let is =
+        |token: &Token| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case(name));
+    parsed
+        .tokens
+        .iter()
+        .find(|t| is(&t.token))
+        .and_then(|t| text_span(t.span))
 }
 
 fn other(
@@ -135,27 +179,42 @@ fn other(
     relations: &[Readable],
 ) -> SqlProblem {
     let text = root.message().into_owned();
+    if let Some(name) = text
+        .split_once("unique expression names but the expression \"")
+        .and_then(|(_, rest)| rest.split('"').next())
+    {
+        return same_name(name.rsplit(" AS ").next().unwrap_or(name), parsed);
+    }
     if let Some(column) = not_grouped(&text) {
-        let at = error.diagnostic().and_then(|d| d.span).and_then(|span| {
-            let at = |l: datafusion_common::Location| Location { line: l.line, column: l.column };
-            text_span(Span::new(at(span.start), at(span.end)))
-        });
+        let at = told_place(error);
         let message = format!("`{column}` is neither grouped nor aggregated");
         return SqlProblem::new(Code::NotGrouped, message)
             .help(format!("add it to GROUP BY, or aggregate it, such as `max({column})` or `last_value({column})`"))
             .at(at.or_else(|| find_identifier(parsed, &column)));
     }
-    let at = locate(query, relations).or_else(|| parsed.tokens.first().and_then(|t| text_span(t.span)));
-    let at = at.map(|start| if start.length > 1 { parsed.item_from(TextSpan { length: 1, ..start }) } else { start });
+    let at =
+        locate(query, relations).or_else(|| parsed.tokens.first().and_then(|t| text_span(t.span)));
+    let at = at.map(|start| {
+        if start.length > 1 {
+            parsed.item_from(TextSpan { length: 1, ..start })
+        } else {
+            start
+        }
+    });
     let (code, message, help) = type_error(&text, root);
     SqlProblem::new(code, message).help(help).at(at)
 }
 
 /// The column of "Column in SELECT must be in GROUP BY ...: ... column "clicks.user_id" must appear in ...".
 fn not_grouped(text: &str) -> Option<String> {
-    let place = text.find("must appear in the GROUP BY clause").or_else(|| text.find("must be in GROUP BY"))?;
+    let place = text
+        .find("must appear in the GROUP BY clause")
+        .or_else(|| text.find("must be in GROUP BY"))?;
     let before = text.get(..place)?;
-    let quoted = before.rsplit('"').nth(1).or_else(|| text.rsplit('"').nth(1))?;
+    let quoted = before
+        .rsplit('"')
+        .nth(1)
+        .or_else(|| text.rsplit('"').nth(1))?;
     Some(quoted.rsplit('.').next().unwrap_or(quoted).to_owned())
 }
 
@@ -166,19 +225,36 @@ fn type_error(text: &str, root: &DataFusionError) -> (Code, String, String) {
         let call = rest.split('\'').next().unwrap_or(rest);
         let name = call.split('(').next().unwrap_or(call);
         let message = format!("`{name}` does not take these types: `{call}`");
-        return (Code::TypeMismatch, message, format!("convert them, such as `{name}(CAST(x AS DOUBLE))`"));
+        return (
+            Code::TypeMismatch,
+            message,
+            format!("convert them, such as `{name}(CAST(x AS DOUBLE))`"),
+        );
     }
     if matches!(root, DataFusionError::NotImplemented(_)) {
-        let help = "write it another way; steps know plain SELECT, FROM, WHERE, GROUP BY and HAVING".to_owned();
-        return (Code::RefusedSql, format!("this SQL is not possible here: {}", lower_first(first)), help);
+        let help =
+            "write it another way; steps know plain SELECT, FROM, WHERE, GROUP BY and HAVING"
+                .to_owned();
+        return (
+            Code::RefusedSql,
+            format!("this SQL is not possible here: {}", lower_first(first)),
+            help,
+        );
     }
     let message = lower_first(first.trim_start_matches("Error during planning: "));
-    (Code::TypeMismatch, message, "convert one side, such as `CAST(x AS DOUBLE)` or `CAST(x AS TEXT)`".to_owned())
+    (
+        Code::TypeMismatch,
+        message,
+        "convert one side, such as `CAST(x AS DOUBLE)` or `CAST(x AS TEXT)`".to_owned(),
+    )
 }
 
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
-    let first = chars.next().map(|c| c.to_lowercase().to_string()).unwrap_or_default();
+    let first = chars
+        .next()
+        .map(|c| c.to_lowercase().to_string())
+        .unwrap_or_default();
     format!("{first}{}", chars.as_str())
 }
 
@@ -187,7 +263,9 @@ fn locate(query: &Query, relations: &[Readable]) -> Option<TextSpan> {
     let mut branches = Vec::new();
     collect_branches(&query.body, &mut branches);
     for branch in branches {
-        let SetExpr::Select(select) = branch else { continue };
+        let SetExpr::Select(select) = branch else {
+            continue;
+        };
         let fails = |items: Vec<SelectItem>, condition: Option<Expr>| {
             let mut alone = select.clone();
             alone.projection = items;
@@ -195,16 +273,32 @@ fn locate(query: &Query, relations: &[Readable]) -> Option<TextSpan> {
             alone.having = None;
             alone.group_by = GroupByExpr::Expressions(Vec::new(), Vec::new());
             let body = Box::new(SetExpr::Select(alone));
-            analyse(&Query { body, order_by: None, ..query.clone() }, relations).is_err()
+            analyse(
+                &Query {
+                    body,
+                    order_by: None,
+                    ..query.clone()
+                },
+                relations,
+            )
+            .is_err()
         };
         let one = || SelectItem::ExprWithAlias {
             expr: Expr::Value(Value::Number("1".to_owned(), false).with_empty_span()),
             alias: "one".into(),
         };
-        if let Some(item) = select.projection.iter().find(|item| fails(vec![(*item).clone()], None)) {
+        if let Some(item) = select
+            .projection
+            .iter()
+            .find(|item| fails(vec![(*item).clone()], None))
+        {
             return text_span(item.span());
         }
-        if let Some(condition) = select.selection.as_ref().filter(|c| fails(vec![one()], Some((*c).clone()))) {
+        if let Some(condition) = select
+            .selection
+            .as_ref()
+            .filter(|c| fails(vec![one()], Some((*c).clone())))
+        {
             return text_span(condition.span());
         }
         if let Some(having) = &select.having {

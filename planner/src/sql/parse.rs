@@ -16,8 +16,15 @@ use crate::sql::{SqlProblem, text_span};
 const MAX_DEPTH: usize = 64;
 
 /// Keywords that follow the last item of a SELECT list or a condition.
-const ENDS_ITEM: &[Keyword] =
-    &[Keyword::FROM, Keyword::WHERE, Keyword::GROUP, Keyword::HAVING, Keyword::UNION, Keyword::ORDER, Keyword::LIMIT];
+const ENDS_ITEM: &[Keyword] = &[
+    Keyword::FROM,
+    Keyword::WHERE,
+    Keyword::GROUP,
+    Keyword::HAVING,
+    Keyword::UNION,
+    Keyword::ORDER,
+    Keyword::LIMIT,
+];
 
 /// A query as it was parsed, with its tokens to find keywords by.
 #[derive(Debug, Clone)]
@@ -161,7 +168,9 @@ impl Parsed {
                     depth -= 1;
                     false
                 }
-                Token::Word(word) => depth == 0 && word.quote_style.is_none() && ENDS_ITEM.contains(&word.keyword),
+                Token::Word(word) => {
+                    depth == 0 && word.quote_style.is_none() && ENDS_ITEM.contains(&word.keyword)
+                }
                 _ => false,
             };
             if ends {
@@ -171,7 +180,10 @@ impl Parsed {
                 end = end.max(span.column + span.length.min(1 << 16));
             }
         }
-        TextSpan { length: end - start.column, ..start }
+        TextSpan {
+            length: end - start.column,
+            ..start
+        }
     }
 
     /// The relations that it reads, and where each is named first. Its own WITH queries are not among them.

@@ -10,7 +10,9 @@ use crate::sql::{SqlProblem, text_span};
 
 /// What is wrong with the names.
 pub(crate) fn judge_names(parsed: &Parsed) -> Vec<SqlProblem> {
-    let Some(select) = first_select(&parsed.query.body) else { return Vec::new() };
+    let Some(select) = first_select(&parsed.query.body) else {
+        return Vec::new();
+    };
     let mut problems = Vec::new();
     let mut names = BTreeSet::new();
     for item in &select.projection {
@@ -33,14 +35,24 @@ pub(crate) fn judge_names(parsed: &Parsed) -> Vec<SqlProblem> {
             SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => continue,
             SelectItem::ExprWithAliases { aliases, .. } => {
                 let at = aliases.first().and_then(|alias| text_span(alias.span));
-                let problem = SqlProblem::new(Code::UnnamedColumn, "an expression has one name").at(at);
+                let problem =
+                    SqlProblem::new(Code::UnnamedColumn, "an expression has one name").at(at);
                 problems.push(problem.help("write `AS name` without brackets"));
                 continue;
             }
         };
         if !names.insert(name.clone()) {
-            let problem = SqlProblem::new(Code::DuplicateColumn, format!("two columns of the result are named `{name}`"));
-            problems.push(problem.help(format!("rename one of them: `AS {name}_2`, or select only one")).at(at));
+            let problem = SqlProblem::new(
+                Code::DuplicateColumn,
+                format!("two columns of the result are named `{name}`"),
+            );
+            problems.push(
+                problem
+                    .help(format!(
+                        "rename one of them: `AS {name}_2`, or select only one"
+                    ))
+                    .at(at),
+            );
         }
     }
     problems
@@ -67,7 +79,9 @@ fn column_name(expr: &Expr) -> Option<&Ident> {
 
 fn reserved(name: &str, at: Option<TextSpan>) -> SqlProblem {
     let message = format!("the column name `{name}` begins with `_`, and such names are reserved");
-    SqlProblem::new(Code::ReservedName, message).help(format!("write `AS {}`", name.trim_start_matches('_'))).at(at)
+    SqlProblem::new(Code::ReservedName, message)
+        .help(format!("write `AS {}`", name.trim_start_matches('_')))
+        .at(at)
 }
 
 fn unnamed(expr: &Expr, parsed: &Parsed) -> SqlProblem {

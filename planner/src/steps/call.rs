@@ -4,7 +4,7 @@ use std::sync::Arc;
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion_common::{DFSchema, Result as DfResult, ScalarValue};
-use datafusion_expr::expr::NullTreatment;
+use datafusion_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion_expr::{AggregateUDF, Expr, ExprSchemable, LogicalPlan, cast};
 use datafusion_physical_expr::aggregate::AggregateExprBuilder;
 use datafusion_physical_expr::expressions::Column;
@@ -15,7 +15,6 @@ use crate::problem::Code;
 use crate::sql::SqlProblem;
 use crate::sql::lower::physical;
 use crate::sql::result::internal;
-use crate::steps::aggregate::aggregate_function;
 
 /// An argument, a filter or an ordering of a call: an expression over the aggregation's input.
 #[derive(Debug, Clone)]
@@ -216,4 +215,13 @@ fn from_above(name: &str, args: &mut [Bound]) {
 /// Whether the answer depends on an order of the rows.
 fn is_ordered(name: &str) -> bool {
     matches!(name, "first_value" | "last_value")
+}
+
+/// The aggregate function under any alias.
+fn aggregate_function(expr: &Expr) -> Option<&AggregateFunction> {
+    match expr {
+        Expr::AggregateFunction(function) => Some(function),
+        Expr::Alias(alias) => aggregate_function(&alias.expr),
+        _ => None,
+    }
 }

@@ -7,7 +7,6 @@ use tidewheel_crds::pipeline::{
 };
 
 use crate::fingerprint::digest;
-use crate::pipeline::ReadStep;
 use crate::plan::{
     Aggregate, Deduplicate, Late, LatePolicy, Relation, RowProgram, Source, Stage, Step, StepKind,
     Window,
@@ -19,6 +18,7 @@ use crate::sql::lower::Lowered;
 use crate::sql::parse::Parsed;
 use crate::sql::windowed::WINDOW_START;
 use crate::steps::deduplicate;
+use crate::steps::read::ReadStep;
 use crate::steps::{aggregate, rows};
 
 /// A step of the plan, and what those that read it need to know.

@@ -2,11 +2,11 @@
 use tidewheel_crds::pipeline::Deduplicate as DeduplicateSpec;
 
 use crate::nearest::{listed, suggestion};
-use crate::pipeline::ReadStep;
 use crate::plan::Source;
 use crate::problem::{Code, Problem};
 use crate::relation::Facts;
 use crate::resource::member;
+use crate::steps::read::ReadStep;
 
 /// The columns that identify an event.
 ///

@@ -2,5 +2,8 @@
 pub(crate) mod aggregate;
 pub(crate) mod call;
 pub(crate) mod compile;
+pub(crate) mod cut;
 pub(crate) mod deduplicate;
+pub(crate) mod merge;
+pub(crate) mod read;
 pub(crate) mod rows;

@@ -27,7 +27,11 @@ pub(crate) fn compile(
     relations: &[Readable],
     windowed: bool,
 ) -> Result<Rows, Vec<SqlProblem>> {
-    let context = if windowed { Context::WindowRows } else { Context::Rows };
+    let context = if windowed {
+        Context::WindowRows
+    } else {
+        Context::Rows
+    };
     judge(parsed, context, relations)?;
     let plan = analyse_all(&parsed.query, parsed, relations)?;
     let result = finish(plan, relations)?;

@@ -1,7 +1,10 @@
 //! Aggregate functions: a state can be cut anywhere and merged in any order.
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch,
+    TimestampMicrosecondArray,
+};
 use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::{Float64Type, Int64Type};
 use datafusion_expr::{EmitTo, GroupsAccumulator};
@@ -48,8 +51,14 @@ const CALLS: &[(&str, f64)] = &[
     ("approx_distinct(user_id)", 0.0),
     ("approx_median(metric)", 0.05),
     ("approx_percentile_cont(metric, 0.95)", 0.05),
-    ("approx_percentile_cont(0.95) WITHIN GROUP (ORDER BY metric)", 0.05),
-    ("approx_percentile_cont_with_weight(metric, items, 0.5)", 0.05),
+    (
+        "approx_percentile_cont(0.95) WITHIN GROUP (ORDER BY metric)",
+        0.05,
+    ),
+    (
+        "approx_percentile_cont_with_weight(metric, items, 0.5)",
+        0.05,
+    ),
     ("first_value(status)", 0.0),
     ("last_value(status)", 0.0),
     ("first_value(metric)", 0.0),
@@ -82,7 +91,8 @@ fn groups_without_a_row_have_an_empty_state_that_merges() {
     for (call, _) in CALLS {
         let aggregate = aggregate(&format!("SELECT {call} AS x FROM clicks"));
         let rows = rows(&aggregate);
-        let none = filter_record_batch(&rows, &BooleanArray::from(vec![false; rows.num_rows()])).unwrap();
+        let none =
+            filter_record_batch(&rows, &BooleanArray::from(vec![false; rows.num_rows()])).unwrap();
         let whole = answer(&aggregate, std::slice::from_ref(&rows));
         assert_near(&whole, &answer(&aggregate, &[none, rows]), 0.0, call);
     }
@@ -95,8 +105,14 @@ fn states_have_the_types_that_partials_declare() {
         let state = partial(&aggregate.calls[0], &rows(&aggregate));
         let declared = &aggregate.partial_schema.fields()[1 + aggregate.group_columns..];
         let (_contributions, declared) = declared.split_last().unwrap();
-        let found: Vec<_> = state.iter().map(|array| array.data_type().clone()).collect();
-        let wanted: Vec<_> = declared.iter().map(|field| field.data_type().clone()).collect();
+        let found: Vec<_> = state
+            .iter()
+            .map(|array| array.data_type().clone())
+            .collect();
+        let wanted: Vec<_> = declared
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
         assert_eq!(found, wanted, "{call}");
     }
 }
@@ -105,9 +121,14 @@ fn states_have_the_types_that_partials_declare() {
 fn a_sum_beyond_a_bigint_is_an_error_and_no_wrong_number() {
     let aggregate = aggregate("SELECT sum(items) AS x FROM clicks");
     let one = events(&["{\"items\": 9223372036854775807}", "{\"items\": 1}"]);
-    let total = merge(&aggregate.calls[0], &[partial(&aggregate.calls[0], &arguments(&aggregate, &one))]);
+    let total = merge(
+        &aggregate.calls[0],
+        &[partial(&aggregate.calls[0], &arguments(&aggregate, &one))],
+    );
     let merged = merged_row(&aggregate, total);
-    let RowNode::Project { exprs, .. } = &aggregate.result.root else { panic!("a projection") };
+    let RowNode::Project { exprs, .. } = &aggregate.result.root else {
+        panic!("a projection")
+    };
     assert!(exprs[0].evaluate(&merged).is_err());
 }
 
@@ -123,8 +144,12 @@ fn first_and_last_go_by_event_time_and_ties_by_the_place_in_the_log() {
 }
 
 fn aggregate(sql: &str) -> Aggregate {
-    let plan = plan_of(&format!("{{name: s, aggregate: {{window: {{tumbling: 1m}}, sql: '{sql}'}}}}"));
-    let StepKind::Aggregate(aggregate) = &plan.steps[0].kind else { panic!("an aggregate step") };
+    let plan = plan_of(&format!(
+        "{{name: s, aggregate: {{window: {{tumbling: 1m}}, sql: '{sql}'}}}}"
+    ));
+    let StepKind::Aggregate(aggregate) = &plan.steps[0].kind else {
+        panic!("an aggregate step")
+    };
     aggregate.as_ref().clone()
 }
 
@@ -139,7 +164,8 @@ fn events(members: &[&str]) -> RecordBatch {
         )
     };
     let texts: Vec<String> = members.iter().map(|text| rest(text)).collect();
-    let decoded = Decoder::new(plan.sources[0].events.clone()).decode(texts.iter().map(String::as_bytes));
+    let decoded =
+        Decoder::new(plan.sources[0].events.clone()).decode(texts.iter().map(String::as_bytes));
     assert!(decoded.refused.is_empty(), "{:?}", decoded.refused);
     decoded.batch
 }
@@ -148,7 +174,11 @@ fn rows(aggregate: &Aggregate) -> RecordBatch {
     let mut random = Random(42);
     let texts: Vec<String> = (0..EVENTS)
         .map(|_| {
-            let items = if random.below(10) == 0 { "null".to_owned() } else { (1 + random.below(40)).to_string() };
+            let items = if random.below(10) == 0 {
+                "null".to_owned()
+            } else {
+                (1 + random.below(40)).to_string()
+            };
             format!(
                 "{{\"user_id\": \"u{}\", \"metric\": {}, \"items\": {items}, \"status\": \"{}\"}}",
                 random.below(90),
@@ -168,10 +198,22 @@ fn arguments(aggregate: &Aggregate, events: &RecordBatch) -> RecordBatch {
     let mut columns = rows.columns().to_vec();
     let mut random = Random(7);
     // Few distinct times: ties are the rule.
-    let times: Vec<i64> = (0..count).map(|_| if count < 10 { 0 } else { i64::try_from(random.below(20)).unwrap() }).collect();
-    columns.push(Arc::new(TimestampMicrosecondArray::from(times).with_timezone("+00:00")));
+    let times: Vec<i64> = (0..count)
+        .map(|_| {
+            if count < 10 {
+                0
+            } else {
+                i64::try_from(random.below(20)).unwrap()
+            }
+        })
+        .collect();
+    columns.push(Arc::new(
+        TimestampMicrosecondArray::from(times).with_timezone("+00:00"),
+    ));
     columns.push(Arc::new(Int32Array::from(vec![0; count])));
-    columns.push(Arc::new(Int64Array::from_iter_values(0..i64::try_from(count).unwrap())));
+    columns.push(Arc::new(Int64Array::from_iter_values(
+        0..i64::try_from(count).unwrap(),
+    )));
     columns.push(Arc::new(Int32Array::from(vec![0; count])));
     RecordBatch::try_new(aggregate.call_schema.clone(), columns).unwrap()
 }
@@ -180,16 +222,30 @@ fn arguments(aggregate: &Aggregate, events: &RecordBatch) -> RecordBatch {
 fn evaluate(node: &RowNode, input: &RecordBatch) -> RecordBatch {
     match node {
         RowNode::Input(_) => input.clone(),
-        RowNode::Project { input: below, exprs, schema } => {
+        RowNode::Project {
+            input: below,
+            exprs,
+            schema,
+        } => {
             let below = evaluate(below, input);
             let value = |e: &Arc<dyn datafusion_physical_expr::PhysicalExpr>| {
-                e.evaluate(&below).unwrap().into_array(below.num_rows()).unwrap()
+                e.evaluate(&below)
+                    .unwrap()
+                    .into_array(below.num_rows())
+                    .unwrap()
             };
             RecordBatch::try_new(schema.clone(), exprs.iter().map(value).collect()).unwrap()
         }
-        RowNode::Filter { input: below, predicate } => {
+        RowNode::Filter {
+            input: below,
+            predicate,
+        } => {
             let below = evaluate(below, input);
-            let keep = predicate.evaluate(&below).unwrap().into_array(below.num_rows()).unwrap();
+            let keep = predicate
+                .evaluate(&below)
+                .unwrap()
+                .into_array(below.num_rows())
+                .unwrap();
             filter_record_batch(&below, keep.as_boolean()).unwrap()
         }
         other => panic!("not in these queries: {other:?}"),
@@ -201,7 +257,9 @@ fn accumulator(call: &Call) -> Box<dyn GroupsAccumulator> {
         return call.function.create_groups_accumulator().unwrap();
     }
     let function = Arc::clone(&call.function);
-    Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator()))
+    Box::new(GroupsAccumulatorAdapter::new(move || {
+        function.create_accumulator()
+    }))
 }
 
 fn partial(call: &Call, rows: &RecordBatch) -> Vec<ArrayRef> {
@@ -211,11 +269,23 @@ fn partial(call: &Call, rows: &RecordBatch) -> Vec<ArrayRef> {
         .args
         .iter()
         .chain(&expressions.order_by_exprs)
-        .map(|e| e.evaluate(rows).unwrap().into_array(rows.num_rows()).unwrap())
+        .map(|e| {
+            e.evaluate(rows)
+                .unwrap()
+                .into_array(rows.num_rows())
+                .unwrap()
+        })
         .collect();
-    let filter = call.filter.as_ref().map(|f| f.evaluate(rows).unwrap().into_array(rows.num_rows()).unwrap());
+    let filter = call.filter.as_ref().map(|f| {
+        f.evaluate(rows)
+            .unwrap()
+            .into_array(rows.num_rows())
+            .unwrap()
+    });
     let groups = vec![0; rows.num_rows()];
-    accumulator.update_batch(&values, &groups, filter.as_ref().map(|f| f.as_boolean()), 1).unwrap();
+    accumulator
+        .update_batch(&values, &groups, filter.as_ref().map(|f| f.as_boolean()), 1)
+        .unwrap();
     accumulator.state(EmitTo::All).unwrap()
 }
 
@@ -237,8 +307,13 @@ fn answer(aggregate: &Aggregate, parts: &[RecordBatch]) -> ArrayRef {
 }
 
 fn merged_row(aggregate: &Aggregate, value: ArrayRef) -> RecordBatch {
-    let bound: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![0]).with_timezone("+00:00"));
-    RecordBatch::try_new(aggregate.merged_schema.clone(), vec![bound.clone(), bound, value]).unwrap()
+    let bound: ArrayRef =
+        Arc::new(TimestampMicrosecondArray::from(vec![0]).with_timezone("+00:00"));
+    RecordBatch::try_new(
+        aggregate.merged_schema.clone(),
+        vec![bound.clone(), bound, value],
+    )
+    .unwrap()
 }
 
 /// The rows in another order, in parts of other sizes.
@@ -246,13 +321,18 @@ fn cut(rows: &RecordBatch, seed: u64) -> Vec<RecordBatch> {
     let mut random = Random(seed);
     let mut order: Vec<(usize, usize)> = (0..rows.num_rows()).map(|row| (0, row)).collect();
     for last in (1..order.len()).rev() {
-        order.swap(last, usize::try_from(random.below(last as u64 + 1)).unwrap());
+        order.swap(
+            last,
+            usize::try_from(random.below(last as u64 + 1)).unwrap(),
+        );
     }
     let shuffled = interleave_record_batch(&[rows], &order).unwrap();
     let mut parts = Vec::new();
     let mut from = 0;
     while from < shuffled.num_rows() {
-        let length = usize::try_from(random.below(90)).unwrap().min(shuffled.num_rows() - from);
+        let length = usize::try_from(random.below(90))
+            .unwrap()
+            .min(shuffled.num_rows() - from);
         parts.push(shuffled.slice(from, length));
         from += length;
     }
@@ -262,12 +342,17 @@ fn cut(rows: &RecordBatch, seed: u64) -> Vec<RecordBatch> {
 fn assert_near(whole: &ArrayRef, merged: &ArrayRef, tolerance: f64, call: &str) {
     let number = |array: &ArrayRef| match array.data_type() {
         arrow::datatypes::DataType::Float64 => Some(array.as_primitive::<Float64Type>().value(0)),
-        arrow::datatypes::DataType::Int64 => Some(array.as_primitive::<Int64Type>().value(0) as f64),
+        arrow::datatypes::DataType::Int64 => {
+            Some(array.as_primitive::<Int64Type>().value(0) as f64)
+        }
         _ => None,
     };
     match (number(whole), number(merged)) {
         (Some(a), Some(b)) if tolerance > 0.0 => {
-            assert!((a - b).abs() <= tolerance * a.abs().max(1.0), "{call}: {a} and {b}");
+            assert!(
+                (a - b).abs() <= tolerance * a.abs().max(1.0),
+                "{call}: {a} and {b}"
+            );
         }
         _ => assert_eq!(whole, merged, "{call}"),
     }
@@ -278,7 +363,10 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }

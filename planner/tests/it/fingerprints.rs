@@ -16,8 +16,20 @@ const VALID: &str = "SELECT source, metric FROM clicks WHERE metric > 1";
 #[test]
 fn spelling_does_not_change_a_step() {
     let plain = with_kpi(VALID, KPI);
-    assert_eq!(plain, with_kpi("select  source, METRIC from clicks /* all */ where metric > 1", KPI));
-    assert_eq!(plain, with_kpi("SELECT c.source, c.metric FROM clicks AS c WHERE c.metric > 1", KPI));
+    assert_eq!(
+        plain,
+        with_kpi(
+            "select  source, METRIC from clicks /* all */ where metric > 1",
+            KPI
+        )
+    );
+    assert_eq!(
+        plain,
+        with_kpi(
+            "SELECT c.source, c.metric FROM clicks AS c WHERE c.metric > 1",
+            KPI
+        )
+    );
 }
 
 #[test]
@@ -31,7 +43,10 @@ fn the_place_in_the_file_does_not_change_a_step() {
 
 #[test]
 fn a_renamed_input_does_not_change_a_step() {
-    let renamed = fingerprint(&format!("{{name: good, sql: '{VALID}'}}\n{}", KPI.replace("FROM valid", "FROM good")));
+    let renamed = fingerprint(&format!(
+        "{{name: good, sql: '{VALID}'}}\n{}",
+        KPI.replace("FROM valid", "FROM good")
+    ));
     assert_eq!(renamed, with_kpi(VALID, KPI));
 }
 
@@ -42,14 +57,32 @@ fn another_meaning_changes_a_step_and_all_that_follow() {
         with_kpi("SELECT source, metric FROM clicks WHERE metric > 2", KPI),
         with_kpi("SELECT source, metric FROM clicks WHERE items > 1", KPI),
         with_kpi(VALID, &KPI.replace("tumbling: 1m", "tumbling: 2m")),
-        with_kpi(VALID, &KPI.replace("{tumbling: 1m}", "{tumbling: 1m}, late: {allowed: 1m}")),
-        with_kpi(VALID, &KPI.replace("{tumbling: 1m}", "{tumbling: 1m}, late: {policy: Drop}")),
+        with_kpi(
+            VALID,
+            &KPI.replace("{tumbling: 1m}", "{tumbling: 1m}, late: {allowed: 1m}"),
+        ),
+        with_kpi(
+            VALID,
+            &KPI.replace("{tumbling: 1m}", "{tumbling: 1m}, late: {policy: Drop}"),
+        ),
         with_kpi(VALID, &KPI.replace("count(*) AS n", "count(metric) AS n")),
         with_kpi(VALID, &KPI.replace("count(*) AS n", "count(*) AS m")),
-        with_kpi(VALID, &KPI.replace("count(*) AS n", "count(*) FILTER (WHERE metric > 3) AS n")),
-        with_kpi(VALID, &KPI.replace("count(*) AS n", "first_value(metric) AS n")),
-        with_kpi(VALID, &KPI.replace("count(*) AS n", "last_value(metric) AS n")),
-        with_kpi(VALID, &KPI.replace("GROUP BY source", "GROUP BY source HAVING count(*) > 1")),
+        with_kpi(
+            VALID,
+            &KPI.replace("count(*) AS n", "count(*) FILTER (WHERE metric > 3) AS n"),
+        ),
+        with_kpi(
+            VALID,
+            &KPI.replace("count(*) AS n", "first_value(metric) AS n"),
+        ),
+        with_kpi(
+            VALID,
+            &KPI.replace("count(*) AS n", "last_value(metric) AS n"),
+        ),
+        with_kpi(
+            VALID,
+            &KPI.replace("GROUP BY source", "GROUP BY source HAVING count(*) > 1"),
+        ),
     ];
     for (index, other) in changed.iter().enumerate() {
         assert_ne!(*other, plain, "{index}");
@@ -61,6 +94,10 @@ fn another_meaning_changes_a_step_and_all_that_follow() {
 #[test]
 fn fingerprints_are_the_same_in_every_build() {
     let plan = plan_of(&format!("{{name: valid, sql: '{VALID}'}}\n{KPI}"));
-    let fingerprints: Vec<String> = plan.steps.iter().map(|s| format!("{} {}", s.name, s.fingerprint)).collect();
+    let fingerprints: Vec<String> = plan
+        .steps
+        .iter()
+        .map(|s| format!("{} {}", s.name, s.fingerprint))
+        .collect();
     insta::assert_snapshot!(fingerprints.join("\n"));
 }

@@ -12,7 +12,11 @@ fn a_folder_is_read_with_all_below_it() {
     fs::create_dir(folder.path().join("below")).unwrap();
     let (sources, sinks) = BASE.split_once("---").unwrap();
     fs::write(folder.path().join("b.yml"), sources).unwrap();
-    fs::write(folder.path().join("below/a.yaml"), format!("---\n{sinks}---\n")).unwrap();
+    fs::write(
+        folder.path().join("below/a.yaml"),
+        format!("---\n{sinks}---\n"),
+    )
+    .unwrap();
     fs::write(folder.path().join("notes.txt"), "not: [yaml").unwrap();
     let loaded = load(&[folder.path().to_path_buf()]);
     assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
@@ -23,7 +27,10 @@ fn a_folder_is_read_with_all_below_it() {
 #[test]
 fn what_cannot_be_read_is_a_problem() {
     let folder = tempfile::tempdir().unwrap();
-    let loaded = load(&[folder.path().join("missing.yaml"), folder.path().to_path_buf()]);
+    let loaded = load(&[
+        folder.path().join("missing.yaml"),
+        folder.path().to_path_buf(),
+    ]);
     let codes: Vec<Code> = loaded.problems.iter().map(|p| p.code).collect();
     assert_eq!(codes, [Code::Unreadable, Code::NothingFound]);
 }
@@ -36,7 +43,9 @@ fn a_secret_is_read_and_never_shown() {
     assert_eq!(secret.spec.values["old"], b"secret-one");
     assert_eq!(secret.spec.values["new"], b"secret-two");
     let shown = format!("{loaded:?}");
-    assert!(shown.contains("keys") && !shown.contains("secret-one") && !shown.contains("secret-two"));
+    assert!(
+        shown.contains("keys") && !shown.contains("secret-one") && !shown.contains("secret-two")
+    );
 }
 
 #[test]
@@ -45,7 +54,11 @@ fn a_problem_in_a_secret_does_not_show_its_values() {
     let loaded = load_texts([("keys.yaml", text)]);
     assert_eq!(loaded.problems.len(), 1);
     assert!(!loaded.problems[0].message.contains("hunter2"));
-    assert!(!loaded.problems[0].to_string().contains("hunter2"), "{}", loaded.problems[0]);
+    assert!(
+        !loaded.problems[0].to_string().contains("hunter2"),
+        "{}",
+        loaded.problems[0]
+    );
 }
 
 #[test]

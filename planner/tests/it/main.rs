@@ -1,8 +1,14 @@
 //! The planner from outside: YAML in, plans or problems out.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
 
-mod cases;
 mod aggregates;
+mod cases;
 mod fingerprints;
 mod hostile;
 mod loading;

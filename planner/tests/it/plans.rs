@@ -9,7 +9,11 @@ use crate::cases::{cases, judged, plan_of};
 fn good_resources_become_plans() {
     for (name, text) in cases("good") {
         let (plans, problems) = judged(&name, &text);
-        assert!(problems.is_empty(), "{name}:\n{}", tidewheel_planner::problem::render(&problems));
+        assert!(
+            problems.is_empty(),
+            "{name}:\n{}",
+            tidewheel_planner::problem::render(&problems)
+        );
         let text: Vec<String> = plans.iter().map(ToString::to_string).collect();
         insta::with_settings!({prepend_module_to_snapshot => false, snapshot_path => "good-plans"}, {
             insta::assert_snapshot!(name, text.join("\n\n"));
@@ -55,9 +59,16 @@ fn state_columns_have_names_of_their_own() {
     for (name, text) in cases("good") {
         for plan in judged(&name, &text).0 {
             for step in &plan.steps {
-                let StepKind::Aggregate(aggregate) = &step.kind else { continue };
-                for schema in [&aggregate.partial_schema, &aggregate.merged_schema, &aggregate.call_schema] {
-                    let names: BTreeSet<&String> = schema.fields().iter().map(|f| f.name()).collect();
+                let StepKind::Aggregate(aggregate) = &step.kind else {
+                    continue;
+                };
+                for schema in [
+                    &aggregate.partial_schema,
+                    &aggregate.merged_schema,
+                    &aggregate.call_schema,
+                ] {
+                    let names: BTreeSet<&String> =
+                        schema.fields().iter().map(|f| f.name()).collect();
                     assert_eq!(names.len(), schema.fields().len(), "{name}: {}", step.name);
                 }
             }

@@ -10,7 +10,10 @@ fn every_mistake_is_told_with_its_place_and_what_to_write_instead() {
     for (name, text) in cases("bad") {
         let (plans, problems) = judged(&name, &text);
         assert!(!problems.is_empty(), "{name} is taken for good");
-        assert!(plans.is_empty() || problems.iter().all(|p| !p.is_error()), "{name}: a broken set has plans");
+        assert!(
+            plans.is_empty() || problems.iter().all(|p| !p.is_error()),
+            "{name}: a broken set has plans"
+        );
         for problem in &problems {
             assert!(problem.place.is_some(), "{name} has no place: {problem}");
         }
@@ -27,13 +30,19 @@ fn every_code_has_a_case() {
     for (name, text) in cases("bad") {
         seen.extend(judged(&name, &text).1.iter().map(|p| p.code));
     }
-    let missing: Vec<&Code> = Code::ALL.iter().filter(|code| !seen.contains(code)).collect();
+    let missing: Vec<&Code> = Code::ALL
+        .iter()
+        .filter(|code| !seen.contains(code))
+        .collect();
     assert!(missing.is_empty(), "no case shows {missing:?}");
 }
 
 #[test]
 fn editors_get_the_same_as_json() {
-    let (_, problems) = judged("pipeline", &crate::cases::pipeline("{name: s, sql: SELECT metrc FROM clicks}"));
+    let (_, problems) = judged(
+        "pipeline",
+        &crate::cases::pipeline("{name: s, sql: SELECT metrc FROM clicks}"),
+    );
     insta::assert_json_snapshot!(problems);
 }
 

@@ -1,20 +1,22 @@
 //! Pipelines: names resolved, steps compiled in order, outputs given their tables.
+mod outputs;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidewheel_crds::PipelineSpec;
 use tidewheel_crds::pipeline::{Step as StepSpec, StepKind as SpecKind};
 
-use crate::graph::{GraphNode, order, reachable};
+use crate::graph::{GraphNode, order};
 use crate::nearest::suggestion;
-use crate::output;
 use crate::plan::{Output, Plan, Relation, Source, Step};
 use crate::problem::{Code, Problem};
 use crate::relation::{Facts, Lineage};
-use crate::resource::{Path, Resource, ResourceSet, Subject, TextSpan, member};
+use crate::resource::{Resource, ResourceSet, Subject, member};
 use crate::source;
 use crate::sql::SqlProblem;
-use crate::sql::parse::{Parsed, parse};
+use crate::sql::parse::parse;
 use crate::steps::compile::{Compiled, compile};
+use crate::steps::read::{ReadStep, reads, unknown_reads};
 
 /// Plans one pipeline, or says all that is wrong with it.
 pub(crate) fn plan(
@@ -28,47 +30,6 @@ pub(crate) fn plan(
     planning.outputs();
     planning.find_unread();
     planning.finish()
-}
-
-/// A step as it was read: what it reads, and where it says so.
-pub(crate) struct ReadStep<'a> {
-    pub(crate) spec: &'a StepSpec,
-    pub(crate) kind: SpecKind<'a>,
-    pub(crate) parsed: Option<Parsed>,
-    pub(crate) path: Path,
-    pub(crate) subject: Subject,
-}
-
-impl ReadStep<'_> {
-    /// A problem of its SQL.
-    pub(crate) fn sql_problem(&self, problem: SqlProblem) -> Problem {
-        let SqlProblem {
-            code,
-            message,
-            help,
-            span,
-        } = problem;
-        let (path, sql) = self.sql();
-        Problem {
-            help,
-            ..self.subject.error_within(&path, sql, span, code, message)
-        }
-    }
-
-    fn sql(&self) -> (Path, &str) {
-        let mut path = self.path.clone();
-        match self.kind {
-            SpecKind::Sql(sql) => {
-                path.push("sql".into());
-                (path, sql)
-            }
-            SpecKind::Aggregate(aggregate) => {
-                path.extend(member!["aggregate", "sql"]);
-                (path, &aggregate.sql)
-            }
-            SpecKind::Deduplicate(_) => (path, ""),
-        }
-    }
 }
 
 struct Planning<'a> {
@@ -349,126 +310,6 @@ impl<'a> Planning<'a> {
         self.broken.extend(names);
     }
 
-    fn outputs(&mut self) {
-        let mut names = BTreeSet::new();
-        for (index, spec) in self.pipeline.spec.outputs.iter().enumerate() {
-            let subject = self.subject.part("output", &spec.name);
-            if !names.insert(&spec.name) {
-                let message = format!("two outputs are named `{}`", spec.name);
-                let path = member!["spec", "outputs", index, "name"];
-                self.problems.push(
-                    subject
-                        .error(&path, Code::DuplicateName, message)
-                        .help("a name is an output's identity: choose another"),
-                );
-                continue;
-            }
-            let sink = self.sink(index, &subject);
-            let from = self.output_from(index, &subject).cloned();
-            let (Some((sink, schema)), Some(from), Some(postgres)) = (sink, from, &spec.postgres)
-            else {
-                continue;
-            };
-            let name = postgres.table.as_deref().unwrap_or(&spec.name);
-            match output::table(
-                &from,
-                &schema,
-                name,
-                &subject,
-                &member!["spec", "outputs", index, "from"],
-            ) {
-                Ok(table) => self.outputs.push(Output {
-                    name: spec.name.clone(),
-                    from: from.relation,
-                    sink,
-                    table,
-                }),
-                Err(problem) => self.problems.push(problem),
-            }
-        }
-    }
-
-    /// `<namespace>/<name>` of an output's Sink, and the schema that holds its tables.
-    fn sink(&mut self, index: usize, subject: &Subject) -> Option<(String, String)> {
-        let namespace = &self.pipeline.id.namespace;
-        let name = &self
-            .pipeline
-            .spec
-            .outputs
-            .get(index)?
-            .postgres
-            .as_ref()?
-            .sink;
-        let path = member!["spec", "outputs", index, "postgres", "sink"];
-        let Some(sink) = self.set.sink(namespace, name) else {
-            if !self.set.is_broken("Sink", namespace, name) {
-                let message = format!("there is no Sink `{name}` in the namespace `{namespace}`");
-                let here = self
-                    .set
-                    .sinks
-                    .iter()
-                    .filter(|s| s.id.namespace == *namespace);
-                let help = suggestion(
-                    name,
-                    "Sinks",
-                    here.map(|s| s.id.name.as_str()).collect::<Vec<_>>(),
-                );
-                self.problems
-                    .push(subject.error(&path, Code::UnknownSink, message).help(help));
-            }
-            return None;
-        };
-        let postgres = sink.spec.postgres.as_ref()?;
-        Some((format!("{namespace}/{name}"), postgres.schema.clone()))
-    }
-
-    fn output_from(&mut self, index: usize, subject: &Subject) -> Option<&Facts> {
-        let from = &self.pipeline.spec.outputs.get(index)?.from;
-        if !self.nodes.iter().any(|node| node.name == *from) {
-            let message = format!("there is no source or step `{from}`");
-            let names: Vec<&str> = self.nodes.iter().map(|n| n.name.as_str()).collect();
-            let path = member!["spec", "outputs", index, "from"];
-            let problem = subject.error(&path, Code::UnknownInput, message);
-            self.problems
-                .push(problem.help(suggestion(from, "sources and steps", names)));
-            self.unclear = true;
-            return None;
-        }
-        self.facts.get(from)
-    }
-
-    fn find_unread(&mut self) {
-        if self.unclear {
-            return;
-        }
-        let roots = self
-            .pipeline
-            .spec
-            .outputs
-            .iter()
-            .map(|output| output.from.as_str());
-        let read = reachable(&self.nodes, roots);
-        let fix = "write an output or a step that reads it, or remove it";
-        for (index, step) in self.pipeline.spec.steps.iter().enumerate() {
-            if !read.contains(step.name.as_str()) {
-                let subject = self.subject.part("step", &step.name);
-                let message = format!("the rows of the step `{}` reach no output", step.name);
-                let path = member!["spec", "steps", index, "name"];
-                self.problems
-                    .push(subject.error(&path, Code::UnreadStep, message).help(fix));
-            }
-        }
-        for (index, source) in self.pipeline.spec.sources.iter().enumerate() {
-            if !read.contains(source.name.as_str()) {
-                let subject = self.subject.part("source", &source.name);
-                let message = format!("the events of the source `{}` reach no output", source.name);
-                let path = member!["spec", "sources", index, "name"];
-                self.problems
-                    .push(subject.error(&path, Code::UnreadSource, message).help(fix));
-            }
-        }
-    }
-
     fn finish(self) -> Result<Plan, Vec<Problem>> {
         // What is broken without a word here was reported where it is defined.
         if !self.problems.is_empty()
@@ -486,44 +327,4 @@ impl<'a> Planning<'a> {
             dead_letter_retention_ms: self.pipeline.spec.errors.dead_letter.retention.as_millis(),
         })
     }
-}
-
-/// Names that a step reads, and where in its SQL.
-fn reads(step: &ReadStep<'_>) -> Vec<(String, Option<TextSpan>)> {
-    match (&step.parsed, step.kind) {
-        (Some(parsed), _) => parsed.relations(),
-        (None, SpecKind::Deduplicate(deduplicate)) => vec![(deduplicate.from.clone(), None)],
-        (None, _) => Vec::new(),
-    }
-}
-
-fn unknown_reads(step: &ReadStep<'_>, names: &[String]) -> Vec<Problem> {
-    let unknown = reads(step)
-        .into_iter()
-        .filter(|(name, _)| !names.contains(name));
-    unknown
-        .map(|(name, span)| {
-            let message = format!("there is no source or step `{name}`");
-            let others = names
-                .iter()
-                .map(String::as_str)
-                .filter(|n| *n != step.spec.name)
-                .collect::<Vec<_>>();
-            let help = suggestion(&name, "sources and steps", others);
-            match step.parsed {
-                Some(_) => step.sql_problem(
-                    SqlProblem::new(Code::UnknownTable, message)
-                        .at(span)
-                        .help(help),
-                ),
-                None => {
-                    let mut path = step.path.clone();
-                    path.extend(member!["deduplicate", "from"]);
-                    step.subject
-                        .error(&path, Code::UnknownInput, message)
-                        .help(help)
-                }
-            }
-        })
-        .collect()
 }

@@ -1,9 +1,11 @@
 //! What SQL of a stream may not contain, found in the text as it was parsed.
+mod from;
+
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
-    TableWithJoins, Visit, Visitor,
+    Distinct, Expr, GroupByExpr, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned,
+    TableFactor, Visit, Visitor,
 };
 use datafusion_sql::sqlparser::keywords::Keyword;
 
@@ -31,13 +33,29 @@ pub(crate) enum Context {
 }
 
 /// Everything that the text alone shows to be wrong, for a query over `relations`.
-pub(crate) fn judge(parsed: &Parsed, context: Context, relations: &[Readable]) -> Result<(), Vec<SqlProblem>> {
-    let fields = relations.iter().flat_map(|r| r.schema.fields());
-    let time_column = fields.filter(|f| *f.data_type() == timestamp()).map(|f| f.name().as_str()).next();
-    let mut refusals = Refusals { parsed, context, time_column, found: Vec::new(), depth: 0, deepest: 0 };
+pub(crate) fn judge(
+    parsed: &Parsed,
+    context: Context,
+    relations: &[Readable],
+) -> Result<(), Vec<SqlProblem>> {
+    let mut fields = relations.iter().flat_map(|r| r.schema.fields());
+    let time_column = fields
+        .find(|f| *f.data_type() == timestamp())
+        .map(|f| f.name().as_str());
+    let mut refusals = Refusals {
+        parsed,
+        context,
+        time_column,
+        found: Vec::new(),
+        depth: 0,
+        deepest: 0,
+    };
     let _ = parsed.query.visit(&mut refusals);
     if refusals.deepest > MAX_EXPRESSION_DEPTH {
-        let message = format!("an expression nests {} levels deep, and {MAX_EXPRESSION_DEPTH} are possible", refusals.deepest);
+        let message = format!(
+            "an expression nests {} levels deep, and {MAX_EXPRESSION_DEPTH} are possible",
+            refusals.deepest
+        );
         let problem = SqlProblem::new(Code::RefusedSql, message);
         refusals.found.push(problem.help("compute part of it in a step before; a chain such as `a + b + c` nests one level for each operator"));
     }
@@ -86,9 +104,16 @@ impl Visitor for Refusals<'_> {
         self.deepest = self.deepest.max(self.depth);
         match expr {
             Expr::Function(call) => {
-                self.found.extend(judge_call(call, self.context, self.time_column));
+                self.found
+                    .extend(judge_call(call, self.context, self.time_column));
             }
-            Expr::Subquery(query) | Expr::Exists { subquery: query, .. } | Expr::InSubquery { subquery: query, .. } => {
+            Expr::Subquery(query)
+            | Expr::Exists {
+                subquery: query, ..
+            }
+            | Expr::InSubquery {
+                subquery: query, ..
+            } => {
                 self.subquery(query);
             }
             Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => self.grouping_sets(),
@@ -101,7 +126,11 @@ impl Visitor for Refusals<'_> {
 impl Refusals<'_> {
     fn refuse(&mut self, what: &str, why: &str, help: &str, span: Option<TextSpan>) {
         let message = format!("{what} is not possible in a stream: {why}");
-        self.found.push(SqlProblem::new(Code::RefusedSql, message).help(help).at(span));
+        self.found.push(
+            SqlProblem::new(Code::RefusedSql, message)
+                .help(help)
+                .at(span),
+        );
     }
 
     fn keyword(&self, keyword: Keyword) -> Option<TextSpan> {
@@ -111,38 +140,75 @@ impl Refusals<'_> {
     fn query(&mut self, query: &Query) {
         if query.order_by.is_some() {
             let at = self.parsed.clause(Keyword::ORDER);
-            self.refuse("ORDER BY", "a stream has no last row to sort up to", "leave it out, and sort when you read the table", at);
+            self.refuse(
+                "ORDER BY",
+                "a stream has no last row to sort up to",
+                "leave it out, and sort when you read the table",
+                at,
+            );
         }
         if query.limit_clause.is_some() || query.fetch.is_some() {
-            let at = [Keyword::LIMIT, Keyword::OFFSET, Keyword::FETCH].into_iter().find_map(|k| self.keyword(k));
-            self.refuse("LIMIT", "it would take the first rows of each batch", "leave it out, and limit when you read the table", at);
+            let at = [Keyword::LIMIT, Keyword::OFFSET, Keyword::FETCH]
+                .into_iter()
+                .find_map(|k| self.keyword(k));
+            self.refuse(
+                "LIMIT",
+                "it would take the first rows of each batch",
+                "leave it out, and limit when you read the table",
+                at,
+            );
         }
         if query.with.as_ref().is_some_and(|with| with.recursive) {
             let at = self.keyword(Keyword::RECURSIVE);
-            self.refuse("WITH RECURSIVE", "rows would have to be read again and again", "write the steps one by one", at);
+            self.refuse(
+                "WITH RECURSIVE",
+                "rows would have to be read again and again",
+                "write the steps one by one",
+                at,
+            );
         }
         let odd = !query.locks.is_empty() || query.for_clause.is_some() || query.settings.is_some();
         if odd || !query.pipe_operators.is_empty() || query.format_clause.is_some() {
             let at = text_span(query.span());
-            self.refuse("this clause after the SELECT", "steps know plain SELECT only", "leave it out", at);
+            self.refuse(
+                "this clause after the SELECT",
+                "steps know plain SELECT only",
+                "leave it out",
+                at,
+            );
         }
         self.set_expr(&query.body);
     }
 
     fn set_expr(&mut self, body: &SetExpr) {
         match body {
-            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+            SetExpr::SetOperation {
+                left,
+                op,
+                set_quantifier,
+                right,
+            } => {
                 self.set_operation(*op, *set_quantifier);
                 self.set_expr(left);
                 self.set_expr(right);
             }
             SetExpr::Values(_) => {
                 let at = self.keyword(Keyword::VALUES);
-                self.refuse("VALUES", "a step reads events", "select from a source or a step", at);
+                self.refuse(
+                    "VALUES",
+                    "a step reads events",
+                    "select from a source or a step",
+                    at,
+                );
             }
             SetExpr::Table(_) => {
                 let at = self.keyword(Keyword::TABLE);
-                self.refuse("TABLE", "a step is a SELECT", "write `SELECT * FROM ...`", at);
+                self.refuse(
+                    "TABLE",
+                    "a step is a SELECT",
+                    "write `SELECT * FROM ...`",
+                    at,
+                );
             }
             _ => {}
         }
@@ -155,25 +221,52 @@ impl Refusals<'_> {
                     let at = self.keyword(Keyword::UNION);
                     let message = "UNION ALL of rows of windows is not possible: a row is stored by its window and group, and two may have the same";
                     let problem = SqlProblem::new(Code::WindowedInput, message).at(at);
-                    self.found.push(problem.help("give each SELECT a step and an output of its own"));
+                    self.found
+                        .push(problem.help("give each SELECT a step and an output of its own"));
                 }
             }
-            (SetOperator::Union, SetQuantifier::AllByName | SetQuantifier::ByName | SetQuantifier::DistinctByName) => {
+            (
+                SetOperator::Union,
+                SetQuantifier::AllByName | SetQuantifier::ByName | SetQuantifier::DistinctByName,
+            ) => {
                 let at = self.keyword(Keyword::UNION);
-                self.refuse("UNION BY NAME", "columns are united by position", "list the columns in one order and write UNION ALL", at);
+                self.refuse(
+                    "UNION BY NAME",
+                    "columns are united by position",
+                    "list the columns in one order and write UNION ALL",
+                    at,
+                );
             }
             (SetOperator::Union, _) => {
                 let at = self.keyword(Keyword::UNION);
                 let help = "write UNION ALL; if events may repeat, add a `deduplicate` step";
-                self.refuse("UNION without ALL", "it compares each row with all that came before", help, at);
+                self.refuse(
+                    "UNION without ALL",
+                    "it compares each row with all that came before",
+                    help,
+                    at,
+                );
             }
             (SetOperator::Intersect, _) => {
                 let at = self.keyword(Keyword::INTERSECT);
-                self.refuse("INTERSECT", "it compares each row with all that came before", "filter with WHERE", at);
+                self.refuse(
+                    "INTERSECT",
+                    "it compares each row with all that came before",
+                    "filter with WHERE",
+                    at,
+                );
             }
             (SetOperator::Except | SetOperator::Minus, _) => {
-                let at = self.parsed.clause(Keyword::EXCEPT).or_else(|| self.keyword(Keyword::MINUS));
-                self.refuse("EXCEPT", "it compares each row with all that came before", "filter with WHERE", at);
+                let at = self
+                    .parsed
+                    .clause(Keyword::EXCEPT)
+                    .or_else(|| self.keyword(Keyword::MINUS));
+                self.refuse(
+                    "EXCEPT",
+                    "it compares each row with all that came before",
+                    "filter with WHERE",
+                    at,
+                );
             }
         }
     }
@@ -182,26 +275,59 @@ impl Refusals<'_> {
         if matches!(select.distinct, Some(Distinct::Distinct | Distinct::On(_))) {
             let at = self.keyword(Keyword::DISTINCT);
             let help = "use a `deduplicate` step, which remembers keys for a time you say, or GROUP BY in an aggregate step";
-            self.refuse("DISTINCT", "it compares each row with all that came before", help, at);
+            self.refuse(
+                "DISTINCT",
+                "it compares each row with all that came before",
+                help,
+                at,
+            );
         }
         if select.qualify.is_some() || !select.named_window.is_empty() {
-            let at = self.keyword(Keyword::QUALIFY).or_else(|| self.keyword(Keyword::WINDOW));
-            self.refuse("a window function", "it needs the rows before and after", "use an `aggregate` step", at);
+            let at = self
+                .keyword(Keyword::QUALIFY)
+                .or_else(|| self.keyword(Keyword::WINDOW));
+            self.refuse(
+                "a window function",
+                "it needs the rows before and after",
+                "use an `aggregate` step",
+                at,
+            );
         }
         let odd = [
             (select.top.is_some(), "TOP", Keyword::TOP),
             (select.into.is_some(), "INTO", Keyword::INTO),
-            (!select.lateral_views.is_empty(), "LATERAL VIEW", Keyword::LATERAL),
+            (
+                !select.lateral_views.is_empty(),
+                "LATERAL VIEW",
+                Keyword::LATERAL,
+            ),
             (select.prewhere.is_some(), "PREWHERE", Keyword::PREWHERE),
-            (!select.connect_by.is_empty(), "CONNECT BY", Keyword::CONNECT),
-            (!select.cluster_by.is_empty(), "CLUSTER BY", Keyword::CLUSTER),
-            (!select.distribute_by.is_empty(), "DISTRIBUTE BY", Keyword::DISTRIBUTE),
+            (
+                !select.connect_by.is_empty(),
+                "CONNECT BY",
+                Keyword::CONNECT,
+            ),
+            (
+                !select.cluster_by.is_empty(),
+                "CLUSTER BY",
+                Keyword::CLUSTER,
+            ),
+            (
+                !select.distribute_by.is_empty(),
+                "DISTRIBUTE BY",
+                Keyword::DISTRIBUTE,
+            ),
             (!select.sort_by.is_empty(), "SORT BY", Keyword::SORT),
         ];
         for (there, what, keyword) in odd {
             if there {
                 let at = self.keyword(keyword);
-                self.refuse(what, "steps know plain SELECT, FROM, WHERE, GROUP BY and HAVING", "leave it out", at);
+                self.refuse(
+                    what,
+                    "steps know plain SELECT, FROM, WHERE, GROUP BY and HAVING",
+                    "leave it out",
+                    at,
+                );
             }
         }
     }
@@ -222,68 +348,36 @@ impl Refusals<'_> {
             (false, true) => ("HAVING", self.keyword(Keyword::HAVING)),
             (false, false) => return,
         };
-        let message = format!("{what} stands in aggregate steps only: without a window a group would never be complete");
+        let message = format!(
+            "{what} stands in aggregate steps only: without a window a group would never be complete"
+        );
         let help = match self.context {
-            Context::WindowRows => "windows over windows are not supported yet: aggregate from the events",
+            Context::WindowRows => {
+                "windows over windows are not supported yet: aggregate from the events"
+            }
             _ => "make it an aggregate step: `aggregate: {window: {tumbling: 1m}, sql: ...}`",
         };
-        self.found.push(SqlProblem::new(Code::AggregateOutsideStep, message).help(help).at(at));
+        self.found.push(
+            SqlProblem::new(Code::AggregateOutsideStep, message)
+                .help(help)
+                .at(at),
+        );
     }
 
     fn grouping_sets(&mut self) {
-        let keywords = [Keyword::GROUPING, Keyword::ROLLUP, Keyword::CUBE, Keyword::TOTALS];
+        let keywords = [
+            Keyword::GROUPING,
+            Keyword::ROLLUP,
+            Keyword::CUBE,
+            Keyword::TOTALS,
+        ];
         let at = keywords.into_iter().find_map(|k| self.keyword(k));
         let help = "write one aggregate step for each grouping";
-        self.refuse("a grouping by several sets", "a row of the result has one group", help, at);
-    }
-
-    fn from(&mut self, select: &Select) {
-        let help = "one step reads one relation; unite several with UNION ALL, or bring the columns together before the events are sent";
-        let joined: Vec<&TableWithJoins> = select.from.iter().filter(|table| !table.joins.is_empty()).collect();
-        if !joined.is_empty() {
-            let at = self.keyword(Keyword::JOIN);
-            self.refuse("JOIN", "the other side's rows may not have arrived, or arrive ever after", help, at);
-        } else if let [_, second, ..] = select.from.as_slice() {
-            let at = text_span(second.span());
-            self.refuse("a join of several relations in FROM", "the other side's rows may not have arrived, or arrive ever after", help, at);
-        } else if select.from.is_empty() {
-            let at = text_span(select.select_token.0.span);
-            self.refuse("a SELECT without FROM", "it would yield a row for nothing", "select from a source or a step", at);
-        }
-    }
-
-    fn table_factor(&mut self, factor: &TableFactor) {
-        let help = "select from a source or a step by its name";
-        match factor {
-            TableFactor::Table { name, args: Some(_), .. } => {
-                let at = text_span(name.span());
-                let help = "select from a source or a step; `unnest(list)` stands in the SELECT list";
-                self.refuse("a function in FROM", "a step reads events", help, at);
-            }
-            TableFactor::Table { name, sample: Some(_), .. } => {
-                let at = self.keyword(Keyword::TABLESAMPLE).or_else(|| text_span(name.span()));
-                self.refuse("TABLESAMPLE", "a replay would take other rows", "filter by a column with WHERE", at);
-            }
-            TableFactor::Table { .. } | TableFactor::NestedJoin { .. } => {}
-            TableFactor::Derived { lateral: false, .. } => {}
-            TableFactor::Derived { .. } => {
-                let at = self.keyword(Keyword::LATERAL);
-                self.refuse("LATERAL", "it joins rows with rows", help, at);
-            }
-            TableFactor::UNNEST { .. } => {
-                let at = self.keyword(Keyword::UNNEST);
-                self.refuse("unnest in FROM", "it joins rows with rows", "write `unnest(list) AS name` in the SELECT list", at);
-            }
-            other => {
-                let at = text_span(other.span());
-                self.refuse("this in FROM", "a step reads events", help, at);
-            }
-        }
-    }
-
-    fn subquery(&mut self, query: &Query) {
-        let at = text_span(query.span());
-        let help = "compute it in a step of its own that the events pass through, or compare with constants";
-        self.refuse("a subquery in an expression", "its rows may not have arrived, or arrive ever after", help, at);
+        self.refuse(
+            "a grouping by several sets",
+            "a row of the result has one group",
+            help,
+            at,
+        );
     }
 }
