@@ -1,40 +1,23 @@
-//! Writing: routing records to partitions, and one transaction at a time into their segments.
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
-
-use async_trait::async_trait;
+//! Writing: one transaction at a time into the segments of its partitions.
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
-    Appended, Cleanup, LogError, NewRecord, Producer,
+    Appended, Cleanup, LogError, NewRecord,
     commit_log::{Commit, End, Entry},
-    frame::{BODY_BYTES, Frame, FrameBuilder},
-    murmur2::partition_of,
+    frame::Frame,
     partition::{Partition, Segment, Store},
+    producer::Holder,
+    routing::Chunk,
     segment_file::{FILE_HEADER_BYTES, SparseIndex},
-    shared::{Appender, Shared, Topic, Written, unknown},
+    shared::{Appender, Shared, Topic, Written},
 };
 
-/// More than any record's lengths, offset and header count take as varints, bytes; per header two lengths more.
-const RECORD_OVERHEAD_BYTES: usize = 24;
-const HEADER_OVERHEAD_BYTES: usize = 10;
 /// Compacted topics close their segments early while they hold little, so that their replay stays short, bytes.
 const SMALLEST_ROLL_BYTES: u64 = 1 << 20;
 
 /// After so much, the writer does what [`crate::EmbeddedLog::maintain`] does.
 const HOUSEKEEPING_TRANSACTIONS: u32 = 1000;
 const HOUSEKEEPING_BYTES: u64 = 16 << 20;
-
-/// Records of one transaction for one partition, encoded.
-pub(crate) struct Chunk {
-    pub(crate) topic: String,
-    pub(crate) number: u32,
-    pub(crate) partition: i32,
-    frames: Vec<FrameBuilder>,
-    /// Which of the records these are, in the order in which they were given.
-    records: Vec<usize>,
-}
 
 /// A chunk whose place is decided.
 pub(crate) struct Planned {
@@ -77,89 +60,9 @@ impl Shared {
         Ok(appended)
     }
 
-    /// Decides the partition of every record and encodes them, all without holding up other writers.
-    fn route(&self, records: &[NewRecord]) -> Result<Vec<Chunk>, LogError> {
-        let mut topics: HashMap<&str, Target> = HashMap::new();
-        let mut chunks: Vec<Chunk> = Vec::new();
-        let mut sizes: Vec<usize> = Vec::new();
-        let mut by_partition: HashMap<(u32, i32), usize> = HashMap::new();
-        let mut last: Option<(&str, Target)> = None;
-        for (index, record) in records.iter().enumerate() {
-            let target = match last {
-                Some((topic, target)) if topic == record.topic => target,
-                _ => match topics.get(record.topic.as_str()) {
-                    Some(known) => *known,
-                    None => {
-                        let target = self.target(&record.topic)?;
-                        topics.insert(&record.topic, target);
-                        target
-                    }
-                },
-            };
-            last = Some((&record.topic, target));
-            let size = self.check(record, target)?;
-            let partition = target.partition_of(record)?;
-            let chunk = *by_partition
-                .entry((target.number, partition))
-                .or_insert_with(|| {
-                    chunks.push(Chunk::new(&record.topic, target.number, partition));
-                    sizes.push(0);
-                    chunks.len() - 1
-                });
-            chunks[chunk].records.push(index);
-            sizes[chunk] += size;
-        }
-        for (chunk, size) in chunks.iter_mut().zip(sizes) {
-            chunk.encode(records, size, self.folder.is_some());
-        }
-        Ok(chunks)
-    }
-
-    fn target(&self, topic: &str) -> Result<Target, LogError> {
-        let mut state = self.state.lock();
-        let topic = state
-            .topics
-            .get_mut(topic)
-            .ok_or_else(|| unknown(topic, 0))?;
-        let partitions = topic.settings.partitions;
-        topic.round_robin = topic.round_robin.wrapping_add(1);
-        Ok(Target {
-            number: topic.number,
-            partitions,
-            keyless: (topic.round_robin % partitions.unsigned_abs().max(1)) as i32,
-            needs_key: topic.settings.cleanup == Cleanup::Compact,
-        })
-    }
-
-    /// The size of a record when encoded, at most.
-    fn check(&self, record: &NewRecord, target: Target) -> Result<usize, LogError> {
-        if target.needs_key && record.key.is_none() {
-            let reason = format!(
-                "topic {} is compacted: every record needs a key",
-                record.topic
-            );
-            return Err(LogError::Invalid { reason });
-        }
-        let payload = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-        let headers: usize = record
-            .headers
-            .iter()
-            .map(|header| header.name.len() + header.value.len())
-            .sum();
-        let size_bytes = payload(&record.key) + payload(&record.value) + headers;
-        let limit_bytes = self.options.max_record_bytes;
-        if size_bytes > limit_bytes {
-            return Err(LogError::TooLarge {
-                size_bytes,
-                limit_bytes,
-            });
-        }
-        Ok(size_bytes + RECORD_OVERHEAD_BYTES + record.headers.len() * HEADER_OVERHEAD_BYTES)
-    }
-
     /// Writes one transaction, whole or not at all; returns the first offset of each chunk. `gap` offsets stay unused
     /// behind it in each partition. With a holder, only while that is the newest of its transactional id.
-    fn write(
+    pub(crate) fn write(
         &self,
         chunks: Vec<Chunk>,
         gap: i64,
@@ -357,113 +260,5 @@ impl Partition {
         if let Some(last) = self.segments.last_mut() {
             last.extend(planned.frames);
         }
-    }
-}
-
-/// What routing needs to know of a topic.
-#[derive(Debug, Clone, Copy)]
-struct Target {
-    number: u32,
-    partitions: i32,
-    /// Where records without a key go this time.
-    keyless: i32,
-    needs_key: bool,
-}
-
-impl Target {
-    fn partition_of(self, record: &NewRecord) -> Result<i32, LogError> {
-        match (record.partition, &record.key) {
-            (Some(partition), _) if (0..self.partitions).contains(&partition) => Ok(partition),
-            (Some(partition), _) => Err(LogError::UnknownPartition {
-                topic: record.topic.clone(),
-                partition,
-            }),
-            (None, Some(key)) => Ok(partition_of(key, self.partitions)),
-            (None, None) => Ok(self.keyless),
-        }
-    }
-}
-
-impl Chunk {
-    fn new(topic: &str, number: u32, partition: i32) -> Self {
-        Self {
-            topic: topic.to_owned(),
-            number,
-            partition,
-            frames: Vec::new(),
-            records: Vec::new(),
-        }
-    }
-
-    fn encode(&mut self, records: &[NewRecord], bytes: usize, checksum: bool) {
-        let mut frame = FrameBuilder::with_capacity(bytes.min(BODY_BYTES + BODY_BYTES / 8));
-        for index in &self.records {
-            if frame.body_bytes() >= BODY_BYTES {
-                let full = std::mem::replace(
-                    &mut frame,
-                    FrameBuilder::with_capacity(BODY_BYTES + BODY_BYTES / 8),
-                );
-                self.frames.push(full);
-            }
-            let NewRecord {
-                key,
-                value,
-                headers,
-                ..
-            } = &records[*index];
-            frame.push(
-                u64::from(frame.records()),
-                key.as_deref(),
-                value.as_deref(),
-                headers,
-            );
-        }
-        self.frames.push(frame);
-        if checksum {
-            self.frames.iter_mut().for_each(FrameBuilder::checksum);
-        }
-    }
-}
-
-/// Who may commit.
-struct Holder {
-    transactional_id: String,
-    epoch: u64,
-}
-
-/// A holder of a transactional id of the embedded log.
-pub(crate) struct EmbeddedProducer {
-    shared: Arc<Shared>,
-    holder: Holder,
-}
-
-impl EmbeddedProducer {
-    /// Takes the id over. An earlier holder's commit is either done or will be refused: commits hold the same lock.
-    pub(crate) fn new(shared: Arc<Shared>, transactional_id: &str) -> Self {
-        let epoch = {
-            let mut appender = shared.appender.lock();
-            let epoch = appender
-                .epochs
-                .entry(transactional_id.to_owned())
-                .or_default();
-            *epoch += 1;
-            *epoch
-        };
-        Self {
-            shared,
-            holder: Holder {
-                transactional_id: transactional_id.to_owned(),
-                epoch,
-            },
-        }
-    }
-}
-
-#[async_trait]
-impl Producer for EmbeddedProducer {
-    async fn commit(&mut self, records: Vec<NewRecord>) -> Result<(), LogError> {
-        let chunks = self.shared.route(&records)?;
-        let gap = i64::from(self.shared.options.transaction_markers);
-        self.shared.write(chunks, gap, Some(&self.holder)).map(drop)
     }
 }

@@ -3,13 +3,7 @@
 //! It works through them from the oldest on, so that whatever moment a crash chooses, a deletion never goes before what it
 //! deletes. Neighbours become one segment as long as that stays small; a new file replaces the first of them by renaming,
 //! which alone makes it count: it says up to which offset it counts, so that the others are known to be left over.
-use std::{
-    collections::{HashMap, VecDeque},
-    fs::{File, OpenOptions},
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::collections::{HashMap, VecDeque};
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -18,11 +12,12 @@ use crate::{
     folder::remove,
     frame::{Frame, FrameBuilder},
     partition::{Partition, Segment, Store},
-    segment_file::{FILE_HEADER_BYTES, FileHeader, FileSpan, SparseIndex, unavailable},
+    rewrite::Output,
+    segment_file::{FILE_HEADER_BYTES, FileSpan},
     shared::Shared,
 };
 
-/// How much is read and written at a time, bytes.
+/// How much is read at a time, bytes.
 const STEP_BYTES: usize = 1 << 20;
 
 /// A partition whose turn it is.
@@ -73,13 +68,13 @@ impl Shared {
         }
         let mut inputs = job.inputs.iter().peekable();
         while let Some(first) = inputs.next() {
-            let mut output = Output::begin(self, &job, first)?;
-            output.take(&job, first, &newest)?;
+            let mut output = self.output(&job, first)?;
+            self.take(&mut output, &job, first, &newest)?;
             let mut replaced = vec![first];
             while output.bytes < self.options.segment_bytes
                 && let Some(further) = inputs.next()
             {
-                output.take(&job, further, &newest)?;
+                self.take(&mut output, &job, further, &newest)?;
                 replaced.push(further);
             }
             if !self.exchange(&job, &replaced, output)? {
@@ -138,17 +133,36 @@ impl Shared {
         })
     }
 
-    /// Puts a new segment in the place of those it was made of, unless one of them is no more.
-    fn exchange(
+    fn output(&self, job: &Job, first: &Input) -> Result<Output, LogError> {
+        match &self.folder {
+            None => Ok(Output::in_memory()),
+            Some(folder) => {
+                Output::in_file(folder.segment(job.number, job.partition as u32, first.base_offset))
+            }
+        }
+    }
+
+    /// Takes over what is needed of a segment.
+    fn take(
         &self,
+        output: &mut Output,
         job: &Job,
-        replaced: &[&Input],
-        output: Output<'_>,
-    ) -> Result<bool, LogError> {
+        input: &Input,
+        newest: &Newest,
+    ) -> Result<(), LogError> {
+        input.frames.each(&mut |frame| {
+            let records = job.records(&frame)?;
+            self.shrink(frame, records, newest)
+                .map_or(Ok(()), |frame| output.push(frame))
+        })
+    }
+
+    /// Puts a new segment in the place of those it was made of, unless one of them is no more.
+    fn exchange(&self, job: &Job, replaced: &[&Input], output: Output) -> Result<bool, LogError> {
         let (Some(first), Some(last)) = (replaced.first(), replaced.last()) else {
             return Ok(true);
         };
-        let written = output.finish(first.base_offset, last.next_offset)?;
+        let written = output.finish(first.base_offset, last.next_offset, self.options.fsync)?;
         let mut appender = self.appender.lock();
         // What a crash of the machine could take back must not be older than what was dropped here.
         self.begin_commits_anew(&mut appender)?;
@@ -273,149 +287,5 @@ impl Source {
                 Ok(())
             }
         }
-    }
-}
-
-/// A segment in the making.
-struct Output<'a> {
-    shared: &'a Shared,
-    /// Size including the file's header, bytes.
-    bytes: u64,
-    kept: Kept,
-}
-
-enum Kept {
-    Memory(VecDeque<Frame>),
-    File {
-        file: File,
-        path: Arc<Path>,
-        beside: Beside,
-        index: SparseIndex,
-        pending: Vec<u8>,
-    },
-}
-
-/// A file that goes unless it was renamed.
-struct Beside(PathBuf);
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        remove(&self.0);
-    }
-}
-
-impl<'a> Output<'a> {
-    fn begin(shared: &'a Shared, job: &Job, first: &Input) -> Result<Self, LogError> {
-        let kept = match &shared.folder {
-            None => Kept::Memory(VecDeque::new()),
-            Some(folder) => {
-                let path = folder.segment(job.number, job.partition as u32, first.base_offset);
-                let beside = path.with_extension("compacting");
-                let file = OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .open(&beside)
-                    .map_err(|error| unavailable(&beside, &error))?;
-                Kept::File {
-                    file,
-                    path,
-                    beside: Beside(beside),
-                    index: SparseIndex::default(),
-                    pending: Vec::new(),
-                }
-            }
-        };
-        Ok(Self {
-            shared,
-            bytes: FILE_HEADER_BYTES,
-            kept,
-        })
-    }
-
-    /// Takes over what is needed of a segment.
-    fn take(&mut self, job: &Job, input: &Input, newest: &Newest) -> Result<(), LogError> {
-        let shared = self.shared;
-        input.frames.each(&mut |frame| {
-            let records = job.records(&frame)?;
-            shared
-                .shrink(frame, records, newest)
-                .map_or(Ok(()), |frame| self.push(frame))
-        })
-    }
-
-    fn push(&mut self, frame: Frame) -> Result<(), LogError> {
-        let position = self.bytes;
-        self.bytes += frame.header.frame_bytes();
-        match &mut self.kept {
-            Kept::Memory(frames) => frames.push_back(frame),
-            Kept::File {
-                file,
-                beside,
-                index,
-                pending,
-                ..
-            } => {
-                index.note(&frame.header, position);
-                pending.extend_from_slice(&frame.bytes);
-                if pending.len() >= STEP_BYTES {
-                    file.write_all_at(pending, self.bytes - pending.len() as u64)
-                        .map_err(|error| unavailable(&beside.0, &error))?;
-                    pending.clear();
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes what remains, and the header last.
-    fn finish(self, base_offset: i64, next_offset: i64) -> Result<Written, LogError> {
-        let fsync = self.shared.options.fsync;
-        if let Kept::File {
-            file,
-            beside,
-            pending,
-            ..
-        } = &self.kept
-        {
-            let header = FileHeader {
-                base_offset,
-                compacted: Some((next_offset, self.bytes)),
-            };
-            file.write_all_at(pending, self.bytes - pending.len() as u64)
-                .and_then(|()| file.write_all_at(&header.encode(), 0))
-                .and_then(|()| if fsync { file.sync_all() } else { Ok(()) })
-                .map_err(|error| unavailable(&beside.0, &error))?;
-        }
-        Ok(Written {
-            bytes: self.bytes,
-            kept: self.kept,
-        })
-    }
-}
-
-/// A segment that is written and waits to be put in its place.
-struct Written {
-    bytes: u64,
-    kept: Kept,
-}
-
-impl Written {
-    fn place(self) -> Result<(u64, Store), LogError> {
-        let store = match self.kept {
-            Kept::Memory(frames) => Store::Memory(frames),
-            Kept::File {
-                path,
-                beside,
-                index,
-                ..
-            } => {
-                std::fs::rename(&beside.0, &path)
-                    .map_err(|error| unavailable(&beside.0, &error))?;
-                Store::File { path, index }
-            }
-        };
-        Ok((self.bytes, store))
     }
 }

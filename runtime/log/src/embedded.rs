@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use crate::{
     Appended, Cleanup, Log, LogError, Member, NewRecord, Offsets, Options, Producer, Reader,
     TopicInfo, TopicSettings,
-    append::EmbeddedProducer,
     member::EmbeddedMember,
+    producer::EmbeddedProducer,
     reader::EmbeddedReader,
     shared::{Shared, Topic},
 };

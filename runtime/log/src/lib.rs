@@ -41,10 +41,14 @@ mod member;
 mod murmur2;
 mod options;
 mod partition;
+mod producer;
 mod reader;
 mod record;
 mod recovery;
+mod rewrite;
+mod routing;
 mod segment_file;
+mod segment_scan;
 mod shared;
 
 pub use clock::{Clock, SystemClock};

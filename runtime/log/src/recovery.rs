@@ -6,8 +6,6 @@
 //! are there and wrong are never passed over: the folder is refused.
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{File, OpenOptions},
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,9 +14,9 @@ use crate::{
     LogError,
     commit_log::{self, Commit, CommitLog, End, Entry},
     folder::{Folder, list, remove},
-    frame::{FrameHeader, HEADER_BYTES},
     partition::{Partition, Segment, Store},
-    segment_file::{FILE_HEADER_BYTES, FileHeader, SparseIndex, damaged, unavailable},
+    segment_file::damaged,
+    segment_scan::{Scan, Scanned},
     shared::{State, Topic},
 };
 
@@ -197,16 +195,6 @@ struct Found {
     torn: Option<(u64, PathBuf)>,
 }
 
-struct Scanned {
-    path: PathBuf,
-    header: FileHeader,
-    /// Length of what is whole, bytes.
-    bytes: u64,
-    next_offset: i64,
-    newest_ms: i64,
-    index: SparseIndex,
-}
-
 /// Reads the segments of a partition, removing those that were never committed, are replaced, or are not needed any more.
 fn inspect(folder: &Path, part: &Part, checkpoint: u64) -> Result<Found, LogError> {
     let files = segment_files(folder)?;
@@ -241,7 +229,10 @@ fn inspect(folder: &Path, part: &Part, checkpoint: u64) -> Result<Found, LogErro
             ));
         }
         let scan = if is_last {
-            Scan::last(part, checkpoint, last)
+            Scan::open(
+                last.segment_bytes,
+                part.known_bytes(checkpoint, last.segment_base),
+            )
         } else {
             Scan::closed()
         };
@@ -257,6 +248,18 @@ fn inspect(folder: &Path, part: &Part, checkpoint: u64) -> Result<Found, LogErro
 }
 
 impl Part {
+    /// How long a segment was when the commit log began: so far it is for its readers to check.
+    fn known_bytes(&self, checkpoint: u64, segment_base: i64) -> u64 {
+        let known = self
+            .ends
+            .iter()
+            .take_while(|(sequence, _)| *sequence <= checkpoint);
+        let known = known
+            .filter(|(_, end)| end.segment_base == segment_base)
+            .last();
+        known.map_or(0, |(_, end)| end.segment_bytes)
+    }
+
     /// The first transaction whose frames are not all there.
     fn first_torn(&self, last: Option<&Scanned>, folder: &Path) -> Option<(u64, PathBuf)> {
         let is_whole = |end: &End| {
@@ -294,147 +297,6 @@ fn segment_files(folder: &Path) -> Result<Vec<(i64, PathBuf)>, LogError> {
         }
     }
     Ok(files)
-}
-
-/// How a segment file is read when the folder is opened.
-struct Scan {
-    /// Up to where frames are committed; none in a closed segment: up to the end of the file.
-    limit: Option<u64>,
-    /// From where on bodies are checked too; before, a reader will.
-    verify_from: u64,
-}
-
-impl Scan {
-    fn closed() -> Self {
-        Self {
-            limit: None,
-            verify_from: u64::MAX,
-        }
-    }
-
-    fn last(part: &Part, checkpoint: u64, last: &End) -> Self {
-        let known = part
-            .ends
-            .iter()
-            .take_while(|(sequence, _)| *sequence <= checkpoint)
-            .filter(|(_, end)| end.segment_base == last.segment_base)
-            .last();
-        Self {
-            limit: Some(last.segment_bytes),
-            verify_from: known.map_or(0, |(_, end)| end.segment_bytes),
-        }
-    }
-
-    /// Goes from header to header. A file that ends early is whole up to there; wrong bytes are an error.
-    fn run(&self, path: &Path, base: i64) -> Result<Scanned, LogError> {
-        let file = File::open(path).map_err(|error| unavailable(path, &error))?;
-        let length = file
-            .metadata()
-            .map_err(|error| unavailable(path, &error))?
-            .len();
-        let limit = self.limit.unwrap_or(length).min(length);
-        let mut window = Window {
-            file: &file,
-            path,
-            limit,
-            start: 0,
-            bytes: Vec::new(),
-        };
-        let mut scanned = Scanned {
-            path: path.to_owned(),
-            header: FileHeader {
-                base_offset: base,
-                compacted: None,
-            },
-            bytes: 0,
-            next_offset: base,
-            newest_ms: i64::MIN,
-            index: SparseIndex::default(),
-        };
-        if limit < FILE_HEADER_BYTES || window.is_zero_from(0)? {
-            return self.early_end(scanned);
-        }
-        scanned.header = FileHeader::decode(window.at(0, FILE_HEADER_BYTES)?)
-            .map_err(|what| damaged(path, 0, &format!("the segment {what}")))?;
-        if scanned.header.base_offset != base {
-            return Err(damaged(
-                path,
-                12,
-                "the segment is not the one that its name says",
-            ));
-        }
-        scanned.bytes = FILE_HEADER_BYTES;
-        while scanned.bytes < limit {
-            let position = scanned.bytes;
-            if limit - position < HEADER_BYTES as u64 || window.is_zero_from(position)? {
-                return self.early_end(scanned);
-            }
-            let header = FrameHeader::decode(window.at(position, HEADER_BYTES as u64)?)
-                .ok_or_else(|| damaged(path, position, "a frame's header fails its checksum"))?;
-            scanned.follows(&header, position)?;
-            if position + header.frame_bytes() > limit {
-                return self.early_end(scanned);
-            }
-            if position >= self.verify_from {
-                let frame = window.at(position, header.frame_bytes())?;
-                if crc32fast::hash(&frame[HEADER_BYTES..]) != header.body_crc {
-                    return Err(damaged(path, position, "a frame's body fails its checksum"));
-                }
-            }
-            scanned.index.note(&header, position);
-            scanned.bytes += header.frame_bytes();
-            scanned.next_offset = header.next_offset;
-            scanned.newest_ms = scanned.newest_ms.max(header.append_time_ms);
-        }
-        scanned.check_compacted(length)?;
-        Ok(scanned)
-    }
-
-    fn early_end(&self, scanned: Scanned) -> Result<Scanned, LogError> {
-        match self.limit {
-            Some(_) => Ok(scanned),
-            None => Err(damaged(
-                &scanned.path,
-                scanned.bytes,
-                "a closed segment ends within a frame",
-            )),
-        }
-    }
-}
-
-impl Scanned {
-    /// Offsets go on where they were, except where compaction has been.
-    fn follows(&self, header: &FrameHeader, position: u64) -> Result<(), LogError> {
-        let goes_on = match self.header.compacted {
-            None => header.base_offset == self.next_offset,
-            Some(_) => header.base_offset >= self.next_offset,
-        };
-        if goes_on && header.next_offset > header.base_offset {
-            return Ok(());
-        }
-        Err(damaged(
-            &self.path,
-            position,
-            &format!(
-                "a frame of offset {} follows {}",
-                header.base_offset, self.next_offset
-            ),
-        ))
-    }
-
-    fn check_compacted(&mut self, length: u64) -> Result<(), LogError> {
-        if let Some((next_offset, file_bytes)) = self.header.compacted {
-            if length != file_bytes || self.next_offset > next_offset {
-                return Err(damaged(
-                    &self.path,
-                    length,
-                    "a compacted segment is not as long as it was",
-                ));
-            }
-            self.next_offset = next_offset;
-        }
-        Ok(())
-    }
 }
 
 /// Makes a partition of what was found, as it was after a transaction.
@@ -479,65 +341,4 @@ fn settle(
     partition.start = part.start.min(partition.end);
     partition.append_time_ms = end.map_or(i64::MIN, |end| end.append_time_ms);
     Ok(())
-}
-
-impl Scanned {
-    fn cut(&mut self, end: &End) -> Result<(), LogError> {
-        let cut = || {
-            let file = OpenOptions::new().write(true).open(&self.path)?;
-            if file.metadata()?.len() > end.segment_bytes {
-                file.set_len(end.segment_bytes)
-            } else {
-                Ok(())
-            }
-        };
-        cut().map_err(|error| unavailable(&self.path, &error))?;
-        if self.bytes != end.segment_bytes {
-            self.index.forget_from(end.segment_bytes);
-            self.bytes = end.segment_bytes;
-            self.next_offset = end.next_offset;
-            self.newest_ms = end.append_time_ms;
-        }
-        Ok(())
-    }
-}
-
-/// Some bytes of a file around where it is being read.
-struct Window<'a> {
-    file: &'a File,
-    path: &'a Path,
-    limit: u64,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl Window<'_> {
-    const BYTES: u64 = 64 << 10;
-
-    /// The bytes at a position, which must be below the limit.
-    fn at(&mut self, position: u64, length: u64) -> Result<&[u8], LogError> {
-        if position < self.start || position + length > self.start + self.bytes.len() as u64 {
-            let wanted = length.max(Self::BYTES).min(self.limit - position);
-            self.bytes.resize(wanted as usize, 0);
-            self.file
-                .read_exact_at(&mut self.bytes, position)
-                .map_err(|error| unavailable(self.path, &error))?;
-            self.start = position;
-        }
-        let from = (position - self.start) as usize;
-        Ok(&self.bytes[from..from + length as usize])
-    }
-
-    /// Whether nothing but zeros follows: a file system that lost its power may have grown the file without its bytes.
-    fn is_zero_from(&mut self, position: u64) -> Result<bool, LogError> {
-        let mut position = position;
-        while position < self.limit {
-            let length = Self::BYTES.min(self.limit - position).min(256);
-            if self.at(position, length)?.iter().any(|byte| *byte != 0) {
-                return Ok(false);
-            }
-            position += length;
-        }
-        Ok(true)
-    }
 }
