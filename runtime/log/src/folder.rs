@@ -32,7 +32,7 @@ pub(crate) struct Folder {
     root: PathBuf,
     pub(crate) fsync: bool,
     /// Unlocked by the system when the process ends, however it ends.
-    _lock: File,
+    lock: File,
 }
 
 /// What `topic.json` holds.
@@ -43,6 +43,15 @@ pub(crate) struct TopicFile {
     pub(crate) id: String,
     #[serde(flatten)]
     pub(crate) settings: TopicSettings,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Closing the file alone would leave it locked while a child that is just being started still has it.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(folder = %self.root.display(), %error, "the folder stays locked until the process ends");
+        }
+    }
 }
 
 impl Folder {
@@ -61,7 +70,7 @@ impl Folder {
             Ok(()) => Ok(Self {
                 root: root.to_owned(),
                 fsync,
-                _lock: lock,
+                lock,
             }),
             Err(TryLockError::WouldBlock) => Err(LogError::Unavailable {
                 reason: format!(
