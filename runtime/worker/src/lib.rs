@@ -1,1 +1,25 @@
 //! Runs a plan's tasks over a log and sinks.
+//!
+//! The engine decides, this crate carries out: it joins the consumer groups, takes tasks over, hands records to the engine and commits
+//! what comes back, sinks first, then the log. Whatever fails ends one task's attempt, which begins again from its state.
+//!
+//! Nothing here needs an executor of a particular kind: the futures of [`Worker::inputs`] can be spawned, joined, or polled by hand
+//! with a [`Timer`] of one's own.
+mod allot;
+mod context;
+mod error;
+mod input;
+mod recovery;
+mod source_attempt;
+mod status;
+mod step_attempt;
+mod table_writers;
+mod timer;
+mod worker;
+
+pub use allot::{Allotment, AllottedOutput, AllottedStep};
+pub use context::{Limits, Sinks};
+pub use error::WorkerError;
+pub use status::{Status, TaskKey, TaskStatus};
+pub use timer::{SystemTimer, Timer};
+pub use worker::{Control, Worker};

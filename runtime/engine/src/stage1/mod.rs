@@ -26,7 +26,7 @@ use crate::window::{closes_at, emission_count, start_of};
 use crate::wire::batch::{MAX_BATCH_BYTES, chunks};
 use crate::wire::dead_letter::{DeadLetter, Reason};
 use crate::wire::partial::{self, PartialHeader};
-use crate::wire::state::{Checkpoint, Position, SourceProgress};
+use crate::wire::state::{Checkpoint, Position};
 use crate::wire::watermark::WatermarkRecord;
 
 pub use self::progress::{Recovered, StartAt};
@@ -122,6 +122,11 @@ impl SourceTask {
     /// The first offset whose effects are not all done; reading may begin before it to fill the deduplications.
     pub fn next_offset(&self) -> i64 {
         self.at
+    }
+
+    /// When the last record that was taken was appended, ms.
+    pub fn last_append_ms(&self) -> Option<i64> {
+        self.append_time_ms
     }
 
     /// The watermark, ms.

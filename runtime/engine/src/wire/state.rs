@@ -100,6 +100,13 @@ pub struct StepProgress {
     pub outputs: BTreeMap<String, OutputProgress>,
 }
 
+impl StepProgress {
+    /// Reads a value of the state topic.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        Self::from_bytes(bytes)
+    }
+}
+
 /// Which runs made up the windows at an offset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

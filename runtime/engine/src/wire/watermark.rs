@@ -11,7 +11,7 @@ const WHAT: &str = "watermark";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WatermarkRecord {
-    version: u8,
+    pub(crate) version: u8,
     /// Name of the source.
     pub source: String,
     /// Partition of the source.

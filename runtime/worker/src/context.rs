@@ -1,0 +1,91 @@
+//! What all tasks of a worker share.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidewheel_engine::Generations;
+use tidewheel_log::Log;
+use tidewheel_planner::names::PipelineNames;
+use tidewheel_planner::plan::{Plan, StepKind};
+use tidewheel_sinks::Sink;
+use tokio::sync::watch;
+
+use crate::status::Board;
+use crate::timer::Timer;
+
+/// Sinks by `<namespace>/<name>`.
+pub type Sinks = BTreeMap<String, Arc<dyn Sink>>;
+
+/// Bounds of what a task takes at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Records of a batch.
+    pub batch_records: usize,
+    /// Bytes of a batch.
+    pub batch_bytes: usize,
+    /// How long a fetch waits for the first record.
+    pub fetch_wait: Duration,
+    /// The longest pause between attempts.
+    pub longest_pause: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_records: 8_192,
+            batch_bytes: 8 * 1024 * 1024,
+            fetch_wait: Duration::from_millis(50),
+            longest_pause: Duration::from_secs(5),
+        }
+    }
+}
+
+pub(crate) struct Context {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) names: PipelineNames,
+    pub(crate) generations: Arc<Generations>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) sinks: Sinks,
+    pub(crate) timer: Arc<dyn Timer>,
+    pub(crate) limits: Limits,
+    pub(crate) board: Board,
+    /// Partitions of each source of the plan.
+    pub(crate) source_partitions: Vec<i32>,
+    /// The watermark that every source partition is to be lifted to once it is read to its end.
+    pub(crate) closing: watch::Receiver<Option<i64>>,
+}
+
+impl Context {
+    pub(crate) fn pipeline(&self) -> String {
+        format!("{}/{}", self.plan.namespace, self.plan.name)
+    }
+
+    /// The source partitions that feed an aggregate step, as `<source>/<partition>`.
+    pub(crate) fn feeders(&self, step: usize) -> Vec<String> {
+        let mut sources = Vec::new();
+        collect_sources(&self.plan, step, &mut sources);
+        sources
+            .into_iter()
+            .flat_map(|source| {
+                let name = &self.plan.sources[source].name;
+                (0..self.source_partitions[source]).map(move |partition| format!("{name}/{partition}"))
+            })
+            .collect()
+    }
+}
+
+fn collect_sources(plan: &Plan, step: usize, sources: &mut Vec<usize>) {
+    use tidewheel_planner::plan::Relation;
+    let reads = match &plan.steps[step].kind {
+        StepKind::Rows(program) => program.inputs.clone(),
+        StepKind::Deduplicate(deduplicate) => vec![deduplicate.from],
+        StepKind::Aggregate(aggregate) => aggregate.argument.inputs.clone(),
+    };
+    for relation in reads {
+        match relation {
+            Relation::Source(source) if !sources.contains(&source) => sources.push(source),
+            Relation::Source(_) => {}
+            Relation::Step(step) => collect_sources(plan, step, sources),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What can end a worker, and what can end an attempt of a task.
+use tidewheel_engine::EngineError;
+use tidewheel_engine::wire::WireError;
+use tidewheel_log::LogError;
+use tidewheel_sinks::SinkError;
+
+/// Why a worker cannot run its plan.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A stored value cannot be read.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// An output names a sink that was not given.
+    #[error("output {output} writes to sink {sink}, which this worker was not given")]
+    UnknownSink {
+        /// The output.
+        output: String,
+        /// The sink.
+        sink: String,
+    },
+    /// A topic that has to exist does not.
+    #[error("topic {topic} does not exist: it has to be created before a worker starts")]
+    NoTopic {
+        /// The topic.
+        topic: String,
+    },
+}
+
+/// Why an attempt of a task ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttemptError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// The task was told to stop while it waited.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl From<WireError> for AttemptError {
+    fn from(error: WireError) -> Self {
+        Self::Engine(error.into())
+    }
+}

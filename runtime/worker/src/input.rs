@@ -1,0 +1,173 @@
+//! One input of a pipeline: a member of its consumer group, and a task for each partition that the group gives it.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tidewheel_engine::EngineError;
+use tidewheel_log::{Assignment, Log, LogError, Member};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::error::AttemptError;
+use crate::source_attempt::SourceAttempt;
+use crate::status::TaskKey;
+use crate::step_attempt::StepAttempt;
+
+/// What the tasks of an input are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Index of a source in the plan.
+    Source(usize),
+    /// Index of an aggregate step in the plan.
+    Step(usize),
+}
+
+impl Input {
+    fn name(self, context: &Context) -> String {
+        match self {
+            Self::Source(source) => context.plan.sources[source].name.clone(),
+            Self::Step(step) => context.plan.steps[step].name.clone(),
+        }
+    }
+
+    fn group_and_topic(self, context: &Context) -> (String, String) {
+        let name = self.name(context);
+        match self {
+            Self::Source(source) => (context.names.source_group(&name), context.plan.sources[source].topic.clone()),
+            Self::Step(_) => {
+                let number = context.generations.steps.get(&name).map_or(1, |generation| generation.number);
+                (context.names.partials_group(&name, number), context.names.partials(&name, number))
+            }
+        }
+    }
+}
+
+/// How a task ended.
+enum Ended {
+    /// It was told to.
+    Stopped,
+    /// A newer plan has it.
+    Outdated,
+}
+
+type Tasks = FuturesUnordered<BoxFuture<'static, (i32, Ended)>>;
+
+/// Works on an input until told to stop, or until a newer plan has taken it.
+pub(crate) async fn run(context: Arc<Context>, input: Input, stop: CancellationToken) {
+    let mut pause = Duration::from_millis(100);
+    while !stop.is_cancelled() {
+        match work(&context, input, &stop).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(input = input.name(&context), %error, "lost the consumer group; joining again"),
+        }
+        tokio::select! {
+            () = context.timer.sleep(pause) => {}
+            () = stop.cancelled() => {}
+        }
+        pause = (pause * 2).min(context.limits.longest_pause);
+    }
+}
+
+async fn work(context: &Arc<Context>, input: Input, stop: &CancellationToken) -> Result<(), LogError> {
+    let (group, topic) = input.group_and_topic(context);
+    let mut member = context.log.join(&group, &topic).await?;
+    let mut running: BTreeMap<i32, CancellationToken> = BTreeMap::new();
+    let mut tasks = Tasks::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => {
+                stop_all(&running, &mut tasks).await;
+                return leave(member).await;
+            }
+            assignment = member.next() => match assignment? {
+                Assignment::Assigned(partitions) => {
+                    for partition in partitions {
+                        let task_stop = CancellationToken::new();
+                        running.insert(partition, task_stop.clone());
+                        tasks.push(Box::pin(run_task(context.clone(), input, partition, task_stop)));
+                    }
+                }
+                Assignment::Revoked(partitions) => {
+                    let taken: BTreeMap<i32, CancellationToken> =
+                        partitions.iter().filter_map(|partition| running.remove_entry(partition)).collect();
+                    taken.values().for_each(CancellationToken::cancel);
+                    finish(&taken, &mut tasks).await;
+                }
+                // Somebody else has them already: whatever these tasks still try is fenced.
+                Assignment::Lost(partitions) => {
+                    partitions.iter().filter_map(|partition| running.remove(partition)).for_each(|task| task.cancel());
+                }
+            },
+            Some((partition, ended)) = tasks.next(), if !tasks.is_empty() => {
+                running.remove(&partition);
+                if matches!(ended, Ended::Outdated) {
+                    tracing::info!(input = input.name(context), "a newer plan has taken over");
+                    stop_all(&running, &mut tasks).await;
+                    return leave(member).await;
+                }
+            }
+        }
+    }
+}
+
+async fn leave(member: Box<dyn Member>) -> Result<(), LogError> {
+    member.leave().await
+}
+
+async fn stop_all(running: &BTreeMap<i32, CancellationToken>, tasks: &mut Tasks) {
+    running.values().for_each(CancellationToken::cancel);
+    while tasks.next().await.is_some() {}
+}
+
+/// Waits until the tasks of these partitions have ended.
+async fn finish(taken: &BTreeMap<i32, CancellationToken>, tasks: &mut Tasks) {
+    let mut left = taken.len();
+    while left > 0 {
+        match tasks.next().await {
+            Some((partition, _)) if taken.contains_key(&partition) => left -= 1,
+            Some(_) => {}
+            None => return,
+        }
+    }
+}
+
+/// Attempts a task again and again until it is told to stop or a newer plan has it.
+async fn run_task(context: Arc<Context>, input: Input, partition: i32, stop: CancellationToken) -> (i32, Ended) {
+    let key: TaskKey = (input.name(&context), partition);
+    let first_pause = Duration::from_millis(50);
+    let mut pause = first_pause;
+    let ended = loop {
+        let attempt_began_ms = context.timer.now_ms();
+        match attempt(&context, input, &key, &stop).await {
+            Ok(()) | Err(AttemptError::Stopped) => break Ended::Stopped,
+            Err(AttemptError::Engine(EngineError::Outdated { .. })) => break Ended::Outdated,
+            Err(error) => {
+                tracing::warn!(task = ?key, %error, "the task begins again from its state");
+                context.board.update(&key, |status| {
+                    status.at_end = false;
+                    status.blocked = Some(error.to_string());
+                });
+            }
+        }
+        if context.timer.now_ms() - attempt_began_ms > 10_000 {
+            pause = first_pause;
+        }
+        tokio::select! {
+            () = context.timer.sleep(pause) => {}
+            () = stop.cancelled() => break Ended::Stopped,
+        }
+        pause = (pause * 2).min(context.limits.longest_pause);
+    };
+    context.board.remove(&key);
+    (partition, ended)
+}
+
+async fn attempt(context: &Context, input: Input, key: &TaskKey, stop: &CancellationToken) -> Result<(), AttemptError> {
+    match input {
+        Input::Source(source) => SourceAttempt::begin(context, source, key, stop).await?.run().await,
+        Input::Step(step) => StepAttempt::begin(context, step, key, stop).await?.run().await,
+    }
+}

@@ -1,0 +1,138 @@
+//! One attempt at the task of a partition of partials: take it over, go on from its state, until it is told to stop or something fails.
+use tidewheel_engine::stage2::{RecoveredStep, StepSetup, StepTask};
+use tidewheel_engine::{Effects, Refusal};
+use tidewheel_log::{Fetched, Log, Producer, Reader};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::error::AttemptError;
+use crate::recovery::read_compacted;
+use crate::status::TaskKey;
+use crate::table_writers::TableWriters;
+
+/// How often, in ms, the list of open windows is made for the status.
+const LOOK_EVERY_MS: i64 = 200;
+
+/// The task of a partition of partials at work.
+pub(crate) struct StepAttempt<'a> {
+    context: &'a Context,
+    key: &'a TaskKey,
+    stop: &'a CancellationToken,
+    topic: String,
+    producer: Box<dyn Producer>,
+    writers: TableWriters<'a>,
+    task: StepTask,
+    reader: Box<dyn Reader>,
+    trimmed_below: i64,
+    looked_at_ms: i64,
+    records: u64,
+}
+
+impl<'a> StepAttempt<'a> {
+    /// Takes the task over. Fences whoever had it before.
+    pub(crate) async fn begin(
+        context: &'a Context,
+        step: usize,
+        key: &'a TaskKey,
+        stop: &'a CancellationToken,
+    ) -> Result<Self, AttemptError> {
+        let (log, partition) = (context.log.as_ref(), key.1);
+        let generation = context.generations.steps.get(&key.0).copied();
+        let number = generation.map_or(1, |generation| generation.number);
+        let cut_ms = generation.and_then(|generation| generation.cut_ms);
+        let topic = context.names.partials(&key.0, number);
+        let producer = log.producer(&context.names.task(&key.0, partition)).await?;
+        let state = read_compacted(log, &context.names.state(&key.0), partition).await?;
+        let setup = StepSetup {
+            plan: context.plan.clone(),
+            generations: context.generations.clone(),
+            step,
+            partition,
+            feeders: context.feeders(step),
+        };
+        let outputs: Vec<_> =
+            StepTask::window_outputs(&setup).into_iter().map(|output| (output, number, cut_ms)).collect();
+        let writers = TableWriters::open(context, key, stop, &outputs).await?;
+        let earliest = log.offsets(&topic, partition).await?.earliest;
+        let task = StepTask::begin(setup, &RecoveredStep { state, sinks: writers.positions(), earliest })?;
+        let reader = log.reader(&topic, partition, task.next_offset()).await?;
+        let trimmed_below = earliest;
+        Ok(Self { context, key, stop, topic, producer, writers, task, reader, trimmed_below, looked_at_ms: 0, records: 0 })
+    }
+
+    /// Works until told to stop.
+    pub(crate) async fn run(&mut self) -> Result<(), AttemptError> {
+        self.take(&Fetched { next_offset: self.task.next_offset(), ..Fetched::default() }).await?;
+        while !self.stop.is_cancelled() {
+            let limits = self.context.limits;
+            let fetched = tokio::select! {
+                fetched = self.reader.fetch(limits.batch_records, limits.batch_bytes, limits.fetch_wait) => fetched?,
+                () = self.stop.cancelled() => break,
+            };
+            self.take(&fetched).await?;
+            self.trim().await?;
+            self.post(fetched.at_end && self.task.next_offset() >= fetched.next_offset);
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, fetched: &Fetched) -> Result<(), AttemptError> {
+        let mut rest = fetched.records.as_slice();
+        loop {
+            let effects = self.task.process(rest, fetched.next_offset, self.context.timer.now_ms())?;
+            self.records += effects.consumed as u64;
+            rest = &rest[effects.consumed..];
+            if effects.consumed > 0 || !effects.log.is_empty() || !effects.writes.is_empty() {
+                self.commit(effects).await?;
+            }
+            if rest.is_empty() && self.task.next_offset() >= fetched.next_offset {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn commit(&mut self, effects: Effects) -> Result<(), AttemptError> {
+        let refusals = self.writers.commit(&effects.writes, effects.position).await?;
+        let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
+        let with_rows = |refusal: Refusal| {
+            let rows = effects.writes.iter().find(|write| write.output == refusal.output)?.rows.clone();
+            Some((refusal, rows))
+        };
+        let refusals: Vec<_> = refusals.into_iter().filter_map(with_rows).collect();
+        let mut log = effects.log;
+        log.extend(self.task.seal(&committed, &refusals));
+        if log.is_empty() { Ok(()) } else { Ok(self.producer.commit(log).await?) }
+    }
+
+    /// Lets the log forget the partials that the newest snapshot covers.
+    async fn trim(&mut self) -> Result<(), AttemptError> {
+        let below = self.task.retained_from();
+        if below > self.trimmed_below {
+            self.context.log.delete_below(&self.topic, self.key.1, below).await?;
+            self.trimmed_below = below;
+        }
+        Ok(())
+    }
+
+    fn post(&mut self, at_end: bool) {
+        let now_ms = self.context.timer.now_ms();
+        let look = at_end || now_ms - self.looked_at_ms >= LOOK_EVERY_MS;
+        let windows = look.then(|| (self.task.open_windows(), self.task.state_bytes()));
+        if look {
+            self.looked_at_ms = now_ms;
+        }
+        self.context.board.update(self.key, |status| {
+            status.stage = 2;
+            status.next_offset = self.task.next_offset();
+            status.at_end = at_end;
+            status.watermark_ms = self.task.watermark_ms();
+            status.records = self.records;
+            status.ledgers = self.task.ledgers();
+            if let Some((open_windows, state_bytes)) = windows {
+                status.open_windows = open_windows;
+                status.state_bytes = state_bytes;
+            }
+            status.blocked = None;
+        });
+    }
+}

@@ -1,0 +1,109 @@
+//! Writes a task's tables: each output with its progress, retried until the sink has it.
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tidewheel_engine::{Position, Refusal, TableWrite};
+use tidewheel_planner::plan::TableKind;
+use tidewheel_sinks::{Change, OutputId, Progress, SinkError, TaskId, Writer};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::error::{AttemptError, WorkerError};
+use crate::status::TaskKey;
+
+/// The writers of one task.
+pub(crate) struct TableWriters<'a> {
+    context: &'a Context,
+    key: &'a TaskKey,
+    stop: &'a CancellationToken,
+    writers: BTreeMap<usize, OutputWriter>,
+}
+
+struct OutputWriter {
+    writer: Box<dyn Writer>,
+    progress: Option<Progress>,
+}
+
+impl<'a> TableWriters<'a> {
+    /// Opens the outputs and makes our generations current.
+    pub(crate) async fn open(
+        context: &'a Context,
+        key: &'a TaskKey,
+        stop: &'a CancellationToken,
+        outputs: &[(usize, i64, Option<i64>)],
+    ) -> Result<Self, AttemptError> {
+        let mut writers = BTreeMap::new();
+        for &(index, generation, cut_ms) in outputs {
+            let output = &context.plan.outputs[index];
+            let unknown = || WorkerError::UnknownSink { output: output.name.clone(), sink: output.sink.clone() };
+            let sink = context.sinks.get(&output.sink).ok_or_else(unknown)?;
+            let id = OutputId { pipeline: context.pipeline(), output: output.name.clone() };
+            let task = TaskId { input: key.0.clone(), partition: key.1 };
+            let mut writer = sink.writer(&id, &output.table, &task).await?;
+            writer.begin_generation(generation, cut_ms).await?;
+            let progress = writer.progress().await?;
+            writers.insert(index, OutputWriter { writer, progress });
+        }
+        Ok(Self { context, key, stop, writers })
+    }
+
+    /// The progress of each output as its sink has it, by name.
+    pub(crate) fn positions(&self) -> BTreeMap<String, Position> {
+        let position = |progress: Progress| Position { next_offset: progress.next_offset, watermark_ms: progress.watermark_ms };
+        self.writers
+            .iter()
+            .filter_map(|(&output, writer)| {
+                Some((self.context.plan.outputs[output].name.clone(), position(writer.progress?)))
+            })
+            .collect()
+    }
+
+    /// Commits writes, each with the progress `position`. What the sinks refused for its data.
+    pub(crate) async fn commit(&mut self, writes: &[TableWrite], position: Position) -> Result<Vec<Refusal>, AttemptError> {
+        let mut refusals = Vec::new();
+        for write in writes {
+            let change = match self.context.plan.outputs[write.output].table.kind {
+                TableKind::Rows => Change::Append(write.rows.clone()),
+                TableKind::Windows { .. } => {
+                    let deletes = write.deletes.clone().unwrap_or_else(|| write.rows.slice(0, 0));
+                    Change::Windows { upserts: write.rows.clone(), deletes }
+                }
+            };
+            let next = Progress { next_offset: position.next_offset, watermark_ms: position.watermark_ms };
+            refusals.extend(self.commit_one(write, &change, next).await?);
+        }
+        Ok(refusals)
+    }
+
+    async fn commit_one(&mut self, write: &TableWrite, change: &Change, next: Progress) -> Result<Vec<Refusal>, AttemptError> {
+        let Some(output) = self.writers.get_mut(&write.output) else { return Ok(Vec::new()) };
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let reason = match output.writer.commit(write.generation, change, output.progress, next).await {
+                Ok(committed) => {
+                    output.progress = Some(next);
+                    self.context.board.update(self.key, |status| status.blocked = None);
+                    let refusal = |(row, reason)| Refusal { output: write.output, row, reason };
+                    return Ok(committed.refused.into_iter().map(refusal).collect());
+                }
+                Err(error @ SinkError::Unavailable { .. }) => error.to_string(),
+                Err(error) => return Err(error.into()),
+            };
+            tracing::warn!(task = ?self.key, %reason, "the sink does not answer; trying again");
+            self.context.board.update(self.key, |status| status.blocked = Some(reason));
+            tokio::select! {
+                () = self.context.timer.sleep(pause) => {}
+                () = self.stop.cancelled() => return Err(AttemptError::Stopped),
+            }
+            pause = (pause * 2).min(self.context.limits.longest_pause);
+            // The answer may have been lost, not the commit.
+            if let Ok(found) = output.writer.progress().await {
+                if found == Some(next) {
+                    output.progress = found;
+                    self.context.board.update(self.key, |status| status.blocked = None);
+                    return Ok(Vec::new());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A worker: everything that one process does for one plan.
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tidewheel_log::{Log, LogError};
+use tidewheel_planner::names::PipelineNames;
+use tidewheel_planner::plan::{Plan, StepKind};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::allot::allot;
+use crate::context::{Context, Limits, Sinks};
+use crate::error::WorkerError;
+use crate::input::{self, Input};
+use crate::status::{Board, Status};
+use crate::timer::Timer;
+
+/// Runs one plan; several workers of the same plan share its partitions.
+pub struct Worker {
+    context: Arc<Context>,
+    closing: watch::Sender<Option<i64>>,
+}
+
+/// What can be seen and asked of a worker while it runs.
+#[derive(Clone)]
+pub struct Control {
+    context: Arc<Context>,
+    closing: watch::Sender<Option<i64>>,
+    step_tasks: usize,
+}
+
+impl Worker {
+    /// Allots the plan's generations. The topics that do not depend on a generation exist already.
+    pub async fn new(
+        plan: Arc<Plan>,
+        log: Arc<dyn Log>,
+        sinks: Sinks,
+        timer: Arc<dyn Timer>,
+        limits: Limits,
+    ) -> Result<Self, WorkerError> {
+        let names = PipelineNames::new(&plan.namespace, &plan.name);
+        let mut source_partitions = Vec::with_capacity(plan.sources.len());
+        for source in &plan.sources {
+            let found = log.topic(&source.topic).await?;
+            let topic = found.ok_or_else(|| WorkerError::NoTopic { topic: source.topic.clone() })?;
+            source_partitions.push(topic.partitions);
+        }
+        let generations = Arc::new(allot(log.as_ref(), &names, &plan).await?);
+        let (closing, closing_seen) = watch::channel(None);
+        let board = Board::default();
+        let context =
+            Context { plan, names, generations, log, sinks, timer, limits, board, source_partitions, closing: closing_seen };
+        Ok(Self { context: Arc::new(context), closing })
+    }
+
+    /// Topics of partials that the plan needs and their partitions: they carry the generation in their name, and have to exist
+    /// before [`Self::inputs`] are run.
+    pub fn partials_topics(&self) -> Vec<(String, u32)> {
+        let context = &self.context;
+        let topic = |name: &str, partitions| {
+            let number = context.generations.steps.get(name).map_or(1, |generation| generation.number);
+            (context.names.partials(name, number), partitions)
+        };
+        context
+            .plan
+            .steps
+            .iter()
+            .filter_map(|step| match &step.kind {
+                StepKind::Aggregate(aggregate) => Some(topic(&step.name, aggregate.partitions)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// What can be seen and asked of this worker.
+    pub fn control(&self) -> Control {
+        Control {
+            context: self.context.clone(),
+            closing: self.closing.clone(),
+            step_tasks: self.partials_topics().iter().map(|(_, partitions)| *partitions as usize).sum(),
+        }
+    }
+
+    /// The work, a future for each input; each runs until `stop`, finishes what it has in hand, and leaves its group.
+    pub fn inputs(&self, stop: &CancellationToken) -> Vec<BoxFuture<'static, ()>> {
+        let sources = (0..self.context.plan.sources.len()).map(Input::Source);
+        let steps = self.context.plan.steps.iter().enumerate();
+        let aggregates = steps.filter(|(_, step)| matches!(step.kind, StepKind::Aggregate(_)));
+        sources
+            .chain(aggregates.map(|(index, _)| Input::Step(index)))
+            .map(|input| {
+                let work: BoxFuture<'static, ()> = Box::pin(input::run(self.context.clone(), input, stop.clone()));
+                work
+            })
+            .collect()
+    }
+}
+
+impl Control {
+    /// What every task is doing.
+    pub fn status(&self) -> Status {
+        self.context.board.read()
+    }
+
+    /// Reads every source to its end, then closes every window that holds an event, by a decree in the log. Returns when all of it is
+    /// written. For a worker that has all partitions, while nothing is sent any more.
+    pub async fn close_windows(&self) -> Result<(), LogError> {
+        const LOOK_EVERY: Duration = Duration::from_millis(10);
+        while !self.sources_are_read().await? {
+            self.context.timer.sleep(LOOK_EVERY).await;
+        }
+        let Some(closing_ms) = self.status().values().filter_map(|task| task.closing_watermark_ms).max() else {
+            return Ok(());
+        };
+        self.closing.send_replace(Some(closing_ms));
+        while !self.is_closed(closing_ms) {
+            self.context.timer.sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// Whether the task of every source partition has taken all that is in the log now.
+    pub async fn sources_are_read(&self) -> Result<bool, LogError> {
+        let context = &self.context;
+        for (source, &partitions) in context.plan.sources.iter().zip(&context.source_partitions) {
+            for partition in 0..partitions {
+                let end = context.log.offsets(&source.topic, partition).await?.end;
+                let status = self.status();
+                let task = status.get(&(source.name.clone(), partition));
+                if !task.is_some_and(|task| task.at_end && task.next_offset >= end) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn source_tasks(&self) -> usize {
+        self.context.source_partitions.iter().map(|&partitions| partitions as usize).sum()
+    }
+
+    fn is_closed(&self, closing_ms: i64) -> bool {
+        let status = self.status();
+        let count = |stage, done: &dyn Fn(&crate::TaskStatus) -> bool| {
+            status.values().filter(|task| task.stage == stage && task.at_end && done(task)).count()
+        };
+        count(1, &|task| task.closed_ms >= Some(closing_ms)) == self.source_tasks()
+            && count(2, &|task| task.watermark_ms >= Some(closing_ms) && task.open_windows.is_empty()) == self.step_tasks
+    }
+}
