@@ -2,7 +2,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion_common::{DFSchema, DFSchemaRef, Result, internal_datafusion_err, not_impl_err};
+use datafusion_common::{
+    DFSchema, DFSchemaRef, Result, internal_datafusion_err, internal_err, not_impl_err,
+};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::logical_plan::{Projection, TableScan, Unnest};
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
@@ -131,6 +133,12 @@ impl Lowering<'_> {
     }
 
     fn input(&mut self, scan: &TableScan) -> Result<(RowNode, SchemaRef)> {
+        if !scan.filters.is_empty() || scan.fetch.is_some() {
+            return internal_err!(
+                "a condition was moved into the scan of `{}`",
+                scan.table_name
+            );
+        }
         let name = scan.table_name.table();
         let relation = self.relations.iter().find(|r| r.name == name);
         let relation = relation.ok_or_else(|| internal_datafusion_err!("no relation `{name}`"))?;

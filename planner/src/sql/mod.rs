@@ -24,6 +24,8 @@ pub(crate) struct SqlProblem {
     pub(crate) message: String,
     pub(crate) help: Option<String>,
     pub(crate) span: Option<TextSpan>,
+    /// The name it is about, to find a place by where there is no span.
+    pub(crate) about: Option<String>,
 }
 
 impl SqlProblem {
@@ -33,12 +35,20 @@ impl SqlProblem {
             message: message.into(),
             help: None,
             span: None,
+            about: None,
         }
     }
 
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self {
             help: Some(help.into()),
+            ..self
+        }
+    }
+
+    pub(crate) fn about(self, name: &str) -> Self {
+        Self {
+            about: Some(name.to_owned()),
             ..self
         }
     }

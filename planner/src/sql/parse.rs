@@ -149,6 +149,13 @@ impl Parsed {
         best.and_then(|(_, span)| text_span(span))
     }
 
+    /// The last place where a name stands as a word: names are given after what they name, and grouped by after that.
+    pub(crate) fn word(&self, name: &str) -> Option<TextSpan> {
+        let is = |token: &Token| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case(name));
+        let found = self.tokens.iter().rev().find(|t| is(&t.token));
+        found.and_then(|t| text_span(t.span))
+    }
+
     /// From `start` to the end of the item of a list that begins there, as far as the line goes.
     pub(crate) fn item_from(&self, start: TextSpan) -> TextSpan {
         let mut depth = 0_usize;

@@ -5,7 +5,6 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{Result, TableReference, plan_err};
-use datafusion_expr::logical_plan::builder::LogicalTableSource;
 use datafusion_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 
@@ -112,6 +111,24 @@ pub(crate) struct Readable {
     pub(crate) schema: SchemaRef,
 }
 
+/// A relation as DataFusion's planner sees it. It filters nothing by itself: conditions stay in the plan.
+#[derive(Debug)]
+pub(crate) struct RelationSource {
+    schema: SchemaRef,
+}
+
+impl RelationSource {
+    pub(crate) fn new(schema: SchemaRef) -> Self {
+        Self { schema }
+    }
+}
+
+impl TableSource for RelationSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
 /// The relations of one query, for DataFusion's planner.
 pub(crate) struct Catalog<'a> {
     pub(crate) relations: &'a [Readable],
@@ -120,9 +137,7 @@ pub(crate) struct Catalog<'a> {
 impl ContextProvider for Catalog<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         match self.relations.iter().find(|r| r.name == name.table()) {
-            Some(relation) => Ok(Arc::new(LogicalTableSource::new(Arc::clone(
-                &relation.schema,
-            )))),
+            Some(relation) => Ok(Arc::new(RelationSource::new(Arc::clone(&relation.schema)))),
             None => plan_err!("there is no relation `{name}`"),
         }
     }

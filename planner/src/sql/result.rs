@@ -111,13 +111,17 @@ fn judge_name(name: &str, sources: &[&Field]) -> Option<SqlProblem> {
         let message =
             format!("the column name `{name}` begins with `_`, and such names are reserved");
         let help = format!("write `AS {}`", name.trim_start_matches('_'));
-        return Some(SqlProblem::new(Code::ReservedName, message).help(help));
+        return Some(
+            SqlProblem::new(Code::ReservedName, message)
+                .help(help)
+                .about(name),
+        );
     }
     let storable =
         !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.chars().any(char::is_control);
     (!storable).then(|| {
         let message = format!("a column name has 1 to {MAX_NAME_BYTES} bytes without control characters, unlike `{name}`");
-        SqlProblem::new(Code::UnnamedColumn, message).help("give the column a shorter name with AS")
+        SqlProblem::new(Code::UnnamedColumn, message).help("give the column a shorter name with AS").about(name)
     })
 }
 
@@ -129,6 +133,7 @@ fn duplicate(name: &str) -> SqlProblem {
     .help(format!(
         "rename one of them: `AS {name}_2`, or select only one"
     ))
+    .about(name)
 }
 
 fn unstorable(field: &Field) -> SqlProblem {
@@ -150,7 +155,9 @@ fn unstorable(field: &Field) -> SqlProblem {
         DataType::Decimal256(_, scale) => format!("`CAST({column} AS DECIMAL(38, {scale}))`"),
         _ => format!("make text of it: `CAST({column} AS TEXT)`"),
     };
-    SqlProblem::new(Code::UnstorableType, message).help(help)
+    SqlProblem::new(Code::UnstorableType, message)
+        .help(help)
+        .about(column)
 }
 
 /// What should not happen: DataFusion refuses what it planned itself.

@@ -2,8 +2,8 @@
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit,
-    Visitor, With,
+    Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef,
+    TableFactor, Value, Visit, Visitor, With,
 };
 
 use crate::sql::parse::normal;
@@ -19,69 +19,122 @@ pub(crate) fn expose_window(query: &mut Query) {
     expose(&mut query.body, query.with.as_mut());
 }
 
-fn expose(body: &mut SetExpr, mut with: Option<&mut With>) {
+/// The names that were added at the end of the SELECT list.
+type Added = Vec<&'static str>;
+
+fn expose(body: &mut SetExpr, mut with: Option<&mut With>) -> Added {
     let select = match body {
         SetExpr::Select(select) => select,
         SetExpr::Query(inner) => {
-            let Query {
-                body, with: own, ..
-            } = &mut **inner;
-            return expose(body, own.as_mut().or(with));
+            let own = inner.with.as_mut().or(with);
+            return expose(&mut inner.body, own);
         }
         // Refused elsewhere.
-        _ => return,
+        _ => return Added::new(),
     };
     let groups = is_grouped(select);
+    let mut added = Added::new();
     for name in [WINDOW_START, WINDOW_END] {
-        expose_column(select, name, groups);
+        if groups {
+            group_by(select, name);
+        }
+        if !select
+            .projection
+            .iter()
+            .any(|item| yields(item, name, groups))
+        {
+            select
+                .projection
+                .push(SelectItem::UnnamedExpr(column(name)));
+            added.push(name);
+        }
     }
     for table in &mut select.from {
         match &mut table.relation {
-            TableFactor::Derived { subquery, .. } => {
-                let Query {
-                    body, with: own, ..
-                } = &mut **subquery;
-                expose(body, own.as_mut().or(with.as_deref_mut()));
+            TableFactor::Derived {
+                subquery, alias, ..
+            } => {
+                let own = subquery.with.as_mut().or(with.as_deref_mut());
+                let added = expose(&mut subquery.body, own);
+                name_columns(alias.as_mut(), &added);
             }
             TableFactor::Table { name, .. } => {
-                let Some(with) = with.as_deref_mut() else {
-                    continue;
-                };
                 let wanted = name.0.first().and_then(|part| part.as_ident()).map(normal);
-                let at = with
-                    .cte_tables
-                    .iter()
-                    .position(|cte| Some(normal(&cte.alias.name)) == wanted);
-                if let Some(at) = at {
-                    // A WITH query may read those before it, not itself: taken out, the rest stays reachable.
-                    let mut cte = with.cte_tables.remove(at);
-                    expose(&mut cte.query.body, Some(&mut *with));
-                    with.cte_tables.insert(at, cte);
+                if let (Some(with), Some(wanted)) = (with.as_deref_mut(), wanted) {
+                    expose_cte(with, &wanted);
                 }
             }
             _ => {}
         }
     }
+    added
 }
 
-fn expose_column(select: &mut Select, name: &str, groups: bool) {
-    let at = select
-        .projection
+fn expose_cte(with: &mut With, name: &str) {
+    let Some(at) = with
+        .cte_tables
         .iter()
-        .position(|item| yields(item, name, groups));
-    if at.is_none() {
-        select
-            .projection
-            .push(SelectItem::UnnamedExpr(Expr::Identifier(Ident::new(name))));
+        .position(|cte| normal(&cte.alias.name) == name)
+    else {
+        return;
+    };
+    // A WITH query may read those before it, not itself: taken out, the rest stays reachable.
+    let mut cte = with.cte_tables.remove(at);
+    let added = expose(&mut cte.query.body, Some(&mut *with));
+    name_columns(Some(&mut cte.alias), &added);
+    with.cte_tables.insert(at, cte);
+}
+
+/// An alias that names columns names all of them.
+fn name_columns(alias: Option<&mut TableAlias>, added: &Added) {
+    if let Some(alias) = alias.filter(|alias| !alias.columns.is_empty()) {
+        alias.columns.extend(
+            added
+                .iter()
+                .map(|name| TableAliasColumnDef::from_name(*name)),
+        );
     }
-    if let (true, GroupByExpr::Expressions(by, _)) = (groups, &mut select.group_by) {
-        let position = at.map(|index| (index + 1).to_string());
-        if !by
-            .iter()
-            .any(|expr| is_column(expr, name) || is_number(expr, position.as_deref()))
-        {
-            by.push(Expr::Identifier(Ident::new(name)));
+}
+
+fn column(name: &str) -> Expr {
+    Expr::Identifier(Ident::new(name))
+}
+
+fn group_by(select: &mut Select, name: &str) {
+    let Select {
+        projection,
+        group_by: GroupByExpr::Expressions(by, _),
+        ..
+    } = select
+    else {
+        // GROUP BY ALL takes what is selected.
+        return;
+    };
+    if !by.iter().any(|expr| groups_by(expr, name, projection)) {
+        by.push(column(name));
+    }
+}
+
+/// Whether an expression of GROUP BY is the column: by its name, by an alias, or by its position.
+fn groups_by(expr: &Expr, name: &str, projection: &[SelectItem]) -> bool {
+    let is = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            is_column(expr, name)
         }
+        _ => false,
+    };
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(number, _) => {
+                let position = number.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
+                position.and_then(|at| projection.get(at)).is_some_and(is)
+            }
+            _ => false,
+        },
+        Expr::Identifier(ident) if normal(ident) != name => projection.iter().any(|item| {
+            matches!(item, SelectItem::ExprWithAlias { alias, .. } if normal(alias) == normal(ident)) && is(item)
+        }),
+        other => is_column(other, name),
     }
 }
 
@@ -100,10 +153,6 @@ fn is_column(expr: &Expr, name: &str) -> bool {
         Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|ident| normal(ident) == name),
         _ => false,
     }
-}
-
-fn is_number(expr: &Expr, number: Option<&str>) -> bool {
-    matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(n, _) if Some(n.as_str()) == number))
 }
 
 /// Whether a SELECT groups rows: by GROUP BY, or by calling an aggregate function.

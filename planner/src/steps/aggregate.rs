@@ -88,9 +88,11 @@ fn taken(name: &str, input: &str) -> SqlProblem {
     let message = format!(
         "`{input}` already has a column `{name}`, which is where an aggregate step puts the window's bounds"
     );
-    SqlProblem::new(Code::ReservedName, message).help(format!(
-        "rename it in a step before: `SELECT {name} AS started_at, ... FROM ...`"
-    ))
+    SqlProblem::new(Code::ReservedName, message)
+        .help(format!(
+            "rename it in a step before: `SELECT {name} AS started_at, ... FROM ...`"
+        ))
+        .about(input)
 }
 
 /// The one aggregation of a plan; above and below it only projections and filters.
@@ -107,7 +109,8 @@ fn find_aggregate(plan: &LogicalPlan) -> Result<&AggregateNode, SqlProblem> {
             Code::AggregateStep,
             "an aggregate step aggregates, and this query calls no aggregate function and has no GROUP BY",
         )
-        .help("aggregate, such as `SELECT count(*) AS count FROM ...`, or make it a `sql` step")),
+        .help("aggregate, such as `SELECT count(*) AS count FROM ...`, or make it a `sql` step")
+        .about("SELECT")),
         other => Err(misplaced(other)),
     }
 }
@@ -122,20 +125,22 @@ fn is_row_wise(plan: &LogicalPlan) -> Result<(), SqlProblem> {
             Code::AggregateStep,
             "an aggregate step aggregates once, and this query aggregates an aggregate",
         )
-        .help("windows over windows are not supported yet: aggregate from the events")),
+        .help("windows over windows are not supported yet: aggregate from the events")
+        .about("FROM")),
         other => Err(misplaced(other)),
     }
 }
 
 fn misplaced(plan: &LogicalPlan) -> SqlProblem {
-    let what = match plan {
-        LogicalPlan::Union(_) => "UNION ALL",
-        LogicalPlan::Unnest(_) => "unnest",
-        _ => "this",
+    let (what, about) = match plan {
+        LogicalPlan::Union(_) => ("UNION ALL", "UNION"),
+        LogicalPlan::Unnest(_) => ("unnest", "unnest"),
+        _ => ("this", "FROM"),
     };
     let message = format!(
         "an aggregate step reads one relation through SELECT and WHERE only, and {what} is more than that"
     );
     SqlProblem::new(Code::AggregateStep, message)
         .help("do it in a `sql` step of its own before, and aggregate over that")
+        .about(about)
 }

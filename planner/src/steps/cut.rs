@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{Column, Result as DfResult, TableReference};
-use datafusion_expr::logical_plan::builder::LogicalTableSource;
 use datafusion_expr::logical_plan::{
     Aggregate as AggregateNode, Filter, Projection, SubqueryAlias, TableScanBuilder,
 };
 use datafusion_expr::{Expr, LogicalPlan, cast, lit};
 
+use crate::fingerprint::canonical_expr;
 use crate::plan::Call;
 use crate::problem::Code;
 use crate::sql::lower::lower;
-use crate::sql::registry::Readable;
+use crate::sql::registry::{Readable, RelationSource};
 use crate::sql::result::{finish, internal};
 use crate::sql::trace::{Origin, plain_column, trace};
 use crate::sql::translate::optimise;
@@ -89,7 +89,9 @@ impl Cut {
                 "`{WINDOW_START}` and `{WINDOW_END}` are the window's bounds in an aggregate step"
             );
             problems.push(
-                SqlProblem::new(Code::ReservedName, message).help("give your column another name"),
+                SqlProblem::new(Code::ReservedName, message)
+                    .help("give your column another name")
+                    .about(WINDOW_START),
             );
         }
         for expr in &node.aggr_expr {
@@ -118,13 +120,16 @@ impl Cut {
         expr: &Expr,
         seen: &Readable,
     ) -> Result<(), SqlProblem> {
-        let shown = expr.clone().unalias().human_display().to_string();
+        let shown = canonical_expr(&expr.clone().unalias());
+        let column = plain_column(expr);
+        let about = column.map_or("GROUP", |column| column.name.as_str());
         let Some(name) = result_name(plan, index) else {
             let message = format!(
                 "the query groups by `{shown}`, but its result does not tell the groups apart by it"
             );
             return Err(SqlProblem::new(Code::GroupNotSelected, message)
-                .help(format!("add `{shown}` to the SELECT list")));
+                .help(format!("add `{shown}` to the SELECT list"))
+                .about(about));
         };
         let (_, field) = node.schema.qualified_field(index);
         let Some(data_type) = stored(field.data_type()) else {
@@ -133,9 +138,10 @@ impl Cut {
                 types::name(field.data_type())
             );
             return Err(SqlProblem::new(Code::UnstorableType, message)
-                .help("group by a text, number, boolean, date or timestamp"));
+                .help("group by a text, number, boolean, date or timestamp")
+                .about(about));
         };
-        let column = plain_column(expr).and_then(|c| node.input.schema().maybe_index_of_column(c));
+        let column = column.and_then(|c| node.input.schema().maybe_index_of_column(c));
         let origins = column.and_then(|index| trace(&node.input, index));
         let source = origins
             .iter()
@@ -271,7 +277,7 @@ impl Cut {
         merged: &SchemaRef,
     ) -> DfResult<LogicalPlan> {
         let table = TableReference::bare(MERGED);
-        let source = Arc::new(LogicalTableSource::new(Arc::clone(merged)));
+        let source = Arc::new(RelationSource::new(Arc::clone(merged)));
         let scan = Arc::new(LogicalPlan::TableScan(
             TableScanBuilder::new(table.clone(), source).build()?,
         ));

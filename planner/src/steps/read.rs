@@ -24,8 +24,11 @@ impl ReadStep<'_> {
             message,
             help,
             span,
+            about,
         } = problem;
         let (path, sql) = self.sql();
+        let named = || self.parsed.as_ref()?.word(&about?);
+        let span = span.or_else(named);
         Problem {
             help,
             ..self.subject.error_within(&path, sql, span, code, message)
