@@ -6,8 +6,8 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 
 use crate::plan::{
-    Aggregate, Call, LatePolicy, Output, Plan, Relation, RowNode, RowProgram, Source, Stage, Start,
-    Step, StepKind, TableKind, Window,
+    Aggregate, Call, ColumnType, LatePolicy, Output, Plan, Relation, RowNode, RowProgram, Source,
+    Stage, Start, Step, StepKind, TableKind, Window,
 };
 use crate::sql::types;
 
@@ -223,7 +223,12 @@ impl Plan {
             TableKind::Windows { key } => writeln!(f, "  windows by {}", key.join(", "))?,
         }
         let column = |c: &crate::plan::Column| {
-            let data_type = format!("{:?}", c.data_type).to_lowercase();
+            let data_type = match c.data_type {
+                ColumnType::Numeric { precision, scale } => {
+                    format!("numeric({precision}, {scale})")
+                }
+                other => format!("{other:?}").to_lowercase(),
+            };
             format!(
                 "{} {data_type}{}",
                 c.name,

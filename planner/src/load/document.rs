@@ -25,6 +25,17 @@ pub(crate) fn read_file(file: &Arc<SourceFile>, loader: &mut Loader) {
             return;
         }
     };
+    let positions: Vec<Document> = positions.collect();
+    let twice = positions.iter().find_map(Document::duplicate);
+    if let Some((name, place)) = twice {
+        let message = format!("the member `{name}` is written twice");
+        let problem = syntax_error(&message, place.map(|place| without_text(file, place)));
+        loader
+            .loaded
+            .problems
+            .push(problem.help("remove one of them"));
+        return;
+    }
     let values = match values(file) {
         Ok(values) => values,
         Err(problem) => {
@@ -32,7 +43,7 @@ pub(crate) fn read_file(file: &Arc<SourceFile>, loader: &mut Loader) {
             return;
         }
     };
-    for (document, value) in positions.zip(values) {
+    for (document, value) in positions.into_iter().zip(values) {
         read_document(Arc::new(document), &value, loader);
     }
 }
@@ -61,11 +72,14 @@ fn values(file: &SourceFile) -> Result<Vec<Value>, Box<Problem>> {
 
 /// A place in a file that is not YAML. Where it may hold a Secret, its text is not shown.
 fn unreadable_place(file: &SourceFile, line: usize, column: usize) -> Option<Place> {
-    let mut place = place_in(file, line, column, 1)?;
+    place_in(file, line, column, 1).map(|place| without_text(file, place))
+}
+
+fn without_text(file: &SourceFile, mut place: Place) -> Place {
     if file.text.contains("Secret") {
         place.text = " ".repeat(place.column.saturating_sub(1));
     }
-    Some(place)
+    place
 }
 
 fn syntax_error(message: &str, place: Option<Place>) -> Problem {

@@ -1,6 +1,6 @@
 //! From the members of a YAML document to lines and columns of its file.
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
@@ -45,11 +45,16 @@ pub(crate) fn path_text(path: &[Segment]) -> String {
     text
 }
 
-/// A file's text.
-#[derive(Debug)]
+/// A file's text. It may hold Secrets, so `Debug` shows its name only.
 pub(crate) struct SourceFile {
     pub(crate) name: String,
     pub(crate) text: String,
+}
+
+impl fmt::Debug for SourceFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SourceFile").field(&self.name).finish()
+    }
 }
 
 /// One YAML document of a file: where each of its members stands.
@@ -58,6 +63,8 @@ pub(crate) struct Document {
     file: Arc<SourceFile>,
     nodes: HashMap<Vec<Segment>, Node>,
     root: Node,
+    /// A member that is written twice.
+    duplicate: Option<(String, Span)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +99,12 @@ impl Document {
             .take(length)
             .collect();
         plain && matches!(text.trim(), "" | "~" | "null" | "Null" | "NULL")
+    }
+
+    /// The first member that is written twice, and where it is the second time.
+    pub(crate) fn duplicate(&self) -> Option<(&str, Option<Place>)> {
+        let (name, span) = self.duplicate.as_ref()?;
+        Some((name, self.place(*span)))
     }
 
     /// Where the name of the member at `path` stands.
@@ -237,6 +250,7 @@ pub(crate) fn documents(file: &Arc<SourceFile>) -> Result<Vec<Document>, ScanErr
                 let Walk {
                     nodes,
                     root: Some(root),
+                    duplicate,
                     ..
                 } = std::mem::take(&mut walk)
                 else {
@@ -246,6 +260,7 @@ pub(crate) fn documents(file: &Arc<SourceFile>) -> Result<Vec<Document>, ScanErr
                     file: Arc::clone(file),
                     nodes,
                     root,
+                    duplicate,
                 });
             }
             Event::Scalar(text, style, ..) => walk.scalar(&text, style, span),
@@ -266,6 +281,7 @@ struct Walk {
     root: Option<Node>,
     path: Vec<Segment>,
     frames: Vec<Frame>,
+    duplicate: Option<(String, Span)>,
 }
 
 enum Frame {
@@ -279,6 +295,11 @@ impl Walk {
     fn scalar(&mut self, text: &str, style: ScalarStyle, span: Span) {
         if let Some(Frame::Mapping(key @ None)) = self.frames.last_mut() {
             *key = Some((text.to_owned(), span));
+            self.path.push(Segment::Key(text.to_owned()));
+            if self.nodes.contains_key(&self.path) && self.duplicate.is_none() {
+                self.duplicate = Some((text.to_owned(), span));
+            }
+            self.path.pop();
             return;
         }
         self.enter(Some(style), span);

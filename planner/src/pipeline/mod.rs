@@ -170,6 +170,9 @@ impl<'a> Planning<'a> {
                 self.broken.insert(step.spec.name.clone());
             }
         }
+        // Who reads nothing that is there does not tell what is read.
+        let reads_nothing = |step: &ReadStep<'_>| reads(step).is_empty();
+        self.unclear |= !unknown.is_empty() || self.steps.iter().flatten().any(reads_nothing);
         self.problems.extend(unknown);
     }
 

@@ -231,6 +231,21 @@ fn type_error(text: &str, root: &DataFusionError) -> (Code, String, String) {
             format!("convert them, such as `{name}(CAST(x AS DOUBLE))`"),
         );
     }
+    if let Some((before, after)) = first.split_once("' failed to match any signature") {
+        let name = before.rsplit('\'').next().unwrap_or(before);
+        let received = after
+            .split_once("(DataType: ")
+            .and_then(|(_, rest)| rest.split(')').next());
+        let message = format!(
+            "`{name}` does not take {}",
+            received.unwrap_or("these types")
+        );
+        return (
+            Code::TypeMismatch,
+            message,
+            format!("convert it, such as `{name}(CAST(x AS DOUBLE))`"),
+        );
+    }
     if matches!(root, DataFusionError::NotImplemented(_)) {
         let help =
             "write it another way; steps know plain SELECT, FROM, WHERE, GROUP BY and HAVING"

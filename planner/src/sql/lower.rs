@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{
     DFSchema, DFSchemaRef, Result, internal_datafusion_err, internal_err, not_impl_err,
 };
@@ -9,7 +10,7 @@ use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::logical_plan::{Projection, TableScan, Unnest};
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{Expr, LogicalPlan};
-use datafusion_physical_expr::expressions::Column;
+use datafusion_physical_expr::expressions::{BinaryExpr, Column};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use crate::plan::RowNode;
@@ -61,7 +62,18 @@ pub(crate) fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn Physica
         config_options: Some(Arc::clone(FUNCTIONS.options())),
         ..ExecutionProps::new()
     };
-    create_physical_expr(expr, schema, &props, &PhysicalPlanningContext::default())
+    let expr = create_physical_expr(expr, schema, &props, &PhysicalPlanningContext::default())?;
+    // A number too large for its type is an error of that row, never another number.
+    let checked = expr.transform_up(|expr| {
+        Ok(match expr.downcast_ref::<BinaryExpr>() {
+            Some(binary) => {
+                let checked = binary.clone().with_fail_on_overflow(true);
+                Transformed::yes(Arc::new(checked) as Arc<dyn PhysicalExpr>)
+            }
+            None => Transformed::no(expr),
+        })
+    })?;
+    Ok(checked.data)
 }
 
 struct Lowering<'a> {
@@ -74,7 +86,8 @@ impl Lowering<'_> {
         match plan {
             LogicalPlan::TableScan(scan) => {
                 let (node, schema) = self.input(scan)?;
-                let Some(projection) = scan.projection.as_deref().filter(|p| !p.is_empty()) else {
+                let Some(projection) = scan.projection.as_deref().filter(|p| !is_whole(p, &schema))
+                else {
                     return Ok((node, schema));
                 };
                 let kept = Arc::new(schema.project(projection)?);
@@ -215,6 +228,17 @@ impl Lowering<'_> {
             schema,
         ))
     }
+}
+
+/// Whether a scan takes all columns as they are; or none, where only the number of rows matters.
+fn is_whole(projection: &[usize], schema: &Schema) -> bool {
+    let all = projection.len() == schema.fields().len();
+    projection.is_empty()
+        || all
+            && projection
+                .iter()
+                .enumerate()
+                .all(|(at, column)| at == *column)
 }
 
 /// Expressions that take columns as they are.

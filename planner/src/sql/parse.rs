@@ -45,9 +45,16 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, SqlProblem> {
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(MAX_DEPTH)
         .with_tokens_with_locations(tokens.clone());
-    let statements = parser
-        .parse_statements()
-        .map_err(|e| syntax_error(&e.to_string()))?;
+    let statements = parser.parse_statements().map_err(|e| {
+        let problem = syntax_error(&e.to_string());
+        // What ends too early has its place at the end.
+        let end = tokens
+            .iter()
+            .rev()
+            .find(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
+        let at = problem.span.or_else(|| end.and_then(|t| text_span(t.span)));
+        problem.at(at)
+    })?;
     let tokens: Vec<TokenWithSpan> = tokens
         .into_iter()
         .filter(|t| !matches!(t.token, Token::Whitespace(_)))
@@ -117,7 +124,9 @@ fn syntax_error(text: &str) -> SqlProblem {
             &message[1..]
         )
     };
-    SqlProblem::new(Code::SqlSyntax, message).at(span)
+    SqlProblem::new(Code::SqlSyntax, message)
+        .help("look at what stands here and just before it")
+        .at(span)
 }
 
 impl Parsed {

@@ -85,14 +85,7 @@ impl Cut {
         }
         let has = |wanted: fn(&Output) -> bool| cut.outputs.iter().any(wanted);
         if !has(|o| matches!(o, Output::WindowStart)) || !has(|o| matches!(o, Output::WindowEnd)) {
-            let message = format!(
-                "`{WINDOW_START}` and `{WINDOW_END}` are the window's bounds in an aggregate step"
-            );
-            problems.push(
-                SqlProblem::new(Code::ReservedName, message)
-                    .help("give your column another name")
-                    .about(WINDOW_START),
-            );
+            problems.push(not_the_window(WINDOW_START));
         }
         for expr in &node.aggr_expr {
             match CallSpec::new(expr, &node.input) {
@@ -131,6 +124,9 @@ impl Cut {
                 .help(format!("add `{shown}` to the SELECT list"))
                 .about(about));
         };
+        if name == WINDOW_START || name == WINDOW_END {
+            return Err(not_the_window(&name));
+        }
         let (_, field) = node.schema.qualified_field(index);
         let Some(data_type) = stored(field.data_type()) else {
             let message = format!(
@@ -220,11 +216,17 @@ impl Cut {
         };
         let result_plan = self.after_merge(plan, node, &merged_schema).map_err(fail)?;
         let result = finish(result_plan, std::slice::from_ref(&merged))?;
-        let merged_columns = result
+        let merged_columns: Vec<Option<usize>> = result
             .origins
             .iter()
             .map(|o| o.as_ref().and_then(|o| o.first()).map(|o| o.column))
             .collect();
+        for (name, index) in [(WINDOW_START, self.groups), (WINDOW_END, self.groups + 1)] {
+            let at = result.schema.index_of(name).ok();
+            if at.is_some_and(|at| merged_columns[at] != Some(index)) {
+                return Err(vec![not_the_window(name)]);
+            }
+        }
         let result_plan = optimise(result.plan).map_err(fail)?;
         let lowered =
             lower(&result_plan, &result.schema, std::slice::from_ref(&merged)).map_err(fail)?;
@@ -340,6 +342,16 @@ impl Cut {
         ]
         .join("\n\n")
     }
+}
+
+/// Another column under the name of a bound of the window.
+fn not_the_window(name: &str) -> SqlProblem {
+    let message = format!(
+        "`{name}` is a bound of the window in an aggregate step, and here it is something else"
+    );
+    SqlProblem::new(Code::ReservedName, message)
+        .help("give this column another name")
+        .about(name)
 }
 
 /// The name under which the result shows column `index` of the aggregation as it stands.

@@ -217,6 +217,12 @@ impl Refusals<'_> {
     fn set_operation(&mut self, op: SetOperator, quantifier: SetQuantifier) {
         match (op, quantifier) {
             (SetOperator::Union, SetQuantifier::All) => {
+                if self.context == Context::Aggregate {
+                    let message = "an aggregate step reads one relation through SELECT and WHERE only, and UNION ALL is more than that";
+                    let problem = SqlProblem::new(Code::AggregateStep, message)
+                        .help("unite in a `sql` step before, and aggregate over that");
+                    self.found.push(problem.at(self.keyword(Keyword::UNION)));
+                }
                 if self.context == Context::WindowRows {
                     let at = self.keyword(Keyword::UNION);
                     let message = "UNION ALL of rows of windows is not possible: a row is stored by its window and group, and two may have the same";
