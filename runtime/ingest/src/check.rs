@@ -4,7 +4,7 @@ use std::sync::Arc;
 use arrow::array::{Array as _, RecordBatch};
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
-use tidewheel_decode::{Decoded, Decoder, EventSchema};
+use tidewheel_decode::{DecodeError, Decoded, Decoder, EventSchema};
 use tidewheel_log::NewRecord;
 
 use crate::fill::{self, Fill, Ids, Made};
@@ -51,6 +51,10 @@ pub struct Checked {
     pub generated: Vec<GeneratedValue>,
 }
 
+/// From this size on, what is added to an event could carry it over a limit of the decoder (the size of an event, the
+/// number of its members), and whoever reads the log would refuse what was accepted here. Smaller ones are far from it.
+const NEAR_LIMITS_FROM_BYTES: usize = 32 << 10;
+
 /// Turns events of one source into records of its topic.
 #[derive(Debug)]
 pub struct Checker {
@@ -82,14 +86,10 @@ impl Checker {
             records: Vec::with_capacity(rows.len()),
             ..Checked::default()
         };
+        let by_decoder = refused.into_iter();
         checked
             .refused
-            .extend(refused.into_iter().map(|(index, error)| RefusedEvent {
-                index,
-                field: error.field,
-                code: error.code,
-                reason: error.reason,
-            }));
+            .extend(by_decoder.map(|(index, error)| RefusedEvent::new(index, error)));
         let refused_by_decoder = checked.refused.len();
 
         let key = self.key.bind(&batch);
@@ -98,13 +98,21 @@ impl Checker {
             let Some(event) = events.get(index as usize) else {
                 continue;
             };
-            let made = match self.make(&batch, row, event, &mut ids) {
+            let made = match make(&self.fills, &batch, row, event, &mut ids) {
                 Ok(made) => made,
                 Err(fill) => {
                     checked.refused.push(fill.refuse_null(index));
                     continue;
                 }
             };
+            let value = fill::extended(event, &made);
+            if !made.is_empty() && value.len() >= NEAR_LIMITS_FROM_BYTES {
+                let again = self.decoder.decode([value.as_ref()]);
+                if let Some((_, error)) = again.refused.into_iter().next() {
+                    checked.refused.push(RefusedEvent::new(index, error));
+                    continue;
+                }
+            }
             let made_for = |column| {
                 let made = made.iter().find(|made| made.column() == column)?;
                 Some(made.id.as_str())
@@ -112,7 +120,7 @@ impl Checker {
             checked.records.push(NewRecord {
                 topic: self.topic.clone(),
                 key: key.of(row, made_for),
-                value: Some(fill::extended(event, &made)),
+                value: Some(value),
                 ..NewRecord::default()
             });
             let made = made.into_iter().map(|made| made.into_value(index));
@@ -123,19 +131,30 @@ impl Checker {
         }
         checked
     }
+}
 
-    /// Makes what an event lacks, or names what it has as null.
-    fn make(
-        &self,
-        batch: &RecordBatch,
-        row: usize,
-        event: &[u8],
-        ids: &mut Ids,
-    ) -> Result<Vec<Made<'_>>, &Fill> {
-        let absent = |fill: &&Fill| batch.column(fill.column).is_null(row);
-        let make = |fill| Fill::make(fill, event, ids).ok_or(fill);
-        self.fills.iter().filter(absent).map(make).collect()
+impl RefusedEvent {
+    fn new(index: u32, error: DecodeError) -> Self {
+        Self {
+            index,
+            field: error.field,
+            code: error.code,
+            reason: error.reason,
+        }
     }
+}
+
+/// Makes what an event lacks, or names what it has as null.
+fn make<'a>(
+    fills: &'a [Fill],
+    batch: &RecordBatch,
+    row: usize,
+    event: &[u8],
+    ids: &mut Ids,
+) -> Result<Vec<Made<'a>>, &'a Fill> {
+    let absent = |fill: &&Fill| batch.column(fill.column).is_null(row);
+    let make = |fill: &'a Fill| fill.make(event, ids).ok_or(fill);
+    fills.iter().filter(absent).map(make).collect()
 }
 
 /// What is filled in later may be absent when the event is decoded.

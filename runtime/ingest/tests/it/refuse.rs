@@ -1,3 +1,4 @@
+use tidewheel_decode::{DEFAULT_MAX_EVENT_BYTES, MAX_MEMBERS};
 use tidewheel_ingest::IngestSettings;
 
 use crate::support::{Answer, GOOD, Server, gzip, source};
@@ -71,6 +72,33 @@ async fn a_large_event_is_refused_alone() {
     let answer = server.send(format!("{large}\n{GOOD}")).await;
     assert_eq!((answer.status, answer.accepted()), (207, 1));
     assert_eq!(answer.refused(), [(0, "", "TooLarge")]);
+}
+
+#[tokio::test]
+async fn an_event_that_its_new_id_would_make_too_large_for_readers_is_refused() {
+    let server = Server::start().await;
+    let largest = |start: &str| {
+        let room = DEFAULT_MAX_EVENT_BYTES - start.len() - 2;
+        format!("{start}{}\"}}", "x".repeat(room))
+    };
+    let own_id = largest(r#"{"id":"7f3c1d3a-5a0e-4d6f-9f8e-0c1a2b3c4d5e","user":""#);
+    let members: String = (0..MAX_MEMBERS - 1)
+        .map(|n| format!(",\"m{n}\":1"))
+        .collect();
+    let without_id = [
+        largest(r#"{"user":""#),
+        format!("{{\"user\":\"a\"{members}}}"),
+    ];
+    let answer = server
+        .send(format!("{own_id}\n{}", without_id.join("\n")))
+        .await;
+    assert_eq!((answer.status, answer.accepted()), (207, 1));
+    assert_eq!(
+        answer.refused(),
+        [(1, "", "TooLarge"), (2, "", "TooManyMembers")]
+    );
+    assert_eq!(answer.json["generated"], serde_json::json!([]));
+    assert_eq!(server.values().await, [own_id]);
 }
 
 #[tokio::test]
