@@ -20,8 +20,14 @@ pub(crate) fn table(
     name: &str,
     subject: &Subject,
     path: &Path,
-) -> Result<Table, Problem> {
-    let refuse = |message: String| subject.error(path, Code::UnstorableOutput, message);
+) -> Result<Table, Box<Problem>> {
+    let refuse = |message: String, help: String| {
+        Box::new(
+            subject
+                .error(path, Code::UnstorableOutput, message)
+                .help(help),
+        )
+    };
     let kind = match &from.windowed {
         None => TableKind::Rows,
         Some(windowed) => {
@@ -32,10 +38,11 @@ pub(crate) fn table(
                         "the rows of `{}` cannot be stored: `{}`, which tells them apart, was left out on the way",
                         from.name, column.name
                     );
-                    return Err(refuse(message).help(format!(
+                    let help = format!(
                         "add `{}` to the SELECT list of `{}`",
                         column.name, from.name
-                    )));
+                    );
+                    return Err(refuse(message, help));
                 };
                 key.push(from.schema.field(index).name().clone());
             }
@@ -44,9 +51,10 @@ pub(crate) fn table(
                     "the rows of `{}` cannot be stored: `{WINDOW_START}` has another name there",
                     from.name
                 );
-                return Err(
-                    refuse(message).help(format!("select `{WINDOW_START}` under its own name"))
-                );
+                return Err(refuse(
+                    message,
+                    format!("select `{WINDOW_START}` under its own name"),
+                ));
             }
             TableKind::Windows { key }
         }
@@ -57,11 +65,11 @@ pub(crate) fn table(
         &ROW_COLUMNS
     };
     let columns = columns(&from.schema, ours).map_err(|name| {
-        refuse(format!(
+        let message = format!(
             "the column `{name}` of `{}` has a type or name that no table can store",
             from.name
-        ))
-        .help("cast it to text, or leave it out")
+        );
+        refuse(message, "cast it to text, or leave it out".to_owned())
     })?;
     Ok(Table {
         schema: schema.to_owned(),

@@ -161,10 +161,15 @@ pub(crate) type Path = Vec<Segment>;
 /// The path of `segments`: names, and indices as numbers.
 macro_rules! member {
     ($($segment:expr),* $(,)?) => {
-        vec![$($crate::load::positions::Segment::from($segment)),*]
+        $crate::resource::path([$($crate::load::positions::Segment::from($segment)),*])
     };
 }
 pub(crate) use member;
+
+/// A path of these segments.
+pub(crate) fn path<const N: usize>(segments: [Segment; N]) -> Path {
+    Path::from(segments)
+}
 
 impl Subject {
     /// The same, for a part such as "step `kpi`".

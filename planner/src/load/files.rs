@@ -9,7 +9,7 @@ use crate::problem::{Code, Problem};
 const MAX_FILE_BYTES: u64 = 8 << 20;
 
 /// The file itself, or all YAML files of a folder and those below it, sorted.
-pub(crate) fn find(path: &Path) -> Result<Vec<PathBuf>, Problem> {
+pub(crate) fn find(path: &Path) -> Result<Vec<PathBuf>, Box<Problem>> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }
@@ -19,12 +19,14 @@ pub(crate) fn find(path: &Path) -> Result<Vec<PathBuf>, Problem> {
     if found.is_empty() {
         let message = format!("the folder {} holds no YAML files", path.display());
         let problem = file_problem(Code::NothingFound, message, None);
-        return Err(problem.help("name a file, or a folder with `*.yaml` files"));
+        return Err(Box::new(
+            problem.help("name a file, or a folder with `*.yaml` files"),
+        ));
     }
     Ok(found)
 }
 
-fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Problem> {
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Box<Problem>> {
     for entry in fs::read_dir(folder).map_err(|e| unreadable(folder, &e))? {
         let entry = entry.map_err(|e| unreadable(folder, &e))?;
         let path = entry.path();
@@ -43,20 +45,23 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Problem> {
 }
 
 /// The text of a file.
-pub(crate) fn read(path: &Path) -> Result<String, Problem> {
+pub(crate) fn read(path: &Path) -> Result<String, Box<Problem>> {
     let size = fs::metadata(path).map_err(|e| unreadable(path, &e))?.len();
     if size > MAX_FILE_BYTES {
         let message = format!(
             "{} has {size} bytes, which is more than any YAML of resources",
             path.display()
         );
-        return Err(file_problem(Code::Unreadable, message, None)
-            .help("name YAML files; events are sent, not applied"));
+        let problem = file_problem(Code::Unreadable, message, None);
+        return Err(Box::new(
+            problem.help("name YAML files; events are sent, not applied"),
+        ));
     }
     fs::read_to_string(path).map_err(|e| unreadable(path, &e))
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+fn unreadable(path: &Path, error: &std::io::Error) -> Box<Problem> {
     let message = format!("{} cannot be read: {error}", path.display());
-    file_problem(Code::Unreadable, message, None).help("check the path and its permissions")
+    let problem = file_problem(Code::Unreadable, message, None);
+    Box::new(problem.help("check the path and its permissions"))
 }

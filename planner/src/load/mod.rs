@@ -34,9 +34,9 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
         match files::find(path) {
             Ok(found) => found.iter().for_each(|file| match files::read(file) {
                 Ok(text) => loader.file(&file.display().to_string(), text),
-                Err(problem) => loader.loaded.problems.push(problem),
+                Err(problem) => loader.loaded.problems.push(*problem),
             }),
-            Err(problem) => loader.loaded.problems.push(problem),
+            Err(problem) => loader.loaded.problems.push(*problem),
         }
     }
     loader.finish()

@@ -45,7 +45,7 @@ impl Planning<'_> {
                     sink,
                     table,
                 }),
-                Err(problem) => self.problems.push(problem),
+                Err(problem) => self.problems.push(*problem),
             }
         }
     }

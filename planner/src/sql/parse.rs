@@ -147,10 +147,12 @@ impl Parsed {
             match &token.token {
                 Token::LParen => depth += 1,
                 Token::RParen => depth = depth.saturating_sub(1),
-                Token::Word(word) if word.keyword == keyword && word.quote_style.is_none() => {
-                    if best.is_none_or(|(found, _)| depth < found) {
-                        best = Some((depth, token.span));
-                    }
+                Token::Word(word)
+                    if word.keyword == keyword
+                        && word.quote_style.is_none()
+                        && best.is_none_or(|(found, _)| depth < found) =>
+                {
+                    best = Some((depth, token.span));
                 }
                 _ => {}
             }

@@ -77,7 +77,7 @@ fn partials_may_be_cut_anywhere_and_merged_in_any_order() {
     for (call, tolerance) in CALLS {
         let aggregate = aggregate(&format!("SELECT {call} AS x FROM clicks"));
         let rows = rows(&aggregate);
-        let whole = answer(&aggregate, &[rows.clone()]);
+        let whole = answer(&aggregate, std::slice::from_ref(&rows));
         assert!(!whole.is_null(0), "{call} has no answer");
         for seed in 1..=8 {
             let merged = answer(&aggregate, &cut(&rows, seed));
