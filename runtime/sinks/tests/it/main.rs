@@ -8,6 +8,7 @@
 )]
 
 mod crashes;
+mod example;
 mod fencing;
 mod fixture;
 mod rows;
