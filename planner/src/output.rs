@@ -9,7 +9,7 @@ use crate::sql::types::column_type;
 use crate::sql::windowed::WINDOW_START;
 
 /// Columns that a sink adds to appended rows: their place in the log.
-const ROW_COLUMNS: [&str; 3] = ["_partition", "_offset", "_ordinal"];
+const ROW_COLUMNS: [&str; 4] = ["_generation", "_partition", "_offset", "_ordinal"];
 /// Columns that a sink adds to rows of windows: what they cover, and how often they were amended.
 const WINDOW_COLUMNS: [&str; 4] = ["_generation", "_partition", "_offset", "_revision"];
 

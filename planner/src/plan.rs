@@ -278,7 +278,7 @@ pub struct Table {
 /// What the rows of a table are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableKind {
-    /// Rows are appended. Ours: `_partition`, `_offset`, `_ordinal` (Bigint).
+    /// Rows are appended. Ours: `_generation`, `_partition`, `_offset`, `_ordinal` (Bigint).
     Rows,
     /// Rows of windows, upserted by key and only forward. Ours: `_generation`, `_partition`, `_offset`, `_revision` (Bigint).
     Windows {

@@ -17,7 +17,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
-//! let names = ["n", "_partition", "_offset", "_ordinal"];
+//! let names = ["n", "_generation", "_partition", "_offset", "_ordinal"];
 //! let column = |name: &str| Column { name: name.to_owned(), data_type: ColumnType::Bigint, nullable: false };
 //! let table = Table { schema: "public".into(), name: "numbers".into(), columns: names.map(column).into(), kind: TableKind::Rows };
 //! let output = OutputId { pipeline: "shop/kpis".into(), output: "numbers".into() };

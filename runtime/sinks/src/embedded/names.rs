@@ -60,7 +60,7 @@ pub(super) fn check_columns(table: &Table) -> Result<(), String> {
 /// Our columns, which say where a row comes from.
 pub(super) fn position_columns(kind: &TableKind) -> &'static [&'static str] {
     match kind {
-        TableKind::Rows => &["_partition", "_offset", "_ordinal"],
+        TableKind::Rows => &["_generation", "_partition", "_offset", "_ordinal"],
         TableKind::Windows { .. } => &["_generation", "_partition", "_offset", "_revision"],
     }
 }

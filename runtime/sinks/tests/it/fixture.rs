@@ -109,7 +109,7 @@ fn ours(names: &[&str]) -> Vec<Column> {
 
 /// A table of rows with these columns before ours.
 pub(crate) fn row_table(name: &str, mut columns: Vec<Column>) -> Table {
-    columns.extend(ours(&["_partition", "_offset", "_ordinal"]));
+    columns.extend(ours(&["_generation", "_partition", "_offset", "_ordinal"]));
     Table {
         schema: "public".to_owned(),
         name: name.to_owned(),
@@ -189,6 +189,7 @@ pub(crate) fn number_table() -> Table {
 pub(crate) fn numbers(offsets: std::ops::Range<i64>) -> Change {
     let arrays = vec![
         integers(offsets.clone()),
+        integers(offsets.clone().map(|_| 1)),
         integers(offsets.clone().map(|_| 0)),
         integers(offsets.clone()),
         integers(offsets.map(|_| 0)),

@@ -70,7 +70,7 @@ async fn a_reader_may_stop_early_and_may_see_positions() {
     read.await.unwrap();
     assert_eq!(
         json!(seen[1]),
-        json!({"n": 1, "_partition": 0, "_offset": 1, "_ordinal": 0})
+        json!({"n": 1, "_generation": 1, "_partition": 0, "_offset": 1, "_ordinal": 0})
     );
     assert_eq!(seen.len(), 2);
 }
@@ -101,6 +101,7 @@ async fn rows_that_cannot_be_stored_are_named_and_the_others_are_written() {
         texts([Some("a\0b"), Some("ok"), None, None]),
         Arc::new(seen),
         texts([Some("u"), Some("u"), Some("u"), None]),
+        integers([1; 4]),
         integers([0; 4]),
         integers(0..4),
         integers([0; 4]),
@@ -147,6 +148,7 @@ async fn wide_and_long_batches_exceed_what_one_statement_takes() {
         .map(|c| integers((0..rows).map(|r| c * rows + r)))
         .collect();
     arrays.extend([
+        integers((0..rows).map(|_| 1)),
         integers((0..rows).map(|_| 0)),
         integers(0..rows),
         integers((0..rows).map(|_| 0)),

@@ -17,7 +17,7 @@ async fn round_trip(data_type: ColumnType, values: ArrayRef) -> Vec<Value> {
     let mut writer = fixture.writer(&table).await;
     let len = values.len() as i64;
     let zeros = || integers((0..len).map(|_| 0));
-    let arrays = vec![values, zeros(), integers(0..len), zeros()];
+    let arrays = vec![values, zeros(), zeros(), integers(0..len), zeros()];
     let committed = commit(
         &mut writer,
         &Change::Append(batch(&table, arrays)),
@@ -220,6 +220,7 @@ async fn sql_sorts_and_compares_timestamps_of_any_precision() {
         .with_timezone("+00:00");
     let arrays = vec![
         Arc::new(values) as ArrayRef,
+        integers([1; 4]),
         integers([0; 4]),
         integers(0..4),
         integers([0; 4]),
@@ -341,7 +342,7 @@ async fn a_batch_of_other_types_is_refused_whole() {
     let mut writer = fixture.writer(&table).await;
     let wrong = batch(
         &table,
-        vec![integers([1]), integers([0]), integers([0]), integers([0])],
+        vec![integers([1]), integers([1]), integers([0]), integers([0]), integers([0])],
     );
     let outcome = commit(&mut writer, &Change::Append(wrong), None, 1).await;
     assert!(
