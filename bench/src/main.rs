@@ -1,2 +1,80 @@
 //! Reproducible measurements, each as a ratio within one run.
-fn main() {}
+//!
+//! A figure alone says as much about the machine as about the program; a ratio between two ways of doing the same work, measured
+//! by turns in one process, can be compared anywhere.
+mod decode;
+mod deployment;
+mod engine;
+mod events;
+mod figures;
+mod ingest;
+mod log;
+mod memory;
+mod pipeline;
+
+use clap::{Parser, Subcommand};
+
+use crate::figures::Report;
+
+/// Whatever a measurement fails with ends the program.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Measures the engine, the log and ingestion.
+#[derive(Debug, Parser)]
+#[command(name = "tidewheel-bench", after_help = "Example: tidewheel-bench decode --events 2000000 --json")]
+struct Arguments {
+    /// What to measure.
+    #[command(subcommand)]
+    what: Option<What>,
+    /// How many events; each measurement has its own number unless given.
+    #[arg(long, global = true)]
+    events: Option<usize>,
+    /// Print one JSON document instead of tables.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum What {
+    /// Decoding and windows in the engine, as a ratio to bare arrow-json decoding of the same bytes on the same core.
+    Decode,
+    /// The embedded log end to end: events appended, worker, tables; as a ratio to appending alone.
+    Log,
+    /// Ingestion over HTTP in batches of 100, as a ratio to appending to the log alone.
+    Ingest,
+    /// Peak memory while 10 million events with 1 million keys pass through the engine.
+    Memory,
+    /// All of these, one after the other.
+    All,
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments = Arguments::parse();
+    let mut reports = Vec::new();
+    match arguments.what.unwrap_or(What::All) {
+        What::Decode => reports.push(decode::measure(arguments.events)?),
+        What::Log => reports.push(log::measure(arguments.events)?),
+        What::Ingest => reports.push(ingest::measure(arguments.events)?),
+        What::Memory => reports.push(memory::measure(arguments.events)?),
+        What::All => {
+            // First, and alone in its process: the peak is that of the whole process.
+            reports.push(memory_in_its_own_process(arguments.events)?);
+            reports.push(decode::measure(arguments.events)?);
+            reports.push(log::measure(arguments.events)?);
+            reports.push(ingest::measure(arguments.events)?);
+        }
+    }
+    figures::print(&reports, arguments.json)?;
+    Ok(())
+}
+
+fn memory_in_its_own_process(events: Option<usize>) -> Result<Report, Failure> {
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    command.args(["memory", "--json"]).stderr(std::process::Stdio::inherit());
+    command.args(events.map(|events| format!("--events={events}")));
+    let output = command.output()?;
+    if !output.status.success() {
+        return Err(format!("measuring memory ended with {}", output.status).into());
+    }
+    figures::first_of(&output.stdout)
+}

@@ -1,0 +1,136 @@
+//! Ingestion over HTTP, against appending to the log.
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use prometheus::Registry;
+use tidewheel_ingest::{Checker, Ingest, IngestSettings, Source};
+use tidewheel_log::{Log, NewRecord};
+use tidewheel_planner::plan::Plan;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::Failure;
+use crate::deployment::open_log;
+use crate::events::Events;
+use crate::figures::{Report, median};
+use crate::pipeline::{BY_METHOD, WINDOWS, plan};
+
+const EVENTS: usize = 200_000;
+const BATCH: usize = 100;
+const CLIENTS: usize = 8;
+const ROUNDS: usize = 3;
+
+/// The same events as bodies of requests and as records.
+struct Batches {
+    bodies: Vec<Bytes>,
+    records: Vec<Vec<NewRecord>>,
+}
+
+pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
+    let events = events.unwrap_or(EVENTS).div_ceil(BATCH) * BATCH;
+    let plan = plan("Keep", 6, BY_METHOD, &[WINDOWS])?;
+    let batches = batches(&plan, events)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (mut bare, mut http) = (Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
+        runtime.block_on(async {
+            bare.push(append(&plan, &batches).await?);
+            http.push(post(&plan, &batches).await?);
+            Ok::<(), Failure>(())
+        })?;
+        eprintln!("ingest: round {round} of {ROUNDS}");
+    }
+    let mut report = Report::new(
+        "ingest",
+        format!(
+            "{events} events in requests of {BATCH} (NDJSON), {CLIENTS} clients on the same machine, log in a folder; \
+             medians of {ROUNDS} rounds"
+        ),
+        format!("cargo run --release -p tidewheel-bench -- ingest --events {events}"),
+    );
+    report.add("HTTP / Log::append", median(bare.iter().zip(&http).map(|(bare, http)| bare / http).collect()), "");
+    report.add("Log::append, batches of 100", events as f64 / median(bare), "events/s");
+    report.add("HTTP, checked and acknowledged", events as f64 / median(http), "events/s");
+    Ok(report)
+}
+
+fn source(plan: &Plan) -> Source {
+    let source = &plan.sources[0];
+    Source {
+        namespace: plan.namespace.clone(),
+        name: source.name.clone(),
+        topic: source.topic.clone(),
+        schema: source.events.clone(),
+        generated: vec![0],
+        key: source.key.clone(),
+        api_keys: None,
+        cors_origins: Vec::new(),
+        events_per_second_per_key: None,
+    }
+}
+
+fn batches(plan: &Plan, events: usize) -> Result<Batches, Failure> {
+    let mut made = Events::new(4, 10_000, 5_000);
+    let mut checker = Checker::new(&source(plan));
+    let mut batches = Batches { bodies: Vec::new(), records: Vec::new() };
+    for _ in 0..events / BATCH {
+        let (body, parts) = made.lines(BATCH);
+        let checked = checker.check(&parts);
+        if let Some(refused) = checked.refused.first() {
+            return Err(format!("a made event is refused: {}", refused.reason).into());
+        }
+        batches.bodies.push(body);
+        batches.records.push(checked.records);
+    }
+    Ok(batches)
+}
+
+async fn append(plan: &Plan, batches: &Batches) -> Result<f64, Failure> {
+    let folder = tempfile::tempdir()?;
+    let log = open_log(folder.path(), plan)?;
+    let begin = Instant::now();
+    for records in &batches.records {
+        log.append(records.clone()).await?;
+    }
+    Ok(begin.elapsed().as_secs_f64())
+}
+
+async fn post(plan: &Plan, batches: &Batches) -> Result<f64, Failure> {
+    let folder = tempfile::tempdir()?;
+    let log = open_log(folder.path(), plan)?;
+    let ingest = Ingest::new(IngestSettings::default(), Arc::new(log), &Registry::new())?;
+    ingest.replace(vec![source(plan)])?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/v1/events", listener.local_addr()?);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(async move {
+        let until = async {
+            // Stopped, or whoever could stop it is gone: the same.
+            let _ = stopped.await;
+        };
+        ingest.serve(listener, until).await
+    });
+    let client = reqwest::Client::new();
+    let begin = Instant::now();
+    let senders = (0..CLIENTS).map(|first| {
+        let (client, url) = (client.clone(), url.clone());
+        let bodies: Vec<Bytes> = batches.bodies.iter().skip(first).step_by(CLIENTS).cloned().collect();
+        async move {
+            for body in bodies {
+                let request = client.post(&url).header("content-type", "application/x-ndjson").body(body);
+                let status = request.send().await?.status();
+                if status != reqwest::StatusCode::ACCEPTED {
+                    return Err(Failure::from(format!("a batch was answered {status}")));
+                }
+            }
+            Ok(())
+        }
+    });
+    try_join_all(senders).await?;
+    let seconds = begin.elapsed().as_secs_f64();
+    drop(stop);
+    serving.await?;
+    Ok(seconds)
+}
