@@ -1,2 +1,37 @@
 //! The tidewheel binary: every role, and the tools for people.
-fn main() {}
+mod args;
+mod check;
+mod dev;
+mod failure;
+mod logging;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Arguments, Command};
+use failure::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start(&arguments);
+    let outcome = match arguments.command {
+        Command::Dev(dev) => dev::run(dev),
+        Command::Check(check) => check::run(&check),
+        Command::Crds => crds(),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit().into()
+        }
+    }
+}
+
+fn crds() -> Result<Exit, Failure> {
+    std::io::stdout().write_all(tidewheel_crds::crds_yaml().as_bytes())?;
+    Ok(Exit::Good)
+}

@@ -1,0 +1,28 @@
+//! `tidewheel dev`: everything in one process.
+mod listen;
+mod pipelines;
+mod results;
+mod send;
+mod session;
+mod specs;
+mod store;
+mod watch;
+
+use tidewheel_planner::problem;
+
+use crate::args::DevArgs;
+use crate::failure::{Exit, Failure};
+use specs::Specs;
+
+/// Runs until the input has ended, with `--until-idle`, or until told to stop.
+pub(crate) fn run(args: DevArgs) -> Result<Exit, Failure> {
+    let specs = Specs::read(&args.paths).map_err(Failure::Specs)?;
+    if !specs.warnings.is_empty() {
+        eprintln!("{}", problem::render(&specs.warnings));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(session::run(args, specs));
+    // A file that is still being read keeps nobody waiting.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,108 @@
+//! The pipelines that run: a worker each.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use tidewheel_planner::plan::Plan;
+use tidewheel_worker::{Control, Limits, SystemTimer, Worker};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::dev::store::Store;
+use crate::failure::Failure;
+
+/// How often a task that cannot go on is spoken of.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// The pipelines that run, by `<namespace>/<name>`.
+#[derive(Default)]
+pub(crate) struct Pipelines {
+    by_name: BTreeMap<String, Pipeline>,
+}
+
+/// A pipeline at work.
+pub(crate) struct Pipeline {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) control: Control,
+    stop: CancellationToken,
+    inputs: JoinSet<()>,
+}
+
+impl Pipeline {
+    async fn start(store: &Store, plan: Arc<Plan>) -> Result<Self, Failure> {
+        let log = Arc::new(store.log.clone());
+        let worker = Worker::new(plan.clone(), log, store.sinks(), Arc::new(SystemTimer), Limits::default()).await?;
+        store.prepare_partials(&worker.partials_topics())?;
+        let stop = CancellationToken::new();
+        let mut inputs = JoinSet::new();
+        for input in worker.inputs(&stop) {
+            inputs.spawn(input);
+        }
+        Ok(Self { plan, control: worker.control(), stop, inputs })
+    }
+
+    /// Lets every task finish the batch that it has in hand.
+    async fn stop(mut self) {
+        self.stop.cancel();
+        while self.inputs.join_next().await.is_some() {}
+    }
+}
+
+impl Pipelines {
+    /// Starts a plan whose topics and tables are there, in the place of the one of that name that runs.
+    pub(crate) async fn start(&mut self, store: &Store, plan: Plan) -> Result<(), Failure> {
+        let name = format!("{}/{}", plan.namespace, plan.name);
+        self.stop(&name).await;
+        let pipeline = Pipeline::start(store, Arc::new(plan)).await?;
+        self.by_name.insert(name, pipeline);
+        Ok(())
+    }
+
+    /// Stops the pipeline of that name, if it runs.
+    pub(crate) async fn stop(&mut self, name: &str) {
+        if let Some(pipeline) = self.by_name.remove(name) {
+            pipeline.stop().await;
+        }
+    }
+
+    /// Stops all.
+    pub(crate) async fn stop_all(&mut self) {
+        let pipelines = std::mem::take(&mut self.by_name);
+        futures::future::join_all(pipelines.into_values().map(Pipeline::stop)).await;
+    }
+
+    /// The names of those that run.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.by_name.keys().cloned().collect()
+    }
+
+    /// Those that run, in order of their names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Pipeline> {
+        self.by_name.values()
+    }
+
+    /// Reads every source to its end and closes every window. A task that cannot go on is spoken of until it can.
+    pub(crate) async fn close_windows(&self) -> Result<(), Failure> {
+        let closing = try_join_all(self.iter().map(|pipeline| pipeline.control.close_windows()));
+        tokio::select! {
+            closed = closing => { closed?; Ok(()) }
+            () = self.complain() => Ok(()),
+        }
+    }
+
+    /// Says why tasks are blocked, again and again.
+    async fn complain(&self) {
+        loop {
+            tokio::time::sleep(COMPLAIN_EVERY).await;
+            for pipeline in self.iter() {
+                for ((input, partition), task) in pipeline.control.status() {
+                    if let Some(reason) = task.blocked {
+                        let Plan { namespace, name, .. } = pipeline.plan.as_ref();
+                        eprintln!("waiting: {namespace}/{name}, {input}/{partition} cannot go on: {reason}");
+                    }
+                }
+            }
+        }
+    }
+}

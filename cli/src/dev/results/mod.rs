@@ -1,0 +1,97 @@
+//! What a run has made: rows, ledgers and dead letters, as tables, JSON or CSV.
+mod csv;
+mod dead_letters;
+mod document;
+mod ledgers;
+mod table;
+
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+
+use tidewheel_planner::plan::{Output, Plan};
+use tidewheel_sinks::embedded::{Columns, Database, Row};
+
+use crate::args::ResultFormat;
+use crate::dev::pipelines::Pipelines;
+use crate::dev::store::Store;
+use crate::failure::Failure;
+pub(crate) use ledgers::{OutputLedger, ledgers};
+
+/// What is to be shown.
+pub(crate) struct Selection {
+    /// `NAME` or `NAMESPACE/PIPELINE/NAME` of the only output that is shown.
+    pub(crate) only: Option<String>,
+    /// Rows of each table that are shown to people.
+    pub(crate) rows: Option<usize>,
+}
+
+impl Selection {
+    fn shows(&self, plan: &Plan, output: &str) -> bool {
+        let Some(only) = &self.only else { return true };
+        only == output || *only == format!("{}/{}/{output}", plan.namespace, plan.name)
+    }
+}
+
+/// An output and where its rows are.
+struct Shown<'a> {
+    plan: &'a Plan,
+    output: &'a Output,
+    database: &'a Database,
+}
+
+impl Shown<'_> {
+    fn pipeline(&self) -> String {
+        format!("{}/{}", self.plan.namespace, self.plan.name)
+    }
+
+    /// Gives every row to `each`, in the table's order.
+    async fn for_each_row(&self, mut each: impl FnMut(Row) -> io::Result<()>) -> Result<(), Failure> {
+        let mut failed = None;
+        let reading = self.database.for_each_row(&self.output.table, Columns::Data, |row| match each(row) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        });
+        reading.await?;
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+/// Prints everything to stdout. Whether every ledger balances.
+pub(crate) async fn print(
+    store: &Store,
+    pipelines: &Pipelines,
+    format: ResultFormat,
+    selection: &Selection,
+) -> Result<bool, Failure> {
+    let shown: Vec<Shown<'_>> = pipelines
+        .iter()
+        .flat_map(|pipeline| pipeline.plan.outputs.iter().map(move |output| (pipeline.plan.as_ref(), output)))
+        .filter(|(plan, output)| selection.shows(plan, &output.name))
+        .filter_map(|(plan, output)| Some(Shown { plan, output, database: store.database(&output.sink)? }))
+        .collect();
+    if let (Some(only), true) = (&selection.only, shown.is_empty()) {
+        let names = pipelines.iter().flat_map(|pipeline| {
+            let Plan { namespace, name, .. } = pipeline.plan.as_ref();
+            pipeline.plan.outputs.iter().map(move |output| format!("{namespace}/{name}/{}", output.name))
+        });
+        let help = format!("there are: {}", names.collect::<Vec<_>>().join(", "));
+        return Err(Failure::usage(format!("there is no output `{only}`"), help));
+    }
+    let ledgers = ledgers(pipelines);
+    let dead_letters = dead_letters::read(&store.log, pipelines).await?;
+    let mut out = BufWriter::with_capacity(1 << 20, io::stdout());
+    match format {
+        ResultFormat::Json => document::write(&mut out, &store.log, &shown, &ledgers, &dead_letters).await?,
+        ResultFormat::Csv => csv::write(&mut out, &shown).await?,
+        ResultFormat::Table => table::write(&mut out, &shown, &ledgers, &dead_letters, selection.rows).await?,
+    }
+    out.flush()?;
+    let off: Vec<&OutputLedger> = ledgers.iter().filter(|ledger| !ledger.balanced).collect();
+    for ledger in &off {
+        eprintln!("error: the ledger of {}, output `{}`, does not balance: {}", ledger.pipeline, ledger.output, ledger.explain());
+    }
+    Ok(off.is_empty())
+}

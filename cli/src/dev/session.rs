@@ -1,0 +1,194 @@
+//! A run from its first event to its last.
+use tidewheel_planner::plan::Plan;
+use tidewheel_planner::problem;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::DevArgs;
+use crate::dev::listen::{DEFAULT_ADDRESS, Listening};
+use crate::dev::pipelines::Pipelines;
+use crate::dev::results::{self, Selection};
+use crate::dev::send::{self, Sent, Target};
+use crate::dev::specs::Specs;
+use crate::dev::store::Store;
+use crate::dev::watch::Changes;
+use crate::failure::{Exit, Failure};
+
+/// Everything that runs.
+struct Session {
+    args: DevArgs,
+    specs: Specs,
+    store: Store,
+    pipelines: Pipelines,
+    listening: Option<Listening>,
+}
+
+/// Runs what the files say.
+pub(crate) async fn run(args: DevArgs, specs: Specs) -> Result<Exit, Failure> {
+    let targets = Target::parse_all(&args.send, &specs.http_sources)?;
+    let stop = on_signals()?;
+    let mut session = Session::start(args, specs).await?;
+    let outcome = if session.args.until_idle {
+        tokio::select! {
+            outcome = session.play(&targets) => outcome,
+            () = stop.cancelled() => Err(Failure::Run("stopped before the end of the input".to_owned())),
+        }
+    } else {
+        session.serve(targets, &stop).await
+    };
+    session.end().await;
+    outcome
+}
+
+/// Cancelled by the first signal; the second ends the process at once.
+fn on_signals() -> Result<CancellationToken, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if first {
+                told.cancel();
+            } else {
+                std::process::exit(Exit::Failed as i32);
+            }
+        }
+    });
+    Ok(stop)
+}
+
+impl Session {
+    async fn start(args: DevArgs, specs: Specs) -> Result<Self, Failure> {
+        let store = Store::open(args.data.as_deref())?;
+        store.prepare_sources(&specs.set)?;
+        let address = args.listen.or((!args.until_idle && !specs.http_sources.is_empty()).then_some(DEFAULT_ADDRESS));
+        let listening = match address {
+            Some(address) => Some(Listening::start(address, store.log.clone(), specs.http_sources.clone()).await?),
+            None => None,
+        };
+        let mut session = Self { args, store, pipelines: Pipelines::default(), listening, specs };
+        let plans = session.specs.plans.clone();
+        for plan in &plans {
+            session.store.prepare(plan).await?;
+        }
+        for plan in plans {
+            session.start_pipeline(plan).await?;
+        }
+        Ok(session)
+    }
+
+    async fn start_pipeline(&mut self, mut plan: Plan) -> Result<(), Failure> {
+        if self.args.until_idle {
+            // The input has an end: what a partition's silence means is known then, and no verdict hangs on how fast this machine is.
+            plan.sources.iter_mut().for_each(|source| source.idle_after_ms = u64::MAX >> 1);
+        }
+        self.pipelines.start(&self.store, plan).await
+    }
+
+    /// Plays the input to its end, closes every window, and prints what came of it.
+    async fn play(&mut self, targets: &[Target]) -> Result<Exit, Failure> {
+        let sent = send::send_all(&self.store.log, targets, self.args.rate).await;
+        if let Ok(sent) = &sent {
+            report(*sent);
+        }
+        if let Some(listening) = self.listening.take() {
+            listening.stop().await;
+        }
+        self.pipelines.close_windows().await?;
+        let selection = Selection { only: self.args.only.clone(), rows: self.args.rows };
+        let balanced = results::print(&self.store, &self.pipelines, self.args.output_format, &selection).await?;
+        sent?;
+        send::forget_positions(&self.store.log, targets).await?;
+        Ok(if balanced { Exit::Good } else { Exit::Failed })
+    }
+
+    /// Runs until told to stop; what changes in the files is taken over.
+    async fn serve(&mut self, targets: Vec<Target>, stop: &CancellationToken) -> Result<Exit, Failure> {
+        let mut changes = Changes::watch(&self.args.paths)?;
+        if let Some(listening) = &self.listening {
+            eprintln!("taking events at http://{}", listening.address);
+        }
+        eprintln!("tables: {}", self.store.tables().display());
+        let (log, rate) = (self.store.log.clone(), self.args.rate);
+        let mut sending = Box::pin(async move { send::send_all(&log, &targets, rate).await });
+        let mut sent = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(Exit::Good),
+                () = changes.next() => self.take_changes().await,
+                outcome = &mut sending, if !sent => {
+                    sent = true;
+                    report(outcome?);
+                }
+            }
+        }
+    }
+
+    /// Takes over what the files say now, or says why it does not.
+    async fn take_changes(&mut self) {
+        let outcome = match Specs::read(&self.args.paths) {
+            Ok(new) => {
+                let refused = new.refused_changes(&self.specs);
+                if refused.is_empty() { self.change_to(new).await } else { Err(Failure::Specs(refused)) }
+            }
+            Err(problems) => Err(Failure::Specs(problems)),
+        };
+        match outcome {
+            Ok(changed) if changed.is_empty() => {}
+            Ok(changed) => eprintln!("the files have changed: {}", changed.join(", ")),
+            Err(failure) => eprintln!("{failure}\nthe files have changed, but what ran before goes on until this is mended"),
+        }
+    }
+
+    /// What is new in words. Before anything is stopped, everything that can be refused is done.
+    async fn change_to(&mut self, new: Specs) -> Result<Vec<String>, Failure> {
+        self.store.prepare_sources(&new.set)?;
+        let changed: Vec<Plan> = new.plans.iter().filter(|plan| new.meaning(plan) != self.specs.meaning(plan)).cloned().collect();
+        for plan in &changed {
+            self.store.prepare(plan).await?;
+        }
+        if let Some(listening) = &self.listening {
+            listening.replace(new.http_sources.clone())?;
+        }
+        if !new.warnings.is_empty() {
+            eprintln!("{}", problem::render(&new.warnings));
+        }
+        let mut words = Vec::new();
+        let planned: Vec<String> = new.plans.iter().map(|plan| format!("{}/{}", plan.namespace, plan.name)).collect();
+        for gone in self.pipelines.names().into_iter().filter(|name| !planned.contains(name)) {
+            self.pipelines.stop(&gone).await;
+            words.push(format!("{gone} has stopped"));
+        }
+        let sources_changed = self.specs.sources_text() != new.sources_text();
+        self.specs = new;
+        for plan in changed {
+            words.push(format!("{}/{} goes on as it says now", plan.namespace, plan.name));
+            self.start_pipeline(plan).await?;
+        }
+        if words.is_empty() && sources_changed {
+            words.push("sources are served as they say now".to_owned());
+        }
+        Ok(words)
+    }
+
+    async fn end(mut self) {
+        if let Some(listening) = self.listening.take() {
+            listening.stop().await;
+        }
+        self.pipelines.stop_all().await;
+        self.store.close().await;
+    }
+}
+
+fn report(sent: Sent) {
+    if sent.refused > 0 {
+        eprintln!("{} of {} events are refused: they are dead letters of the pipelines that read them", sent.refused, sent.events);
+    }
+    if sent.before > 0 {
+        eprintln!("{} of {} events were sent by an earlier run", sent.before, sent.events);
+    }
+}

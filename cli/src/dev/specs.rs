@@ -1,0 +1,158 @@
+//! The files: read, judged, and turned into what runs here.
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tidewheel_crds::event_source::EventSourceSpec;
+use tidewheel_crds::{Kind, display_path, violations};
+use tidewheel_ingest::ApiKeys;
+use tidewheel_planner::names::source_topic;
+use tidewheel_planner::plan::Plan;
+use tidewheel_planner::problem::{Code, Problem, Severity};
+use tidewheel_planner::resource::{Resource, ResourceId, ResourceSet};
+use tidewheel_planner::source::event_schema;
+
+/// What the files say, with nothing wrong in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Specs {
+    /// All resources.
+    pub(crate) set: ResourceSet,
+    /// A plan for each Pipeline.
+    pub(crate) plans: Vec<Plan>,
+    /// The sources that take events: those with `http`.
+    pub(crate) http_sources: Vec<tidewheel_ingest::Source>,
+    /// What is odd.
+    pub(crate) warnings: Vec<Problem>,
+}
+
+impl Specs {
+    /// Reads and judges files.
+    ///
+    /// # Errors
+    /// Everything that is wrong, and what is odd.
+    pub(crate) fn read(paths: &[PathBuf]) -> Result<Self, Vec<Problem>> {
+        let (set, plans, mut problems) = tidewheel_planner::check(paths);
+        // A cluster may have the Secret already; here these files are all there is.
+        problems
+            .iter_mut()
+            .filter(|problem| problem.code == Code::UnknownSecret)
+            .for_each(|problem| problem.severity = Severity::Error);
+        let mut http_sources = Vec::new();
+        if !problems.iter().any(Problem::is_error) {
+            for source in set.event_sources.iter().filter(|source| source.spec.http.is_some()) {
+                match http_source(&set, source) {
+                    Ok(source) => http_sources.push(source),
+                    Err(found) => problems.extend(found),
+                }
+            }
+        }
+        if set.event_sources.is_empty() && problems.is_empty() {
+            problems.push(nothing_to_run());
+        }
+        if problems.iter().any(Problem::is_error) {
+            return Err(problems);
+        }
+        Ok(Self { set, plans, http_sources, warnings: problems })
+    }
+
+    /// What may not change from `old` to this: what a cluster would refuse as well.
+    pub(crate) fn refused_changes(&self, old: &Self) -> Vec<Problem> {
+        let sources = changes(Kind::EventSource, &old.set.event_sources, &self.set.event_sources);
+        let pipelines = changes(Kind::Pipeline, &old.set.pipelines, &self.set.pipelines);
+        let sinks = changes(Kind::Sink, &old.set.sinks, &self.set.sinks);
+        sources.into_iter().chain(pipelines).chain(sinks).collect()
+    }
+
+    /// Everything that a pipeline's work follows from, as text: its own spec, and those of its sources and sinks.
+    pub(crate) fn meaning(&self, plan: &Plan) -> Option<String> {
+        let pipeline = self.set.pipeline(&plan.namespace, &plan.name)?;
+        let sources: Vec<_> = plan.sources.iter().map(|source| self.set.event_source(&plan.namespace, &source.name).map(|found| &found.spec)).collect();
+        let sinks: Vec<_> = self.set.sinks.iter().map(|sink| (&sink.id, &sink.spec)).collect();
+        serde_json::to_string(&(&pipeline.spec, sources, sinks)).ok()
+    }
+
+    /// How events come in, as text that is the same where nothing has changed.
+    pub(crate) fn sources_text(&self) -> String {
+        format!("{:?}", self.http_sources)
+    }
+}
+
+/// A problem of a resource as a whole.
+pub(crate) fn resource_problem(id: &ResourceId, code: Code, message: String, help: &str) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        code,
+        message,
+        help: Some(help.to_owned()),
+        resource: Some(id.clone()),
+        part: None,
+        field: None,
+        place: None,
+    }
+}
+
+fn nothing_to_run() -> Problem {
+    Problem {
+        severity: Severity::Error,
+        code: Code::NothingFound,
+        message: "these files hold no EventSource: there is nothing to run".to_owned(),
+        help: Some("name files with `kind: EventSource`, such as examples/web-analytics".to_owned()),
+        resource: None,
+        part: None,
+        field: None,
+        place: None,
+    }
+}
+
+fn changes<S: serde::Serialize>(kind: Kind, old: &[Resource<S>], new: &[Resource<S>]) -> Vec<Problem> {
+    let spec = |resource: &Resource<S>| serde_json::to_value(&resource.spec).unwrap_or(Value::Null);
+    let mut problems = Vec::new();
+    for resource in new {
+        let Some(before) = old.iter().find(|before| before.id == resource.id) else { continue };
+        for violation in violations(kind, &spec(resource), Some(&spec(before))) {
+            let path = display_path(&violation.path);
+            let help = "put it back, or stop, and start anew without --data";
+            let mut problem = resource_problem(&resource.id, Code::InvalidField, violation.message, help);
+            problem.field = Some(if path.is_empty() { "spec".to_owned() } else { format!("spec.{path}") });
+            problems.push(problem);
+        }
+    }
+    problems
+}
+
+fn http_source(set: &ResourceSet, source: &Resource<EventSourceSpec>) -> Result<tidewheel_ingest::Source, Vec<Problem>> {
+    let schema = event_schema(source)?;
+    let index = |name: &String| schema.fields.iter().position(|field| field.name == *name);
+    let fields = source.spec.schema.fields.iter().enumerate();
+    let http = source.spec.http.clone().unwrap_or_default();
+    Ok(tidewheel_ingest::Source {
+        namespace: source.id.namespace.clone(),
+        name: source.id.name.clone(),
+        topic: source_topic(&source.id.namespace, &source.id.name),
+        generated: fields.filter(|(_, field)| field.generate.is_some()).map(|(index, _)| index).collect(),
+        key: source.spec.key.iter().filter_map(index).collect(),
+        api_keys: api_keys(set, source).map_err(|problem| vec![problem])?,
+        cors_origins: http.cors.map(|cors| cors.origins).unwrap_or_default(),
+        events_per_second_per_key: http.limits.and_then(|limits| limits.events_per_second_per_key),
+        schema: schema.into(),
+    })
+}
+
+fn api_keys(set: &ResourceSet, source: &Resource<EventSourceSpec>) -> Result<Option<ApiKeys>, Problem> {
+    let Some(auth) = source.spec.http.as_ref().and_then(|http| http.auth.as_ref()) else { return Ok(None) };
+    let name = &auth.api_keys.secret_ref.name;
+    let Some(secret) = set.secret(&source.id.namespace, name) else {
+        let message = format!("there is no Secret `{name}` in the namespace `{}`", source.id.namespace);
+        return Err(resource_problem(&source.id, Code::UnknownSecret, message, "add `kind: Secret` with keys below `stringData`"));
+    };
+    let wrong = |reason: String| {
+        let help = "give each key a value of visible ASCII characters below `stringData`, or `sha256:` and its digest";
+        resource_problem(&secret.id, Code::InvalidSecret, reason, help)
+    };
+    let texts: Result<Vec<&str>, Problem> = secret
+        .spec
+        .values
+        .iter()
+        .map(|(key, value)| std::str::from_utf8(value).map_err(|_| wrong(format!("the value of `{key}` is not text"))))
+        .collect();
+    ApiKeys::parse(texts?).map(Some).map_err(|error| wrong(error.to_string()))
+}

@@ -1,0 +1,19 @@
+//! The command line explains itself.
+use insta::assert_snapshot;
+
+use crate::program::run;
+
+#[test]
+fn help_teaches() {
+    for args in [&["--help"][..], &["dev", "--help"], &["check", "--help"]] {
+        let ended = run(args);
+        assert_eq!(ended.code, 0);
+        assert_snapshot!(args.join(" "), ended.stdout);
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_refused() {
+    assert_eq!(run(&["dev"]).code, 2);
+    assert_eq!(run(&["dev", "examples/web-analytics", "-o", "json"]).code, 2);
+}

@@ -1,0 +1,58 @@
+//! `kill -9` at any moment, and the same command again.
+use std::fmt::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::program::{command, run, specs};
+
+fn events(count: u64) -> String {
+    let mut text = String::new();
+    let mut random = 7u64;
+    for index in 0..count {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let pick = random >> 33;
+        let seconds = index / 200;
+        let (id, kind, value) = (index - pick % 3, ["a", "b", "noise", "c"][(pick % 4) as usize], pick % 1000);
+        let ts = format!("2026-01-01T{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60);
+        match pick % 97 {
+            0 => text.push_str("{\"id\":\"broken\"\n"),
+            1 => writeln!(text, r#"{{"id":"{id}","ts":"2025-01-01T00:00:00Z","what":{{"kind":"late"}}}}"#).unwrap(),
+            _ => writeln!(text, r#"{{"id":"{id}","ts":"{ts}","what":{{"kind":"{kind}"}},"value":{value}}}"#).unwrap(),
+        }
+    }
+    text
+}
+
+#[test]
+fn a_run_that_was_killed_again_and_again_ends_as_one_that_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.ndjson");
+    std::fs::write(&file, events(60_000)).unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (counts, file) = (specs("counts"), path("events.ndjson"));
+    let play = |data: &str| {
+        let args = ["dev", &counts, "--data", data, "--send", &file, "--until-idle", "-o", "json"];
+        args.map(str::to_owned)
+    };
+    let as_args = |args: &[String; 9]| args.iter().map(|arg| arg.to_owned()).collect::<Vec<_>>();
+    let undisturbed = as_args(&play(&path("whole")));
+    let expected = run(&undisturbed.iter().map(String::as_str).collect::<Vec<_>>()).document();
+
+    let disturbed = as_args(&play(&path("killed")));
+    let disturbed: Vec<&str> = disturbed.iter().map(String::as_str).collect();
+    for wait_ms in [30, 60, 100, 150, 220, 300, 400, 550] {
+        let mut child = command(&disturbed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(wait_ms));
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let found = run(&disturbed).document();
+    for part in ["outputs", "ledgers", "deadLetters"] {
+        let items = |document: &serde_json::Value| document[part].as_array().unwrap().len();
+        assert_eq!(items(&found), items(&expected), "{part}");
+        assert!(found[part] == expected[part], "{part} differ");
+    }
+}

@@ -1,0 +1,11 @@
+//! The binary as its users run it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+mod check;
+mod example;
+mod help;
+mod hostile;
+mod http;
+mod killed;
+mod program;
+mod replan;
+mod several;

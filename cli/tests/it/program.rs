@@ -1,0 +1,115 @@
+//! Runs the binary.
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Long enough for the slowest machine; nothing waits for it that does not fail.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The document on stdout, where all went well.
+    pub fn document(&self) -> Value {
+        assert_eq!(self.code, 0, "{}", self.stderr);
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}
+
+pub fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidewheel"));
+    command.args(args).current_dir(root()).env_remove("TIDEWHEEL_LOG").stdin(Stdio::null());
+    command
+}
+
+pub fn run(args: &[&str]) -> Ended {
+    let output = command(args).output().unwrap();
+    Ended {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+pub fn specs(name: &str) -> String {
+    format!("cli/tests/it/specs/{name}")
+}
+
+/// The rows of an output.
+pub fn rows<'a>(document: &'a Value, output: &str) -> &'a Vec<Value> {
+    let outputs = document["outputs"].as_array().unwrap();
+    let found = outputs.iter().find(|found| found["output"] == output).unwrap();
+    found["rows"].as_array().unwrap()
+}
+
+/// `tidewheel dev` at work.
+pub struct Running {
+    child: Child,
+    said: Receiver<String>,
+}
+
+impl Running {
+    pub fn start(args: &[&str]) -> Self {
+        let mut child = command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = listen(child.stderr.take().unwrap());
+        Self { child, said }
+    }
+
+    /// The next line on stderr that holds `text`.
+    pub fn says(&self, text: &str) -> String {
+        let mut before = String::new();
+        loop {
+            let line = self.said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("never said {text:?}, but:\n{before}"));
+            if line.contains(text) {
+                return line;
+            }
+            before.push_str(&line);
+            before.push('\n');
+        }
+    }
+
+    /// Where it takes events.
+    pub fn address(&self) -> String {
+        let line = self.says("http://");
+        line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned()
+    }
+
+    /// Ends it as Ctrl-C does. Its exit code.
+    pub fn stop(mut self) -> i32 {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap().code().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already where all went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn listen(stderr: ChildStderr) -> Receiver<String> {
+    let (tell, said) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if tell.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    said
+}

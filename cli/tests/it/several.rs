@@ -1,0 +1,33 @@
+//! Several pipelines and sources at once.
+use serde_json::json;
+
+use crate::program::{rows, run, specs};
+
+#[test]
+fn each_file_goes_to_its_source_and_each_pipeline_has_its_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let visits = write("visits", r#"{"id":"1","ts":1767225600000,"what":{"kind":"a"},"value":4}"#);
+    let orders = write("orders", "{\"ts\":\"2026-01-01T00:10:00Z\",\"amount\":3}\n{\"ts\":\"2026-01-01T00:20:00Z\",\"amount\":4}\n");
+    let spare = write("spare", "{\"ts\":\"2026-01-01T00:20:00Z\"}\nbroken\n");
+    let (counts, two) = (specs("counts"), specs("two"));
+    let sends = [format!("visits={visits}"), format!("default/orders={orders}"), format!("spare={spare}")];
+    let mut args = vec!["dev", &counts, &two, "--until-idle", "-o", "json"];
+    sends.iter().for_each(|send| args.extend(["--send", send]));
+    let document = run(&args).document();
+    assert_eq!(rows(&document, "visits_by_kind")[0]["total"], 4);
+    let hours = rows(&document, "revenue_hourly");
+    assert_eq!((&hours[0]["orders"], &hours[0]["revenue"]), (&json!(2), &json!(7)));
+    assert_eq!(document["ledgers"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_file_without_a_source_is_refused_where_there_are_several() {
+    let ended = run(&["dev", &specs("counts"), &specs("two"), "--send", "Cargo.toml", "--until-idle"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("--send SOURCE=FILE with one of default/visits, default/orders, default/spare"), "{}", ended.stderr);
+}
