@@ -18,10 +18,6 @@ impl Rows {
         Self { batch: RecordBatch::new_empty(schema), records: Vec::new() }
     }
 
-    fn slice(&self, offset: usize, length: usize) -> Self {
-        Self { batch: self.batch.slice(offset, length), records: self.records[offset..offset + length].to_vec() }
-    }
-
     /// The rows at `indices`, in that order.
     pub(crate) fn take(&self, indices: &UInt32Array) -> Result<Self, DataFusionError> {
         Ok(Self {
@@ -46,60 +42,38 @@ pub(crate) fn evaluate(program: &RowProgram, inputs: &[Option<&Rows>]) -> (Rows,
     if let Ok(rows) = run_program(program, inputs) {
         return (rows, Vec::new());
     }
-    let mut parts = Vec::new();
-    let mut failures = Vec::new();
-    for (index, input) in inputs.iter().enumerate() {
-        let Some(input) = input else { continue };
-        let mut alone: Vec<Option<&Rows>> = vec![None; inputs.len()];
-        bisect(input, &mut |half| {
-            alone[index] = None;
-            let mut with_half = alone.clone();
-            with_half[index] = Some(half);
-            run_program(program, &with_half)
-        }, &mut parts, &mut failures);
-    }
-    match append(parts, &program.schema) {
-        Ok(rows) => (rows, failures),
-        Err(error) => (Rows::empty(program.schema.clone()), all_failed(inputs, &error)),
-    }
-}
-
-fn all_failed(inputs: &[Option<&Rows>], error: &DataFusionError) -> Vec<Failure> {
     let mut records: Vec<u32> = inputs.iter().flatten().flat_map(|rows| rows.records.iter().copied()).collect();
     records.sort_unstable();
     records.dedup();
-    records.into_iter().map(|record| Failure { record, reason: reason(error) }).collect()
+    let mut parts = Vec::new();
+    let mut failures = Vec::new();
+    bisect(program, inputs, &records, &mut parts, &mut failures);
+    match append(parts, &program.schema) {
+        Ok(rows) => (rows, failures),
+        Err(error) => {
+            let failed = |&record: &u32| Failure { record, reason: reason(&error) };
+            (Rows::empty(program.schema.clone()), records.iter().map(failed).collect())
+        }
+    }
 }
 
-/// Halves `input` until what fails is one record. Rows of one record stay together when they are neighbours.
-fn bisect(
-    input: &Rows,
-    run: &mut dyn FnMut(&Rows) -> Result<Rows, DataFusionError>,
-    good: &mut Vec<Rows>,
-    failures: &mut Vec<Failure>,
-) {
-    if input.records.is_empty() {
-        return;
-    }
-    match run(input) {
+/// Halves `records` (ascending) until what fails is one record. All rows of a record, of whichever input, share its fate, and
+/// come out in the order in which they would without any failure.
+fn bisect(program: &RowProgram, inputs: &[Option<&Rows>], records: &[u32], good: &mut Vec<Rows>, failures: &mut Vec<Failure>) {
+    let (Some(&first), Some(&last)) = (records.first(), records.last()) else { return };
+    let within = |rows: &Rows| -> Result<Rows, DataFusionError> {
+        let indices = (0..rows.records.len() as u32).filter(|&row| (first..=last).contains(&rows.records[row as usize]));
+        rows.take(&UInt32Array::from_iter_values(indices))
+    };
+    let part = inputs.iter().map(|input| input.map(within).transpose()).collect::<Result<Vec<_>, _>>();
+    let outcome = part.and_then(|part| run_program(program, &part.iter().map(Option::as_ref).collect::<Vec<_>>()));
+    match outcome {
         Ok(rows) => good.push(rows),
-        Err(error) => {
-            let first = input.records[0];
-            if input.records.iter().all(|&record| record == first) {
-                if failures.last().is_none_or(|failure: &Failure| failure.record != first) {
-                    failures.push(Failure { record: first, reason: reason(&error) });
-                }
-                return;
-            }
-            let mut middle = input.records.len() / 2;
-            while middle < input.records.len() && input.records[middle] == input.records[middle - 1] {
-                middle += 1;
-            }
-            if middle == input.records.len() {
-                middle = input.records.iter().position(|&record| record != first).unwrap_or(1);
-            }
-            bisect(&input.slice(0, middle), run, good, failures);
-            bisect(&input.slice(middle, input.records.len() - middle), run, good, failures);
+        Err(error) if records.len() == 1 => failures.push(Failure { record: first, reason: reason(&error) }),
+        Err(_) => {
+            let (left, right) = records.split_at(records.len() / 2);
+            bisect(program, inputs, left, good, failures);
+            bisect(program, inputs, right, good, failures);
         }
     }
 }

@@ -40,6 +40,9 @@ pub(crate) enum AttemptError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Worker(#[from] WorkerError),
+    /// A newer plan writes an output of the task.
+    #[error(transparent)]
+    Superseded(SinkError),
     /// The task was told to stop while it waited.
     #[error("stopped")]
     Stopped,

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tidewheel_engine::EngineError;
-use tidewheel_log::{Assignment, Log, LogError, Member};
+use tidewheel_log::{Assignment, LogError, Member};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -53,7 +53,10 @@ enum Ended {
     Outdated,
 }
 
-type Tasks = FuturesUnordered<BoxFuture<'static, (i32, Ended)>>;
+/// One run of a task: a partition may come back while its last run is still ending.
+type Run = (i32, u64);
+type Running = BTreeMap<i32, (u64, CancellationToken)>;
+type Tasks = FuturesUnordered<BoxFuture<'static, (Run, Ended)>>;
 
 /// Works on an input until told to stop, or until a newer plan has taken it.
 pub(crate) async fn run(context: Arc<Context>, input: Input, stop: CancellationToken) {
@@ -64,6 +67,7 @@ pub(crate) async fn run(context: Arc<Context>, input: Input, stop: CancellationT
             Err(error) => tracing::warn!(input = input.name(&context), %error, "lost the consumer group; joining again"),
         }
         tokio::select! {
+            biased;
             () = context.timer.sleep(pause) => {}
             () = stop.cancelled() => {}
         }
@@ -74,10 +78,12 @@ pub(crate) async fn run(context: Arc<Context>, input: Input, stop: CancellationT
 async fn work(context: &Arc<Context>, input: Input, stop: &CancellationToken) -> Result<(), LogError> {
     let (group, topic) = input.group_and_topic(context);
     let mut member = context.log.join(&group, &topic).await?;
-    let mut running: BTreeMap<i32, CancellationToken> = BTreeMap::new();
+    let mut running = Running::new();
+    let mut runs = 0;
     let mut tasks = Tasks::new();
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => {
                 stop_all(&running, &mut tasks).await;
                 return leave(member).await;
@@ -86,23 +92,26 @@ async fn work(context: &Arc<Context>, input: Input, stop: &CancellationToken) ->
                 Assignment::Assigned(partitions) => {
                     for partition in partitions {
                         let task_stop = CancellationToken::new();
-                        running.insert(partition, task_stop.clone());
-                        tasks.push(Box::pin(run_task(context.clone(), input, partition, task_stop)));
+                        runs += 1;
+                        running.insert(partition, (runs, task_stop.clone()));
+                        let (context, run) = (context.clone(), (partition, runs));
+                        tasks.push(Box::pin(async move { (run, run_task(context, input, partition, task_stop).await) }));
                     }
                 }
                 Assignment::Revoked(partitions) => {
-                    let taken: BTreeMap<i32, CancellationToken> =
-                        partitions.iter().filter_map(|partition| running.remove_entry(partition)).collect();
-                    taken.values().for_each(CancellationToken::cancel);
+                    let taken: Running = partitions.iter().filter_map(|partition| running.remove_entry(partition)).collect();
+                    taken.values().for_each(|(_, task)| task.cancel());
                     finish(&taken, &mut tasks).await;
                 }
                 // Somebody else has them already: whatever these tasks still try is fenced.
                 Assignment::Lost(partitions) => {
-                    partitions.iter().filter_map(|partition| running.remove(partition)).for_each(|task| task.cancel());
+                    partitions.iter().filter_map(|partition| running.remove(partition)).for_each(|(_, task)| task.cancel());
                 }
             },
-            Some((partition, ended)) = tasks.next(), if !tasks.is_empty() => {
-                running.remove(&partition);
+            Some(((partition, run), ended)) = tasks.next(), if !tasks.is_empty() => {
+                if running.get(&partition).is_some_and(|(current, _)| *current == run) {
+                    running.remove(&partition);
+                }
                 if matches!(ended, Ended::Outdated) {
                     tracing::info!(input = input.name(context), "a newer plan has taken over");
                     stop_all(&running, &mut tasks).await;
@@ -117,17 +126,17 @@ async fn leave(member: Box<dyn Member>) -> Result<(), LogError> {
     member.leave().await
 }
 
-async fn stop_all(running: &BTreeMap<i32, CancellationToken>, tasks: &mut Tasks) {
-    running.values().for_each(CancellationToken::cancel);
+async fn stop_all(running: &Running, tasks: &mut Tasks) {
+    running.values().for_each(|(_, task)| task.cancel());
     while tasks.next().await.is_some() {}
 }
 
 /// Waits until the tasks of these partitions have ended.
-async fn finish(taken: &BTreeMap<i32, CancellationToken>, tasks: &mut Tasks) {
+async fn finish(taken: &Running, tasks: &mut Tasks) {
     let mut left = taken.len();
     while left > 0 {
         match tasks.next().await {
-            Some((partition, _)) if taken.contains_key(&partition) => left -= 1,
+            Some(((partition, run), _)) if taken.get(&partition).is_some_and(|(taken, _)| *taken == run) => left -= 1,
             Some(_) => {}
             None => return,
         }
@@ -135,7 +144,7 @@ async fn finish(taken: &BTreeMap<i32, CancellationToken>, tasks: &mut Tasks) {
 }
 
 /// Attempts a task again and again until it is told to stop or a newer plan has it.
-async fn run_task(context: Arc<Context>, input: Input, partition: i32, stop: CancellationToken) -> (i32, Ended) {
+async fn run_task(context: Arc<Context>, input: Input, partition: i32, stop: CancellationToken) -> Ended {
     let key: TaskKey = (input.name(&context), partition);
     let first_pause = Duration::from_millis(50);
     let mut pause = first_pause;
@@ -143,7 +152,7 @@ async fn run_task(context: Arc<Context>, input: Input, partition: i32, stop: Can
         let attempt_began_ms = context.timer.now_ms();
         match attempt(&context, input, &key, &stop).await {
             Ok(()) | Err(AttemptError::Stopped) => break Ended::Stopped,
-            Err(AttemptError::Engine(EngineError::Outdated { .. })) => break Ended::Outdated,
+            Err(AttemptError::Engine(EngineError::Outdated { .. }) | AttemptError::Superseded(_)) => break Ended::Outdated,
             Err(error) => {
                 tracing::warn!(task = ?key, %error, "the task begins again from its state");
                 context.board.update(&key, |status| {
@@ -156,13 +165,14 @@ async fn run_task(context: Arc<Context>, input: Input, partition: i32, stop: Can
             pause = first_pause;
         }
         tokio::select! {
+            biased;
             () = context.timer.sleep(pause) => {}
             () = stop.cancelled() => break Ended::Stopped,
         }
         pause = (pause * 2).min(context.limits.longest_pause);
     };
     context.board.remove(&key);
-    (partition, ended)
+    ended
 }
 
 async fn attempt(context: &Context, input: Input, key: &TaskKey, stop: &CancellationToken) -> Result<(), AttemptError> {

@@ -76,6 +76,7 @@ impl<'a> SourceAttempt<'a> {
             self.observe().await?;
             let limits = self.context.limits;
             let fetched = tokio::select! {
+                biased;
                 fetched = self.reader.fetch(limits.batch_records, limits.batch_bytes, limits.fetch_wait) => fetched?,
                 () = self.stop.cancelled() => break,
             };

@@ -1,7 +1,7 @@
 //! One attempt at the task of a partition of partials: take it over, go on from its state, until it is told to stop or something fails.
 use tidewheel_engine::stage2::{RecoveredStep, StepSetup, StepTask};
 use tidewheel_engine::{Effects, Refusal};
-use tidewheel_log::{Fetched, Log, Producer, Reader};
+use tidewheel_log::{Fetched, Producer, Reader};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -40,6 +40,8 @@ impl<'a> StepAttempt<'a> {
         let generation = context.generations.steps.get(&key.0).copied();
         let number = generation.map_or(1, |generation| generation.number);
         let cut_ms = generation.and_then(|generation| generation.cut_ms);
+        // Where nothing of the generations before is final, nothing of them stays.
+        let cut_ms = cut_ms.or((number > 1).then_some(i64::MIN));
         let topic = context.names.partials(&key.0, number);
         let producer = log.producer(&context.names.task(&key.0, partition)).await?;
         let state = read_compacted(log, &context.names.state(&key.0), partition).await?;
@@ -66,6 +68,7 @@ impl<'a> StepAttempt<'a> {
         while !self.stop.is_cancelled() {
             let limits = self.context.limits;
             let fetched = tokio::select! {
+                biased;
                 fetched = self.reader.fetch(limits.batch_records, limits.batch_bytes, limits.fetch_wait) => fetched?,
                 () = self.stop.cancelled() => break,
             };

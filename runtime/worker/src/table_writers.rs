@@ -40,7 +40,10 @@ impl<'a> TableWriters<'a> {
             let id = OutputId { pipeline: context.pipeline(), output: output.name.clone() };
             let task = TaskId { input: key.0.clone(), partition: key.1 };
             let mut writer = sink.writer(&id, &output.table, &task).await?;
-            writer.begin_generation(generation, cut_ms).await?;
+            writer.begin_generation(generation, cut_ms).await.map_err(|error| match error {
+                SinkError::Fenced { .. } => AttemptError::Superseded(error),
+                other => other.into(),
+            })?;
             let progress = writer.progress().await?;
             writers.insert(index, OutputWriter { writer, progress });
         }
@@ -92,6 +95,7 @@ impl<'a> TableWriters<'a> {
             tracing::warn!(task = ?self.key, %reason, "the sink does not answer; trying again");
             self.context.board.update(self.key, |status| status.blocked = Some(reason));
             tokio::select! {
+                biased;
                 () = self.context.timer.sleep(pause) => {}
                 () = self.stop.cancelled() => return Err(AttemptError::Stopped),
             }

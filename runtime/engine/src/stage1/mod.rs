@@ -72,6 +72,8 @@ pub struct SourceTask {
     /// Where dead letters and the ledgers of row outputs begin to be ours to write.
     main_from: i64,
     main_watermark_ms: Option<i64>,
+    /// The watermark by events alone at `main_from`, ms.
+    main_event_watermark_ms: Option<i64>,
     steps: Vec<usize>,
     deduplications: BTreeMap<usize, Deduplication>,
     partials: Vec<Partials>,
@@ -197,7 +199,9 @@ impl SourceTask {
             Some(target_ms) => self.decree(target_ms).map(Some),
             None if newly_idle => {
                 let record = self.watermark_record();
-                Ok(Some(self.effects(vec![self.tell(record)])))
+                let log = vec![self.tell(record.clone())];
+                self.note_told(record);
+                Ok(Some(self.effects(log)))
             }
             None => Ok(None),
         }
@@ -207,8 +211,11 @@ impl SourceTask {
     pub fn decree(&mut self, watermark_ms: i64) -> Result<Effects, EngineError> {
         self.watermark.current_ms = self.watermark.current_ms.max(Some(watermark_ms));
         let record = WatermarkRecord { decree_ms: self.watermark.current_ms, ..self.watermark_record() };
-        let mut log = vec![self.tell(record)];
+        let mut log = vec![self.tell(record.clone())];
+        self.note_told(record);
         for index in 0..self.partials.len() {
+            // Whoever waits for this very watermark hears of it, even where it emits nothing.
+            self.partials[index].told.fill(None);
             self.announce(index, Vec::new(), self.at, &mut log)?;
         }
         self.pass();
@@ -379,6 +386,8 @@ impl SourceTask {
         if self.main_from <= position.next_offset {
             self.main_from = position.next_offset;
             self.main_watermark_ms = position.watermark_ms;
+            self.watermark.by_events_ms = self.watermark.by_events_ms.max(self.main_event_watermark_ms);
+            self.main_event_watermark_ms = self.watermark.by_events_ms;
         }
     }
 
@@ -501,12 +510,18 @@ impl SourceTask {
         let record = self.watermark_record();
         let due = self.told.as_ref().is_none_or(|(told_at_ms, told)| {
             let news = told.event_watermark_ms != record.event_watermark_ms || told.idle != record.idle;
-            news && (told.idle || clock_ms - told_at_ms >= TELL_EVERY_MS)
+            news && (told.idle || clock_ms.saturating_sub(*told_at_ms) >= TELL_EVERY_MS)
         });
         if due {
             log.push(self.tell(record.clone()));
             self.told = Some((clock_ms, record));
         }
+    }
+
+    /// What the others know since: the next news differ from this.
+    fn note_told(&mut self, record: WatermarkRecord) {
+        let told_at_ms = self.told.as_ref().map_or(i64::MIN, |(told_at_ms, _)| *told_at_ms);
+        self.told = Some((told_at_ms, record));
     }
 
     fn dead_letter(&self, letter: &Dead, record: &Record) -> NewRecord {

@@ -121,15 +121,20 @@ impl<'a> Slice<'a> {
         let mut order: Vec<usize> = (0..input.rows.records.len()).collect();
         order.sort_by_key(|&row| input.rows.records[row]);
         let mut kept = Vec::with_capacity(order.len());
-        let mut previous: Option<(u32, u128, bool)> = None;
+        let mut record_in_hand = None;
+        let mut verdicts: Vec<(u128, bool)> = Vec::new();
         for row in order {
             let (record, key) = (input.rows.records[row], fingerprints[row]);
+            if record_in_hand.replace(record) != Some(record) {
+                verdicts.clear();
+            }
             // Rows of one record do not make each other duplicates.
-            let duplicate = match previous {
-                Some((same, before, verdict)) if same == record && before == key => verdict,
-                _ => seen.seen(key, self.records[record as usize].append_time_ms),
-            };
-            previous = Some((record, key, duplicate));
+            let known = verdicts.iter().find(|(known, _)| *known == key).map(|(_, duplicate)| *duplicate);
+            let duplicate = known.unwrap_or_else(|| {
+                let duplicate = seen.seen(key, self.records[record as usize].append_time_ms);
+                verdicts.push((key, duplicate));
+                duplicate
+            });
             if !duplicate {
                 kept.push(row as u32);
             }

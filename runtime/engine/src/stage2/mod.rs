@@ -295,17 +295,14 @@ impl StepTask {
         let plan = Arc::clone(&self.setup.plan);
         let aggregate = aggregate_of(&plan, self.setup.step);
         let mut changes: BTreeMap<usize, Changes> = BTreeMap::new();
-        if !silent {
-            self.repair(&plan, aggregate, &mut changes)?;
-        }
-        let Some(watermark_ms) = self.watermark_ms else { return self.writes(changes) };
+        let is_due = |start_ms: i64| {
+            self.watermark_ms.is_some_and(|watermark_ms| emits_at(aggregate.window, aggregate.late, start_ms) <= watermark_ms)
+        };
         let due: Vec<i64> = self
             .windows
             .by_start
             .iter()
-            .filter(|&(&start_ms, window)| {
-                !window.pending.is_empty() && emits_at(aggregate.window, aggregate.late, start_ms) <= watermark_ms
-            })
+            .filter(|&(&start_ms, window)| !window.pending.is_empty() && is_due(start_ms))
             .map(|(&start_ms, _)| start_ms)
             .collect();
         for start_ms in due {
@@ -323,6 +320,9 @@ impl StepTask {
                     changes.add(output.step, &new, old.as_ref(), change, position).map_err(|error| self.failed(&error))?;
                 }
             }
+        }
+        if !silent {
+            self.repair(&plan, aggregate, &mut changes)?;
         }
         self.writes(changes)
     }
@@ -374,12 +374,15 @@ impl StepTask {
         }
     }
 
-    /// Gives outputs whose sink was set back everything that is kept of emitted windows.
+    /// Gives outputs whose sink was set back everything that is kept of emitted windows, in place of what has just changed of it.
     fn repair(&mut self, plan: &Plan, aggregate: &Aggregate, changes: &mut BTreeMap<usize, Changes>) -> Result<(), EngineError> {
         if !self.outputs.iter().any(|output| output.repair) {
             return Ok(());
         }
         let position = (self.generation, self.setup.partition, self.at);
+        for output in self.outputs.iter().filter(|output| output.repair) {
+            changes.entry(output.output).or_default().upserts.clear();
+        }
         let emitted: Vec<RecordBatch> =
             self.windows.by_start.values().filter_map(|window| window.emitted.as_ref()).map(|run| run.batch.clone()).collect();
         for run in emitted {
