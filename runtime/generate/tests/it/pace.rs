@@ -9,7 +9,7 @@ fn due(pacer: &mut Pacer, now_ms: i64) -> Vec<i64> {
 fn events_are_evenly_spaced() {
     let mut pacer = Pacer::new(4, 1_000);
     assert_eq!(due(&mut pacer, 1_000), [1_000]);
-    assert_eq!(due(&mut pacer, 1_249), []);
+    assert!(due(&mut pacer, 1_249).is_empty());
     assert_eq!(pacer.next_due_ms(), 1_250);
     assert_eq!(due(&mut pacer, 1_900), [1_250, 1_500, 1_750]);
     assert_eq!(due(&mut pacer, 2_000), [2_000]);
@@ -21,7 +21,8 @@ fn no_rate_drifts_however_often_it_is_looked_at() {
         let mut pacer = Pacer::new(rate, 0);
         let made: usize = (0..=100_000).step_by(look_every_ms).map(|now_ms| due(&mut pacer, now_ms).len()).sum();
         let last_look_ms = 100_000 / look_every_ms * look_every_ms;
-        let expected = last_look_ms as u64 * u64::from(rate) / 1_000 + 1;
+        // Those that are due within the millisecond of the last look have come.
+        let expected = ((last_look_ms as u64 + 1) * u64::from(rate)).div_ceil(1_000);
         assert_eq!(made as u64, expected, "{rate}/s");
     }
 }
