@@ -1,4 +1,5 @@
 //! `tidewheel dev`: everything in one process.
+mod generators;
 mod listen;
 mod pipelines;
 mod results;

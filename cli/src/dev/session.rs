@@ -4,11 +4,12 @@ use tidewheel_planner::problem;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::DevArgs;
+use crate::dev::generators::Generators;
 use crate::dev::listen::{DEFAULT_ADDRESS, Listening};
 use crate::dev::pipelines::Pipelines;
 use crate::dev::results::{self, Selection};
 use crate::dev::send::{self, Sent, Target};
-use crate::dev::specs::Specs;
+use crate::dev::specs::{GeneratedSource, Specs};
 use crate::dev::store::Store;
 use crate::dev::watch::Changes;
 use crate::failure::{Exit, Failure};
@@ -20,11 +21,15 @@ struct Session {
     store: Store,
     pipelines: Pipelines,
     listening: Option<Listening>,
+    generators: Generators,
 }
 
 /// Runs what the files say.
 pub(crate) async fn run(args: DevArgs, specs: Specs) -> Result<Exit, Failure> {
     let targets = Target::parse_all(&args.send, &specs.http_sources)?;
+    if args.until_idle {
+        refuse_endless(&specs)?;
+    }
     let stop = on_signals()?;
     let mut session = Session::start(args, specs).await?;
     let outcome = if session.args.until_idle {
@@ -37,6 +42,17 @@ pub(crate) async fn run(args: DevArgs, specs: Specs) -> Result<Exit, Failure> {
     };
     session.end().await;
     outcome
+}
+
+fn refuse_endless(specs: &Specs) -> Result<(), Failure> {
+    let is_endless = |source: &&GeneratedSource| source.spec.generator.as_ref().is_some_and(|generator| generator.count.is_none());
+    match specs.generated_sources.iter().find(is_endless) {
+        None => Ok(()),
+        Some(GeneratedSource { source, .. }) => Err(Failure::usage(
+            format!("--until-idle: the generator of {}/{} has no end", source.namespace, source.name),
+            "give it a `count`, or leave --until-idle out and end the run with Ctrl-C",
+        )),
+    }
 }
 
 /// Cancelled by the first signal; the second ends the process at once.
@@ -70,7 +86,7 @@ impl Session {
             Some(address) => Some(Listening::start(address, store.log.clone(), specs.http_sources.clone()).await?),
             None => None,
         };
-        let mut session = Self { args, store, pipelines: Pipelines::default(), listening, specs };
+        let mut session = Self { args, store, pipelines: Pipelines::default(), listening, generators: Generators::default(), specs };
         let plans = session.specs.plans.clone();
         for plan in &plans {
             session.store.prepare(plan).await?;
@@ -78,6 +94,7 @@ impl Session {
         for plan in plans {
             session.start_pipeline(plan).await?;
         }
+        session.generators.change_to(&session.store, &session.specs).await?;
         Ok(session)
     }
 
@@ -95,6 +112,7 @@ impl Session {
         if let Ok(sent) = &sent {
             report(*sent);
         }
+        self.generators.finish().await?;
         if let Some(listening) = self.listening.take() {
             listening.stop().await;
         }
@@ -169,6 +187,7 @@ impl Session {
             words.push(format!("{}/{} goes on as it says now", plan.namespace, plan.name));
             self.start_pipeline(plan).await?;
         }
+        self.generators.change_to(&self.store, &self.specs).await?;
         if words.is_empty() && sources_changed {
             words.push("sources are served as they say now".to_owned());
         }
@@ -179,6 +198,7 @@ impl Session {
         if let Some(listening) = self.listening.take() {
             listening.stop().await;
         }
+        self.generators.stop().await;
         self.pipelines.stop_all().await;
         self.store.close().await;
     }

@@ -20,8 +20,19 @@ pub(crate) struct Specs {
     pub(crate) plans: Vec<Plan>,
     /// The sources that take events: those with `http`.
     pub(crate) http_sources: Vec<tidewheel_ingest::Source>,
+    /// The sources that make their events up: those with `generator`.
+    pub(crate) generated_sources: Vec<GeneratedSource>,
     /// What is odd.
     pub(crate) warnings: Vec<Problem>,
+}
+
+/// A source with a generator.
+#[derive(Debug, Clone)]
+pub(crate) struct GeneratedSource {
+    /// What it says.
+    pub(crate) spec: EventSourceSpec,
+    /// How its events are checked and keyed.
+    pub(crate) source: tidewheel_ingest::Source,
 }
 
 impl Specs {
@@ -36,11 +47,12 @@ impl Specs {
             .iter_mut()
             .filter(|problem| problem.code == Code::UnknownSecret)
             .for_each(|problem| problem.severity = Severity::Error);
-        let mut http_sources = Vec::new();
+        let (mut http_sources, mut generated_sources) = (Vec::new(), Vec::new());
         if !problems.iter().any(Problem::is_error) {
-            for source in set.event_sources.iter().filter(|source| source.spec.http.is_some()) {
-                match http_source(&set, source) {
-                    Ok(source) => http_sources.push(source),
+            for resource in &set.event_sources {
+                match ingest_source(&set, resource) {
+                    Ok(source) if resource.spec.http.is_some() => http_sources.push(source),
+                    Ok(source) => generated_sources.push(GeneratedSource { spec: resource.spec.clone(), source }),
                     Err(found) => problems.extend(found),
                 }
             }
@@ -51,7 +63,7 @@ impl Specs {
         if problems.iter().any(Problem::is_error) {
             return Err(problems);
         }
-        Ok(Self { set, plans, http_sources, warnings: problems })
+        Ok(Self { set, plans, http_sources, generated_sources, warnings: problems })
     }
 
     /// What may not change from `old` to this: what a cluster would refuse as well.
@@ -72,7 +84,7 @@ impl Specs {
 
     /// How events come in, as text that is the same where nothing has changed.
     pub(crate) fn sources_text(&self) -> String {
-        format!("{:?}", self.http_sources)
+        format!("{:?} {:?}", self.http_sources, self.generated_sources)
     }
 }
 
@@ -119,7 +131,7 @@ fn changes<S: serde::Serialize>(kind: Kind, old: &[Resource<S>], new: &[Resource
     problems
 }
 
-fn http_source(set: &ResourceSet, source: &Resource<EventSourceSpec>) -> Result<tidewheel_ingest::Source, Vec<Problem>> {
+fn ingest_source(set: &ResourceSet, source: &Resource<EventSourceSpec>) -> Result<tidewheel_ingest::Source, Vec<Problem>> {
     let schema = event_schema(source)?;
     let index = |name: &String| schema.fields.iter().position(|field| field.name == *name);
     let fields = source.spec.schema.fields.iter().enumerate();

@@ -12,6 +12,7 @@ use tidewheel_sinks::embedded::Database;
 use tidewheel_sinks::{OutputId, Sink, SinkError};
 use tidewheel_worker::Sinks;
 
+use crate::dev::generators::POSITIONS_TOPIC;
 use crate::dev::send::SENDS_TOPIC;
 use crate::failure::Failure;
 
@@ -43,7 +44,9 @@ impl Store {
         })?;
         let options = Options { max_record_bytes: MAX_RECORD_BYTES, ..Options::default() };
         let log = EmbeddedLog::open(folder.join("log"), options)?;
-        log.create_topic(&topic(SENDS_TOPIC, 1, Cleanup::Compact))?;
+        for positions in [SENDS_TOPIC, POSITIONS_TOPIC] {
+            log.create_topic(&topic(positions, 1, Cleanup::Compact))?;
+        }
         Ok(Self { log, tables, databases: BTreeMap::new(), _temporary: temporary })
     }
 

@@ -1,7 +1,10 @@
 //! `kill -9` at any moment, and the same command again.
 use std::fmt::Write as _;
+use std::fs::File;
 use std::process::Stdio;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::program::{command, run, specs};
 
@@ -27,7 +30,7 @@ fn events(count: u64) -> String {
 fn a_run_that_was_killed_again_and_again_ends_as_one_that_was_not() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("events.ndjson");
-    std::fs::write(&file, events(60_000)).unwrap();
+    std::fs::write(&file, events(150_000)).unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (counts, file) = (specs("counts"), path("events.ndjson"));
     let play = |data: &str| {
@@ -40,18 +43,22 @@ fn a_run_that_was_killed_again_and_again_ends_as_one_that_was_not() {
 
     let disturbed = as_args(&play(&path("killed")));
     let disturbed: Vec<&str> = disturbed.iter().map(String::as_str).collect();
-    for wait_ms in [30, 60, 100, 150, 220, 300, 400, 550] {
-        let mut child = command(&disturbed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(wait_ms));
-        if child.try_wait().unwrap().is_some() {
-            break;
-        }
+    let mut kills = 0;
+    let found: Value = loop {
+        let printed = path("printed");
+        let mut child = command(&disturbed).stdout(File::create(&printed).unwrap()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(40 + 35 * kills));
+        // Killed after its last word, it has done all that it was asked to.
         child.kill().unwrap();
         child.wait().unwrap();
-    }
-    let found = run(&disturbed).document();
+        if let Ok(document) = serde_json::from_str(&std::fs::read_to_string(&printed).unwrap()) {
+            break document;
+        }
+        kills += 1;
+    };
+    assert!(kills > 3, "it was killed {kills} times only");
     for part in ["outputs", "ledgers", "deadLetters"] {
-        let items = |document: &serde_json::Value| document[part].as_array().unwrap().len();
+        let items = |document: &Value| document[part].as_array().unwrap().len();
         assert_eq!(items(&found), items(&expected), "{part}");
         assert!(found[part] == expected[part], "{part} differ");
     }

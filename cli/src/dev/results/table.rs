@@ -40,12 +40,8 @@ pub(crate) async fn write(
 
 /// The columns that a table shows: ours are left out.
 pub(super) fn column_names(shown: &Shown<'_>) -> Vec<String> {
-    let ours: &[&str] = match shown.output.table.kind {
-        TableKind::Rows => &["_generation", "_partition", "_offset", "_ordinal"],
-        TableKind::Windows { .. } => &["_generation", "_partition", "_offset", "_revision"],
-    };
     let columns = shown.output.table.columns.iter().map(|column| column.name.clone());
-    columns.filter(|name| !ours.contains(&name.as_str())).collect()
+    columns.filter(|name| !name.starts_with('_') || name == tidewheel_decode::EXTRA_COLUMN).collect()
 }
 
 async fn write_output(out: &mut impl Write, shown: &Shown<'_>, limit: usize) -> Result<(), Failure> {

@@ -13,8 +13,24 @@ const HEAD_BYTES: u64 = 2 << 20;
 
 /// A stream of events.
 pub(crate) struct Cutter<R> {
-    input: BufReader<io::Chain<Cursor<Vec<u8>>, R>>,
+    input: BufReader<io::Chain<Cursor<Vec<u8>>, Rest<R>>>,
     form: Shape,
+}
+
+/// What follows the beginning that was looked at.
+enum Rest<R> {
+    Input(R),
+    /// The input failed while its beginning was looked at: said once what came before has been read.
+    Failed(Option<io::Error>),
+}
+
+impl<R: Read> Read for Rest<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Input(input) => input.read(buffer),
+            Self::Failed(error) => error.take().map_or(Ok(0), Err),
+        }
+    }
 }
 
 enum Shape {
@@ -27,19 +43,18 @@ enum Shape {
 
 impl<R: Read> Cutter<R> {
     /// Looks at the beginning of `input`.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub(crate) fn new(mut input: R) -> io::Result<Self> {
+    pub(crate) fn new(mut input: R) -> Self {
         let mut head = Vec::new();
-        let read = input.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
-        let is_all = (read as u64) < HEAD_BYTES;
+        let (is_all, rest) = match input.by_ref().take(HEAD_BYTES).read_to_end(&mut head) {
+            Ok(read) => ((read as u64) < HEAD_BYTES, Rest::Input(input)),
+            Err(error) => (false, Rest::Failed(Some(error))),
+        };
         let text = ndjson::without_byte_order_mark(&head);
         let (form, skip) = shape_of(text, is_all);
         let skip = skip + (head.len() - text.len());
         let mut head = Cursor::new(head);
         head.set_position(skip as u64);
-        Ok(Self { input: BufReader::with_capacity(256 << 10, head.chain(input)), form })
+        Self { input: BufReader::with_capacity(256 << 10, head.chain(rest)), form }
     }
 
     /// The next event, without white space around it; none at the end.
@@ -154,7 +169,7 @@ mod tests {
     use super::*;
 
     fn cut(text: &[u8]) -> Vec<String> {
-        let mut cutter = Cutter::new(text).unwrap();
+        let mut cutter = Cutter::new(text);
         std::iter::from_fn(|| cutter.next_event().unwrap()).map(|event| String::from_utf8_lossy(&event).into_owned()).collect()
     }
 

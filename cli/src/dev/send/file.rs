@@ -98,7 +98,7 @@ struct BatchMaker {
 impl BatchMaker {
     fn read(mut self, file: File, skip: u64, sender: &mpsc::Sender<io::Result<Batch>>) -> io::Result<()> {
         let bytes = Arc::new(AtomicU64::new(0));
-        let mut events = Cutter::new(decompressed(Counted { inner: file, bytes: bytes.clone() })?)?;
+        let mut events = Cutter::new(decompressed(Counted { inner: file, bytes: bytes.clone() })?);
         while self.event < skip && events.next_event()?.is_some() {
             self.event += 1;
         }
