@@ -14,11 +14,15 @@ use super::WireError;
 pub(crate) const MAX_BATCH_BYTES: usize = 512 * 1024;
 /// Bodies above this are compressed with LZ4.
 const COMPRESS_ABOVE_BYTES: usize = 4096;
+/// The least that Arrow allows: partials of a few groups have many short buffers.
+const ALIGNMENT_BYTES: usize = 8;
 
 pub(crate) fn encode(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), WireError> {
     let damaged = |error: arrow::error::ArrowError| WireError::new("batch", error);
     let compression = (batch.get_array_memory_size() > COMPRESS_ABOVE_BYTES).then_some(CompressionType::LZ4_FRAME);
-    let options = IpcWriteOptions::default().try_with_compression(compression).map_err(damaged)?;
+    let options = IpcWriteOptions::try_new(ALIGNMENT_BYTES, false, MetadataVersion::V5)
+        .and_then(|options| options.try_with_compression(compression))
+        .map_err(damaged)?;
     let (_, encoded) = IpcDataGenerator::default()
         .encode(batch, &mut DictionaryTracker::new(true), &options, &mut IpcWriteContext::default())
         .map_err(damaged)?;
@@ -34,6 +38,9 @@ pub(crate) fn decode(bytes: &[u8], schema: &SchemaRef) -> Result<RecordBatch, Wi
     let length = u32::from_le_bytes(*length) as usize;
     let (metadata, body) = rest.split_at_checked(length).ok_or_else(|| damaged("it ends before its metadata"))?;
     let message = root_as_message(metadata).map_err(|error| WireError::new("batch", error))?;
+    if usize::try_from(message.bodyLength()) != Ok(body.len()) {
+        return Err(damaged("it ends before its body, or goes on after it"));
+    }
     let header = message.header_as_record_batch().ok_or_else(|| damaged("its message is no record batch"))?;
     read_record_batch(&Buffer::from(body), header, schema.clone(), &HashMap::new(), None, &MetadataVersion::V5)
         .map_err(|error| WireError::new("batch", error))

@@ -1,0 +1,15 @@
+//! What the engine promises, driven from outside: records in, effects out.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod aggregates;
+mod fixture;
+mod formats;
+mod isolation;
+mod lateness;
+mod recovery;
