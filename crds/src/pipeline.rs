@@ -116,8 +116,8 @@ pub struct Deduplicate {
     pub by: Vec<String>,
     /// How long an event is remembered, by the time of its arrival.
     #[schemars(extend("x-kubernetes-validations" = [
-        Rule::new("self > duration('0s') && self <= duration('744h')")
-            .message("must be more than 0s and at most 31d: every event of that time is remembered"),
+        Rule::new("self > duration('0s') && self <= duration('576h')")
+            .message("must be more than 0s and at most 24d: every event of that time is remembered"),
     ]))]
     pub within: Duration,
 }
