@@ -23,6 +23,7 @@ pub(crate) struct Generators {
 }
 
 struct Generator {
+    name: String,
     spec: EventSourceSpec,
     made: watch::Receiver<u64>,
     stop: CancellationToken,
@@ -60,9 +61,9 @@ impl Generators {
         stop_all(std::mem::take(&mut self.by_topic)).await;
     }
 
-    /// How many events the generator of a topic has made since ever; none where there is no such generator.
-    pub(crate) fn made(&self, topic: &str) -> Option<u64> {
-        self.by_topic.get(topic).map(|generator| *generator.made.borrow())
+    /// How many events each has made since ever, by `<namespace>/<name>` of its source.
+    pub(crate) fn made(&self) -> impl Iterator<Item = (String, u64)> {
+        self.by_topic.values().map(|generator| (generator.name.clone(), *generator.made.borrow()))
     }
 }
 
@@ -81,7 +82,8 @@ async fn start(store: &Store, source: &GeneratedSource) -> Result<Generator, Fai
         }
         ended
     });
-    Ok(Generator { spec: source.spec.clone(), made, stop, running })
+    let name = format!("{}/{}", source.source.namespace, source.source.name);
+    Ok(Generator { name, spec: source.spec.clone(), made, stop, running })
 }
 
 async fn stop_all(generators: BTreeMap<String, Generator>) {

@@ -18,6 +18,7 @@ pub(crate) const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr:
 pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
     ingest: Ingest,
+    registry: Registry,
     stop: CancellationToken,
     serving: JoinHandle<Drained>,
 }
@@ -40,7 +41,12 @@ impl Listening {
             let (ingest, stop) = (ingest.clone(), stop.clone());
             tokio::spawn(async move { ingest.serve(listener, stop.cancelled_owned()).await })
         };
-        Ok(Self { address, ingest, stop, serving })
+        Ok(Self { address, ingest, registry, stop, serving })
+    }
+
+    /// What it counts.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Serves these sources instead; the port stays open.

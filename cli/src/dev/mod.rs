@@ -1,8 +1,9 @@
 //! `tidewheel dev`: everything in one process.
 mod generators;
 mod listen;
+mod live;
 mod pipelines;
-mod results;
+pub(crate) mod results;
 mod send;
 mod session;
 mod specs;

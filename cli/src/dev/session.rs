@@ -1,11 +1,15 @@
 //! A run from its first event to its last.
+use std::time::Duration;
+
 use tidewheel_planner::plan::Plan;
-use tidewheel_planner::problem;
+use tidewheel_planner::problem::Problem;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::DevArgs;
 use crate::dev::generators::Generators;
 use crate::dev::listen::{DEFAULT_ADDRESS, Listening};
+use crate::dev::live::Live;
 use crate::dev::pipelines::Pipelines;
 use crate::dev::results::{self, Selection};
 use crate::dev::send::{self, Sent, Target};
@@ -13,6 +17,10 @@ use crate::dev::specs::{GeneratedSource, Specs};
 use crate::dev::store::Store;
 use crate::dev::watch::Changes;
 use crate::failure::{Exit, Failure};
+use crate::view;
+
+/// How often the view is told of the moment.
+const SHOW_EVERY: Duration = Duration::from_millis(250);
 
 /// Everything that runs.
 struct Session {
@@ -108,9 +116,9 @@ impl Session {
 
     /// Plays the input to its end, closes every window, and prints what came of it.
     async fn play(&mut self, targets: &[Target]) -> Result<Exit, Failure> {
-        let sent = send::send_all(&self.store.log, targets, self.args.rate).await;
+        let sent = send::send_all(&self.store.log, targets, self.args.rate, true).await;
         if let Ok(sent) = &sent {
-            report(*sent);
+            report(*sent).iter().for_each(|text| eprintln!("{text}"));
         }
         self.generators.finish().await?;
         if let Some(listening) = self.listening.take() {
@@ -127,27 +135,46 @@ impl Session {
     /// Runs until told to stop; what changes in the files is taken over.
     async fn serve(&mut self, targets: Vec<Target>, stop: &CancellationToken) -> Result<Exit, Failure> {
         let mut changes = Changes::watch(&self.args.paths)?;
-        if let Some(listening) = &self.listening {
-            eprintln!("taking events at http://{}", listening.address);
-        }
-        eprintln!("tables: {}", self.store.tables().display());
+        let mut live = Live::start(stop);
+        live.serve(&self.specs, self.listening.as_ref());
+        let outcome = self.serve_until(&mut changes, &mut live, targets, stop).await;
+        live.end().await;
+        outcome
+    }
+
+    async fn serve_until(
+        &mut self,
+        changes: &mut Changes,
+        live: &mut Live,
+        targets: Vec<Target>,
+        stop: &CancellationToken,
+    ) -> Result<Exit, Failure> {
         let (log, rate) = (self.store.log.clone(), self.args.rate);
-        let mut sending = Box::pin(async move { send::send_all(&log, &targets, rate).await });
-        let mut sent = false;
+        let mut sending = Box::pin(async move { send::send_all(&log, &targets, rate, !view::draws()).await });
+        let mut is_sent = self.args.send.is_empty();
+        let mut shows = tokio::time::interval(SHOW_EVERY);
+        shows.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(Exit::Good),
-                () = changes.next() => self.take_changes().await,
-                outcome = &mut sending, if !sent => {
-                    sent = true;
-                    report(outcome?);
+                _ = shows.tick() => live.show(&self.store, &self.pipelines, self.listening.as_ref(), &self.generators).await,
+                () = changes.next() => self.take_changes(live).await,
+                sent = &mut sending, if !is_sent => {
+                    is_sent = true;
+                    match sent {
+                        Ok(sent) => {
+                            live.notice(format!("{} events were sent", sent.events));
+                            report(sent).into_iter().for_each(|text| live.notice(text));
+                        }
+                        Err(failure) => live.notice(failure.to_string()),
+                    }
                 }
             }
         }
     }
 
     /// Takes over what the files say now, or says why it does not.
-    async fn take_changes(&mut self) {
+    async fn take_changes(&mut self, live: &mut Live) {
         let outcome = match Specs::read(&self.args.paths) {
             Ok(new) => {
                 let refused = new.refused_changes(&self.specs);
@@ -156,10 +183,13 @@ impl Session {
             Err(problems) => Err(Failure::Specs(problems)),
         };
         match outcome {
-            Ok(changed) if changed.is_empty() => {}
-            Ok(changed) => eprintln!("the files have changed: {}", changed.join(", ")),
-            Err(failure) => eprintln!("{failure}\nthe files have changed, but what ran before goes on until this is mended"),
+            Ok(changed) => changed.into_iter().for_each(|text| live.notice(text)),
+            Err(failure) => {
+                live.notice(failure.to_string());
+                live.notice("the files have changed, but what ran before goes on until this is mended");
+            }
         }
+        live.serve(&self.specs, self.listening.as_ref());
     }
 
     /// What is new in words. Before anything is stopped, everything that can be refused is done.
@@ -172,10 +202,7 @@ impl Session {
         if let Some(listening) = &self.listening {
             listening.replace(new.http_sources.clone())?;
         }
-        if !new.warnings.is_empty() {
-            eprintln!("{}", problem::render(&new.warnings));
-        }
-        let mut words = Vec::new();
+        let mut words: Vec<String> = new.warnings.iter().map(Problem::to_string).collect();
         let planned: Vec<String> = new.plans.iter().map(|plan| format!("{}/{}", plan.namespace, plan.name)).collect();
         for gone in self.pipelines.names().into_iter().filter(|name| !planned.contains(name)) {
             self.pipelines.stop(&gone).await;
@@ -189,7 +216,7 @@ impl Session {
         }
         self.generators.change_to(&self.store, &self.specs).await?;
         if words.is_empty() && sources_changed {
-            words.push("sources are served as they say now".to_owned());
+            words.push("the sources are served as they say now".to_owned());
         }
         Ok(words)
     }
@@ -204,11 +231,15 @@ impl Session {
     }
 }
 
-fn report(sent: Sent) {
-    if sent.refused > 0 {
-        eprintln!("{} of {} events are refused: they are dead letters of the pipelines that read them", sent.refused, sent.events);
+/// What a person should know of what was sent.
+fn report(sent: Sent) -> Vec<String> {
+    let Sent { events, refused, before } = sent;
+    let mut texts = Vec::new();
+    if refused > 0 {
+        texts.push(format!("{refused} of {events} events are refused: they are dead letters of the pipelines that read them"));
     }
-    if sent.before > 0 {
-        eprintln!("{} of {} events were sent by an earlier run", sent.before, sent.events);
+    if before > 0 {
+        texts.push(format!("{before} of {events} events were sent by an earlier run"));
     }
+    texts
 }

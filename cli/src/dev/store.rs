@@ -50,9 +50,9 @@ impl Store {
         Ok(Self { log, tables, databases: BTreeMap::new(), _temporary: temporary })
     }
 
-    /// The folder of the tables.
-    pub(crate) fn tables(&self) -> &Path {
-        &self.tables
+    /// The files of tables, by `<namespace>/<name>` of their Sinks.
+    pub(crate) fn databases(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.databases.iter().map(|(sink, database)| (sink.as_str(), database.path()))
     }
 
     /// The tables of a Sink, by `<namespace>/<name>`; none before an output was planned for it.

@@ -1,8 +1,8 @@
 //! Runs the binary.
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -62,12 +62,14 @@ pub struct Running {
 
 impl Running {
     pub fn start(args: &[&str]) -> Self {
-        let mut child = command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let said = listen(child.stderr.take().unwrap());
+        let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (tell, said) = channel();
+        listen(child.stdout.take().unwrap(), tell.clone());
+        listen(child.stderr.take().unwrap(), tell);
         Self { child, said }
     }
 
-    /// The next line on stderr that holds `text`.
+    /// The next line that holds `text`.
     pub fn says(&self, text: &str) -> String {
         let mut before = String::new();
         loop {
@@ -82,7 +84,7 @@ impl Running {
 
     /// Where it takes events.
     pub fn address(&self) -> String {
-        let line = self.says("http://");
+        let line = self.says("taking events at http://");
         line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned()
     }
 
@@ -102,14 +104,12 @@ impl Drop for Running {
     }
 }
 
-fn listen(stderr: ChildStderr) -> Receiver<String> {
-    let (tell, said) = channel();
+fn listen(output: impl Read + Send + 'static, tell: Sender<String>) {
     std::thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
             if tell.send(line).is_err() {
                 return;
             }
         }
     });
-    said
 }

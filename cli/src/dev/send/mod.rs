@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tidewheel_log::{EmbeddedLog, Log as _};
 use tokio::time::Instant;
 
@@ -29,9 +29,13 @@ pub(crate) struct Sent {
     pub(crate) before: u64,
 }
 
-/// Plays all files: those for one source one after the other, sources side by side, so that none falls behind the others.
-pub(crate) async fn send_all(log: &EmbeddedLog, targets: &[Target], rate: Option<NonZeroU32>) -> Result<Sent, Failure> {
+/// Plays all files: those for one source one after the other, sources side by side, so that none falls behind the others. Progress is shown on a
+/// terminal only.
+pub(crate) async fn send_all(log: &EmbeddedLog, targets: &[Target], rate: Option<NonZeroU32>, shows_progress: bool) -> Result<Sent, Failure> {
     let bars = MultiProgress::new();
+    if !shows_progress {
+        bars.set_draw_target(ProgressDrawTarget::hidden());
+    }
     let mut sources: Vec<&str> = targets.iter().map(|target| target.source.topic.as_str()).collect();
     sources.sort_unstable();
     sources.dedup();
