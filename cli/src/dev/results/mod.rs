@@ -15,6 +15,8 @@ use crate::args::ResultFormat;
 use crate::dev::pipelines::Pipelines;
 use crate::dev::store::Store;
 use crate::failure::Failure;
+#[cfg(test)]
+pub(crate) use ledgers::StageLedger;
 pub(crate) use ledgers::{OutputLedger, ledgers};
 
 /// What is to be shown.
