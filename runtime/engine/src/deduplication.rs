@@ -4,6 +4,8 @@
 //! Entries that are past the horizon are swept when the table would have to grow, so memory stays within twice of what the horizon needs.
 use hashbrown::HashTable;
 
+use crate::sabotage::{self, Bug};
+
 /// The longest horizon: append times are kept as 32-bit distances in ms.
 pub const MAX_WITHIN_MS: u64 = 1 << 31;
 
@@ -36,7 +38,9 @@ impl Deduplication {
         let now = self.distance(now_ms);
         if let Some(entry) = self.entries.find_mut(high, |entry| entry.high == high && entry.low == low) {
             let duplicate = now - entry.seen <= self.within_ms;
-            entry.seen = now;
+            if !(duplicate && sabotage::is(Bug::DuplicateOfKeptOnly)) {
+                entry.seen = now;
+            }
             return duplicate;
         }
         if self.entries.len() == self.entries.capacity() {

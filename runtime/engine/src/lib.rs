@@ -18,6 +18,8 @@ mod fold;
 pub mod generation;
 pub mod ledger;
 mod rows;
+#[doc(hidden)]
+pub mod sabotage;
 pub mod stage1;
 pub mod stage2;
 pub mod window;

@@ -82,6 +82,7 @@ fn bisect(program: &RowProgram, inputs: &[Option<&Rows>], records: &[u32], good:
 pub(crate) fn reason(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
     let line = text.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("Arrow error: ").unwrap_or(line);
     line.chars().take(300).collect()
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidewheel_engine::Generations;
+use tidewheel_engine::sabotage::{self, Bug};
 use tidewheel_log::Log;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Plan, StepKind};
 use tidewheel_sinks::Sink;
 use tokio::sync::watch;
 
-use crate::status::Board;
+use crate::status::{Board, TaskKey};
 use crate::timer::Timer;
 
 /// Sinks by `<namespace>/<name>`.
@@ -58,6 +59,12 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn pipeline(&self) -> String {
         format!("{}/{}", self.plan.namespace, self.plan.name)
+    }
+
+    /// The transactional id of a task: taking it fences whoever had the task before.
+    pub(crate) fn transactional_id(&self, (input, partition): &TaskKey) -> String {
+        let id = self.names.task(input, *partition);
+        if sabotage::is(Bug::NoFencing) { format!("{id}.{:p}", std::ptr::from_ref(self)) } else { id }
     }
 
     /// The source partitions that feed an aggregate step, as `<source>/<partition>`.

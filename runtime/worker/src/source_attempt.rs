@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tidewheel_engine::sabotage::{self, Bug};
 use tidewheel_engine::stage1::{Recovered, SourceSetup, SourceTask, StartAt};
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
 use tidewheel_engine::wire::watermark::WatermarkRecord;
@@ -39,7 +40,7 @@ impl<'a> SourceAttempt<'a> {
     ) -> Result<Self, AttemptError> {
         let (plan, log, partition) = (&context.plan, context.log.as_ref(), key.1);
         let topic = &plan.sources[source].topic;
-        let producer = log.producer(&context.names.task(&key.0, partition)).await?;
+        let producer = log.producer(&context.transactional_id(key)).await?;
         let state = read_compacted(log, &context.names.state(&key.0), partition).await?;
         let progress = state.get(SOURCE_PROGRESS_KEY.as_bytes()).map(|bytes| SourceProgress::decode(bytes)).transpose()?;
         let newer = progress.as_ref().filter(|progress| progress.revision > context.generations.revision);
@@ -60,7 +61,8 @@ impl<'a> SourceAttempt<'a> {
         let writers = TableWriters::open(context, key, stop, &outputs).await?;
         let told = read_watermarks(log, &context.names.watermarks(), &key.0, partition).await?;
         let start = start_at(context, source, partition).await?;
-        let recovered = Recovered { progress, sinks: writers.positions(), decrees: told.decrees };
+        let decrees = if sabotage::is(Bug::ForgottenDecrees) { Vec::new() } else { told.decrees };
+        let recovered = Recovered { progress, sinks: writers.positions(), decrees };
         let mut task = SourceTask::begin(setup, recovered, &start)?;
         told.newest.into_values().for_each(|record| task.observe(record));
         let from = warm_up_from(log, topic, partition, &task, start.earliest).await?;
@@ -126,6 +128,13 @@ impl<'a> SourceAttempt<'a> {
     }
 
     async fn commit(&mut self, effects: Effects, records: &[Record]) -> Result<(), AttemptError> {
+        if sabotage::is(Bug::LogBeforeSinks) {
+            let mut log = effects.log;
+            log.extend(self.task.seal(records, &[], &[]));
+            self.producer.commit(log).await?;
+            self.writers.commit(&effects.writes, effects.position).await?;
+            return Ok(());
+        }
         let refusals = self.writers.commit(&effects.writes, effects.position).await?;
         let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
         let mut log = effects.log;
@@ -184,7 +193,7 @@ async fn start_at(context: &Context, source: usize, partition: i32) -> Result<St
 /// Where reading begins so that deduplications know their horizon when the task's own first record comes.
 async fn warm_up_from(log: &dyn Log, topic: &str, partition: i32, task: &SourceTask, earliest: i64) -> Result<i64, LogError> {
     let at = task.next_offset();
-    let Some(horizon_ms) = task.horizon_ms().filter(|_| at > earliest) else { return Ok(at) };
+    let Some(horizon_ms) = task.horizon_ms().filter(|_| at > earliest && !sabotage::is(Bug::ForgottenKeys)) else { return Ok(at) };
     let mut probe = log.reader(topic, partition, at).await?;
     let first = probe.fetch(1, 1, Duration::ZERO).await?.records.into_iter().next();
     // With no record there yet, the next one comes after the last of those before it.

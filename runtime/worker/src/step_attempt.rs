@@ -43,7 +43,7 @@ impl<'a> StepAttempt<'a> {
         // Where nothing of the generations before is final, nothing of them stays.
         let cut_ms = cut_ms.or((number > 1).then_some(i64::MIN));
         let topic = context.names.partials(&key.0, number);
-        let producer = log.producer(&context.names.task(&key.0, partition)).await?;
+        let producer = log.producer(&context.transactional_id(key)).await?;
         let state = read_compacted(log, &context.names.state(&key.0), partition).await?;
         let setup = StepSetup {
             plan: context.plan.clone(),

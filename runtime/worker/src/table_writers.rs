@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tidewheel_engine::sabotage::{self, Bug};
 use tidewheel_engine::{Position, Refusal, TableWrite};
 use tidewheel_planner::plan::TableKind;
 use tidewheel_sinks::{Change, OutputId, Progress, SinkError, TaskId, Writer};
@@ -82,6 +83,9 @@ impl<'a> TableWriters<'a> {
         let Some(output) = self.writers.get_mut(&write.output) else { return Ok(Vec::new()) };
         let mut pause = Duration::from_millis(50);
         loop {
+            if sabotage::is(Bug::ProgressNotCompared) {
+                output.progress = output.writer.progress().await?;
+            }
             let reason = match output.writer.commit(write.generation, change, output.progress, next).await {
                 Ok(committed) => {
                     output.progress = Some(next);

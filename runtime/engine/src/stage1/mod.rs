@@ -35,9 +35,9 @@ pub(crate) use self::slice::{concat, rfc3339, timestamps};
 /// How often, in ms of the driver's clock, an active partition tells the others its watermark.
 const TELL_EVERY_MS: i64 = 1_000;
 /// How far apart, in ms of append time, checkpoints are at least.
-const CHECKPOINT_EVERY_MS: i64 = 60_000;
+const CHECKPOINT_EVERY_MS: i64 = 600_000;
 /// How many checkpoints are kept; when there are more, every second of the older half goes.
-const CHECKPOINTS: usize = 128;
+const CHECKPOINTS: usize = 32;
 
 /// What a source task is made of.
 #[derive(Debug, Clone)]

@@ -12,6 +12,7 @@ use crate::deduplication::Deduplication;
 use crate::error::EngineError;
 use crate::generation::StepGeneration;
 use crate::ledger::Ledger;
+use crate::sabotage::{self, Bug};
 use crate::wire::state::{
     Checkpoint, OutputProgress, PartialsProgress, Position, SOURCE_PROGRESS_KEY, SourceProgress, Versioned, version,
 };
@@ -109,10 +110,14 @@ impl SourceTask {
             let progress = OutputProgress { sink_next_offset: output.sink_next_offset, ledger: output.ledger.clone() };
             (self.setup.plan.outputs[output.output].name.clone(), progress)
         });
+        let done = |position: Position| match sabotage::is(Bug::LastOffsetInsteadOfNext) {
+            true => Position { next_offset: (position.next_offset - 1).max(self.start_offset), ..position },
+            false => position,
+        };
         let steps = self.partials.iter().map(|partials| {
             let progress = PartialsProgress {
                 generation: partials.generation.number,
-                position: partials.position,
+                position: done(partials.position),
                 ledger: partials.ledger.clone(),
             };
             (self.step_name(partials.step), progress)
@@ -121,7 +126,7 @@ impl SourceTask {
             version: version(),
             revision: self.setup.generations.revision,
             start_offset: self.start_offset,
-            main: Position { next_offset: self.main_from, watermark_ms: self.main_watermark_ms },
+            main: done(Position { next_offset: self.main_from, watermark_ms: self.main_watermark_ms }),
             append_time_ms: self.append_time_ms,
             event_watermark_ms: self.main_event_watermark_ms,
             steps: steps.collect(),

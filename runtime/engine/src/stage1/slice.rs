@@ -15,6 +15,7 @@ use crate::deduplication::Deduplication;
 use crate::error::EngineError;
 use crate::fold::Fold;
 use crate::rows::{Failure, Rows, evaluate};
+use crate::sabotage::{self, Bug};
 use crate::window::{closes_at, end_of, start_of};
 use crate::wire::dead_letter::Reason;
 use crate::wire::placement;
@@ -207,6 +208,8 @@ impl<'a> Slice<'a> {
                 kept.push(row as u32);
             }
         }
+        // Rows of one record need not be neighbours.
+        late.sort_unstable();
         late.dedup_by_key(|(record, _)| *record);
         for (record, start_ms) in late {
             if aggregate.late.policy == LatePolicy::Drop {
@@ -352,6 +355,9 @@ fn judge_times(
             }
             None => watermark.advance(event_ms.saturating_sub(max_out_of_order_ms)),
         }
+    }
+    if sabotage::is(Bug::LateByEndOfBatch) {
+        before_ms.fill(watermark.current_ms);
     }
     Times { event_us: event_us.to_vec(), before_ms }
 }

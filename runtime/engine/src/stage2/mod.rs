@@ -20,6 +20,7 @@ use crate::effects::{Effects, Refusal, TableWrite};
 use crate::error::EngineError;
 use crate::generation::Generations;
 use crate::ledger::Ledger;
+use crate::sabotage::{self, Bug};
 use crate::stage1::{concat, rfc3339};
 use crate::window::{closes_at, emits_at, end_of};
 use crate::wire::dead_letter::{DeadLetter, Reason};
@@ -151,7 +152,7 @@ impl StepTask {
         let consumed = limit.map_or(records.len(), |limit| records.partition_point(|record| record.offset < limit));
         let next = if consumed < records.len() { limit } else { limit.map(|limit| limit.min(fetched_to)) };
         let next = next.unwrap_or(fetched_to).max(self.at);
-        let silent = self.at < self.from;
+        let silent = self.at < self.from && !sabotage::is(Bug::LoudReplay);
         let mut log = Vec::new();
         for record in &records[..consumed] {
             self.merge(record, silent, &mut log)?;
@@ -286,7 +287,8 @@ impl StepTask {
 
     fn advance_watermark(&mut self) {
         let told = |feeder: &String| self.watermarks.get(feeder).copied().flatten();
-        let minimum = self.setup.feeders.iter().map(told).min().flatten();
+        let all = self.setup.feeders.iter().map(told);
+        let minimum = if sabotage::is(Bug::HighestWatermark) { all.max() } else { all.min() }.flatten();
         self.watermark_ms = self.watermark_ms.max(minimum);
     }
 

@@ -1,1 +1,89 @@
-//! A whole cluster in one thread.
+//! A whole cluster in one thread: several workers over one log and one database. The seed decides every interleaving, batch,
+//! failure, crash, takeover and change of plan; at the end tables, dead letters and ledgers equal a plain computation over the log.
+//!
+//! A failing seed replays exactly: `SEED=17 cargo test --release -p tidewheel-worker --test it one_seed -- --nocapture`, with
+//! `SIM_TRACE=1` for what happened.
+mod cluster;
+mod faulty_log;
+mod faulty_sink;
+mod oracle;
+mod scenario;
+mod verdict;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tidewheel_engine::sabotage::{self, Bug};
+
+use self::cluster::Cluster;
+
+const SEEDS: u64 = 200;
+
+/// Runs a seed. What is wrong, if anything.
+fn run(seed: u64) -> Result<(), String> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut cluster = Cluster::new(seed);
+        let status = cluster.run();
+        verdict::check(&cluster, &status);
+    }));
+    outcome.map_err(|panic| match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+        (Some(text), _) => text.clone(),
+        (_, Some(text)) => (*text).to_owned(),
+        _ => "a panic without words".to_owned(),
+    })
+}
+
+#[test]
+fn whatever_happens_the_end_equals_a_batch_computation() {
+    let began = std::time::Instant::now();
+    for seed in 0..SEEDS {
+        if let Err(what) = run(seed) {
+            panic!(
+                "SEED={seed}: {what}\nreplay: SEED={seed} cargo test --release -p tidewheel-worker --test it one_seed -- --nocapture"
+            );
+        }
+        if seed % 20 == 19 {
+            println!("{} of {SEEDS} seeds, {:.1} s", seed + 1, began.elapsed().as_secs_f64());
+        }
+    }
+}
+
+/// How many seeds it takes until a deliberate bug is caught.
+fn seeds_until_caught(bug: Bug) -> Option<u64> {
+    sabotage::switch(Some(bug));
+    let caught = (0..SEEDS).find_map(|seed| run(seed).err().map(|what| (seed, what)));
+    sabotage::switch(None);
+    let (seed, what) = caught?;
+    println!("{bug:?}: caught by seed {seed}: {}", what.lines().next().unwrap_or_default());
+    Some(seed)
+}
+
+macro_rules! caught {
+    ($($promise:ident: $bug:ident;)*) => {$(
+        #[test]
+        fn $promise() {
+            assert!(seeds_until_caught(Bug::$bug).is_some(), "{:?} went through {SEEDS} seeds unseen", Bug::$bug);
+        }
+    )*};
+}
+
+caught! {
+    an_offset_that_is_one_too_low_is_caught: LastOffsetInsteadOfNext;
+    a_sink_that_does_not_compare_progress_is_caught: ProgressNotCompared;
+    a_log_that_is_committed_before_the_sinks_is_caught: LogBeforeSinks;
+    a_watermark_of_the_fastest_partition_is_caught: HighestWatermark;
+    lateness_that_depends_on_the_batch_is_caught: LateByEndOfBatch;
+    a_duplicate_that_is_no_appearance_is_caught: DuplicateOfKeptOnly;
+    a_replay_that_speaks_is_caught: LoudReplay;
+    a_zombie_that_nobody_fences_is_caught: NoFencing;
+    a_takeover_that_forgets_keys_is_caught: ForgottenKeys;
+    a_takeover_that_forgets_decrees_is_caught: ForgottenDecrees;
+}
+
+#[test]
+fn one_seed_replays() {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
+    if let Err(what) = run(seed) {
+        panic!("SEED={seed}: {what}");
+    }
+}

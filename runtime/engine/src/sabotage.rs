@@ -1,0 +1,50 @@
+//! Deliberate bugs, so that tests can show that they would find them. None is ever on without the feature `sabotage`; with it, only in a
+//! thread that has asked for one.
+
+/// A bug that tests can switch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// The progress names the last record that was done, not the one after it.
+    LastOffsetInsteadOfNext,
+    /// A sink's progress is overwritten whatever it is.
+    ProgressNotCompared,
+    /// The log is committed first, then the sinks.
+    LogBeforeSinks,
+    /// The watermark of a step is that of the fastest partition.
+    HighestWatermark,
+    /// Lateness is judged by the watermark behind the batch.
+    LateByEndOfBatch,
+    /// A repeat does not count as an appearance of its key.
+    DuplicateOfKeptOnly,
+    /// What is merged again after a takeover is counted and written again.
+    LoudReplay,
+    /// Every taker of a task has a transactional id of its own.
+    NoFencing,
+    /// Deduplications begin empty at a takeover.
+    ForgottenKeys,
+    /// Decrees are not read back at a takeover.
+    ForgottenDecrees,
+}
+
+#[cfg(feature = "sabotage")]
+thread_local! {
+    static ACTIVE: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+}
+
+/// Switches a bug on in this thread, or all off.
+#[cfg(feature = "sabotage")]
+pub fn switch(bug: Option<Bug>) {
+    ACTIVE.set(bug);
+}
+
+/// Whether a bug is on in this thread.
+#[inline]
+pub fn is(bug: Bug) -> bool {
+    #[cfg(feature = "sabotage")]
+    return ACTIVE.get() == Some(bug);
+    #[cfg(not(feature = "sabotage"))]
+    {
+        let _ = bug;
+        false
+    }
+}

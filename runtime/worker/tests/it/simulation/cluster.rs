@@ -1,0 +1,308 @@
+//! The scheduler: processes that work, stand still, die and come back, as the seed says.
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use futures::executor::block_on;
+use futures::future::join_all;
+use tidewheel_log::{Clock, EmbeddedLog, Log, NewRecord, Options};
+use tidewheel_planner::plan::Plan;
+use tidewheel_sinks::Sink;
+use tidewheel_sinks::embedded::Database;
+use tidewheel_worker::{Allotment, Control, Limits, Status, Timer, Worker};
+use tokio_util::sync::CancellationToken;
+
+use super::faulty_log::FaultyLog;
+use super::faulty_sink::FaultySink;
+use super::scenario::{Event, Scenario};
+use super::world::{ProcessTimer, World};
+use crate::fixture::{SINK, create_partials, create_tables, create_topics, names, plan};
+
+/// More steps than any seed needs to come to its end.
+const PATIENCE: usize = 400_000;
+
+/// A pipeline and all that it runs on.
+pub(crate) struct Cluster {
+    pub(crate) world: Arc<World>,
+    pub(crate) scenario: Scenario,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) log: EmbeddedLog,
+    pub(crate) database: Database,
+    /// By partition and offset.
+    pub(crate) events: BTreeMap<(i32, i64), Event>,
+    /// Which version the plan of a revision is.
+    pub(crate) revisions: Arc<Mutex<BTreeMap<i64, usize>>>,
+    _folder: tempfile::TempDir,
+    version: usize,
+    processes: Vec<Process>,
+    started: usize,
+    asleep: Vec<bool>,
+    traces: bool,
+}
+
+/// A simulated worker process.
+struct Process {
+    id: usize,
+    future: Pin<Box<dyn Future<Output = ()>>>,
+    frozen_until_ms: Option<i64>,
+    control: Arc<Mutex<Option<Control>>>,
+    is_woken: Arc<Flag>,
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new(seed: u64) -> Self {
+        let world = World::new(seed);
+        let scenario = Scenario::draw(&world);
+        let plan = plan(&scenario.yaml(scenario.versions[0]));
+        let clock: Arc<dyn Clock> = Arc::clone(&world) as _;
+        let log = EmbeddedLog::in_memory(Options { clock, transaction_markers: world.chance(0.7), ..Options::default() });
+        create_topics(&log, &plan);
+        let memory = std::path::Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let database = block_on(create_tables(&folder.path().join("tables.db"), &plan));
+        Self {
+            asleep: vec![false; scenario.partitions as usize],
+            world,
+            scenario,
+            plan,
+            log,
+            database,
+            events: BTreeMap::new(),
+            revisions: Arc::default(),
+            _folder: folder,
+            version: 0,
+            processes: Vec::new(),
+            started: 0,
+            traces: std::env::var_os("SIM_TRACE").is_some(),
+        }
+    }
+
+    /// Lets chance rule until all events are sent, then lets one undisturbed process finish. What that process says of its tasks.
+    pub(crate) fn run(&mut self) -> Status {
+        self.trace(|cluster| format!("{:#?}", cluster.scenario));
+        let world = Arc::clone(&self.world);
+        world.set_fault_rate(*world.pick(&[0.001, 0.01, 0.04]));
+        let most_processes = 1 + world.below(3);
+        let (crash_rate, freeze_rate) = (*world.pick(&[0.0, 0.004, 0.02]), *world.pick(&[0.0, 0.004, 0.02]));
+        let pace = *world.pick(&[8, 30, 80]);
+        let mut chunks = world.between(10, 25);
+        let changes_at: Vec<i64> = (1..self.scenario.versions.len()).map(|_| world.between(1, chunks - 1)).collect();
+        let mut until_chunk = 0;
+        while chunks > 0 || until_chunk > 0 {
+            if until_chunk == 0 {
+                chunks -= 1;
+                self.send();
+                until_chunk = world.below(pace) + if chunks == 0 { 300 } else { 1 };
+                let due = changes_at.iter().filter(|&&at| at == chunks).count();
+                (0..due).for_each(|_| self.change_plan());
+            }
+            until_chunk -= 1;
+            if self.processes.len() < most_processes && world.chance(0.1) {
+                self.start(None);
+            }
+            if !self.processes.is_empty() && world.chance(crash_rate) {
+                let index = world.below(self.processes.len());
+                self.crash(index, world.chance(0.5));
+            }
+            if !self.processes.is_empty() && world.chance(freeze_rate) {
+                let index = world.below(self.processes.len());
+                let until_ms = world.now_ms() + world.between(500, 20_000);
+                self.trace(|cluster| format!("process {} stands still", cluster.processes[index].id));
+                self.processes[index].frozen_until_ms = Some(until_ms);
+            }
+            if world.chance(0.2) {
+                world.advance(world.between(0, 200));
+            }
+            self.step();
+        }
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Status {
+        let world = Arc::clone(&self.world);
+        let fault_rate = 0.02;
+        world.set_fault_rate(0.0);
+        // Those that stand still come back when all is done; the others are gone.
+        for index in (0..self.processes.len()).rev() {
+            if self.processes[index].frozen_until_ms.is_some() {
+                self.processes[index].frozen_until_ms = Some(i64::MAX);
+            } else {
+                self.crash(index, world.chance(0.5));
+            }
+        }
+        let is_closed = Arc::new(AtomicBool::new(false));
+        self.start(Some(Arc::clone(&is_closed)));
+        let control = Arc::clone(&self.processes[self.processes.len() - 1].control);
+        let status = || control.lock().unwrap().as_ref().map(Control::status).unwrap_or_default();
+        for steps in 0.. {
+            if is_closed.load(Ordering::Relaxed) {
+                break;
+            }
+            assert!(steps < PATIENCE, "the windows never close: {:#?}", status());
+            self.step();
+        }
+        let status = status();
+        self.trace(|_| "all windows are closed; zombies wake".to_owned());
+        world.set_fault_rate(fault_rate);
+        self.processes.iter_mut().for_each(|process| process.frozen_until_ms = None);
+        (0..200).for_each(|_| self.step());
+        self.processes.clear();
+        status
+    }
+
+    fn trace(&self, text: impl FnOnce(&Self) -> String) {
+        if self.traces {
+            println!("{:>7} ms  {}", self.world.now_ms() - super::world::BEGINNING_MS, text(self));
+        }
+    }
+
+    /// Opens one gate of one process, or lets time pass until there is one.
+    fn step(&mut self) {
+        let world = Arc::clone(&self.world);
+        let now_ms = world.now_ms();
+        for process in &mut self.processes {
+            process.frozen_until_ms = process.frozen_until_ms.filter(|until_ms| *until_ms > now_ms);
+        }
+        let awake: Vec<usize> = (0..self.processes.len()).filter(|&index| self.processes[index].frozen_until_ms.is_none()).collect();
+        let ready: Vec<(usize, Vec<u64>)> = awake
+            .iter()
+            .map(|&index| (index, world.due_gates(self.processes[index].id)))
+            .filter(|(_, gates)| !gates.is_empty())
+            .collect();
+        if ready.is_empty() {
+            let ids: Vec<usize> = awake.iter().map(|&index| self.processes[index].id).collect();
+            let wait_ms = world.next_due_ms(&ids).map_or(200, |due_ms| (due_ms - now_ms).clamp(1, 1_000));
+            world.advance(wait_ms);
+            return;
+        }
+        let (index, gates) = world.pick(&ready);
+        world.open(*world.pick(gates));
+        self.poll(*index);
+    }
+
+    fn poll(&mut self, index: usize) {
+        let process = &mut self.processes[index];
+        loop {
+            process.is_woken.0.store(false, Ordering::Relaxed);
+            let waker = Waker::from(Arc::clone(&process.is_woken));
+            let ended = process.future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+            if ended {
+                let id = process.id;
+                self.processes.remove(index);
+                self.trace(|_| format!("process {id} has nothing left to do"));
+                return;
+            }
+            if !process.is_woken.0.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+
+    fn crash(&mut self, index: usize, silently: bool) {
+        let process = self.processes.remove(index);
+        self.trace(|_| format!("process {} dies{}", process.id, if silently { " without a word" } else { "" }));
+        self.world.set_dying_silently(silently);
+        drop(process);
+        self.world.set_dying_silently(false);
+    }
+
+    /// From now on processes start with the next version. Those that run go on with theirs.
+    fn change_plan(&mut self) {
+        self.version += 1;
+        // Whoever has not been given its generations yet would be given new ones, as if its plan were the newest.
+        for index in (0..self.processes.len()).rev() {
+            if self.processes[index].control.lock().unwrap().is_none() {
+                self.crash(index, false);
+            }
+        }
+        self.trace(|cluster| format!("version {} begins", cluster.version));
+        self.start(None);
+    }
+
+    fn start(&mut self, closes: Option<Arc<AtomicBool>>) {
+        let id = self.started;
+        self.started += 1;
+        let version = self.version;
+        self.trace(|_| format!("process {id} starts with version {version}"));
+        let plan = if version == 0 { Arc::clone(&self.plan) } else { plan(&self.scenario.yaml(self.scenario.versions[version])) };
+        let timer = Arc::new(ProcessTimer { world: Arc::clone(&self.world), process: id });
+        let raw = self.log.clone();
+        let log: Arc<dyn Log> = Arc::new(FaultyLog { world: Arc::clone(&self.world), process: id, inner: raw.clone() });
+        let sink = FaultySink { world: Arc::clone(&self.world), process: id, inner: self.database.clone() };
+        let sinks = BTreeMap::from([(SINK.to_owned(), Arc::new(sink) as Arc<dyn Sink>)]);
+        let limits = Limits { fetch_wait: Duration::from_millis(500), longest_pause: Duration::from_secs(2), ..Limits::default() };
+        let control = Arc::new(Mutex::new(None));
+        let (seen, revisions) = (Arc::clone(&control), Arc::clone(&self.revisions));
+        let work = async move {
+            let worker = loop {
+                let made = Worker::new(Arc::clone(&plan), Arc::clone(&log), sinks.clone(), timer.clone(), limits).await;
+                if let Ok(worker) = made {
+                    break worker;
+                }
+                timer.sleep(Duration::from_millis(200)).await;
+            };
+            create_partials(&raw, &worker);
+            let allotment = Allotment::read(&raw, &names(&plan)).await.unwrap().unwrap();
+            revisions.lock().unwrap().entry(allotment.revision).or_insert(version);
+            let control = worker.control();
+            *seen.lock().unwrap() = Some(control.clone());
+            let stop = CancellationToken::new();
+            let inputs = join_all(worker.inputs(&stop));
+            let close = async move {
+                if let Some(is_closed) = closes {
+                    control.close_windows().await.unwrap();
+                    is_closed.store(true, Ordering::Relaxed);
+                }
+            };
+            futures::join!(inputs, close);
+        };
+        let is_woken = Arc::new(Flag(AtomicBool::new(false)));
+        self.processes.push(Process { id, future: Box::pin(work), frozen_until_ms: None, control, is_woken });
+        self.poll(self.processes.len() - 1);
+    }
+
+    /// Sends some events, and lets some time pass before.
+    fn send(&mut self) {
+        let world = Arc::clone(&self.world);
+        world.advance(world.between(0, 4_000));
+        for partition in 0..self.asleep.len() {
+            if world.chance(0.15) {
+                self.asleep[partition] = !self.asleep[partition];
+            }
+        }
+        let awake: Vec<i32> = (0..self.scenario.partitions).filter(|&partition| !self.asleep[partition as usize]).collect();
+        if awake.is_empty() {
+            return;
+        }
+        for _ in 0..world.between(1, 14) {
+            let partition = *world.pick(&awake);
+            let recent: Vec<Event> =
+                self.events.range((partition, 0)..(partition + 1, 0)).rev().take(30).map(|(_, event)| event.clone()).collect();
+            let event = Event::draw(&world, partition, self.events.len(), world.now_ms(), &recent);
+            let record = NewRecord {
+                topic: self.plan.sources[0].topic.clone(),
+                partition: Some(partition),
+                key: Some(event.id.clone().into()),
+                value: event.value(),
+                headers: Vec::new(),
+            };
+            let appended = block_on(self.log.append(vec![record])).unwrap()[0];
+            self.events.insert((partition, appended.offset), event);
+            if world.chance(0.3) {
+                world.advance(world.between(0, 500));
+            }
+        }
+    }
+}
