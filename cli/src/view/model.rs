@@ -19,21 +19,34 @@ impl Model {
     /// Takes a newer snapshot in.
     pub(crate) fn update(&mut self, snapshot: Snapshot) {
         let now_ms = snapshot.now_ms;
-        self.seen.retain(|name, _| snapshot.pipelines.iter().any(|pipeline| pipeline.name == *name));
+        self.seen.retain(|name, _| {
+            snapshot
+                .pipelines
+                .iter()
+                .any(|pipeline| pipeline.name == *name)
+        });
         for pipeline in &snapshot.pipelines {
             let seen = self.seen.entry(pipeline.name.clone()).or_default();
             // A task that begins again counts from zero again.
-            if seen.back().is_some_and(|&(at_ms, records)| pipeline.records < records || now_ms < at_ms) {
+            if seen
+                .back()
+                .is_some_and(|&(at_ms, records)| pipeline.records < records || now_ms < at_ms)
+            {
                 seen.clear();
             }
             seen.push_back((now_ms, pipeline.records));
             // The sample just beyond the span stays: it is what the span begins with.
-            while seen.get(1).is_some_and(|&(at_ms, _)| now_ms - at_ms >= RATE_OVER_MS) {
+            while seen
+                .get(1)
+                .is_some_and(|&(at_ms, _)| now_ms - at_ms >= RATE_OVER_MS)
+            {
                 seen.pop_front();
             }
         }
         self.snapshot = snapshot;
-        self.looked_at = self.looked_at.min(self.snapshot.pipelines.len().saturating_sub(1));
+        self.looked_at = self
+            .looked_at
+            .min(self.snapshot.pipelines.len().saturating_sub(1));
     }
 
     /// Looks at the pipeline after this one.
@@ -59,7 +72,9 @@ impl Model {
 
     /// Records a second that a pipeline took over the last seconds.
     pub(crate) fn events_per_second(&self, pipeline: &str) -> f64 {
-        let Some(seen) = self.seen.get(pipeline) else { return 0.0 };
+        let Some(seen) = self.seen.get(pipeline) else {
+            return 0.0;
+        };
         match (seen.front(), seen.back()) {
             (Some((from_ms, before)), Some((to_ms, after))) if to_ms > from_ms => {
                 (after - before) as f64 * 1_000.0 / (to_ms - from_ms) as f64

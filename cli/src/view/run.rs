@@ -29,7 +29,10 @@ pub(crate) fn draws() -> bool {
 ///
 /// # Errors
 /// The terminal's.
-pub(crate) async fn run(snapshots: watch::Receiver<Snapshot>, stop: CancellationToken) -> io::Result<()> {
+pub(crate) async fn run(
+    snapshots: watch::Receiver<Snapshot>,
+    stop: CancellationToken,
+) -> io::Result<()> {
     if draws() {
         on_terminal(snapshots, stop).await
     } else {
@@ -37,7 +40,10 @@ pub(crate) async fn run(snapshots: watch::Receiver<Snapshot>, stop: Cancellation
     }
 }
 
-async fn on_terminal(snapshots: watch::Receiver<Snapshot>, stop: CancellationToken) -> io::Result<()> {
+async fn on_terminal(
+    snapshots: watch::Receiver<Snapshot>,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
     let outcome = draw_until_stopped(&mut terminal, snapshots, &stop).await;
     ratatui::try_restore()?;
@@ -112,7 +118,9 @@ fn listen() -> mpsc::Receiver<io::Result<Input>> {
                 Err(error) => Err(error),
             };
             let failed = input.is_err();
-            let told = input.transpose().is_none_or(|input| sender.blocking_send(input).is_ok());
+            let told = input
+                .transpose()
+                .is_none_or(|input| sender.blocking_send(input).is_ok());
             if failed || !told {
                 return;
             }
@@ -121,7 +129,10 @@ fn listen() -> mpsc::Receiver<io::Result<Input>> {
     receiver
 }
 
-async fn as_lines(mut snapshots: watch::Receiver<Snapshot>, stop: CancellationToken) -> io::Result<()> {
+async fn as_lines(
+    mut snapshots: watch::Receiver<Snapshot>,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let mut model = Model::default();
     let mut told = Told::default();
     let mut ticks = tokio::time::interval_at(Instant::now() + LINES_EVERY, LINES_EVERY);
@@ -140,6 +151,8 @@ async fn as_lines(mut snapshots: watch::Receiver<Snapshot>, stop: CancellationTo
 
 fn print(lines: &[String]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    lines.iter().try_for_each(|line| writeln!(stdout, "{line}"))?;
+    lines
+        .iter()
+        .try_for_each(|line| writeln!(stdout, "{line}"))?;
     stdout.flush()
 }

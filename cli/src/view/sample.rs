@@ -23,21 +23,39 @@ pub(crate) struct Address<'a> {
 
 /// A command that sends an event of this schema, which happened at `now_ms`. Columns in `generated` are left for ingestion to make;
 /// `id` is what others of type uuid get.
-pub(crate) fn curl(address: Address<'_>, schema: &EventSchema, generated: &[usize], now_ms: i64, id: Uuid) -> String {
+pub(crate) fn curl(
+    address: Address<'_>,
+    schema: &EventSchema,
+    generated: &[usize],
+    now_ms: i64,
+    id: Uuid,
+) -> String {
     let path = match address.source {
         None => "/v1/events".to_owned(),
         Some((namespace, name)) => format!("/v1/sources/{namespace}/{name}/events"),
     };
-    let key = if address.needs_key { " -H \"X-API-Key: $KEY\"" } else { "" };
+    let key = if address.needs_key {
+        " -H \"X-API-Key: $KEY\""
+    } else {
+        ""
+    };
     let event = Value::Object(event(schema, generated, now_ms, id)).to_string();
-    let command = format!("curl {}{path}{key} --json '{}'", address.url, event.replace('\'', "\\u0027"));
+    let command = format!(
+        "curl {}{path}{key} --json '{}'",
+        address.url,
+        event.replace('\'', "\\u0027")
+    );
     folded(&command)
 }
 
 fn event(schema: &EventSchema, generated: &[usize], now_ms: i64, id: Uuid) -> Map<String, Value> {
     let mut optional_left = OPTIONAL_COLUMNS;
     let mut event = Map::new();
-    let sent = schema.fields.iter().enumerate().filter(|(index, _)| !generated.contains(index));
+    let sent = schema
+        .fields
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !generated.contains(index));
     for (_, field) in sent {
         if !field.required {
             if optional_left == 0 {
@@ -57,7 +75,9 @@ fn insert(object: &mut Map<String, Value>, path: &[String], value: Value) {
             object.insert(name.clone(), value);
         }
         [name, rest @ ..] => {
-            let inner = object.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
+            let inner = object
+                .entry(name.clone())
+                .or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(inner) = inner {
                 insert(inner, rest, value);
             }
@@ -79,11 +99,15 @@ fn value(field: &Field, now_ms: i64, id: Uuid) -> Value {
 
 /// The command with line ends after commas of its JSON, where lines would become too long.
 fn folded(command: &str) -> String {
-    let Some((head, json)) = command.split_once('{') else { return command.to_owned() };
+    let Some((head, json)) = command.split_once('{') else {
+        return command.to_owned();
+    };
     let mut lines = vec![format!("{head}{{")];
     for piece in json.split_inclusive(',') {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + piece.chars().count() <= LINE_WIDTH => line.push_str(piece),
+            Some(line) if line.chars().count() + piece.chars().count() <= LINE_WIDTH => {
+                line.push_str(piece)
+            }
             _ => lines.push(piece.to_owned()),
         }
     }

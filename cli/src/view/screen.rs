@@ -40,10 +40,16 @@ pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
     frame.render_widget(Paragraph::new(pipelines(model, list.height)), list);
     match model.looked_at() {
         Some((_, pipeline)) => draw_pipeline(pipeline, snapshot.now_ms, frame, middle),
-        None => frame.render_widget(Paragraph::new("No pipeline reads these sources yet.".dim()), middle),
+        None => frame.render_widget(
+            Paragraph::new("No pipeline reads these sources yet.".dim()),
+            middle,
+        ),
     }
     let hidden = notices.len().saturating_sub(usize::from(bottom.height));
-    frame.render_widget(Paragraph::new(notices.into_iter().skip(hidden).collect::<Vec<_>>()), bottom);
+    frame.render_widget(
+        Paragraph::new(notices.into_iter().skip(hidden).collect::<Vec<_>>()),
+        bottom,
+    );
 }
 
 /// What this is, how to send events to it, and where its tables are.
@@ -54,19 +60,35 @@ fn header(snapshot: &Snapshot) -> Vec<Line<'_>> {
         None => title.push("takes no events over HTTP".dim()),
     }
     title.push(format!("  {} UTC  ", text::time(snapshot.now_ms, snapshot.now_ms)).into());
-    let keys = if snapshot.pipelines.len() > 1 { "q quits, Tab: next" } else { "q quits" };
+    let keys = if snapshot.pipelines.len() > 1 {
+        "q quits, Tab: next"
+    } else {
+        "q quits"
+    };
     title.push(keys.dim());
     let mut lines = vec![Line::from(title)];
     for database in &snapshot.databases {
-        lines.push(Line::from(vec!["tables: ".dim(), format!("sqlite3 {}", database.path).into()]));
+        lines.push(Line::from(vec![
+            "tables: ".dim(),
+            format!("sqlite3 {}", database.path).into(),
+        ]));
     }
     for source in &snapshot.http_sources {
         lines.push(Line::from(sending(snapshot, &source.name)));
         // From the left edge, so that it can be copied.
         lines.extend(source.command.lines().map(|line| Line::from(line.cyan())));
     }
-    let posted = |name: &String| snapshot.http_sources.iter().any(|source| source.name == *name);
-    for source in snapshot.sources.iter().filter(|source| !posted(&source.name)) {
+    let posted = |name: &String| {
+        snapshot
+            .http_sources
+            .iter()
+            .any(|source| source.name == *name)
+    };
+    for source in snapshot
+        .sources
+        .iter()
+        .filter(|source| !posted(&source.name))
+    {
         lines.push(Line::from(sending(snapshot, &source.name)));
     }
     lines
@@ -90,27 +112,48 @@ fn pipelines(model: &Model, height: u16) -> Vec<Line<'_>> {
     let looked_at = model.looked_at().map_or(0, |(index, _)| index);
     let first = (looked_at + 1).saturating_sub(usize::from(height));
     let shown = model.snapshot().pipelines.iter().enumerate().skip(first);
-    shown.map(|(index, pipeline)| pipeline_line(model, pipeline, index == looked_at)).collect()
+    shown
+        .map(|(index, pipeline)| pipeline_line(model, pipeline, index == looked_at))
+        .collect()
 }
 
 fn pipeline_line<'a>(model: &'a Model, pipeline: &'a Pipeline, is_looked_at: bool) -> Line<'a> {
-    let style = if is_looked_at { Style::new().bold() } else { Style::new() };
+    let style = if is_looked_at {
+        Style::new().bold()
+    } else {
+        Style::new()
+    };
     Line::from(vec![
         Span::styled(if is_looked_at { "▶ " } else { "  " }, style),
         Span::styled(pipeline.name.as_str(), style),
-        if pipeline.blocked.is_empty() { Span::default() } else { "  blocked".red().bold() },
-        format!("  {}/s", text::rate(model.events_per_second(&pipeline.name))).green(),
+        if pipeline.blocked.is_empty() {
+            Span::default()
+        } else {
+            "  blocked".red().bold()
+        },
+        format!(
+            "  {}/s",
+            text::rate(model.events_per_second(&pipeline.name))
+        )
+        .green(),
         format!("  {} events  ", text::count(pipeline.records)).into(),
         watermark(pipeline, model.snapshot().now_ms).into(),
     ])
 }
 
 fn draw_pipeline(pipeline: &Pipeline, now_ms: i64, frame: &mut Frame<'_>, area: Rect) {
-    let dead_lines = pipeline.ledgers.iter().filter(|ledger| !ledger.dead_letters.is_empty()).count();
+    let dead_lines = pipeline
+        .ledgers
+        .iter()
+        .filter(|ledger| !ledger.dead_letters.is_empty())
+        .count();
     let ledger_height = to_u16(pipeline.ledgers.len() + dead_lines + 2).min(area.height / 2);
-    let [upper, ledger] = Layout::vertical([Constraint::Fill(1), Constraint::Length(ledger_height)]).areas(area);
+    let [upper, ledger] =
+        Layout::vertical([Constraint::Fill(1), Constraint::Length(ledger_height)]).areas(area);
     let [newest, windows] = if area.width >= WIDE {
-        Layout::horizontal([Constraint::Fill(1), Constraint::Length(WINDOWS_WIDTH)]).spacing(1).areas(upper)
+        Layout::horizontal([Constraint::Fill(1), Constraint::Length(WINDOWS_WIDTH)])
+            .spacing(1)
+            .areas(upper)
     } else {
         let windows_height = to_u16(pipeline.open_windows.len().clamp(1, 3)) + 1;
         Layout::vertical([Constraint::Fill(1), Constraint::Length(windows_height)]).areas(upper)
@@ -126,14 +169,23 @@ fn draw_pipeline(pipeline: &Pipeline, now_ms: i64, frame: &mut Frame<'_>, area: 
 fn results(pipeline: &Pipeline, frame: &mut Frame<'_>, area: Rect) {
     let outputs = pipeline.results.len().max(1);
     let share = usize::from(area.height) / outputs;
-    let mut heights: Vec<usize> = pipeline.results.iter().map(|of| (of.rows.len().max(1) + 2).min(share)).collect();
+    let mut heights: Vec<usize> = pipeline
+        .results
+        .iter()
+        .map(|of| (of.rows.len().max(1) + 2).min(share))
+        .collect();
     let mut left = usize::from(area.height).saturating_sub(heights.iter().sum());
     for (height, of) in heights.iter_mut().zip(&pipeline.results) {
         let more = (of.rows.len() + 2).saturating_sub(*height).min(left);
         *height += more;
         left -= more;
     }
-    let areas = Layout::vertical(heights.iter().map(|&height| Constraint::Length(to_u16(height)))).split(area);
+    let areas = Layout::vertical(
+        heights
+            .iter()
+            .map(|&height| Constraint::Length(to_u16(height))),
+    )
+    .split(area);
     for (of, area) in pipeline.results.iter().zip(areas.iter()) {
         let inner = section(frame, *area, &format!("newest of {}", of.output));
         tables::newest(of, frame, inner);
@@ -142,7 +194,10 @@ fn results(pipeline: &Pipeline, frame: &mut Frame<'_>, area: Rect) {
 
 /// A line with a title, and the area below it.
 fn section(frame: &mut Frame<'_>, area: Rect, title: &str) -> Rect {
-    let block = Block::new().borders(Borders::TOP).border_style(Style::new().dim()).title(format!(" {title} ").bold());
+    let block = Block::new()
+        .borders(Borders::TOP)
+        .border_style(Style::new().dim())
+        .title(format!(" {title} ").bold());
     let inner = block.inner(area);
     frame.render_widget(block, area);
     inner
@@ -150,9 +205,14 @@ fn section(frame: &mut Frame<'_>, area: Rect, title: &str) -> Rect {
 
 /// What is wrong, then what a person was told last.
 fn notices<'a>(snapshot: &'a Snapshot, pipeline: Option<&'a Pipeline>) -> Vec<Line<'a>> {
-    let told = snapshot.notices.iter().flat_map(|notice| notice.lines()).map(|line| Line::from(line.yellow()));
+    let told = snapshot
+        .notices
+        .iter()
+        .flat_map(|notice| notice.lines())
+        .map(|line| Line::from(line.yellow()));
     let blocked = pipeline.into_iter().flat_map(|pipeline| &pipeline.blocked);
-    let blocked = blocked.map(|(task, reason)| Line::from(format!("{task} is blocked: {reason}").red()));
+    let blocked =
+        blocked.map(|(task, reason)| Line::from(format!("{task} is blocked: {reason}").red()));
     told.chain(blocked).collect()
 }
 

@@ -23,7 +23,9 @@ fn texts(values: &[&str]) -> Vec<String> {
 }
 
 fn counts(of: &[(&str, u64)]) -> BTreeMap<String, u64> {
-    of.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect()
+    of.iter()
+        .map(|(reason, n)| ((*reason).to_owned(), *n))
+        .collect()
 }
 
 fn schema() -> EventSchema {
@@ -49,7 +51,11 @@ fn schema() -> EventSchema {
 }
 
 fn address(source: Option<(&'static str, &'static str)>, needs_key: bool) -> Address<'static> {
-    Address { url: "http://127.0.0.1:8080", source, needs_key }
+    Address {
+        url: "http://127.0.0.1:8080",
+        source,
+        needs_key,
+    }
 }
 
 fn clicks() -> Pipeline {
@@ -61,9 +67,27 @@ fn clicks() -> Pipeline {
         rows,
     };
     let hour = |start: &str, method: &str, count: &str, bytes: &str| {
-        texts(&[start, method, count, bytes, "0", "12", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko", "88.5"])
+        texts(&[
+            start,
+            method,
+            count,
+            bytes,
+            "0",
+            "12",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko",
+            "88.5",
+        ])
     };
-    let columns = ["window_start", "method", "count", "sum_bytes", "errors", "users", "agent", "p95_bytes"];
+    let columns = [
+        "window_start",
+        "method",
+        "count",
+        "sum_bytes",
+        "errors",
+        "users",
+        "agent",
+        "p95_bytes",
+    ];
     Pipeline {
         name: "web/web-analytics".into(),
         records: 10_000,
@@ -74,7 +98,13 @@ fn clicks() -> Pipeline {
                 output: "clicks_unique".into(),
                 columns: texts(&["event_id", "ts", "method"]),
                 rows: (0..20)
-                    .map(|n| texts(&[&format!("0195507a-7c1e-7a43-8d42-{n:012}"), "2026-03-01T12:34:55Z", "GET"]))
+                    .map(|n| {
+                        texts(&[
+                            &format!("0195507a-7c1e-7a43-8d42-{n:012}"),
+                            "2026-03-01T12:34:55Z",
+                            "GET",
+                        ])
+                    })
                     .collect(),
             },
             Results {
@@ -117,8 +147,14 @@ fn snapshot() -> Snapshot {
     Snapshot {
         now_ms: NOW_MS,
         url: Some("http://127.0.0.1:8080".into()),
-        http_sources: vec![HttpSource { name: "web/clicks".into(), command }],
-        databases: vec![Database { sink: "web/warehouse".into(), path: "/tmp/tidewheel-x/tables/web.warehouse.db".into() }],
+        http_sources: vec![HttpSource {
+            name: "web/clicks".into(),
+            command,
+        }],
+        databases: vec![Database {
+            sink: "web/warehouse".into(),
+            path: "/tmp/tidewheel-x/tables/web.warehouse.db".into(),
+        }],
         sources: vec![SourceCounts {
             name: "web/clicks".into(),
             accepted: 10_006,
@@ -133,7 +169,10 @@ fn snapshot() -> Snapshot {
 fn model(snapshot: Snapshot) -> Model {
     let mut before = snapshot.clone();
     before.now_ms -= 5_000;
-    before.pipelines.iter_mut().for_each(|pipeline| pipeline.records -= 6_000);
+    before
+        .pipelines
+        .iter_mut()
+        .for_each(|pipeline| pipeline.records -= 6_000);
     let mut model = Model::default();
     model.update(before);
     model.update(snapshot);
@@ -150,7 +189,11 @@ fn several() -> Snapshot {
     let mut snapshot = snapshot();
     snapshot.http_sources.clear();
     snapshot.url = None;
-    snapshot.pipelines.push(Pipeline { name: "web/empty".into(), records: 6_000, ..Pipeline::default() });
+    snapshot.pipelines.push(Pipeline {
+        name: "web/empty".into(),
+        records: 6_000,
+        ..Pipeline::default()
+    });
     snapshot.pipelines[0].blocked = vec![(
         "hourly/3".into(),
         "output `clicks_hourly` of pipeline `web/web-analytics`: the sink is unavailable: disk full".into(),
@@ -203,8 +246,14 @@ fn nothing_has_come_yet_is_said() {
     fresh.sources.clear();
     fresh.pipelines = vec![Pipeline {
         name: "web/web-analytics".into(),
-        results: vec![Results { output: "clicks_hourly".into(), ..Results::default() }],
-        ledgers: vec![Ledger { output: "clicks_hourly".into(), ..Ledger::default() }],
+        results: vec![Results {
+            output: "clicks_hourly".into(),
+            ..Results::default()
+        }],
+        ledgers: vec![Ledger {
+            output: "clicks_hourly".into(),
+            ..Ledger::default()
+        }],
         ..Pipeline::default()
     }];
     let mut model = Model::default();
@@ -215,12 +264,25 @@ fn nothing_has_come_yet_is_said() {
 #[test]
 fn what_comes_from_events_cannot_break_the_screen() {
     let mut hostile = snapshot();
-    let rows = vec![texts(&["\u{1b}[2J\u{7}\n\r\t", "日本語のとても長いテキストがここにありますので切られます", "e\u{301}\u{202e}x"])];
-    hostile.pipelines[0].results =
-        vec![Results { output: "o".into(), columns: texts(&["a", "b", "c"]), rows }];
+    let rows = vec![texts(&[
+        "\u{1b}[2J\u{7}\n\r\t",
+        "日本語のとても長いテキストがここにありますので切られます",
+        "e\u{301}\u{202e}x",
+    ])];
+    hostile.pipelines[0].results = vec![Results {
+        output: "o".into(),
+        columns: texts(&["a", "b", "c"]),
+        rows,
+    }];
     let screen = drawn(&model(hostile), 140, 40);
-    assert!(!screen.chars().any(|c| c.is_control() && c != '\n'), "{screen}");
-    assert!(!screen.contains('\u{202e}'), "text must not run backwards: {screen}");
+    assert!(
+        !screen.chars().any(|c| c.is_control() && c != '\n'),
+        "{screen}"
+    );
+    assert!(
+        !screen.contains('\u{202e}'),
+        "text must not run backwards: {screen}"
+    );
     assert!(screen.contains("日本語"), "{screen}");
     assert!(screen.contains('…'), "{screen}");
 }
@@ -236,7 +298,11 @@ fn rates_are_over_the_last_seconds_and_begin_again_with_the_tasks() {
     };
     assert_eq!(at(0, 0), 0.0);
     assert_eq!(at(1_000, 500), 500.0);
-    assert_eq!(at(6_000, 500), 0.0, "what was longer ago than five seconds counts no more");
+    assert_eq!(
+        at(6_000, 500),
+        0.0,
+        "what was longer ago than five seconds counts no more"
+    );
     assert_eq!(at(7_000, 20), 0.0, "a task began again");
     assert_eq!(at(8_000, 30), 10.0);
 }
@@ -265,7 +331,13 @@ fn how_to_send_is_said_once_and_each_notice_once() {
 #[test]
 fn the_sample_command_goes_to_the_source_and_shows_a_key_where_one_is_needed() {
     let plain = curl(address(None, false), &schema(), &[0], NOW_MS, Uuid::nil());
-    let named = curl(address(Some(("web", "clicks")), true), &schema(), &[], NOW_MS, Uuid::nil());
+    let named = curl(
+        address(Some(("web", "clicks")), true),
+        &schema(),
+        &[],
+        NOW_MS,
+        Uuid::nil(),
+    );
     insta::assert_snapshot!(format!("{plain}\n\n{named}"));
 }
 
@@ -290,18 +362,33 @@ fn a_quote_in_a_name_cannot_end_the_shells_quotes() {
 #[test]
 fn q_and_ctrl_c_quit() {
     let press = |code, modifiers| Input::of(&Event::Key(KeyEvent::new(code, modifiers)));
-    assert_eq!(press(KeyCode::Char('q'), KeyModifiers::NONE), Some(Input::Quit));
-    assert_eq!(press(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Input::Quit));
+    assert_eq!(
+        press(KeyCode::Char('q'), KeyModifiers::NONE),
+        Some(Input::Quit)
+    );
+    assert_eq!(
+        press(KeyCode::Char('c'), KeyModifiers::CONTROL),
+        Some(Input::Quit)
+    );
     assert_eq!(press(KeyCode::Char('c'), KeyModifiers::NONE), None);
     assert_eq!(press(KeyCode::Tab, KeyModifiers::NONE), Some(Input::Next));
 }
 
 #[test]
 fn numbers_and_times_read_well() {
-    assert_eq!([0, 999, 1_000, 1_234_567].map(text::count), ["0", "999", "1,000", "1,234,567"]);
-    assert_eq!([0.0, 0.4, 9.96, 12_345.6].map(text::rate), ["0", "0.4", "10", "12,346"]);
+    assert_eq!(
+        [0, 999, 1_000, 1_234_567].map(text::count),
+        ["0", "999", "1,000", "1,234,567"]
+    );
+    assert_eq!(
+        [0.0, 0.4, 9.96, 12_345.6].map(text::rate),
+        ["0", "0.4", "10", "12,346"]
+    );
     let durations = [0, 1, 59_000, 61_000, 3_600_000, 7_500_000, 90_000_000].map(text::duration);
-    assert_eq!(durations, ["0s", "1s", "59s", "1m 1s", "1h", "2h 5m", "1d 1h"]);
+    assert_eq!(
+        durations,
+        ["0s", "1s", "59s", "1m 1s", "1h", "2h 5m", "1d 1h"]
+    );
     assert_eq!(text::time(NOW_MS, NOW_MS), "12:34:56");
     assert_eq!(text::time(0, NOW_MS), "1970-01-01 00:00:00");
 }

@@ -25,7 +25,10 @@ pub(super) fn rate(per_second: f64) -> String {
 
 /// A time of the day, with the date where it is not that of `now_ms`.
 pub(super) fn time(ms: i64, now_ms: i64) -> String {
-    let (Some(time), now) = (DateTime::from_timestamp_millis(ms), DateTime::from_timestamp_millis(now_ms)) else {
+    let (Some(time), now) = (
+        DateTime::from_timestamp_millis(ms),
+        DateTime::from_timestamp_millis(now_ms),
+    ) else {
         return format!("{ms} ms");
     };
     if now.is_some_and(|now| now.date_naive() == time.date_naive()) {
@@ -37,14 +40,19 @@ pub(super) fn time(ms: i64, now_ms: i64) -> String {
 
 /// A time as it is written in events.
 pub(super) fn timestamp(ms: i64) -> String {
-    DateTime::from_timestamp_millis(ms).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
+    DateTime::from_timestamp_millis(ms)
+        .unwrap_or_default()
+        .to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// A duration in its two largest units: `2h 5m`, `41s`.
 pub(super) fn duration(ms: i64) -> String {
     let seconds = ms.unsigned_abs().div_ceil(1_000);
     let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
-    let first = units.iter().position(|(size, _)| seconds >= *size).unwrap_or(units.len() - 1);
+    let first = units
+        .iter()
+        .position(|(size, _)| seconds >= *size)
+        .unwrap_or(units.len() - 1);
     let mut left = seconds;
     let mut parts = Vec::new();
     for (size, unit) in units.iter().skip(first).take(2) {
@@ -60,6 +68,9 @@ pub(super) fn duration(ms: i64) -> String {
 pub(super) fn reasons<'a>(counts: impl IntoIterator<Item = (&'a String, &'a u64)>) -> String {
     let mut counts: Vec<_> = counts.into_iter().filter(|(_, n)| **n > 0).collect();
     counts.sort_by(|(a, m), (b, n)| n.cmp(m).then(a.cmp(b)));
-    let texts: Vec<_> = counts.iter().map(|(reason, n)| format!("{reason} {}", count(**n))).collect();
+    let texts: Vec<_> = counts
+        .iter()
+        .map(|(reason, n)| format!("{reason} {}", count(**n)))
+        .collect();
     texts.join(", ")
 }

@@ -39,7 +39,9 @@ pub enum RunnerError {
         reason: String,
     },
     /// The stored position cannot be read.
-    #[error("the position of the generator of {topic} is unreadable ({reason}): it was written by another version")]
+    #[error(
+        "the position of the generator of {topic} is unreadable ({reason}): it was written by another version"
+    )]
     Position {
         /// Topic of the source.
         topic: String,

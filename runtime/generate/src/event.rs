@@ -28,15 +28,18 @@ impl Object {
     pub(crate) fn insert(&mut self, path: &[&str], values: Values) {
         match path {
             [] => {}
-            [name] => self.members.push(Member::new(name, Content::Column(values))),
+            [name] => self
+                .members
+                .push(Member::new(name, Content::Column(values))),
             [name, rest @ ..] => self.object(name).insert(rest, values),
         }
     }
 
     fn object(&mut self, name: &str) -> &mut Self {
-        let found = self.members.iter().position(|member| {
-            member.name == name && matches!(member.content, Content::Object(_))
-        });
+        let found = self
+            .members
+            .iter()
+            .position(|member| member.name == name && matches!(member.content, Content::Object(_)));
         let index = found.unwrap_or_else(|| {
             self.members
                 .push(Member::new(name, Content::Object(Self::default())));

@@ -130,7 +130,9 @@ impl Runner {
         while !stop.is_cancelled() {
             let rest = match self.step().await {
                 Ok(Step { rest: None, .. }) => return Ok(Ended::Finished),
-                Ok(Step { rest: Some(rest), .. }) => {
+                Ok(Step {
+                    rest: Some(rest), ..
+                }) => {
                     pause = FIRST_PAUSE;
                     rest
                 }
@@ -171,7 +173,10 @@ impl Runner {
             && size_bytes < BATCH_BYTES
             && !self.generator.is_finished()
         {
-            let event = self.pacer.take(now_ms).and_then(|due_ms| self.generator.next(due_ms));
+            let event = self
+                .pacer
+                .take(now_ms)
+                .and_then(|due_ms| self.generator.next(due_ms));
             let Some(event) = event else { break };
             size_bytes += event.len();
             events.push(event);
@@ -186,7 +191,10 @@ impl Runner {
             None => Ok(checked.records),
             Some(refused) => Err(RunnerError::Refused {
                 index: first + u64::from(refused.index),
-                field: refused.field.map(|name| format!("{name}: ")).unwrap_or_default(),
+                field: refused
+                    .field
+                    .map(|name| format!("{name}: "))
+                    .unwrap_or_default(),
                 reason: refused.reason,
             }),
         }

@@ -105,8 +105,8 @@ impl Kind {
                 Self::LogNormal(normal, number)
             }
             ValueKind::Zipf(given) => {
-                let zipf = Zipf::new(given.cardinality as f64, given.exponent)
-                    .map_err(|e| wrong(&e))?;
+                let zipf =
+                    Zipf::new(given.cardinality as f64, given.exponent).map_err(|e| wrong(&e))?;
                 let (before, after) = match column_type {
                     FieldType::Bigint => (String::new(), ""),
                     _ => {
@@ -171,7 +171,10 @@ impl Kind {
             Self::Zipf(ranks) => {
                 out.extend_from_slice(ranks.before.as_bytes());
                 // The last rank may round up to one beyond.
-                json(out, &(ranks.zipf.sample(random) as u64).min(ranks.cardinality));
+                json(
+                    out,
+                    &(ranks.zipf.sample(random) as u64).min(ranks.cardinality),
+                );
                 out.extend_from_slice(ranks.after.as_bytes());
             }
             Self::Constant(text) => out.extend_from_slice(text.as_bytes()),

@@ -17,7 +17,12 @@ pub(super) fn open_windows(pipeline: &Pipeline, now_ms: i64, frame: &mut Frame<'
         return frame.render_widget(Paragraph::new("none".dim()), area);
     }
     let shown = pipeline.open_windows.len().min(usize::from(area.height));
-    let mut lines: Vec<_> = pipeline.open_windows.iter().take(shown).map(|window| open_window(pipeline, window, now_ms)).collect();
+    let mut lines: Vec<_> = pipeline
+        .open_windows
+        .iter()
+        .take(shown)
+        .map(|window| open_window(pipeline, window, now_ms))
+        .collect();
     let more = pipeline.open_windows.len() - shown;
     if let (Some(last), true) = (lines.last_mut(), more > 0) {
         last.push_span(format!("  (+ {more} more)").dim());
@@ -26,12 +31,18 @@ pub(super) fn open_windows(pipeline: &Pipeline, now_ms: i64, frame: &mut Frame<'
 }
 
 fn open_window<'a>(pipeline: &Pipeline, window: &'a OpenWindow, now_ms: i64) -> Line<'a> {
-    let closing = match pipeline.watermark_ms.map(|watermark_ms| window.closes_at_ms - watermark_ms) {
+    let closing = match pipeline
+        .watermark_ms
+        .map(|watermark_ms| window.closes_at_ms - watermark_ms)
+    {
         Some(left_ms) if left_ms > 0 => format!("closes in {}", text::duration(left_ms)),
         Some(_) => "is closing".to_owned(),
         None => "waits for a watermark".to_owned(),
     };
-    let (start, end) = (text::time(window.start_ms, now_ms), text::time(window.end_ms, now_ms));
+    let (start, end) = (
+        text::time(window.start_ms, now_ms),
+        text::time(window.end_ms, now_ms),
+    );
     Line::from(vec![
         format!("{start} – {}  ", end.rsplit(' ').next().unwrap_or(&end)).bold(),
         format!("{closing}, {} rows  ", text::count(window.rows)).into(),
@@ -45,8 +56,15 @@ pub(super) fn newest(results: &Results, frame: &mut Frame<'_>, area: Rect) {
         return frame.render_widget(Paragraph::new("no rows yet".dim()), area);
     }
     let width = |column: usize| {
-        let values = results.rows.iter().filter_map(|row| row.get(column)).map(|value| Span::from(value.as_str()).width());
-        let name = results.columns.get(column).map_or(0, |name| Span::from(name.as_str()).width());
+        let values = results
+            .rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|value| Span::from(value.as_str()).width());
+        let name = results
+            .columns
+            .get(column)
+            .map_or(0, |name| Span::from(name.as_str()).width());
         values.chain([name]).max().unwrap_or(0).min(WIDEST_COLUMN)
     };
     // Columns that do not fit whole are left out: half a number misleads.
@@ -61,8 +79,15 @@ pub(super) fn newest(results: &Results, frame: &mut Frame<'_>, area: Rect) {
         widths.push(super::to_u16(width(column)));
     }
     let columns = widths.len();
-    let rows = results.rows.iter().map(|row| Row::new(row.iter().take(columns).map(|value| cell(value))));
-    let header = results.columns.iter().take(columns).map(|name| Cell::from(name.as_str()));
+    let rows = results
+        .rows
+        .iter()
+        .map(|row| Row::new(row.iter().take(columns).map(|value| cell(value))));
+    let header = results
+        .columns
+        .iter()
+        .take(columns)
+        .map(|name| Cell::from(name.as_str()));
     let table = Table::new(rows, widths.into_iter().map(Constraint::Length))
         .header(Row::new(header).style(Style::new().dim()))
         .column_spacing(1);
@@ -71,7 +96,11 @@ pub(super) fn newest(results: &Results, frame: &mut Frame<'_>, area: Rect) {
 
 /// A value on one line. What ends in `…` is longer.
 fn cell(value: &str) -> Cell<'static> {
-    let line: String = value.chars().filter(|&c| !turns_direction(c)).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line: String = value
+        .chars()
+        .filter(|&c| !turns_direction(c))
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     if Span::from(line.as_str()).width() <= WIDEST_COLUMN {
         return Cell::from(line);
     }
@@ -94,8 +123,16 @@ fn turns_direction(c: char) -> bool {
 
 /// Where the records went, a line for each output, and one for its dead letters.
 pub(super) fn ledger(pipeline: &Pipeline, frame: &mut Frame<'_>, area: Rect) {
-    let names = ["", "read", "written", "open", "filtered", "twice", "late", "dead", "missing"];
-    let name_width = pipeline.ledgers.iter().map(|ledger| ledger.output.len()).max().unwrap_or(0).clamp(6, 16);
+    let names = [
+        "", "read", "written", "open", "filtered", "twice", "late", "dead", "missing",
+    ];
+    let name_width = pipeline
+        .ledgers
+        .iter()
+        .map(|ledger| ledger.output.len())
+        .max()
+        .unwrap_or(0)
+        .clamp(6, 16);
     let mut lines = vec![ledger_line(names.map(str::to_owned), name_width).dim()];
     for ledger in &pipeline.ledgers {
         lines.push(counts(ledger, name_width));
@@ -109,11 +146,37 @@ pub(super) fn ledger(pipeline: &Pipeline, frame: &mut Frame<'_>, area: Rect) {
 
 fn counts(ledger: &Ledger, name_width: usize) -> Line<'_> {
     let dead = ledger.dead_letters.values().sum();
-    let counts = [ledger.read, ledger.written, ledger.open, ledger.filtered, ledger.duplicates, ledger.late, dead].map(text::count);
+    let counts = [
+        ledger.read,
+        ledger.written,
+        ledger.open,
+        ledger.filtered,
+        ledger.duplicates,
+        ledger.late,
+        dead,
+    ]
+    .map(text::count);
     let [read, written, open, filtered, duplicates, late, dead] = counts;
     let missing = ledger.missing.to_string();
-    let line = ledger_line([ledger.output.clone(), read, written, open, filtered, duplicates, late, dead, missing], name_width);
-    if ledger.missing == 0 { line } else { line.yellow() }
+    let line = ledger_line(
+        [
+            ledger.output.clone(),
+            read,
+            written,
+            open,
+            filtered,
+            duplicates,
+            late,
+            dead,
+            missing,
+        ],
+        name_width,
+    );
+    if ledger.missing == 0 {
+        line
+    } else {
+        line.yellow()
+    }
 }
 
 fn ledger_line(cells: [String; 9], name_width: usize) -> Line<'static> {

@@ -7,11 +7,17 @@ use crate::setup::{EVERYTHING, all, generator, parsed};
 
 fn column(pointer: &str) -> Vec<Value> {
     let events = parsed(&all(generator(EVERYTHING)));
-    events.iter().filter_map(|event| event.pointer(pointer).cloned()).collect()
+    events
+        .iter()
+        .filter_map(|event| event.pointer(pointer).cloned())
+        .collect()
 }
 
 fn numbers(pointer: &str) -> Vec<f64> {
-    column(pointer).iter().map(|value| value.as_f64().unwrap()).collect()
+    column(pointer)
+        .iter()
+        .map(|value| value.as_f64().unwrap())
+        .collect()
 }
 
 fn counts(values: &[Value]) -> BTreeMap<String, usize> {
@@ -25,13 +31,20 @@ fn counts(values: &[Value]) -> BTreeMap<String, usize> {
 fn mean_and_stddev(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
+    let variance = values
+        .iter()
+        .map(|value| (value - mean).powi(2))
+        .sum::<f64>()
+        / n;
     (mean, variance.sqrt())
 }
 
 #[track_caller]
 fn assert_near(value: f64, expected: f64, tolerance: f64) {
-    assert!((value - expected).abs() <= tolerance, "{value} is not {expected} ± {tolerance}");
+    assert!(
+        (value - expected).abs() <= tolerance,
+        "{value} is not {expected} ± {tolerance}"
+    );
 }
 
 #[test]
@@ -46,8 +59,14 @@ fn choices_come_by_their_weights() {
 fn uniform_numbers_fill_their_bounds_evenly() {
     let counts = counts(&column("/items"));
     let dice: Vec<_> = counts.keys().map(String::as_str).collect();
-    assert_eq!(dice, ["1", "2", "3", "4", "5", "6"], "whole, for a bigint column");
-    counts.values().for_each(|&count| assert_near(count as f64, 20_000.0 / 6.0, 250.0));
+    assert_eq!(
+        dice,
+        ["1", "2", "3", "4", "5", "6"],
+        "whole, for a bigint column"
+    );
+    counts
+        .values()
+        .for_each(|&count| assert_near(count as f64, 20_000.0 / 6.0, 250.0));
 
     let shares = numbers("/share");
     assert!(shares.iter().all(|share| (-1.0..=1.0).contains(share)));
@@ -62,7 +81,10 @@ fn normal_numbers_have_their_mean_and_deviation() {
     assert_near(mean, 175.0, 0.3);
     assert_near(stddev, 8.0, 0.2);
     let ages = column("/age");
-    assert!(ages.iter().all(Value::is_i64), "rounded, for a bigint column");
+    assert!(
+        ages.iter().all(Value::is_i64),
+        "rounded, for a bigint column"
+    );
     let (mean, stddev) = mean_and_stddev(&numbers("/age"));
     assert_near(mean, 40.0, 0.5);
     assert_near(stddev, 12.0, 0.3);
@@ -81,12 +103,21 @@ fn half_of_the_log_normal_numbers_are_below_the_median() {
 #[test]
 fn few_zipf_values_are_frequent() {
     let counts = counts(&column("/meta/user/id"));
-    let of = |rank: u32| counts.get(&format!(r#""user \"ü\"-{rank}""#)).copied().unwrap_or_default() as f64;
+    let of = |rank: u32| {
+        counts
+            .get(&format!(r#""user \"ü\"-{rank}""#))
+            .copied()
+            .unwrap_or_default() as f64
+    };
     let harmonic: f64 = (1..=2_000).map(|rank| 1.0 / f64::from(rank)).sum();
     for rank in [1, 2, 10] {
         assert_near(of(rank), 20_000.0 / harmonic / f64::from(rank), 150.0);
     }
-    assert!(counts.len() > 1_000, "the tail comes too: {} users", counts.len());
+    assert!(
+        counts.len() > 1_000,
+        "the tail comes too: {} users",
+        counts.len()
+    );
     assert_eq!(of(0) + of(2_001), 0.0);
 }
 
@@ -94,7 +125,9 @@ fn few_zipf_values_are_frequent() {
 fn an_exponent_of_zero_makes_all_equally_frequent() {
     let counts = counts(&column("/page"));
     assert_eq!(counts.len(), 50);
-    counts.values().for_each(|&count| assert_near(count as f64, 400.0, 90.0));
+    counts
+        .values()
+        .for_each(|&count| assert_near(count as f64, 400.0, 90.0));
 }
 
 #[test]
@@ -106,5 +139,8 @@ fn the_declared_share_of_values_is_absent() {
 #[test]
 fn constants_never_change() {
     let counts = counts(&column("/tags"));
-    assert_eq!(counts, BTreeMap::from([(r#"{"a":[1,null,"x"]}"#.to_owned(), 20_000)]));
+    assert_eq!(
+        counts,
+        BTreeMap::from([(r#"{"a":[1,null,"x"]}"#.to_owned(), 20_000)])
+    );
 }

@@ -22,22 +22,33 @@ fn equal_seeds_make_equal_events_and_others_make_others() {
     let events = all(generator(EVERYTHING));
     assert_eq!(events, all(generator(EVERYTHING)));
     let others = all(generator(&EVERYTHING.replace("seed: 7", "seed: 8")));
-    let in_common = events.iter().filter(|event| others.contains(event)).take(1).count();
+    let in_common = events
+        .iter()
+        .filter(|event| others.contains(event))
+        .take(1)
+        .count();
     assert_eq!(in_common, 0);
 }
 
 #[test]
 fn the_rate_decides_nothing_but_the_time() {
     let slow = all(generator(EVERYTHING));
-    let fast = all(generator(&EVERYTHING.replace("eventsPerSecond: 500", "eventsPerSecond: 10000000")));
+    let fast = all(generator(
+        &EVERYTHING.replace("eventsPerSecond: 500", "eventsPerSecond: 10000000"),
+    ));
     assert_eq!(slow, fast);
 }
 
 #[test]
 fn as_many_events_are_made_as_are_declared() {
     let mut generator = generator(EVERYTHING);
-    let made = (0..30_000).filter(|n| generator.next(NEW_YEAR_MS + n).is_some()).count();
-    assert_eq!((made, generator.position(), generator.is_finished()), (20_000, 20_000, true));
+    let made = (0..30_000)
+        .filter(|n| generator.next(NEW_YEAR_MS + n).is_some())
+        .count();
+    assert_eq!(
+        (made, generator.position(), generator.is_finished()),
+        (20_000, 20_000, true)
+    );
 }
 
 #[test]
@@ -76,14 +87,23 @@ fn every_event_decodes_under_its_schema() {
 fn objects_without_values_are_left_out() {
     let events = parsed(&all(generator(EVERYTHING)));
     assert!(events.iter().all(|event| event.get("not").is_none()));
-    let rarely: BTreeSet<_> = events.iter().map(|event| event.get("rarely").map(|v| v.to_string())).collect();
-    assert_eq!(rarely, BTreeSet::from([None, Some(r#"{"there":"here"}"#.to_owned())]));
+    let rarely: BTreeSet<_> = events
+        .iter()
+        .map(|event| event.get("rarely").map(|v| v.to_string()))
+        .collect();
+    assert_eq!(
+        rarely,
+        BTreeSet::from([None, Some(r#"{"there":"here"}"#.to_owned())])
+    );
 }
 
 #[test]
 fn ids_are_made_where_the_schema_generates_them_and_never_come_twice() {
     let events = parsed(&all(Generator::new(&small(5_000)).unwrap()));
-    let ids: BTreeSet<_> = events.iter().map(|event| event["id"].as_str().unwrap()).collect();
+    let ids: BTreeSet<_> = events
+        .iter()
+        .map(|event| event["id"].as_str().unwrap())
+        .collect();
     assert_eq!(ids.len(), 5_000);
 }
 
@@ -93,14 +113,21 @@ fn times_are_those_of_the_clock_less_a_delay_within_the_jitter() {
     let mut delays_ms = Vec::new();
     for n in 0..5_000 {
         let now_ms = NEW_YEAR_MS + n * 10;
-        let event: serde_json::Value = serde_json::from_slice(&generator.next(now_ms).unwrap()).unwrap();
+        let event: serde_json::Value =
+            serde_json::from_slice(&generator.next(now_ms).unwrap()).unwrap();
         let ms = |text: &serde_json::Value| {
-            chrono::DateTime::parse_from_rfc3339(text.as_str().unwrap()).unwrap().timestamp_millis()
+            chrono::DateTime::parse_from_rfc3339(text.as_str().unwrap())
+                .unwrap()
+                .timestamp_millis()
         };
         assert_eq!(ms(&event["meta"]["sent"]), now_ms);
         delays_ms.push(now_ms - ms(&event["ts"]));
     }
-    assert!(delays_ms.iter().all(|delay_ms| (0..=5_000).contains(delay_ms)));
+    assert!(
+        delays_ms
+            .iter()
+            .all(|delay_ms| (0..=5_000).contains(delay_ms))
+    );
     assert!(delays_ms.iter().any(|&delay_ms| delay_ms < 100));
     assert!(delays_ms.iter().any(|&delay_ms| delay_ms > 4_900));
 }
@@ -118,5 +145,8 @@ fn what_cannot_be_made_is_refused_with_its_column() {
     );
     let mut posted = spec(EVERYTHING);
     posted.generator = None;
-    assert_eq!(Generator::new(&posted).unwrap_err(), GeneratorError::NoGenerator);
+    assert_eq!(
+        Generator::new(&posted).unwrap_err(),
+        GeneratorError::NoGenerator
+    );
 }

@@ -17,9 +17,19 @@ fn events_are_evenly_spaced() {
 
 #[test]
 fn no_rate_drifts_however_often_it_is_looked_at() {
-    for (rate, look_every_ms) in [(1, 7), (3, 13), (7, 20), (999, 20), (1_000, 1), (12_345, 50)] {
+    for (rate, look_every_ms) in [
+        (1, 7),
+        (3, 13),
+        (7, 20),
+        (999, 20),
+        (1_000, 1),
+        (12_345, 50),
+    ] {
         let mut pacer = Pacer::new(rate, 0);
-        let made: usize = (0..=100_000).step_by(look_every_ms).map(|now_ms| due(&mut pacer, now_ms).len()).sum();
+        let made: usize = (0..=100_000)
+            .step_by(look_every_ms)
+            .map(|now_ms| due(&mut pacer, now_ms).len())
+            .sum();
         let last_look_ms = 100_000 / look_every_ms * look_every_ms;
         // Those that are due within the millisecond of the last look have come.
         let expected = ((last_look_ms as u64 + 1) * u64::from(rate)).div_ceil(1_000);
@@ -52,7 +62,9 @@ fn a_pause_longer_than_a_second_is_not_made_up_for() {
 #[test]
 fn one_event_a_second_is_not_a_pause() {
     let mut pacer = Pacer::new(1, 0);
-    let times: Vec<_> = (0..5_000).flat_map(|now_ms| due(&mut pacer, now_ms)).collect();
+    let times: Vec<_> = (0..5_000)
+        .flat_map(|now_ms| due(&mut pacer, now_ms))
+        .collect();
     assert_eq!(times, [0, 1_000, 2_000, 3_000, 4_000]);
 }
 

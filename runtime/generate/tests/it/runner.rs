@@ -27,14 +27,24 @@ fn log() -> Arc<EmbeddedLog> {
 
 fn create_topics(log: &EmbeddedLog) {
     let retention = Cleanup::Retention { ms: None };
-    for (name, partitions, cleanup) in
-        [("shop.clicks", PARTITIONS, retention), (POSITIONS, 1, Cleanup::Compact)]
-    {
-        log.create_topic(&TopicSettings { name: name.into(), partitions, cleanup }).unwrap();
+    for (name, partitions, cleanup) in [
+        ("shop.clicks", PARTITIONS, retention),
+        (POSITIONS, 1, Cleanup::Compact),
+    ] {
+        log.create_topic(&TopicSettings {
+            name: name.into(),
+            partitions,
+            cleanup,
+        })
+        .unwrap();
     }
 }
 
-async fn open(log: &Arc<impl Log>, clock: &Arc<Hand>, spec: &EventSourceSpec) -> Result<Runner, RunnerError> {
+async fn open(
+    log: &Arc<impl Log>,
+    clock: &Arc<Hand>,
+    spec: &EventSourceSpec,
+) -> Result<Runner, RunnerError> {
     Runner::open(log.clone(), clock.clone(), spec, &source(spec), POSITIONS).await
 }
 
@@ -45,7 +55,12 @@ async fn events(log: &impl Log) -> Vec<(i32, Record)> {
         let mut reader = log.reader("shop.clicks", partition, 0).await.unwrap();
         loop {
             let fetched = reader.fetch(10_000, 1 << 24, Duration::ZERO).await.unwrap();
-            events.extend(fetched.records.into_iter().map(|record| (partition, record)));
+            events.extend(
+                fetched
+                    .records
+                    .into_iter()
+                    .map(|record| (partition, record)),
+            );
             if fetched.next_offset >= end {
                 break;
             }
@@ -56,7 +71,12 @@ async fn events(log: &impl Log) -> Vec<(i32, Record)> {
 
 /// Ids depend on nothing but the event's number.
 fn ids<'a>(events: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
-    let id = |event: &[u8]| serde_json::from_slice::<Value>(event).unwrap()["id"].as_str().unwrap().to_owned();
+    let id = |event: &[u8]| {
+        serde_json::from_slice::<Value>(event).unwrap()["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     let mut ids: Vec<_> = events.into_iter().map(id).collect();
     ids.sort_unstable();
     ids
@@ -68,15 +88,28 @@ fn expected_ids(spec: &EventSourceSpec) -> Vec<String> {
 
 async fn logged_ids(log: &impl Log) -> Vec<String> {
     let events = events(log).await;
-    ids(events.iter().map(|(_, record)| record.value.as_deref().unwrap()))
+    ids(events
+        .iter()
+        .map(|(_, record)| record.value.as_deref().unwrap()))
 }
 
 #[tokio::test]
 async fn a_run_makes_the_declared_events_and_ends() {
     let (log, spec) = (log(), small(200));
-    let runner = Runner::open(log.clone(), Arc::new(SystemClock), &spec, &source(&spec), POSITIONS).await.unwrap();
+    let runner = Runner::open(
+        log.clone(),
+        Arc::new(SystemClock),
+        &spec,
+        &source(&spec),
+        POSITIONS,
+    )
+    .await
+    .unwrap();
     let made = runner.made();
-    assert_eq!(runner.run(CancellationToken::new()).await.unwrap(), Ended::Finished);
+    assert_eq!(
+        runner.run(CancellationToken::new()).await.unwrap(),
+        Ended::Finished
+    );
     assert_eq!(*made.borrow(), 200);
     assert_eq!(logged_ids(log.as_ref()).await, expected_ids(&spec));
 }
@@ -92,10 +125,16 @@ async fn a_step_makes_what_is_due_at_the_time_it_was_due() {
     clock.advance(900);
     assert_eq!(runner.step().await.unwrap().made, 900);
 
-    let mut times: Vec<_> = events(log.as_ref()).await.iter().map(|(_, record)| {
-        let event: Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
-        chrono::DateTime::parse_from_rfc3339(event["ts"].as_str().unwrap()).unwrap().timestamp_millis()
-    }).collect();
+    let mut times: Vec<_> = events(log.as_ref())
+        .await
+        .iter()
+        .map(|(_, record)| {
+            let event: Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
+            chrono::DateTime::parse_from_rfc3339(event["ts"].as_str().unwrap())
+                .unwrap()
+                .timestamp_millis()
+        })
+        .collect();
     times.sort_unstable();
     assert_eq!(times, (NEW_YEAR_MS..=NEW_YEAR_MS + 920).collect::<Vec<_>>());
 }
@@ -106,9 +145,15 @@ async fn a_runner_rests_until_the_next_event_and_never_spins() {
     let mut slow = small(3);
     slow.generator.as_mut().unwrap().events_per_second = 2;
     let mut runner = open(&log, &clock, &slow).await.unwrap();
-    assert_eq!(runner.step().await.unwrap().rest, Some(Duration::from_millis(500)));
+    assert_eq!(
+        runner.step().await.unwrap().rest,
+        Some(Duration::from_millis(500))
+    );
     clock.advance(499);
-    assert_eq!(runner.step().await.unwrap().rest, Some(Duration::from_millis(20)));
+    assert_eq!(
+        runner.step().await.unwrap().rest,
+        Some(Duration::from_millis(20))
+    );
     clock.advance(501);
     let last = runner.step().await.unwrap();
     assert_eq!((last.made, last.rest), (2, None));
@@ -127,7 +172,13 @@ async fn events_of_one_key_share_a_partition() {
         assert_eq!(key.as_ref(), event["user_id"].as_str().unwrap().as_bytes());
         assert_eq!(*partition_of.entry(key).or_insert(partition), partition);
     }
-    assert!(partition_of.values().collect::<std::collections::BTreeSet<_>>().len() > 1);
+    assert!(
+        partition_of
+            .values()
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
+            > 1
+    );
 }
 
 #[tokio::test]
@@ -149,7 +200,11 @@ async fn whoever_opens_it_again_goes_on_with_the_next_event() {
 #[tokio::test]
 async fn a_commit_of_unknown_outcome_neither_loses_nor_repeats_an_event() {
     for fault in [Fault::BeforeTheCommit, Fault::AfterTheCommit] {
-        let log = Arc::new(Faulty { log: log(), fault, commits: Arc::default() });
+        let log = Arc::new(Faulty {
+            log: log(),
+            fault,
+            commits: Arc::default(),
+        });
         let (clock, spec) = (Hand::at(NEW_YEAR_MS), small(100));
         let mut runner = open(&log, &clock, &spec).await.unwrap();
         let mut failed = 0;
@@ -165,7 +220,11 @@ async fn a_commit_of_unknown_outcome_neither_loses_nor_repeats_an_event() {
             clock.advance(10);
         }
         assert!(failed > 2, "{failed} commits failed");
-        assert_eq!(logged_ids(log.log.as_ref()).await, expected_ids(&spec), "{fault:?}");
+        assert_eq!(
+            logged_ids(log.log.as_ref()).await,
+            expected_ids(&spec),
+            "{fault:?}"
+        );
     }
 }
 
@@ -177,7 +236,10 @@ async fn a_runner_that_was_replaced_cannot_write() {
     let mut new = open(&log, &clock, &spec).await.unwrap();
     clock.advance(500);
     let error = old.step().await.unwrap_err();
-    assert!(matches!(error, RunnerError::Log(LogError::Fenced { .. })), "{error}");
+    assert!(
+        matches!(error, RunnerError::Log(LogError::Fenced { .. })),
+        "{error}"
+    );
     while new.step().await.unwrap().rest.is_some() {}
     assert_eq!(logged_ids(log.as_ref()).await, expected_ids(&spec));
 }
@@ -230,7 +292,9 @@ impl Producer for FaultyProducer {
             self.producer.commit(records).await?;
         }
         if fails {
-            return Err(LogError::Unavailable { reason: "no answer".into() });
+            return Err(LogError::Unavailable {
+                reason: "no answer".into(),
+            });
         }
         Ok(())
     }
@@ -246,15 +310,29 @@ impl Log for Faulty {
     }
     async fn producer(&self, id: &str) -> Result<Box<dyn Producer>, LogError> {
         let producer = self.log.producer(id).await?;
-        Ok(Box::new(FaultyProducer { producer, fault: self.fault, commits: self.commits.clone() }))
+        Ok(Box::new(FaultyProducer {
+            producer,
+            fault: self.fault,
+            commits: self.commits.clone(),
+        }))
     }
-    async fn reader(&self, topic: &str, partition: i32, from: i64) -> Result<Box<dyn Reader>, LogError> {
+    async fn reader(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+    ) -> Result<Box<dyn Reader>, LogError> {
         self.log.reader(topic, partition, from).await
     }
     async fn offsets(&self, topic: &str, partition: i32) -> Result<Offsets, LogError> {
         self.log.offsets(topic, partition).await
     }
-    async fn offset_at(&self, topic: &str, partition: i32, append_time_ms: i64) -> Result<i64, LogError> {
+    async fn offset_at(
+        &self,
+        topic: &str,
+        partition: i32,
+        append_time_ms: i64,
+    ) -> Result<i64, LogError> {
         self.log.offset_at(topic, partition, append_time_ms).await
     }
     async fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Member>, LogError> {

@@ -97,7 +97,9 @@ pub(crate) fn generator(yaml: &str) -> Generator {
 
 /// All events, a millisecond apart.
 pub(crate) fn all(mut generator: Generator) -> Vec<Bytes> {
-    (NEW_YEAR_MS..).map_while(|now_ms| generator.next(now_ms)).collect()
+    (NEW_YEAR_MS..)
+        .map_while(|now_ms| generator.next(now_ms))
+        .collect()
 }
 
 pub(crate) fn parsed(events: &[Bytes]) -> Vec<Value> {
@@ -132,7 +134,10 @@ pub(crate) fn schema(spec: &EventSourceSpec) -> decode::EventSchema {
 
 pub(crate) fn source(spec: &EventSourceSpec) -> Source {
     let schema = schema(spec);
-    let key = schema.fields.iter().position(|field| field.name == "user_id");
+    let key = schema
+        .fields
+        .iter()
+        .position(|field| field.name == "user_id");
     Source {
         namespace: "shop".into(),
         name: "clicks".into(),
