@@ -12,7 +12,7 @@ use crate::Failure;
 use crate::engine::Engine;
 use crate::events::{Events, START_MS};
 use crate::figures::{Report, median};
-use crate::pipeline::{BY_METHOD, WINDOWS, plan};
+use crate::pipeline::{BY_METHOD, BY_USER, WINDOWS, plan};
 
 const EVENTS: usize = 1_000_000;
 /// What a worker takes at once.
@@ -32,39 +32,83 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     eprintln!("decode: making {events} events");
     let batches = batches(events);
     let bytes: usize = batches.iter().map(|batch| batch.lines.len()).sum();
-    let (dropping, keeping) = (plan("Drop", 1, BY_METHOD, &[WINDOWS])?, plan("Keep", 1, BY_METHOD, &[WINDOWS])?);
+    let (dropping, keeping) = (
+        plan("Drop", 1, BY_METHOD, &[WINDOWS])?,
+        plan("Keep", 1, BY_METHOD, &[WINDOWS])?,
+    );
+    let demanding = plan("Drop", 1, BY_USER, &[WINDOWS])?;
     let schema = declared_schema();
     // By turns, so that whatever else the machine does hits all alike.
-    let mut seconds = [const { Vec::new() }; 5];
+    let mut seconds = [const { Vec::new() }; 6];
     for round in 0..=ROUNDS {
         let taken = [
             timed(|| arrow_json(&schema, &batches, events))?,
             timed(|| engine(&dropping, &batches))?,
             timed(|| engine(&keeping, &batches))?,
+            timed(|| engine(&demanding, &batches))?,
             timed(|| decoder(&dropping, &batches))?,
             timed(|| decoder(&keeping, &batches))?,
         ];
         eprintln!("decode: round {round} of {ROUNDS}");
         // The first round warms caches and allocator.
         if round > 0 {
-            seconds.iter_mut().zip(taken).for_each(|(all, one)| all.push(one));
+            seconds
+                .iter_mut()
+                .zip(taken)
+                .for_each(|(all, one)| all.push(one));
         }
     }
-    let [bare, dropped, kept, decoded, decoded_kept] = seconds;
-    let ratio = |other: &[f64]| median(bare.iter().zip(other).map(|(bare, other)| bare / other).collect());
+    let [bare, dropped, kept, by_user, decoded, decoded_kept] = seconds;
+    let ratio = |other: &[f64]| {
+        median(
+            bare.iter()
+                .zip(other)
+                .map(|(bare, other)| bare / other)
+                .collect(),
+        )
+    };
     let mut report = Report::new(
         "decode",
-        format!("{events} events of {} bytes in micro-batches of {BATCH}, one thread; medians of {ROUNDS} rounds", bytes / events.max(1)),
+        format!(
+            "{events} events of {} bytes in micro-batches of {BATCH}, one thread; medians of {ROUNDS} rounds",
+            bytes / events.max(1)
+        ),
         format!("cargo run --release -p tidewheel-bench -- decode --events {events}"),
     );
-    report.add("engine, both stages, unknown fields dropped / arrow-json", ratio(&dropped), "");
-    report.add("engine, both stages, unknown fields kept / arrow-json", ratio(&kept), "");
-    report.add("our decoder alone, dropped / arrow-json", ratio(&decoded), "");
-    report.add("our decoder alone, kept / arrow-json", ratio(&decoded_kept), "");
+    report.add(
+        "engine, both stages, unknown fields dropped / arrow-json",
+        ratio(&dropped),
+        "",
+    );
+    report.add(
+        "engine, both stages, unknown fields kept / arrow-json",
+        ratio(&kept),
+        "",
+    );
+    report.add(
+        "engine, deduplication and windows by user, dropped / arrow-json",
+        ratio(&by_user),
+        "",
+    );
+    report.add(
+        "our decoder alone, dropped / arrow-json",
+        ratio(&decoded),
+        "",
+    );
+    report.add(
+        "our decoder alone, kept / arrow-json",
+        ratio(&decoded_kept),
+        "",
+    );
     let rate = |seconds: Vec<f64>| events as f64 / median(seconds);
     report.add("arrow-json, decoding only", rate(bare), "events/s");
     report.add("engine, both stages, dropped", rate(dropped), "events/s");
     report.add("engine, both stages, kept", rate(kept), "events/s");
+    report.add(
+        "engine, deduplication and windows by user, dropped",
+        rate(by_user),
+        "events/s",
+    );
     report.add("our decoder alone, dropped", rate(decoded), "events/s");
     report.add("our decoder alone, kept", rate(decoded_kept), "events/s");
     Ok(report)
@@ -78,7 +122,13 @@ fn batches(events: usize) -> Vec<Batch> {
         let count = BATCH.min(events - offset as usize);
         let (lines, parts) = source.lines(count);
         let append_time_ms = source.now_ms();
-        let record = |(offset, value)| Record { offset, append_time_ms, key: None, value: Some(value), headers: Vec::new() };
+        let record = |(offset, value)| Record {
+            offset,
+            append_time_ms,
+            key: None,
+            value: Some(value),
+            headers: Vec::new(),
+        };
         let records = (offset..).zip(parts).map(record).collect();
         offset += count as i64;
         batches.push(Batch { lines, records });
@@ -110,7 +160,9 @@ fn declared_schema() -> SchemaRef {
 }
 
 fn arrow_json(schema: &SchemaRef, batches: &[Batch], events: usize) -> Result<(), Failure> {
-    let mut decoder = ReaderBuilder::new(schema.clone()).with_batch_size(BATCH).build_decoder()?;
+    let mut decoder = ReaderBuilder::new(schema.clone())
+        .with_batch_size(BATCH)
+        .build_decoder()?;
     let mut rows = 0;
     for batch in batches {
         let mut rest = batch.lines.as_ref();
@@ -142,11 +194,23 @@ fn decoder(plan: &Arc<Plan>, batches: &[Batch]) -> Result<(), Failure> {
     let mut decoder = tidewheel_decode::Decoder::new(plan.sources[0].events.clone());
     let mut rows = 0;
     for batch in batches {
-        rows += decoder.decode(batch.records.iter().filter_map(|record| record.value.as_deref())).rows.len();
+        rows += decoder
+            .decode(
+                batch
+                    .records
+                    .iter()
+                    .filter_map(|record| record.value.as_deref()),
+            )
+            .rows
+            .len();
     }
     expect(rows, batches.iter().map(|batch| batch.records.len()).sum())
 }
 
 fn expect(found: usize, wanted: usize) -> Result<(), Failure> {
-    if found == wanted { Ok(()) } else { Err(format!("{found} rows of {wanted}").into()) }
+    if found == wanted {
+        Ok(())
+    } else {
+        Err(format!("{found} rows of {wanted}").into())
+    }
 }

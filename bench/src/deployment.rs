@@ -26,45 +26,103 @@ pub(crate) struct Deployment {
 pub(crate) fn open_log(folder: &Path, plan: &Plan) -> Result<EmbeddedLog, Failure> {
     let log = EmbeddedLog::open(folder, Options::default())?;
     let source = &plan.sources[0];
-    create(&log, &source.topic, source.partitions, Cleanup::Retention { ms: Some(source.retention_ms) })?;
+    create(
+        &log,
+        &source.topic,
+        source.partitions,
+        Cleanup::Retention {
+            ms: Some(source.retention_ms),
+        },
+    )?;
     Ok(log)
 }
 
 fn create(log: &EmbeddedLog, name: &str, partitions: u32, cleanup: Cleanup) -> Result<(), Failure> {
-    log.create_topic(&TopicSettings { name: name.to_owned(), partitions: partitions as i32, cleanup })?;
+    log.create_topic(&TopicSettings {
+        name: name.to_owned(),
+        partitions: partitions as i32,
+        cleanup,
+    })?;
     Ok(())
 }
 
 impl Deployment {
     /// Makes what the plan needs and starts its worker; tables go to `folder`.
-    pub(crate) async fn start(plan: &Arc<Plan>, log: &EmbeddedLog, folder: &Path) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        plan: &Arc<Plan>,
+        log: &EmbeddedLog,
+        folder: &Path,
+    ) -> Result<Self, Failure> {
         let names = PipelineNames::new(&plan.namespace, &plan.name);
-        create(log, &names.dead_letters(), 1, Cleanup::Retention { ms: Some(plan.dead_letter_retention_ms) })?;
-        create(log, &names.watermarks(), 1, Cleanup::Retention { ms: Some(plan.sources[0].retention_ms) })?;
+        create(
+            log,
+            &names.dead_letters(),
+            1,
+            Cleanup::Retention {
+                ms: Some(plan.dead_letter_retention_ms),
+            },
+        )?;
+        create(
+            log,
+            &names.watermarks(),
+            1,
+            Cleanup::Retention {
+                ms: Some(plan.sources[0].retention_ms),
+            },
+        )?;
         create(log, &names.generations(), 1, Cleanup::Compact)?;
         for source in &plan.sources {
-            create(log, &names.state(&source.name), source.partitions, Cleanup::Compact)?;
+            create(
+                log,
+                &names.state(&source.name),
+                source.partitions,
+                Cleanup::Compact,
+            )?;
         }
         for step in &plan.steps {
             if let StepKind::Aggregate(aggregate) = &step.kind {
-                create(log, &names.state(&step.name), aggregate.partitions, Cleanup::Compact)?;
+                create(
+                    log,
+                    &names.state(&step.name),
+                    aggregate.partitions,
+                    Cleanup::Compact,
+                )?;
             }
         }
         let database = Database::open(folder.join("tables.db")).await?;
         for output in &plan.outputs {
-            let id = OutputId { pipeline: format!("{}/{}", plan.namespace, plan.name), output: output.name.clone() };
+            let id = OutputId {
+                pipeline: format!("{}/{}", plan.namespace, plan.name),
+                output: output.name.clone(),
+            };
             database.create_table(&id, &output.table).await?;
         }
         let mut sinks = Sinks::new();
-        sinks.extend(plan.outputs.iter().map(|output| (output.sink.clone(), Arc::new(database.clone()) as _)));
-        let worker =
-            Worker::new(plan.clone(), Arc::new(log.clone()), sinks, Arc::new(SystemTimer), Limits::default()).await?;
+        sinks.extend(
+            plan.outputs
+                .iter()
+                .map(|output| (output.sink.clone(), Arc::new(database.clone()) as _)),
+        );
+        let worker = Worker::new(
+            plan.clone(),
+            Arc::new(log.clone()),
+            sinks,
+            Arc::new(SystemTimer),
+            Limits::default(),
+        )
+        .await?;
         for (topic, partitions) in worker.partials_topics() {
             create(log, &topic, partitions, Cleanup::Retention { ms: None })?;
         }
         let stop = CancellationToken::new();
         let inputs = worker.inputs(&stop).into_iter().collect();
-        Ok(Self { control: worker.control(), stop, inputs, database, plan: plan.clone() })
+        Ok(Self {
+            control: worker.control(),
+            stop,
+            inputs,
+            database,
+            plan: plan.clone(),
+        })
     }
 
     /// Reads to the end, closes every window, stops. How many rows each output has.

@@ -23,16 +23,31 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(plan: &Arc<Plan>) -> Result<Self, Failure> {
         let generations = Arc::new(Generations::default());
-        let aggregate = plan.steps.iter().position(|step| matches!(step.kind, StepKind::Aggregate(_)));
+        let aggregate = plan
+            .steps
+            .iter()
+            .position(|step| matches!(step.kind, StepKind::Aggregate(_)));
         let step = aggregate.ok_or("the plan has no aggregate step")?;
-        let source_setup =
-            SourceSetup { plan: plan.clone(), generations: generations.clone(), source: 0, partition: 0, source_partitions: 1 };
+        let source_setup = SourceSetup {
+            plan: plan.clone(),
+            generations: generations.clone(),
+            source: 0,
+            partition: 0,
+            source_partitions: 1,
+        };
         let feeders = vec![format!("{}/0", plan.sources[0].name)];
-        let step_setup = StepSetup { plan: plan.clone(), generations, step, partition: 0, feeders };
+        let step_setup = StepSetup {
+            plan: plan.clone(),
+            generations,
+            step,
+            partition: 0,
+            feeders,
+        };
         Ok(Self {
             source: SourceTask::begin(source_setup, Recovered::default(), &StartAt::default())?,
             step: StepTask::begin(step_setup, &RecoveredStep::default())?,
-            partials_topic: PipelineNames::new(&plan.namespace, &plan.name).partials(&plan.steps[step].name, 1),
+            partials_topic: PipelineNames::new(&plan.namespace, &plan.name)
+                .partials(&plan.steps[step].name, 1),
             partials_end: 0,
             rows: 0,
         })
@@ -40,7 +55,9 @@ impl Engine {
 
     /// Takes a micro-batch through both stages.
     pub(crate) fn take(&mut self, records: &[Record]) -> Result<(), Failure> {
-        let Some(last) = records.last() else { return Ok(()) };
+        let Some(last) = records.last() else {
+            return Ok(());
+        };
         let clock_ms = last.append_time_ms;
         let effects = self.source.process(records, last.offset + 1, clock_ms)?;
         if effects.consumed != records.len() {
@@ -55,7 +72,9 @@ impl Engine {
 
     /// Closes every window.
     pub(crate) fn close(&mut self, clock_ms: i64) -> Result<(), Failure> {
-        let Some(closing_ms) = self.source.closing_watermark_ms() else { return Ok(()) };
+        let Some(closing_ms) = self.source.closing_watermark_ms() else {
+            return Ok(());
+        };
         let log = self.source.decree(closing_ms)?.log;
         self.merge(log, clock_ms)
     }
@@ -66,7 +85,9 @@ impl Engine {
     }
 
     fn merge(&mut self, log: Vec<NewRecord>, clock_ms: i64) -> Result<(), Failure> {
-        let partials = log.into_iter().filter(|record| record.topic == self.partials_topic);
+        let partials = log
+            .into_iter()
+            .filter(|record| record.topic == self.partials_topic);
         let first = self.partials_end;
         let records: Vec<Record> = (first..)
             .zip(partials)
@@ -90,6 +111,9 @@ impl Engine {
     }
 
     fn count(&mut self, writes: &[TableWrite]) {
-        self.rows += writes.iter().map(|write| write.rows.num_rows()).sum::<usize>();
+        self.rows += writes
+            .iter()
+            .map(|write| write.rows.num_rows())
+            .sum::<usize>();
     }
 }

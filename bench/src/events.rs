@@ -25,7 +25,13 @@ pub(crate) struct Events {
 impl Events {
     /// Events of `keys` users, `per_second` of them in a second of event time.
     pub(crate) fn new(seed: u64, keys: u64, per_second: u64) -> Self {
-        Self { random: ChaCha8Rng::seed_from_u64(seed), keys, made: 0, per_second, text: String::new() }
+        Self {
+            random: ChaCha8Rng::seed_from_u64(seed),
+            keys,
+            made: 0,
+            per_second,
+            text: String::new(),
+        }
     }
 
     /// When the next event happens, ms.
@@ -38,9 +44,16 @@ impl Events {
         let late_ms = self.random.random_range(0..5_000);
         let at_ms = (self.now_ms() - late_ms).max(START_MS);
         self.made += 1;
-        let (id, user) = (self.random.random::<u128>(), self.random.random_range(0..self.keys));
+        let (id, user) = (
+            self.random.random::<u128>(),
+            self.random.random_range(0..self.keys),
+        );
         let method = METHODS[self.random.random_range(0..16usize).min(3)];
-        let code = if self.random.random_ratio(1, 20) { 404 } else { 200 };
+        let code = if self.random.random_ratio(1, 20) {
+            404
+        } else {
+            200
+        };
         let cents: u32 = self.random.random_range(100..100_000_000);
         self.text.clear();
         let id = format!("{id:032x}");
@@ -48,12 +61,19 @@ impl Events {
         let _ = write!(
             self.text,
             r#"{{"event_id":"{}-{}-{}-{}-{}","source":"web","timestamp":"{}","page":"/presentations/{user}/images/kibana-search.png","#,
-            &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..], Rfc3339(at_ms),
+            &id[..8],
+            &id[8..12],
+            &id[12..16],
+            &id[16..20],
+            &id[20..],
+            Rfc3339(at_ms),
         );
         let _ = write!(
             self.text,
             r#""attributes":{{"user_id":"user-{user}","metric":{}.{:02},"status":"{}","method":"{method}","code":{code}}},"#,
-            cents / 100, cents % 100, if code == 200 { "ok" } else { "error" },
+            cents / 100,
+            cents % 100,
+            if code == 200 { "ok" } else { "error" },
         );
         let _ = write!(
             self.text,
@@ -90,6 +110,11 @@ impl std::fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ms = self.0 - START_MS;
         let (day, hour, minute) = (1 + ms / 86_400_000, ms / 3_600_000 % 24, ms / 60_000 % 60);
-        write!(f, "2026-01-{day:02}T{hour:02}:{minute:02}:{:02}.{:03}Z", ms / 1_000 % 60, ms % 1_000)
+        write!(
+            f,
+            "2026-01-{day:02}T{hour:02}:{minute:02}:{:02}.{:03}Z",
+            ms / 1_000 % 60,
+            ms % 1_000
+        )
     }
 }

@@ -39,11 +39,20 @@ struct Machine {
 
 impl Report {
     pub(crate) fn new(name: &str, method: String, command: String) -> Self {
-        Self { name: name.to_owned(), method, command, figures: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            method,
+            command,
+            figures: Vec::new(),
+        }
     }
 
     pub(crate) fn add(&mut self, name: impl Into<String>, value: f64, unit: &str) {
-        self.figures.push(Figure { name: name.into(), value, unit: unit.to_owned() });
+        self.figures.push(Figure {
+            name: name.into(),
+            value,
+            unit: unit.to_owned(),
+        });
     }
 }
 
@@ -51,16 +60,32 @@ impl Report {
 pub(crate) fn print(reports: &[Report], json: bool) -> Result<(), Failure> {
     let machine = Machine::read();
     if json {
-        let document = Document { machine, reports: reports.to_vec() };
+        let document = Document {
+            machine,
+            reports: reports.to_vec(),
+        };
         println!("{}", serde_json::to_string_pretty(&document)?);
         return Ok(());
     }
-    println!("{}, {} cores, {:.0} GiB, Linux {}", machine.cpu, machine.cores, machine.memory_gib, machine.kernel);
+    println!(
+        "{}, {} cores, {:.0} GiB, Linux {}",
+        machine.cpu, machine.cores, machine.memory_gib, machine.kernel
+    );
     for report in reports {
         println!("\n{}: {}\n  {}", report.name, report.method, report.command);
-        let width = report.figures.iter().map(|figure| figure.name.len()).max().unwrap_or(0);
+        let width = report
+            .figures
+            .iter()
+            .map(|figure| figure.name.len())
+            .max()
+            .unwrap_or(0);
         for figure in &report.figures {
-            println!("  {:width$}  {:>12} {}", figure.name, figure.text(), figure.unit);
+            println!(
+                "  {:width$}  {:>12} {}",
+                figure.name,
+                figure.text(),
+                figure.unit
+            );
         }
     }
     Ok(())
@@ -69,7 +94,11 @@ pub(crate) fn print(reports: &[Report], json: bool) -> Result<(), Failure> {
 /// The first report of a JSON document.
 pub(crate) fn first_of(document: &[u8]) -> Result<Report, Failure> {
     let document: Document = serde_json::from_slice(document)?;
-    document.reports.into_iter().next().ok_or_else(|| "there is no report".into())
+    document
+        .reports
+        .into_iter()
+        .next()
+        .ok_or_else(|| "there is no report".into())
 }
 
 impl Figure {
@@ -107,10 +136,12 @@ impl Machine {
             let line = text.lines().find(|line| line.starts_with(name))?.to_owned();
             Some(line.split_once(':')?.1.trim().to_owned())
         };
-        let memory_kib = field("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+        let memory_kib = field("/proc/meminfo", "MemTotal")
+            .and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
-            cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned()),
+            cpu: field("/proc/cpuinfo", "model name")
+                .unwrap_or_else(|| "unknown processor".to_owned()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_gib: memory_kib.unwrap_or(0.0) / 1024.0 / 1024.0,
             kernel: kernel.trim().to_owned(),

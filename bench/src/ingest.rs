@@ -32,7 +32,9 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     let events = events.unwrap_or(EVENTS).div_ceil(BATCH) * BATCH;
     let plan = plan("Keep", 6, BY_METHOD, &[WINDOWS])?;
     let batches = batches(&plan, events)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let (mut bare, mut http) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         runtime.block_on(async {
@@ -50,9 +52,26 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
         ),
         format!("cargo run --release -p tidewheel-bench -- ingest --events {events}"),
     );
-    report.add("HTTP / Log::append", median(bare.iter().zip(&http).map(|(bare, http)| bare / http).collect()), "");
-    report.add("Log::append, batches of 100", events as f64 / median(bare), "events/s");
-    report.add("HTTP, checked and acknowledged", events as f64 / median(http), "events/s");
+    report.add(
+        "HTTP / Log::append",
+        median(
+            bare.iter()
+                .zip(&http)
+                .map(|(bare, http)| bare / http)
+                .collect(),
+        ),
+        "",
+    );
+    report.add(
+        "Log::append, batches of 100",
+        events as f64 / median(bare),
+        "events/s",
+    );
+    report.add(
+        "HTTP, checked and acknowledged",
+        events as f64 / median(http),
+        "events/s",
+    );
     Ok(report)
 }
 
@@ -74,7 +93,10 @@ fn source(plan: &Plan) -> Source {
 fn batches(plan: &Plan, events: usize) -> Result<Batches, Failure> {
     let mut made = Events::new(4, 10_000, 5_000);
     let mut checker = Checker::new(&source(plan));
-    let mut batches = Batches { bodies: Vec::new(), records: Vec::new() };
+    let mut batches = Batches {
+        bodies: Vec::new(),
+        records: Vec::new(),
+    };
     for _ in 0..events / BATCH {
         let (body, parts) = made.lines(BATCH);
         let checked = checker.check(&parts);
@@ -116,10 +138,19 @@ async fn post(plan: &Plan, batches: &Batches) -> Result<f64, Failure> {
     let begin = Instant::now();
     let senders = (0..CLIENTS).map(|first| {
         let (client, url) = (client.clone(), url.clone());
-        let bodies: Vec<Bytes> = batches.bodies.iter().skip(first).step_by(CLIENTS).cloned().collect();
+        let bodies: Vec<Bytes> = batches
+            .bodies
+            .iter()
+            .skip(first)
+            .step_by(CLIENTS)
+            .cloned()
+            .collect();
         async move {
             for body in bodies {
-                let request = client.post(&url).header("content-type", "application/x-ndjson").body(body);
+                let request = client
+                    .post(&url)
+                    .header("content-type", "application/x-ndjson")
+                    .body(body);
                 let status = request.send().await?.status();
                 if status != reqwest::StatusCode::ACCEPTED {
                     return Err(Failure::from(format!("a batch was answered {status}")));

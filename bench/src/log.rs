@@ -21,7 +21,9 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     let windows = plan("Drop", PARTITIONS, BY_METHOD, &[WINDOWS])?;
     let both = plan("Drop", PARTITIONS, BY_METHOD, &[WINDOWS, EVERY_EVENT])?;
     let batches = batches(&windows, events);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let (mut alone, mut to_windows, mut to_both) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         runtime.block_on(async {
@@ -40,13 +42,29 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
         ),
         format!("cargo run --release -p tidewheel-bench -- log --events {events}"),
     );
-    let ratio = |whole: &[f64]| median(alone.iter().zip(whole).map(|(alone, whole)| alone / whole).collect());
+    let ratio = |whole: &[f64]| {
+        median(
+            alone
+                .iter()
+                .zip(whole)
+                .map(|(alone, whole)| alone / whole)
+                .collect(),
+        )
+    };
     report.add("to window tables / appending alone", ratio(&to_windows), "");
-    report.add("to window tables and a table of every event / appending alone", ratio(&to_both), "");
+    report.add(
+        "to window tables and a table of every event / appending alone",
+        ratio(&to_both),
+        "",
+    );
     let rate = |seconds: Vec<f64>| events as f64 / median(seconds);
     report.add("appending alone", rate(alone), "events/s");
     report.add("to window tables", rate(to_windows), "events/s");
-    report.add("to window tables and a table of every event", rate(to_both), "events/s");
+    report.add(
+        "to window tables and a table of every event",
+        rate(to_both),
+        "events/s",
+    );
     Ok(report)
 }
 
@@ -82,7 +100,11 @@ async fn append_alone(plan: &Plan, batches: &[Vec<NewRecord>]) -> Result<f64, Fa
     Ok(begin.elapsed().as_secs_f64())
 }
 
-async fn end_to_end(plan: &Arc<Plan>, batches: &[Vec<NewRecord>], events: usize) -> Result<f64, Failure> {
+async fn end_to_end(
+    plan: &Arc<Plan>,
+    batches: &[Vec<NewRecord>],
+    events: usize,
+) -> Result<f64, Failure> {
     let folder = tempfile::tempdir()?;
     let log = open_log(&folder.path().join("log"), plan)?;
     let deployment = Deployment::start(plan, &log, folder.path()).await?;
@@ -91,5 +113,9 @@ async fn end_to_end(plan: &Arc<Plan>, batches: &[Vec<NewRecord>], events: usize)
     let counts = deployment.finish().await?;
     let seconds = begin.elapsed().as_secs_f64();
     let complete = counts[0] > 0 && counts.get(1).is_none_or(|&rows| rows == events as u64);
-    if complete { Ok(seconds) } else { Err(format!("{counts:?} rows of {events} events").into()) }
+    if complete {
+        Ok(seconds)
+    } else {
+        Err(format!("{counts:?} rows of {events} events").into())
+    }
 }

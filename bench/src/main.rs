@@ -21,7 +21,10 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures the engine, the log and ingestion.
 #[derive(Debug, Parser)]
-#[command(name = "tidewheel-bench", after_help = "Example: tidewheel-bench decode --events 2000000 --json")]
+#[command(
+    name = "tidewheel-bench",
+    after_help = "Example: tidewheel-bench decode --events 2000000 --json"
+)]
 struct Arguments {
     /// What to measure.
     #[command(subcommand)]
@@ -70,7 +73,9 @@ fn main() -> Result<(), Failure> {
 
 fn memory_in_its_own_process(events: Option<usize>) -> Result<Report, Failure> {
     let mut command = std::process::Command::new(std::env::current_exe()?);
-    command.args(["memory", "--json"]).stderr(std::process::Stdio::inherit());
+    command
+        .args(["memory", "--json"])
+        .stderr(std::process::Stdio::inherit());
     command.args(events.map(|events| format!("--events={events}")));
     let output = command.output()?;
     if !output.status.success() {

@@ -28,7 +28,13 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
         let count = BATCH.min(events - taken);
         let (_, parts) = source.lines(count);
         let append_time_ms = source.now_ms();
-        let record = |(offset, value)| Record { offset, append_time_ms, key: None, value: Some(value), headers: Vec::new() };
+        let record = |(offset, value)| Record {
+            offset,
+            append_time_ms,
+            key: None,
+            value: Some(value),
+            headers: Vec::new(),
+        };
         let records: Vec<Record> = (taken as i64..).zip(parts).map(record).collect();
         engine.take(&records)?;
         state_bytes = state_bytes.max(engine.state_bytes());
@@ -57,9 +63,17 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     );
     report.add("peak of resident memory", mib(resident("VmHWM")?), "MiB");
     report.add("of it before the first event", mib(before_bytes), "MiB");
-    report.add("most window state at a time", mib(state_bytes as u64), "MiB");
+    report.add(
+        "most window state at a time",
+        mib(state_bytes as u64),
+        "MiB",
+    );
     report.add("window rows written", engine.rows as f64, "rows");
-    report.add("rate, making the events included", events as f64 / seconds, "events/s");
+    report.add(
+        "rate, making the events included",
+        events as f64 / seconds,
+        "events/s",
+    );
     Ok(report)
 }
 
@@ -69,8 +83,16 @@ fn mib(bytes: u64) -> f64 {
 
 /// A field of `/proc/self/status` in bytes.
 fn resident(name: &str) -> Result<u64, Failure> {
-    let status = std::fs::read_to_string("/proc/self/status").map_err(|error| format!("memory is read from /proc, on Linux: {error}"))?;
-    let line = status.lines().find(|line| line.starts_with(name)).ok_or("no such field in /proc/self/status")?;
-    let kib: u64 = line.split_whitespace().nth(1).ok_or("no number in /proc/self/status")?.parse()?;
+    let status = std::fs::read_to_string("/proc/self/status")
+        .map_err(|error| format!("memory is read from /proc, on Linux: {error}"))?;
+    let line = status
+        .lines()
+        .find(|line| line.starts_with(name))
+        .ok_or("no such field in /proc/self/status")?;
+    let kib: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .ok_or("no number in /proc/self/status")?
+        .parse()?;
     Ok(kib * 1_024)
 }

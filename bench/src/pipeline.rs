@@ -28,13 +28,22 @@ pub(crate) const BY_USER: &str = "
           FROM unique_clicks GROUP BY user_id";
 
 /// The output that every pipeline has.
-pub(crate) const WINDOWS: &str = "{name: per_minute, from: per_minute, postgres: {sink: warehouse}}";
+pub(crate) const WINDOWS: &str =
+    "{name: per_minute, from: per_minute, postgres: {sink: warehouse}}";
 /// The output of every event.
 pub(crate) const EVENTS: &str = "{name: events, from: clicks, postgres: {sink: warehouse}}";
 
 /// Plans a pipeline of `steps` and `outputs`.
-pub(crate) fn plan(unknown_fields: &str, partitions: u32, steps: &str, outputs: &[&str]) -> Result<Arc<Plan>, Failure> {
-    let outputs: String = outputs.iter().map(|output| format!("    - {output}\n")).collect();
+pub(crate) fn plan(
+    unknown_fields: &str,
+    partitions: u32,
+    steps: &str,
+    outputs: &[&str],
+) -> Result<Arc<Plan>, Failure> {
+    let outputs: String = outputs
+        .iter()
+        .map(|output| format!("    - {output}\n"))
+        .collect();
     let text = format!(
         "apiVersion: tidewheel.dev/v1alpha1
 kind: EventSource
@@ -73,5 +82,8 @@ spec:
 {outputs}"
     );
     let (_, mut plans, problems) = judge(load::load_texts([("bench.yaml", text.as_str())]));
-    plans.pop().map(Arc::new).ok_or_else(|| problem::render(&problems).into())
+    plans
+        .pop()
+        .map(Arc::new)
+        .ok_or_else(|| problem::render(&problems).into())
 }

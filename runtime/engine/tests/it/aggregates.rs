@@ -41,7 +41,10 @@ const CALLS: &[(&str, f64)] = &[
     ("approx_distinct(user_id)", 0.0),
     ("approx_median(metric)", 0.05),
     ("approx_percentile_cont(metric, 0.95)", 0.05),
-    ("approx_percentile_cont_with_weight(metric, items, 0.5)", 0.05),
+    (
+        "approx_percentile_cont_with_weight(metric, items, 0.5)",
+        0.05,
+    ),
     ("first_value(status)", 0.0),
     ("last_value(status)", 0.0),
     ("last_value(items) IGNORE NULLS", 0.0),
@@ -56,7 +59,11 @@ const EVENTS: i64 = 300;
 #[test]
 fn windows_are_the_same_however_events_were_cut_and_partials_arrived() {
     let whole = windows(i64::MAX, 0);
-    assert!(whole.len() >= 9, "three pages in at least three minutes: {}", whole.len());
+    assert!(
+        whole.len() >= 9,
+        "three pages in at least three minutes: {}",
+        whole.len()
+    );
     for (batch, seed) in [(1, 1), (7, 2), (7, 3), (64, 4)] {
         let cut = windows(batch, seed);
         assert_eq!(whole.len(), cut.len());
@@ -79,7 +86,9 @@ fn ties_of_first_and_last_go_by_partition_and_offset() {
         let mut partials: Vec<Vec<NewRecord>> = (0..2)
             .map(|partition| {
                 let status = |offset| format!("\"status\": \"p{partition}o{offset}\"");
-                let records: Vec<Record> = (0..3).map(|n| record(n, 0, &event("e", 0, &status(n)))).collect();
+                let records: Vec<Record> = (0..3)
+                    .map(|n| record(n, 0, &event("e", 0, &status(n))))
+                    .collect();
                 pipeline.take(partition, &records)
             })
             .collect();
@@ -88,7 +97,11 @@ fn ties_of_first_and_last_go_by_partition_and_offset() {
         }
         pipeline.close();
         let rows = pipeline.rows("w");
-        assert_eq!((rows[0]["f"].as_str(), rows[0]["l"].as_str()), ("p0o0", "p1o2"), "{order:?}");
+        assert_eq!(
+            (rows[0]["f"].as_str(), rows[0]["l"].as_str()),
+            ("p0o0", "p1o2"),
+            "{order:?}"
+        );
     }
 }
 
@@ -97,7 +110,13 @@ fn null_groups_are_one_group() {
     let sql = "SELECT page, count(*) AS n FROM clicks GROUP BY page";
     let mut pipeline = Pipeline::new(plan(&step(sql), &["w"]), 2);
     for partition in 0..2 {
-        pipeline.send(partition, &[record(0, 0, &event("a", 0, "")), record(1, 0, &event("b", 0, "\"page\": null"))]);
+        pipeline.send(
+            partition,
+            &[
+                record(0, 0, &event("a", 0, "")),
+                record(1, 0, &event("b", 0, "\"page\": null")),
+            ],
+        );
     }
     pipeline.close();
     let rows = pipeline.rows("w");
@@ -122,30 +141,55 @@ fn having_and_later_steps_leave_groups_out_and_the_ledger_says_which_did() {
     pipeline.send(0, &records);
     pipeline.close();
     let rows = pipeline.rows("busy");
-    assert_eq!(rows.iter().map(|row| row["page"].as_str()).collect::<Vec<_>>(), ["c"]);
+    assert_eq!(
+        rows.iter()
+            .map(|row| row["page"].as_str())
+            .collect::<Vec<_>>(),
+        ["c"]
+    );
     let ledger = pipeline.window_ledger("busy");
     assert_eq!((ledger.read, ledger.written, ledger.balance()), (6, 3, 0));
-    assert_eq!(ledger.filtered, BTreeMap::from([("busy".to_owned(), 2), ("w".to_owned(), 1)]));
+    assert_eq!(
+        ledger.filtered,
+        BTreeMap::from([("busy".to_owned(), 2), ("w".to_owned(), 1)])
+    );
 }
 
 fn step(sql: &str) -> String {
-    format!("    - name: w\n      aggregate:\n        window: {{tumbling: 1m}}\n        sql: >-\n          {sql}\n")
+    format!(
+        "    - name: w\n      aggregate:\n        window: {{tumbling: 1m}}\n        sql: >-\n          {sql}\n"
+    )
 }
 
 /// The windows of the same events in two partitions, cut into micro-batches of `batch`; `seed` decides whose partials arrive first.
 fn windows(batch: i64, seed: u64) -> BTreeMap<String, Row> {
-    let calls: Vec<String> = CALLS.iter().enumerate().map(|(index, (call, _))| format!("{call} AS c{index}")).collect();
-    let sql = format!("SELECT page, {} FROM clicks GROUP BY page", calls.join(", "));
+    let calls: Vec<String> = CALLS
+        .iter()
+        .enumerate()
+        .map(|(index, (call, _))| format!("{call} AS c{index}"))
+        .collect();
+    let sql = format!(
+        "SELECT page, {} FROM clicks GROUP BY page",
+        calls.join(", ")
+    );
     let mut pipeline = Pipeline::new(plan(&step(&sql), &["w"]), 2);
     let mut random = Random(42);
-    let records: Vec<Vec<Record>> =
-        (0..2).map(|_| (0..EVENTS).map(|offset| record(offset, 4 * MINUTE, &any_event(offset, &mut random))).collect()).collect();
+    let records: Vec<Vec<Record>> = (0..2)
+        .map(|_| {
+            (0..EVENTS)
+                .map(|offset| record(offset, 4 * MINUTE, &any_event(offset, &mut random)))
+                .collect()
+        })
+        .collect();
     let mut partials: Vec<Vec<Vec<NewRecord>>> = records
         .iter()
         .enumerate()
         .map(|(partition, records)| {
             let size = batch.min(EVENTS) as usize;
-            records.chunks(size).map(|records| pipeline.take(partition, records)).collect()
+            records
+                .chunks(size)
+                .map(|records| pipeline.take(partition, records))
+                .collect()
         })
         .collect();
     partials.iter_mut().for_each(|batches| batches.reverse());
@@ -166,7 +210,11 @@ fn any_event(offset: i64, random: &mut Random) -> String {
     // Quarters have exact sums; within the allowed disorder; few distinct times, so that ties are the rule.
     let metric = (1 + random.below(400)) as f64 / 4.0;
     let at_ms = offset * 600 / 50 * 50 + 1_000 * random.below(20) as i64;
-    let items = if random.below(10) == 0 { "null".to_owned() } else { (1 + random.below(40)).to_string() };
+    let items = if random.below(10) == 0 {
+        "null".to_owned()
+    } else {
+        (1 + random.below(40)).to_string()
+    };
     let members = format!(
         "\"page\": \"/{}\", \"user_id\": \"u{}\", \"status\": \"{}\", \"metric\": {metric}, \"items\": {items}",
         random.below(3),
@@ -181,16 +229,25 @@ fn assert_near(one: Option<&String>, other: Option<&String>, tolerance: f64, wha
         assert_eq!(one, other, "{what}");
         return;
     }
-    let (one, other): (f64, f64) = (one.unwrap().parse().unwrap(), other.unwrap().parse().unwrap());
+    let (one, other): (f64, f64) = (
+        one.unwrap().parse().unwrap(),
+        other.unwrap().parse().unwrap(),
+    );
     let scale = one.abs().max(other.abs()).max(1.0);
-    assert!((one - other).abs() <= tolerance * scale, "{what}: {one} and {other}");
+    assert!(
+        (one - other).abs() <= tolerance * scale,
+        "{what}: {one} and {other}"
+    );
 }
 
 struct Random(u64);
 
 impl Random {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }

@@ -24,15 +24,22 @@ pub(crate) type Row = BTreeMap<String, String>;
 pub(crate) fn plan(steps: &str, outputs: &[&str]) -> Arc<Plan> {
     let outputs: String = outputs
         .iter()
-        .map(|from| format!("    - {{name: {from}, from: {from}, postgres: {{sink: warehouse}}}}\n"))
+        .map(|from| {
+            format!("    - {{name: {from}, from: {from}, postgres: {{sink: warehouse}}}}\n")
+        })
         .collect();
     let pipeline = format!(
         "apiVersion: tidewheel.dev/v1alpha1\nkind: Pipeline\nmetadata: {{name: kpis, namespace: shop}}\nspec:\n  \
          sources: [{{name: clicks}}]\n  steps:\n{steps}\n  outputs:\n{outputs}"
     );
     let base = include_str!("base.yaml");
-    let (_, mut plans, problems) = judge(load::load_texts([("base.yaml", base), ("kpis.yaml", pipeline.as_str())]));
-    plans.pop().unwrap_or_else(|| panic!("{}", problem::render(&problems)))
+    let (_, mut plans, problems) = judge(load::load_texts([
+        ("base.yaml", base),
+        ("kpis.yaml", pipeline.as_str()),
+    ]));
+    plans
+        .pop()
+        .unwrap_or_else(|| panic!("{}", problem::render(&problems)))
         .into()
 }
 
@@ -80,7 +87,11 @@ impl Pipeline {
             .collect();
         let steps: Vec<StepTask> = (0..partials_partitions(&plan))
             .map(|partition| {
-                StepTask::begin(step_setup(&plan, partition, partitions), &RecoveredStep::default()).unwrap()
+                StepTask::begin(
+                    step_setup(&plan, partition, partitions),
+                    &RecoveredStep::default(),
+                )
+                .unwrap()
             })
             .collect();
         Self {
@@ -107,7 +118,9 @@ impl Pipeline {
         let mut rest = records;
         let mut partials = Vec::new();
         while let Some(last) = rest.last() {
-            let effects = self.sources[partition].process(rest, last.offset + 1, self.clock_ms).unwrap();
+            let effects = self.sources[partition]
+                .process(rest, last.offset + 1, self.clock_ms)
+                .unwrap();
             let (taken, left) = rest.split_at(effects.consumed);
             assert!(!taken.is_empty(), "the task takes something");
             let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
@@ -140,7 +153,9 @@ impl Pipeline {
     /// Hands records of a partials topic to its task.
     pub(crate) fn merge(&mut self, partition: usize, records: &[Record]) {
         let end = records.last().unwrap().offset + 1;
-        let effects = self.steps[partition].process(records, end, self.clock_ms).unwrap();
+        let effects = self.steps[partition]
+            .process(records, end, self.clock_ms)
+            .unwrap();
         assert_eq!(effects.consumed, records.len());
         let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
         self.write(&effects);
@@ -160,21 +175,33 @@ impl Pipeline {
 
     /// Closes every window that holds an event.
     pub(crate) fn close(&mut self) {
-        if let Some(closing_ms) = self.sources.iter().filter_map(SourceTask::closing_watermark_ms).max() {
+        if let Some(closing_ms) = self
+            .sources
+            .iter()
+            .filter_map(SourceTask::closing_watermark_ms)
+            .max()
+        {
             self.decree(closing_ms);
         }
     }
 
     /// The rows of an output's table, by key.
     pub(crate) fn rows(&self, output: &str) -> Vec<Row> {
-        self.tables.get(output).map(|rows| rows.values().cloned().collect()).unwrap_or_default()
+        self.tables
+            .get(output)
+            .map(|rows| rows.values().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// The dead letters: reason, step or `-`, offset.
     pub(crate) fn dead_letters(&self) -> Vec<(String, String, i64)> {
         let of = |letter: &NewRecord| {
             let value = |name: &str| header(letter, name).unwrap_or_else(|| "-".to_owned());
-            (value("tidewheel-reason"), value("tidewheel-step"), value("tidewheel-offset").parse().unwrap())
+            (
+                value("tidewheel-reason"),
+                value("tidewheel-step"),
+                value("tidewheel-offset").parse().unwrap(),
+            )
         };
         self.dead.iter().map(of).collect()
     }
@@ -182,7 +209,9 @@ impl Pipeline {
     /// The ledger of a window output over all partitions of stage 2.
     pub(crate) fn window_ledger(&self, output: &str) -> Ledger {
         let mut sum = Ledger::default();
-        self.steps.iter().for_each(|step| sum.add(&step.ledgers()[output]));
+        self.steps
+            .iter()
+            .for_each(|step| sum.add(&step.ledgers()[output]));
         sum
     }
 
@@ -193,14 +222,24 @@ impl Pipeline {
 
     /// The newest value of a key of a task's state.
     pub(crate) fn state_of(&self, input: &str, partition: i32, key: &str) -> Option<Bytes> {
-        self.state.get(&(self.names.state(input), partition, Bytes::copy_from_slice(key.as_bytes()))).cloned()
+        self.state
+            .get(&(
+                self.names.state(input),
+                partition,
+                Bytes::copy_from_slice(key.as_bytes()),
+            ))
+            .cloned()
     }
 
     /// All state of a task.
     pub(crate) fn state_map(&self, input: &str, partition: i32) -> BTreeMap<Bytes, Bytes> {
         let topic = self.names.state(input);
-        let mine = self.state.iter().filter(|((of, at, _), _)| *of == topic && *at == partition);
-        mine.map(|((_, _, key), value)| (key.clone(), value.clone())).collect()
+        let mine = self
+            .state
+            .iter()
+            .filter(|((of, at, _), _)| *of == topic && *at == partition);
+        mine.map(|((_, _, key), value)| (key.clone(), value.clone()))
+            .collect()
     }
 
     /// Applies what goes to the log; the partials are handed back.
@@ -230,7 +269,10 @@ impl Pipeline {
                 TableKind::Windows { key } => key.iter().map(String::as_str).collect(),
             };
             let key_of = |row: &Row| {
-                let parts: Vec<&str> = key.iter().map(|&name| row.get(name).map_or("NULL", String::as_str)).collect();
+                let parts: Vec<&str> = key
+                    .iter()
+                    .map(|&name| row.get(name).map_or("NULL", String::as_str))
+                    .collect();
                 parts.join("|")
             };
             let table = self.tables.entry(output.name.clone()).or_default();
@@ -247,7 +289,10 @@ impl Pipeline {
 pub(crate) fn source_setup(plan: &Arc<Plan>, partition: i32, partitions: i32) -> SourceSetup {
     SourceSetup {
         plan: plan.clone(),
-        generations: Arc::new(Generations { revision: 1, ..Generations::default() }),
+        generations: Arc::new(Generations {
+            revision: 1,
+            ..Generations::default()
+        }),
         source: 0,
         partition,
         source_partitions: partitions as usize,
@@ -257,10 +302,15 @@ pub(crate) fn source_setup(plan: &Arc<Plan>, partition: i32, partitions: i32) ->
 pub(crate) fn step_setup(plan: &Arc<Plan>, partition: i32, partitions: i32) -> StepSetup {
     StepSetup {
         plan: plan.clone(),
-        generations: Arc::new(Generations { revision: 1, ..Generations::default() }),
+        generations: Arc::new(Generations {
+            revision: 1,
+            ..Generations::default()
+        }),
         step: aggregate_step(plan).unwrap().0,
         partition,
-        feeders: (0..partitions).map(|partition| format!("clicks/{partition}")).collect(),
+        feeders: (0..partitions)
+            .map(|partition| format!("clicks/{partition}"))
+            .collect(),
     }
 }
 
@@ -269,10 +319,13 @@ fn partials_partitions(plan: &Plan) -> i32 {
 }
 
 fn aggregate_step(plan: &Plan) -> Option<(usize, &Aggregate)> {
-    plan.steps.iter().enumerate().find_map(|(index, step)| match &step.kind {
-        StepKind::Aggregate(aggregate) => Some((index, aggregate.as_ref())),
-        _ => None,
-    })
+    plan.steps
+        .iter()
+        .enumerate()
+        .find_map(|(index, step)| match &step.kind {
+            StepKind::Aggregate(aggregate) => Some((index, aggregate.as_ref())),
+            _ => None,
+        })
 }
 
 /// The value of a header.

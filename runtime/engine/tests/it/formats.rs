@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray,
+    TimestampMicrosecondArray,
 };
 use bytes::Bytes;
 use tidewheel_engine::stage1::{Recovered, SourceTask, StartAt};
@@ -19,7 +20,9 @@ use tidewheel_engine::wire::watermark::WatermarkRecord;
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::plan::Plan;
 
-use crate::fixture::{MINUTE, Pipeline, T0, event, plan, record, rows_of, source_setup, step_setup};
+use crate::fixture::{
+    MINUTE, Pipeline, T0, event, plan, record, rows_of, source_setup, step_setup,
+};
 
 const STEPS: &str = "
     - {name: valid, sql: SELECT * FROM clicks WHERE metric IS NOT NULL}
@@ -47,11 +50,15 @@ fn golden(name: &str, written: &[u8]) -> Bytes {
 
 /// What the file `name` holds; `written` where it is being updated.
 fn stored(name: &str, written: &[u8]) -> Bytes {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/it/golden")
+        .join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, written).unwrap();
     }
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).into()
+    std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        .into()
 }
 
 fn steps() -> Arc<Plan> {
@@ -60,14 +67,20 @@ fn steps() -> Arc<Plan> {
 
 fn clicks() -> Vec<Record> {
     let members = |page: &str, n: i64| {
-        format!("\"page\": \"{page}\", \"user_id\": \"u{n}\", \"status\": \"s{n}\", \"metric\": {n}.5, \"items\": {n}")
+        format!(
+            "\"page\": \"{page}\", \"user_id\": \"u{n}\", \"status\": \"s{n}\", \"metric\": {n}.5, \"items\": {n}"
+        )
     };
     vec![
         record(0, 1_000, &event("a", 0, &members("/", 1))),
         record(1, 2_000, &event("b", 500, &members("/cart", 2))),
         record(2, 2_000, &event("a", 0, &members("/", 1))),
         record(3, 3_000, &event("c", 700, "\"page\": \"/\"")),
-        record(4, 4_000, &event("d", 900, "\"page\": null, \"metric\": 4.5")),
+        record(
+            4,
+            4_000,
+            &event("d", 900, "\"page\": null, \"metric\": 4.5"),
+        ),
         record(5, 5_000, "not JSON"),
     ]
 }
@@ -81,13 +94,25 @@ fn pipeline() -> (Pipeline, Vec<NewRecord>) {
 }
 
 fn partials_record(offset: i64, value: Bytes) -> Record {
-    Record { offset, append_time_ms: T0, key: None, value: Some(value), headers: Vec::new() }
+    Record {
+        offset,
+        append_time_ms: T0,
+        key: None,
+        value: Some(value),
+        headers: Vec::new(),
+    }
 }
 
 #[test]
 fn partials() {
     let (pipeline, written) = pipeline();
-    let header = PartialHeader { source: "clicks".to_owned(), partition: 0, from: 0, to: 6, watermark_ms: Some(T0 + 900 - MINUTE) };
+    let header = PartialHeader {
+        source: "clicks".to_owned(),
+        partition: 0,
+        from: 0,
+        to: 6,
+        watermark_ms: Some(T0 + 900 - MINUTE),
+    };
     let mut groups = 0;
     for record in &written {
         let name = format!("partial-{}.v1.bin", record.partition.unwrap());
@@ -106,20 +131,33 @@ fn stored_partials_give_the_same_windows() {
     let mut again = Pipeline::new(steps(), 1);
     for record in &written {
         let partition = record.partition.unwrap();
-        let bytes = stored(&format!("partial-{partition}.v1.bin"), record.value.as_ref().unwrap());
+        let bytes = stored(
+            &format!("partial-{partition}.v1.bin"),
+            record.value.as_ref().unwrap(),
+        );
         again.merge(partition as usize, &[partials_record(0, bytes)]);
     }
     let closing_ms = T0 + 2 * MINUTE;
     let schema = &again.aggregate().partial_schema.clone();
     for partition in 0..again.steps.len() {
-        let header = PartialHeader { source: "clicks".to_owned(), partition: 0, from: 6, to: 6, watermark_ms: Some(closing_ms) };
-        let bytes = golden("partial-watermark.v1.bin", &partial::encode(&header, None).unwrap());
+        let header = PartialHeader {
+            source: "clicks".to_owned(),
+            partition: 0,
+            from: 6,
+            to: 6,
+            watermark_ms: Some(closing_ms),
+        };
+        let bytes = golden(
+            "partial-watermark.v1.bin",
+            &partial::encode(&header, None).unwrap(),
+        );
         assert_eq!(partial::decode(&bytes, schema).unwrap(), (header, None));
         again.merge(partition, &[partials_record(1, bytes)]);
     }
     let values = |pipeline: &Pipeline| {
         let mut rows = pipeline.rows("w");
-        rows.iter_mut().for_each(|row| row.retain(|name, _| !name.starts_with('_')));
+        rows.iter_mut()
+            .for_each(|row| row.retain(|name, _| !name.starts_with('_')));
         rows
     };
     assert_eq!(values(&again).len(), 3);
@@ -132,7 +170,9 @@ fn compressed_partials_and_sketches_stay_readable() {
     let step = "    - name: w\n      aggregate: {window: {tumbling: 1m}, sql: 'SELECT approx_distinct(user_id) AS users, approx_percentile_cont(metric, 0.5) AS middle FROM clicks'}\n";
     let mut pipeline = Pipeline::new(plan(step, &["w"]), 1);
     let member = |n: i64| format!("\"user_id\": \"u{}\", \"metric\": {n}", n % 100);
-    let records: Vec<Record> = (0..200).map(|n| record(n, 0, &event("e", 0, &member(n)))).collect();
+    let records: Vec<Record> = (0..200)
+        .map(|n| record(n, 0, &event("e", 0, &member(n))))
+        .collect();
     let written = pipeline.take(0, &records).into_iter().next().unwrap();
     let bytes = stored("partial-sketches.v1.bin", written.value.as_ref().unwrap());
     let partition = written.partition.unwrap() as usize;
@@ -140,20 +180,69 @@ fn compressed_partials_and_sketches_stay_readable() {
     pipeline.partials[partition].push(partials_record(0, Bytes::new()));
     pipeline.close();
     let row = &pipeline.rows("w")[0];
-    let (users, middle): (f64, f64) = (row["users"].parse().unwrap(), row["middle"].parse().unwrap());
-    assert!((97.0..=103.0).contains(&users) && (95.0..=105.0).contains(&middle), "{row:?}");
+    let (users, middle): (f64, f64) = (
+        row["users"].parse().unwrap(),
+        row["middle"].parse().unwrap(),
+    );
+    assert!(
+        (97.0..=103.0).contains(&users) && (95.0..=105.0).contains(&middle),
+        "{row:?}"
+    );
 }
 
 #[test]
 fn placement_of_known_keys() {
     let keys: Vec<(&str, ArrayRef)> = vec![
-        ("text", Arc::new(StringArray::from(vec![Some("GET"), Some(""), Some("é"), None]))),
-        ("bigint", Arc::new(Int64Array::from(vec![Some(0), Some(-1), Some(i64::MAX), None]))),
-        ("double", Arc::new(Float64Array::from(vec![Some(0.0), Some(-0.0), Some(1.5), None]))),
-        ("boolean", Arc::new(BooleanArray::from(vec![Some(true), Some(false), None]))),
-        ("timestamp", Arc::new(TimestampMicrosecondArray::from(vec![Some(T0 * 1_000), None]).with_timezone("+00:00"))),
-        ("date", Arc::new(Date32Array::from(vec![Some(20_454), None]))),
-        ("numeric", Arc::new(Decimal128Array::from(vec![Some(12_345), None]).with_precision_and_scale(10, 2).unwrap())),
+        (
+            "text",
+            Arc::new(StringArray::from(vec![
+                Some("GET"),
+                Some(""),
+                Some("é"),
+                None,
+            ])),
+        ),
+        (
+            "bigint",
+            Arc::new(Int64Array::from(vec![
+                Some(0),
+                Some(-1),
+                Some(i64::MAX),
+                None,
+            ])),
+        ),
+        (
+            "double",
+            Arc::new(Float64Array::from(vec![
+                Some(0.0),
+                Some(-0.0),
+                Some(1.5),
+                None,
+            ])),
+        ),
+        (
+            "boolean",
+            Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
+        ),
+        (
+            "timestamp",
+            Arc::new(
+                TimestampMicrosecondArray::from(vec![Some(T0 * 1_000), None])
+                    .with_timezone("+00:00"),
+            ),
+        ),
+        (
+            "date",
+            Arc::new(Date32Array::from(vec![Some(20_454), None])),
+        ),
+        (
+            "numeric",
+            Arc::new(
+                Decimal128Array::from(vec![Some(12_345), None])
+                    .with_precision_and_scale(10, 2)
+                    .unwrap(),
+            ),
+        ),
     ];
     let mut lines = String::new();
     let mut describe = |name: &str, keys: &[ArrayRef]| {
@@ -161,10 +250,14 @@ fn placement_of_known_keys() {
         let placed = placement::partitions(keys, rows, 1_000_000).unwrap();
         let fingerprints = placement::fingerprints(keys, rows).unwrap();
         for row in 0..rows {
-            lines.push_str(&format!("{name} {row}: {} {:032x}\n", placed[row], fingerprints[row]));
+            lines.push_str(&format!(
+                "{name} {row}: {} {:032x}\n",
+                placed[row], fingerprints[row]
+            ));
         }
     };
-    keys.iter().for_each(|(name, key)| describe(name, std::slice::from_ref(key)));
+    keys.iter()
+        .for_each(|(name, key)| describe(name, std::slice::from_ref(key)));
     describe("text and bigint", &[keys[0].1.clone(), keys[1].1.clone()]);
     golden("placement.v1.txt", lines.as_bytes());
 }
@@ -172,24 +265,54 @@ fn placement_of_known_keys() {
 #[test]
 fn progress_of_a_source() {
     let (pipeline, _) = pipeline();
-    let bytes = golden("source-progress.v1.json", &pipeline.state_of("clicks", 0, "progress").unwrap());
+    let bytes = golden(
+        "source-progress.v1.json",
+        &pipeline.state_of("clicks", 0, "progress").unwrap(),
+    );
     let progress = SourceProgress::decode(&bytes).unwrap();
-    assert_eq!(progress.main, Position { next_offset: 6, watermark_ms: Some(T0 + 900 - MINUTE) });
+    assert_eq!(
+        progress.main,
+        Position {
+            next_offset: 6,
+            watermark_ms: Some(T0 + 900 - MINUTE)
+        }
+    );
     assert_eq!(progress.outputs["once"].sink_next_offset, Some(6));
     assert_eq!(progress.steps["w"].ledger.balance(), 0);
     let sinks = BTreeMap::from([("once".to_owned(), progress.main)]);
-    let recovered = Recovered { progress: Some(progress), sinks, decrees: Vec::new() };
-    let task = SourceTask::begin(source_setup(&pipeline.plan, 0, 1), recovered, &StartAt::default()).unwrap();
-    assert_eq!((task.next_offset(), task.watermark_ms()), (6, Some(T0 + 900 - MINUTE)));
+    let recovered = Recovered {
+        progress: Some(progress),
+        sinks,
+        decrees: Vec::new(),
+    };
+    let task = SourceTask::begin(
+        source_setup(&pipeline.plan, 0, 1),
+        recovered,
+        &StartAt::default(),
+    )
+    .unwrap();
+    assert_eq!(
+        (task.next_offset(), task.watermark_ms()),
+        (6, Some(T0 + 900 - MINUTE))
+    );
 }
 
 /// A pipeline whose window was emitted, amended and stored as a snapshot, while another window is open.
 fn snapshotted() -> Pipeline {
     let (mut pipeline, _) = pipeline();
     let metric = "\"page\": \"/\", \"metric\": 1.5";
-    pipeline.send(0, &[record(6, 4 * MINUTE, &event("e", 2 * MINUTE + 500, metric))]);
+    pipeline.send(
+        0,
+        &[record(6, 4 * MINUTE, &event("e", 2 * MINUTE + 500, metric))],
+    );
     pipeline.clock_ms += 10_000;
-    pipeline.send(0, &[record(7, 4 * MINUTE, &event("f", 1_000, metric)), record(8, 4 * MINUTE, &event("g", 130_000, metric))]);
+    pipeline.send(
+        0,
+        &[
+            record(7, 4 * MINUTE, &event("f", 1_000, metric)),
+            record(8, 4 * MINUTE, &event("g", 130_000, metric)),
+        ],
+    );
     pipeline
 }
 
@@ -204,24 +327,48 @@ fn state_of_a_step() {
             let name = String::from_utf8(key.to_vec()).unwrap().replace('/', "-");
             let (generation, kind) = StepKey::decode(key).unwrap();
             assert_eq!((generation, &kind.encode(1)), (1, key));
-            let ending = if matches!(kind, StepKey::Run(..)) { "bin" } else { "json" };
+            let ending = if matches!(kind, StepKey::Run(..)) {
+                "bin"
+            } else {
+                "json"
+            };
             let bytes = golden(&format!("step-{partition}-{name}.v1.{ending}"), written);
             if kind == StepKey::Progress {
                 let progress = StepProgress::decode(&bytes).unwrap();
-                assert_eq!(progress.watermark_ms, pipeline.steps[partition as usize].watermark_ms());
+                assert_eq!(
+                    progress.watermark_ms,
+                    pipeline.steps[partition as usize].watermark_ms()
+                );
             }
             kept.insert(key.clone(), bytes);
             all += 1;
         }
         // What was stored is enough to go on from.
         let progress = StepProgress::decode(&kept[&StepKey::Progress.encode(1)]).unwrap();
-        let at = Position { next_offset: progress.next_offset, watermark_ms: progress.watermark_ms };
-        let sinks = progress.outputs["w"].sink_next_offset.map(|_| ("w".to_owned(), at)).into_iter().collect();
-        let recovered = RecoveredStep { state: kept, sinks, earliest: 0 };
+        let at = Position {
+            next_offset: progress.next_offset,
+            watermark_ms: progress.watermark_ms,
+        };
+        let sinks = progress.outputs["w"]
+            .sink_next_offset
+            .map(|_| ("w".to_owned(), at))
+            .into_iter()
+            .collect();
+        let recovered = RecoveredStep {
+            state: kept,
+            sinks,
+            earliest: 0,
+        };
         let task = StepTask::begin(step_setup(&pipeline.plan, partition, 1), &recovered).unwrap();
-        assert_eq!(task.open_windows(), pipeline.steps[partition as usize].open_windows());
+        assert_eq!(
+            task.open_windows(),
+            pipeline.steps[partition as usize].open_windows()
+        );
     }
-    assert!(all >= 5, "progress and snapshot of two tasks, and a run at least: {all}");
+    assert!(
+        all >= 5,
+        "progress and snapshot of two tasks, and a run at least: {all}"
+    );
 }
 
 #[test]
@@ -232,13 +379,19 @@ fn watermarks() {
     written.idle = true;
     written.decree_ms = Some(T0 + 2);
     assert_eq!(written.key(), "clicks/3");
-    assert_eq!(WatermarkRecord::decode(&golden("watermark.v1.json", &written.encode())).unwrap(), written);
+    assert_eq!(
+        WatermarkRecord::decode(&golden("watermark.v1.json", &written.encode())).unwrap(),
+        written
+    );
 }
 
 #[test]
 fn headers_of_dead_letters() {
     let mut pipeline = Pipeline::new(
-        plan("    - {name: numbers, sql: 'SELECT id, ts, CAST(page AS BIGINT) AS n FROM clicks'}\n", &["numbers"]),
+        plan(
+            "    - {name: numbers, sql: 'SELECT id, ts, CAST(page AS BIGINT) AS n FROM clicks'}\n",
+            &["numbers"],
+        ),
         1,
     );
     pipeline.send(
@@ -252,10 +405,23 @@ fn headers_of_dead_letters() {
     let mut text = String::new();
     for letter in &pipeline.dead {
         for header in &letter.headers {
-            text.push_str(&format!("{}: {}\n", header.name, std::str::from_utf8(&header.value).unwrap()));
+            text.push_str(&format!(
+                "{}: {}\n",
+                header.name,
+                std::str::from_utf8(&header.value).unwrap()
+            ));
         }
-        let bytes = |value: &Option<Bytes>| value.as_ref().map(|value| value.escape_ascii().to_string()).unwrap_or_default();
-        text.push_str(&format!("\n{}\n{}\n\n", bytes(&letter.key), bytes(&letter.value)));
+        let bytes = |value: &Option<Bytes>| {
+            value
+                .as_ref()
+                .map(|value| value.escape_ascii().to_string())
+                .unwrap_or_default()
+        };
+        text.push_str(&format!(
+            "\n{}\n{}\n\n",
+            bytes(&letter.key),
+            bytes(&letter.value)
+        ));
     }
     golden("dead-letters.v1.txt", text.as_bytes());
 }
@@ -266,7 +432,11 @@ fn our_columns_on_rows() {
     pipeline.close();
     let ours = |output: &str| {
         let rows = pipeline.rows(output);
-        let names: Vec<String> = rows[0].keys().filter(|name| name.starts_with('_')).cloned().collect();
+        let names: Vec<String> = rows[0]
+            .keys()
+            .filter(|name| name.starts_with('_'))
+            .cloned()
+            .collect();
         names.join(" ")
     };
     assert_eq!(ours("once"), "_generation _offset _ordinal _partition");
@@ -279,12 +449,25 @@ fn what_a_newer_build_wrote_is_refused_and_not_guessed() {
     let mut bytes = written[0].value.as_ref().unwrap().to_vec();
     bytes[0] = 2;
     let error = partial::decode(&bytes, &pipeline.aggregate().partial_schema).unwrap_err();
-    assert_eq!(error.to_string(), "a stored partial is damaged or from a newer build: version 2 is not known here");
+    assert_eq!(
+        error.to_string(),
+        "a stored partial is damaged or from a newer build: version 2 is not known here"
+    );
     let progress = pipeline.state_of("clicks", 0, "progress").unwrap();
-    let newer = String::from_utf8(progress.to_vec()).unwrap().replacen("\"version\":1", "\"version\":2", 1);
+    let newer =
+        String::from_utf8(progress.to_vec())
+            .unwrap()
+            .replacen("\"version\":1", "\"version\":2", 1);
     assert!(SourceProgress::decode(newer.as_bytes()).is_err());
     assert!(WatermarkRecord::decode(br#"{"version":2}"#).is_err());
-    for key in ["", "g1", "g1/other", "gx/progress", "g1/run/1", "g1/run/1/x"] {
+    for key in [
+        "",
+        "g1",
+        "g1/other",
+        "gx/progress",
+        "g1/run/1",
+        "g1/run/1/x",
+    ] {
         assert!(StepKey::decode(key.as_bytes()).is_err(), "{key}");
     }
 }
