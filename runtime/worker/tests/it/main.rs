@@ -3,4 +3,5 @@
 
 mod end_to_end;
 mod fixture;
+mod formats;
 mod simulation;
