@@ -173,7 +173,7 @@ impl SourceTask {
         let mut log = Vec::new();
         for output in &mut self.outputs {
             if committed.contains(&output.output) {
-                output.sink_next_offset = Some(self.at);
+                output.sink_next_offset = output.sink_next_offset.max(Some(self.at));
             }
         }
         for refusal in refusals {

@@ -146,10 +146,12 @@ impl<'a> Slice<'a> {
             .iter()
             .map(|fate| if *fate == Fate::Present { Fate::Duplicate } else { *fate })
             .collect();
-        let rows = input
-            .rows
-            .take(&UInt32Array::from(kept))
-            .map_err(|error| EngineError::Aggregation { step: "deduplicate".to_owned(), reason: error.to_string() })?;
+        let rows = if kept.len() == input.rows.records.len() {
+            input.rows.clone()
+        } else {
+            let failed = |error: DataFusionError| EngineError::Aggregation { step: "deduplicate".to_owned(), reason: error.to_string() };
+            input.rows.take(&UInt32Array::from(kept)).map_err(failed)?
+        };
         for &record in &rows.records {
             fates[record as usize] = Fate::Present;
         }
@@ -414,6 +416,9 @@ fn fold(aggregate: &Aggregate, rows: &RecordBatch, windows: &[i64]) -> Result<Re
 
 /// Splits partials by the partition that their groups go to; partitions without any are left out.
 pub(crate) fn place(aggregate: &Aggregate, partials: &RecordBatch) -> Result<Vec<(u32, RecordBatch)>, EngineError> {
+    if aggregate.partitions == 1 {
+        return Ok(vec![(0, partials.clone())]);
+    }
     let keys = &partials.columns()[1..=aggregate.group_columns];
     let targets = placement::partitions(keys, partials.num_rows(), aggregate.partitions)?;
     let mut rows: Vec<Vec<u32>> = vec![Vec::new(); aggregate.partitions as usize];

@@ -338,33 +338,30 @@ impl StepTask {
     ) -> Result<Option<(Emission, Option<Emission>)>, EngineError> {
         let failed = |error: datafusion_common::DataFusionError| EngineError::aggregation(&plan.steps[self.setup.step].name, &error);
         let Some(pending) = self.windows.pending(aggregate, start_ms).map_err(failed)? else { return Ok(None) };
-        let groups = aggregate.group_columns + 1;
-        let key_columns: Vec<usize> = (0..groups).collect();
+        let before = self.windows.by_start.get(&start_ms).and_then(|window| window.emitted.as_ref()).map(|run| run.batch.clone());
+        let Some(before) = before else {
+            let first = count_emission(&pending, |_| true).map_err(failed)?;
+            let new = evaluate_run(plan, self.setup.step, aggregate, &first)?;
+            self.windows.settle(start_ms, first);
+            return Ok(Some((new, None)));
+        };
+        let key_columns: Vec<usize> = (0..=aggregate.group_columns).collect();
         let keys_of = |run: &RecordBatch| {
             run.project(&key_columns).map_err(|error| crate::wire::WireError::new("run", error).into()).and_then(|keys| index_groups(&keys))
         };
         let dirty = keys_of(&pending)?;
-        let before = self.windows.by_start.get(&start_ms).and_then(|window| window.emitted.as_ref()).map(|run| run.batch.clone());
-        let merged = match &before {
-            Some(before) => self.windows.fold(aggregate, &[before, &pending]).map_err(failed)?,
-            None => pending,
-        };
+        let merged = self.windows.fold(aggregate, &[&before, &pending]).map_err(failed)?;
         let dirty_rows = rows_of(&keys_of(&merged)?, &dirty);
         let is_dirty: Vec<bool> = mark(merged.num_rows(), &dirty_rows);
         let merged = count_emission(&merged, |row| is_dirty[row]).map_err(failed)?;
-        let pick = |run: &RecordBatch, rows: Vec<u32>| {
-            take_record_batch(run, &UInt32Array::from(rows)).map_err(|error| failed(error.into()))
+        let changed = |run: &RecordBatch, rows: Vec<u32>| -> Result<Emission, EngineError> {
+            let rows = take_record_batch(run, &UInt32Array::from(rows)).map_err(|error| failed(error.into()))?;
+            evaluate_run(plan, self.setup.step, aggregate, &rows)
         };
-        let new = evaluate_run(plan, self.setup.step, aggregate, &pick(&merged, dirty_rows)?)?;
-        let old = match &before {
-            Some(before) => {
-                let rows = rows_of(&keys_of(before)?, &dirty);
-                Some(evaluate_run(plan, self.setup.step, aggregate, &pick(before, rows)?)?)
-            }
-            None => None,
-        };
+        let new = changed(&merged, dirty_rows)?;
+        let old = changed(&before, rows_of(&keys_of(&before)?, &dirty))?;
         self.windows.settle(start_ms, merged);
-        Ok(Some((new, old)))
+        Ok(Some((new, Some(old))))
     }
 
     fn bury_failures(&self, emission: &Emission, plan: &Plan, log: &mut Vec<NewRecord>) {

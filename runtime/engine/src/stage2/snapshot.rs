@@ -185,7 +185,8 @@ fn begin_outputs(
             step,
             chain: chain(&setup.plan, setup.step, step),
             from: sink.map_or(from, |sink| sink.max(from)),
-            sink_next_offset: sink.or(expected),
+            // A table that was set back is behind until it was repaired, whoever does it.
+            sink_next_offset: expected.max(sink),
             repair: matches!((sink, expected), (Some(sink), Some(expected)) if sink < expected),
             ledger: logged.map(|progress| progress.ledger.clone()).unwrap_or_default(),
         })

@@ -69,11 +69,16 @@ impl Windows {
 
     /// Adds partials of one window, merging runs so that only few remain.
     pub(crate) fn add(&mut self, aggregate: &Aggregate, start_ms: i64, partials: &RecordBatch) -> Result<(), DataFusionError> {
-        let mut batch = self.fold(aggregate, &[partials])?;
         let mut pending = std::mem::take(&mut self.by_start.entry(start_ms).or_default().pending);
-        while let Some(last) = pending.pop_if(|last| last.batch.num_rows() < batch.num_rows() * 2) {
-            batch = self.fold(aggregate, &[&last.batch, &batch])?;
+        let mut outgrown = Vec::new();
+        let mut rows = partials.num_rows();
+        while let Some(last) = pending.pop_if(|last| last.batch.num_rows() < rows * 2) {
+            rows += last.batch.num_rows();
+            outgrown.push(last.batch);
         }
+        // All at once, the oldest first: each group is looked up once for each run, however many are merged.
+        let batches: Vec<&RecordBatch> = outgrown.iter().rev().chain([partials]).collect();
+        let batch = self.fold(aggregate, &batches)?;
         let run = self.run(batch);
         pending.push(run);
         self.by_start.entry(start_ms).or_default().pending = pending;

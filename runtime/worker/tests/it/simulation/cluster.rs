@@ -11,7 +11,7 @@ use futures::executor::block_on;
 use futures::future::join_all;
 use tidewheel_log::{Clock, EmbeddedLog, Log, NewRecord, Options};
 use tidewheel_planner::plan::Plan;
-use tidewheel_sinks::Sink;
+use tidewheel_sinks::{OutputId, Sink, TaskId};
 use tidewheel_sinks::embedded::Database;
 use tidewheel_worker::{Allotment, Control, Limits, Status, Timer, Worker};
 use tokio_util::sync::CancellationToken;
@@ -41,7 +41,15 @@ pub(crate) struct Cluster {
     processes: Vec<Process>,
     started: usize,
     asleep: Vec<bool>,
+    saved: Option<Saved>,
     traces: bool,
+}
+
+/// The database as it once was.
+struct Saved {
+    version: usize,
+    known: Vec<bool>,
+    bytes: Vec<u8>,
 }
 
 /// A simulated worker process.
@@ -85,6 +93,7 @@ impl Cluster {
             version: 0,
             processes: Vec::new(),
             started: 0,
+            saved: None,
             traces: std::env::var_os("SIM_TRACE").is_some(),
         }
     }
@@ -96,6 +105,7 @@ impl Cluster {
         world.set_fault_rate(*world.pick(&[0.001, 0.01, 0.04]));
         let most_processes = 1 + world.below(3);
         let (crash_rate, freeze_rate) = (*world.pick(&[0.0, 0.004, 0.02]), *world.pick(&[0.0, 0.004, 0.02]));
+        let set_back_rate = *world.pick(&[0.0, 0.0, 0.005]);
         let pace = *world.pick(&[8, 30, 80]);
         let mut chunks = world.between(10, 25);
         let changes_at: Vec<i64> = (1..self.scenario.versions.len()).map(|_| world.between(1, chunks - 1)).collect();
@@ -115,6 +125,9 @@ impl Cluster {
             if !self.processes.is_empty() && world.chance(crash_rate) {
                 let index = world.below(self.processes.len());
                 self.crash(index, world.chance(0.5));
+            }
+            if world.chance(set_back_rate) {
+                self.save_or_set_back();
             }
             if !self.processes.is_empty() && world.chance(freeze_rate) {
                 let index = world.below(self.processes.len());
@@ -218,6 +231,40 @@ impl Cluster {
         self.world.set_dying_silently(false);
     }
 
+    /// Saves the database, or puts it back to where it was saved, while no process is there.
+    fn save_or_set_back(&mut self) {
+        (0..self.processes.len()).rev().for_each(|index| self.crash(index, false));
+        let known = self.known_progress();
+        block_on(self.database.close()).unwrap();
+        let path = self.database.path();
+        match self.saved.take() {
+            // A database that has lost an output's progress altogether is for a person to judge.
+            Some(saved) if saved.version == self.version && saved.known == known => {
+                self.trace(|_| "the database goes back in time".to_owned());
+                std::fs::write(path, saved.bytes).unwrap();
+            }
+            _ => {
+                self.trace(|_| "the database is saved".to_owned());
+                self.saved = Some(Saved { version: self.version, known, bytes: std::fs::read(path).unwrap() });
+            }
+        }
+    }
+
+    /// For which outputs and partitions the database has progress.
+    fn known_progress(&self) -> Vec<bool> {
+        let plan = &self.plan;
+        let mut known = Vec::new();
+        for (output, input) in plan.outputs.iter().zip(["events", "win", "win"]) {
+            let id = OutputId { pipeline: format!("{}/{}", plan.namespace, plan.name), output: output.name.clone() };
+            for partition in 0..self.scenario.partitions {
+                let task = TaskId { input: input.to_owned(), partition };
+                let mut writer = block_on(self.database.writer(&id, &output.table, &task)).unwrap();
+                known.push(block_on(writer.progress()).unwrap().is_some());
+            }
+        }
+        known
+    }
+
     /// From now on processes start with the next version. Those that run go on with theirs.
     fn change_plan(&mut self) {
         self.version += 1;
@@ -277,9 +324,14 @@ impl Cluster {
     fn send(&mut self) {
         let world = Arc::clone(&self.world);
         world.advance(world.between(0, 4_000));
+        let mut held_back_ms = vec![0; self.asleep.len()];
         for partition in 0..self.asleep.len() {
-            if world.chance(0.15) {
-                self.asleep[partition] = !self.asleep[partition];
+            if self.asleep[partition] && world.chance(0.2) {
+                // What comes first may have been on its way for long.
+                held_back_ms[partition] = world.between(0, 25_000);
+                self.asleep[partition] = false;
+            } else if world.chance(0.15) {
+                self.asleep[partition] = true;
             }
         }
         let awake: Vec<i32> = (0..self.scenario.partitions).filter(|&partition| !self.asleep[partition as usize]).collect();
@@ -290,7 +342,7 @@ impl Cluster {
             let partition = *world.pick(&awake);
             let recent: Vec<Event> =
                 self.events.range((partition, 0)..(partition + 1, 0)).rev().take(30).map(|(_, event)| event.clone()).collect();
-            let event = Event::draw(&world, partition, self.events.len(), world.now_ms(), &recent);
+            let event = Event::draw(&world, partition, self.events.len(), world.now_ms() - held_back_ms[partition as usize], &recent);
             let record = NewRecord {
                 topic: self.plan.sources[0].topic.clone(),
                 partition: Some(partition),

@@ -53,7 +53,7 @@ impl Scenario {
         }
         Self {
             partitions: *world.pick(&[1, 2, 3, 4]),
-            idle_after_s: world.between(3, 8),
+            idle_after_s: world.between(1, 6),
             policy: *world.pick(&[LatePolicy::Amend, LatePolicy::Amend, LatePolicy::DeadLetter, LatePolicy::Drop]),
             allowed_ms: *world.pick(&[0, 5_000, 15_000]),
             deduplicates: world.chance(0.7),

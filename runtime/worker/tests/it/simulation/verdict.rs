@@ -7,6 +7,7 @@ use serde_json::Value;
 use tidewheel_engine::Ledger;
 use tidewheel_engine::wire::state::SourceProgress;
 use tidewheel_engine::wire::watermark::WatermarkRecord;
+use tidewheel_planner::plan::LatePolicy;
 use tidewheel_sinks::embedded::Columns;
 use tidewheel_worker::{Allotment, Status};
 
@@ -231,7 +232,12 @@ fn check_windows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
         block_on(cluster.database.rows(&cluster.plan.outputs[output].table, Columns::WithPosition)).unwrap()
     };
     let key = |row: &tidewheel_sinks::embedded::Row| (millis(&row["window_start"]), row["kind"].as_str().map(str::to_owned));
-    let actual: Vec<_> = read(1)
+    let windows = read(1);
+    if cluster.scenario.allowed_ms == 0 || cluster.scenario.policy != LatePolicy::Amend {
+        let again: Vec<_> = windows.iter().filter(|row| row["_revision"].as_i64() != Some(1)).collect();
+        assert!(again.is_empty(), "windows that were written before they were complete: {again:#?}");
+    }
+    let actual: Vec<_> = windows
         .iter()
         .map(|row| {
             let number = |name: &str| row[name].as_i64();
