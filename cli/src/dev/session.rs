@@ -21,6 +21,8 @@ use crate::view;
 
 /// How often the view is told of the moment.
 const SHOW_EVERY: Duration = Duration::from_millis(250);
+/// How often old events are forgotten, and state is made smaller.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Everything that runs.
 struct Session {
@@ -154,10 +156,14 @@ impl Session {
         let mut is_sent = self.args.send.is_empty();
         let mut shows = tokio::time::interval(SHOW_EVERY);
         shows.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(Exit::Good),
                 _ = shows.tick() => live.show(&self.store, &self.pipelines, self.listening.as_ref(), &self.generators).await,
+                _ = upkeep.tick() => if let Err(error) = self.store.log.maintain() {
+                    tracing::warn!(%error, "the log was not tidied up");
+                },
                 () = changes.next() => self.take_changes(live).await,
                 sent = &mut sending, if !is_sent => {
                     is_sent = true;
@@ -211,12 +217,14 @@ impl Session {
         let sources_changed = self.specs.sources_text() != new.sources_text();
         self.specs = new;
         for plan in changed {
-            words.push(format!("{}/{} goes on as it says now", plan.namespace, plan.name));
+            let name = format!("{}/{}", plan.namespace, plan.name);
+            let verb = if self.pipelines.names().contains(&name) { "goes on" } else { "begins" };
+            words.push(format!("{name} {verb} as the files say now"));
             self.start_pipeline(plan).await?;
         }
         self.generators.change_to(&self.store, &self.specs).await?;
         if words.is_empty() && sources_changed {
-            words.push("the sources are served as they say now".to_owned());
+            words.push("the sources are served as the files say now".to_owned());
         }
         Ok(words)
     }

@@ -36,7 +36,7 @@ async fn a_change_is_taken_over_and_a_mistake_is_not() {
     post(&url, "meanwhile", 2).await;
 
     std::fs::write(&pipeline, text.replace("tumbling: 1m", "tumbling: 1h")).unwrap();
-    dev.says("default/counts goes on as it says now");
+    dev.says("default/counts goes on as the files say now");
     post(&url, "after", 3).await;
     assert_eq!(dev.stop(), 0);
 
@@ -58,4 +58,35 @@ async fn a_source_may_not_lose_partitions_while_it_runs() {
     std::fs::write(&source, text.replace("partitions: 3", "partitions: 1")).unwrap();
     dev.says("partitions can be added, never removed");
     assert_eq!(dev.stop(), 0);
+}
+
+#[tokio::test]
+async fn partitions_and_pipelines_can_be_added_while_events_come() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let data = data.path().to_str().unwrap();
+    let (source, pipeline) = (copy("source.yaml", folder.path()), copy("pipeline.yaml", folder.path()));
+    let specs = folder.path().to_str().unwrap();
+    let dev = Running::start(&["dev", specs, "--listen", "127.0.0.1:0", "--data", data]);
+    let url = format!("{}/v1/events", dev.address());
+    for second in 0..20 {
+        post(&url, &format!("a{second}"), second).await;
+    }
+    let text = std::fs::read_to_string(&source).unwrap();
+    std::fs::write(&source, text.replace("partitions: 3", "partitions: 5")).unwrap();
+    dev.says("default/counts goes on as the files say now");
+    let text = std::fs::read_to_string(&pipeline).unwrap();
+    let second = text.replace("name: counts", "name: more").replace("visits_once", "more_once").replace("visits_by_kind", "more_by_kind");
+    std::fs::write(folder.path().join("more.yaml"), second).unwrap();
+    dev.says("default/more begins as the files say now");
+    for second in 20..40 {
+        post(&url, &format!("b{second}"), second).await;
+    }
+    assert_eq!(dev.stop(), 0);
+    let document = run(&["dev", specs, "--data", data, "--until-idle", "-o", "json"]).document();
+    for output in ["visits_once", "more_once"] {
+        assert_eq!(rows(&document, output).len(), 40, "{output}");
+    }
+    for output in ["visits_by_kind", "more_by_kind"] {
+        assert_eq!(rows(&document, output)[0]["n"], 40, "{output}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Several pipelines and sources at once.
 use serde_json::json;
 
-use crate::program::{rows, run, specs};
+use crate::program::{root, rows, run, specs};
 
 #[test]
 fn each_file_goes_to_its_source_and_each_pipeline_has_its_ledger() {
@@ -30,4 +30,38 @@ fn a_file_without_a_source_is_refused_where_there_are_several() {
     let ended = run(&["dev", &specs("counts"), &specs("two"), "--send", "Cargo.toml", "--until-idle"]);
     assert_eq!(ended.code, 2);
     assert!(ended.stderr.contains("--send SOURCE=FILE with one of default/visits, default/orders, default/spare"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_generator_makes_its_count_and_is_then_done() {
+    let data = tempfile::tempdir().unwrap();
+    let made = specs("made");
+    let args = ["dev", &made, "--data", data.path().to_str().unwrap(), "--until-idle", "-o", "json"];
+    let document = run(&args).document();
+    let total = |document: &serde_json::Value| rows(document, "made_by_kind").iter().filter_map(|row| row["n"].as_u64()).sum::<u64>();
+    assert_eq!(total(&document), 1_500);
+    assert!(rows(&document, "made_by_kind").len() >= 5);
+    assert_eq!(run(&args).document(), document, "what was made is not made again");
+}
+
+#[test]
+fn a_generator_without_end_has_no_end_to_wait_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("endless.yaml");
+    let text = std::fs::read_to_string(root().join(specs("made")).join("made.yaml")).unwrap();
+    std::fs::write(&file, text.replace("count: 1500", "")).unwrap();
+    let ended = run(&["dev", file.to_str().unwrap(), "--until-idle"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("default/made has no end") && ended.stderr.contains("`count`"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_name_that_is_not_there_is_refused_with_those_that_are() {
+    let counts = specs("counts");
+    let ended = run(&["dev", &counts, "--until-idle", "--output", "nothing"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("default/counts/visits_once, default/counts/visits_by_kind"), "{}", ended.stderr);
+    let ended = run(&["dev", &counts, "--send", "visit=Cargo.toml", "--until-idle"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("there are: default/visits"), "{}", ended.stderr);
 }

@@ -174,6 +174,10 @@ fn engine_wire(error: WireError) -> WorkerError {
 /// The step itself and everything that its windows are made into: a change of any of it computes windows anew.
 fn step_fingerprint(plan: &Plan, step: usize) -> String {
     let mut text = plan.steps[step].fingerprint.clone();
+    if let StepKind::Aggregate(aggregate) = &plan.steps[step].kind {
+        // Another number of partitions sends groups to other tasks than those that have their state.
+        text.push_str(&format!(" {}", aggregate.partitions));
+    }
     for output in &plan.outputs {
         let Relation::Step(from) = output.from else { continue };
         if from == step || plan.steps[from].stage == Stage::Two(step) {
