@@ -19,6 +19,4 @@ mod tests;
 mod text;
 
 pub(crate) use run::{draws, run};
-pub(crate) use snapshot::{
-    Database, HttpSource, Ledger, OpenWindow, Pipeline, Results, Snapshot, SourceCounts,
-};
+pub(crate) use snapshot::{Database, HttpSource, Snapshot, SourceCounts};

@@ -384,10 +384,22 @@ fn numbers_and_times_read_well() {
         [0.0, 0.4, 9.96, 12_345.6].map(text::rate),
         ["0", "0.4", "10", "12,346"]
     );
-    let durations = [0, 1, 59_000, 61_000, 3_600_000, 7_500_000, 90_000_000].map(text::duration);
+    let durations = [
+        0,
+        1,
+        59_000,
+        61_000,
+        3_600_000,
+        7_500_000,
+        90_000_000,
+        363_000_000_000,
+    ]
+    .map(text::duration);
     assert_eq!(
         durations,
-        ["0s", "1s", "59s", "1m 1s", "1h", "2h 5m", "1d 1h"]
+        [
+            "0s", "1s", "59s", "1m 1s", "1h", "2h 5m", "1d 1h", "11y 186d"
+        ]
     );
     assert_eq!(text::time(NOW_MS, NOW_MS), "12:34:56");
     assert_eq!(text::time(0, NOW_MS), "1970-01-01 00:00:00");

@@ -45,10 +45,21 @@ pub(super) fn timestamp(ms: i64) -> String {
         .to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
+/// `1 row`, `1,204 rows`.
+pub(super) fn rows(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "row" } else { "rows" })
+}
+
 /// A duration in its two largest units: `2h 5m`, `41s`.
 pub(super) fn duration(ms: i64) -> String {
     let seconds = ms.unsigned_abs().div_ceil(1_000);
-    let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+    let units = [
+        (31_536_000, "y"),
+        (86_400, "d"),
+        (3_600, "h"),
+        (60, "m"),
+        (1, "s"),
+    ];
     let first = units
         .iter()
         .position(|(size, _)| seconds >= *size)

@@ -45,7 +45,7 @@ fn open_window<'a>(pipeline: &Pipeline, window: &'a OpenWindow, now_ms: i64) -> 
     );
     Line::from(vec![
         format!("{start} – {}  ", end.rsplit(' ').next().unwrap_or(&end)).bold(),
-        format!("{closing}, {} rows  ", text::count(window.rows)).into(),
+        format!("{closing}, {}  ", text::rows(window.rows)).into(),
         window.step.as_str().dim(),
     ])
 }
