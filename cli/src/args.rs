@@ -12,7 +12,14 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// What to log to stderr: a level (error, warn, info, debug), or one for each target, such as `warn,tidewheel_worker=debug`
-    #[arg(long, global = true, value_name = "FILTER", env = "TIDEWHEEL_LOG", default_value = "warn", help_heading = "Logs")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        env = "TIDEWHEEL_LOG",
+        default_value = "warn",
+        help_heading = "Logs"
+    )]
     pub(crate) log: String,
     /// How logs look
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, help_heading = "Logs")]

@@ -30,9 +30,19 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Refused);
     }
     if args.output_format == CheckFormat::Text && !args.explain {
-        let (sources, pipelines, sinks) = (set.event_sources.len(), set.pipelines.len(), set.sinks.len());
-        let counted = |count: usize, kind: &str| format!("{count} {kind}{}", if count == 1 { "" } else { "s" });
-        let kinds = [counted(sources, "EventSource"), counted(pipelines, "Pipeline"), counted(sinks, "Sink")];
+        let (sources, pipelines, sinks) = (
+            set.event_sources.len(),
+            set.pipelines.len(),
+            set.sinks.len(),
+        );
+        let counted = |count: usize, kind: &str| {
+            format!("{count} {kind}{}", if count == 1 { "" } else { "s" })
+        };
+        let kinds = [
+            counted(sources, "EventSource"),
+            counted(pipelines, "Pipeline"),
+            counted(sinks, "Sink"),
+        ];
         writeln!(out, "good: {}", kinds.join(", "))?;
     }
     Ok(Exit::Good)

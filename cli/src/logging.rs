@@ -16,7 +16,10 @@ static HELD: Mutex<Option<VecDeque<String>>> = Mutex::new(None);
 /// Sends logs to stderr; quiet unless asked otherwise. What a filter says wrongly is left out.
 pub(crate) fn start(arguments: &Arguments) {
     let filter = EnvFilter::builder().parse_lossy(&arguments.log);
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| LogWriter).with_ansi(io::stderr().is_terminal());
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| LogWriter)
+        .with_ansi(io::stderr().is_terminal());
     match arguments.log_format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),
@@ -30,7 +33,10 @@ pub(crate) fn hold() {
 
 /// What was held back since it was last asked for.
 pub(crate) fn take_held() -> Vec<String> {
-    HELD.lock().as_mut().map(|held| held.drain(..).collect()).unwrap_or_default()
+    HELD.lock()
+        .as_mut()
+        .map(|held| held.drain(..).collect())
+        .unwrap_or_default()
 }
 
 /// Logs go to stderr again, those first that nobody took.

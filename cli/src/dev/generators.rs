@@ -34,14 +34,20 @@ impl Generators {
     /// Runs the generators of `specs`, and no others; those that are as they were go on untouched.
     pub(crate) async fn change_to(&mut self, store: &Store, specs: &Specs) -> Result<(), Failure> {
         let same = |topic: &String, generator: &Generator| {
-            specs.generated_sources.iter().any(|source| source.source.topic == *topic && source.spec == generator.spec)
+            specs
+                .generated_sources
+                .iter()
+                .any(|source| source.source.topic == *topic && source.spec == generator.spec)
         };
-        let (kept, ended) = std::mem::take(&mut self.by_topic).into_iter().partition(|(topic, generator)| same(topic, generator));
+        let (kept, ended) = std::mem::take(&mut self.by_topic)
+            .into_iter()
+            .partition(|(topic, generator)| same(topic, generator));
         self.by_topic = kept;
         stop_all(ended).await;
         for source in &specs.generated_sources {
             if !self.by_topic.contains_key(&source.source.topic) {
-                self.by_topic.insert(source.source.topic.clone(), start(store, source).await?);
+                self.by_topic
+                    .insert(source.source.topic.clone(), start(store, source).await?);
             }
         }
         Ok(())
@@ -50,7 +56,10 @@ impl Generators {
     /// Waits until every generator has made its count.
     pub(crate) async fn finish(&mut self) -> Result<(), Failure> {
         for (topic, generator) in std::mem::take(&mut self.by_topic) {
-            let ended = generator.running.await.map_err(|error| Failure::Run(format!("the generator of {topic}: {error}")))?;
+            let ended = generator
+                .running
+                .await
+                .map_err(|error| Failure::Run(format!("the generator of {topic}: {error}")))?;
             ended.map_err(|error| Failure::Run(format!("the generator of {topic}: {error}")))?;
         }
         Ok(())
@@ -63,16 +72,24 @@ impl Generators {
 
     /// How many events each has made since ever, by `<namespace>/<name>` of its source.
     pub(crate) fn made(&self) -> impl Iterator<Item = (String, u64)> {
-        self.by_topic.values().map(|generator| (generator.name.clone(), *generator.made.borrow()))
+        self.by_topic
+            .values()
+            .map(|generator| (generator.name.clone(), *generator.made.borrow()))
     }
 }
 
 async fn start(store: &Store, source: &GeneratedSource) -> Result<Generator, Failure> {
     let log = Arc::new(store.log.clone());
     let topic = source.source.topic.clone();
-    let runner = Runner::open(log, Arc::new(SystemClock), &source.spec, &source.source, POSITIONS_TOPIC)
-        .await
-        .map_err(|error| Failure::Run(format!("the generator of {topic}: {error}")))?;
+    let runner = Runner::open(
+        log,
+        Arc::new(SystemClock),
+        &source.spec,
+        &source.source,
+        POSITIONS_TOPIC,
+    )
+    .await
+    .map_err(|error| Failure::Run(format!("the generator of {topic}: {error}")))?;
     let (made, stop) = (runner.made(), CancellationToken::new());
     let told = stop.clone();
     let running = tokio::spawn(async move {
@@ -83,7 +100,13 @@ async fn start(store: &Store, source: &GeneratedSource) -> Result<Generator, Fai
         ended
     });
     let name = format!("{}/{}", source.source.namespace, source.source.name);
-    Ok(Generator { name, spec: source.spec.clone(), made, stop, running })
+    Ok(Generator {
+        name,
+        spec: source.spec.clone(),
+        made,
+        stop,
+        running,
+    })
 }
 
 async fn stop_all(generators: BTreeMap<String, Generator>) {

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::failure::Failure;
 
 /// The address unless another is given.
-pub(crate) const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+pub(crate) const DEFAULT_ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 
 /// Ingestion at work.
 pub(crate) struct Listening {
@@ -30,18 +31,28 @@ impl Listening {
         log: EmbeddedLog,
         sources: Vec<tidewheel_ingest::Source>,
     ) -> Result<Self, Failure> {
-        let listener = TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| cannot_listen(address, &error))?;
         let address = listener.local_addr()?;
         let registry = Registry::new();
         let ingest = Ingest::new(IngestSettings::default(), Arc::new(log), &registry)
             .map_err(|error| Failure::Run(error.to_string()))?;
-        ingest.replace(sources).map_err(|error| Failure::Run(error.to_string()))?;
+        ingest
+            .replace(sources)
+            .map_err(|error| Failure::Run(error.to_string()))?;
         let stop = CancellationToken::new();
         let serving = {
             let (ingest, stop) = (ingest.clone(), stop.clone());
             tokio::spawn(async move { ingest.serve(listener, stop.cancelled_owned()).await })
         };
-        Ok(Self { address, ingest, registry, stop, serving })
+        Ok(Self {
+            address,
+            ingest,
+            registry,
+            stop,
+            serving,
+        })
     }
 
     /// What it counts.
@@ -51,7 +62,9 @@ impl Listening {
 
     /// Serves these sources instead; the port stays open.
     pub(crate) fn replace(&self, sources: Vec<tidewheel_ingest::Source>) -> Result<(), Failure> {
-        self.ingest.replace(sources).map_err(|error| Failure::Run(error.to_string()))
+        self.ingest
+            .replace(sources)
+            .map_err(|error| Failure::Run(error.to_string()))
     }
 
     /// Answers what was begun, and takes no more.
@@ -69,6 +82,9 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
             format!("{address} is in use by another program"),
             "stop that one, or give another address: --listen 127.0.0.1:0 takes a port that is free",
         ),
-        _ => Failure::usage(format!("cannot listen on {address}: {error}"), "give another address with --listen"),
+        _ => Failure::usage(
+            format!("cannot listen on {address}: {error}"),
+            "give another address with --listen",
+        ),
     }
 }

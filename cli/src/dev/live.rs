@@ -48,7 +48,13 @@ impl Live {
             }
             outcome
         });
-        Self { snapshots, http_sources: Vec::new(), notices: Vec::new(), showing, stop }
+        Self {
+            snapshots,
+            http_sources: Vec::new(),
+            notices: Vec::new(),
+            showing,
+            stop,
+        }
     }
 
     /// How events are sent to the sources of `specs` from now on.
@@ -56,7 +62,9 @@ impl Live {
         let Some(listening) = listening else { return };
         let (url, is_only) = (url(listening), specs.http_sources.len() == 1);
         let sources = specs.http_sources.iter();
-        self.http_sources = sources.map(|source| collect::http_source(&url, source, is_only, now_ms())).collect();
+        self.http_sources = sources
+            .map(|source| collect::http_source(&url, source, is_only, now_ms()))
+            .collect();
     }
 
     /// Tells a person something, once.
@@ -65,7 +73,13 @@ impl Live {
     }
 
     /// Shows this moment.
-    pub(crate) async fn show(&mut self, store: &Store, pipelines: &Pipelines, listening: Option<&Listening>, generators: &Generators) {
+    pub(crate) async fn show(
+        &mut self,
+        store: &Store,
+        pipelines: &Pipelines,
+        listening: Option<&Listening>,
+        generators: &Generators,
+    ) {
         self.notices.extend(logging::take_held());
         let too_many = self.notices.len().saturating_sub(NOTICES);
         self.notices.drain(..too_many);
@@ -73,11 +87,25 @@ impl Live {
         let mut shown = Vec::new();
         for pipeline in pipelines.iter() {
             let newest = newest(store, pipeline).await;
-            shown.push(collect::pipeline(&pipeline.plan, &pipeline.control.status(), &newest, &ledgers));
+            shown.push(collect::pipeline(
+                &pipeline.plan,
+                &pipeline.control.status(),
+                &newest,
+                &ledgers,
+            ));
         }
-        let mut sources = listening.map(|listening| collect::ingested(listening.registry())).unwrap_or_default();
-        sources.extend(generators.made().map(|(name, accepted)| SourceCounts { name, accepted, ..SourceCounts::default() }));
-        let database = |(sink, path): (&str, &std::path::Path)| Database { sink: sink.to_owned(), path: path.display().to_string() };
+        let mut sources = listening
+            .map(|listening| collect::ingested(listening.registry()))
+            .unwrap_or_default();
+        sources.extend(generators.made().map(|(name, accepted)| SourceCounts {
+            name,
+            accepted,
+            ..SourceCounts::default()
+        }));
+        let database = |(sink, path): (&str, &std::path::Path)| Database {
+            sink: sink.to_owned(),
+            path: path.display().to_string(),
+        };
         self.snapshots.send_replace(Snapshot {
             now_ms: now_ms(),
             url: listening.map(url),
@@ -106,7 +134,9 @@ fn url(listening: &Listening) -> String {
 }
 
 fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -114,7 +144,9 @@ fn now_ms() -> i64 {
 async fn newest(store: &Store, pipeline: &Pipeline) -> BTreeMap<String, Vec<Row>> {
     let mut newest = BTreeMap::new();
     for output in &pipeline.plan.outputs {
-        let Some(database) = store.database(&output.sink) else { continue };
+        let Some(database) = store.database(&output.sink) else {
+            continue;
+        };
         match database.newest(&output.table, NEWEST_ROWS).await {
             Ok(rows) => drop(newest.insert(output.name.clone(), rows)),
             Err(error) => tracing::debug!(%error, "the newest rows cannot be read"),

@@ -22,7 +22,9 @@ pub(crate) fn run(args: DevArgs) -> Result<Exit, Failure> {
     if !specs.warnings.is_empty() {
         eprintln!("{}", problem::render(&specs.warnings));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(session::run(args, specs));
     // A file that is still being read keeps nobody waiting.
     runtime.shutdown_background();

@@ -32,14 +32,26 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     async fn start(store: &Store, plan: Arc<Plan>) -> Result<Self, Failure> {
         let log = Arc::new(store.log.clone());
-        let worker = Worker::new(plan.clone(), log, store.sinks(), Arc::new(SystemTimer), Limits::default()).await?;
+        let worker = Worker::new(
+            plan.clone(),
+            log,
+            store.sinks(),
+            Arc::new(SystemTimer),
+            Limits::default(),
+        )
+        .await?;
         store.prepare_partials(&worker.partials_topics())?;
         let stop = CancellationToken::new();
         let mut inputs = JoinSet::new();
         for input in worker.inputs(&stop) {
             inputs.spawn(input);
         }
-        Ok(Self { plan, control: worker.control(), stop, inputs })
+        Ok(Self {
+            plan,
+            control: worker.control(),
+            stop,
+            inputs,
+        })
     }
 
     /// Lets every task finish the batch that it has in hand.
@@ -98,8 +110,12 @@ impl Pipelines {
             for pipeline in self.iter() {
                 for ((input, partition), task) in pipeline.control.status() {
                     if let Some(reason) = task.blocked {
-                        let Plan { namespace, name, .. } = pipeline.plan.as_ref();
-                        eprintln!("waiting: {namespace}/{name}, {input}/{partition} cannot go on: {reason}");
+                        let Plan {
+                            namespace, name, ..
+                        } = pipeline.plan.as_ref();
+                        eprintln!(
+                            "waiting: {namespace}/{name}, {input}/{partition} cannot go on: {reason}"
+                        );
                     }
                 }
             }

@@ -55,11 +55,20 @@ pub(crate) async fn run(args: DevArgs, specs: Specs) -> Result<Exit, Failure> {
 }
 
 fn refuse_endless(specs: &Specs) -> Result<(), Failure> {
-    let is_endless = |source: &&GeneratedSource| source.spec.generator.as_ref().is_some_and(|generator| generator.count.is_none());
+    let is_endless = |source: &&GeneratedSource| {
+        source
+            .spec
+            .generator
+            .as_ref()
+            .is_some_and(|generator| generator.count.is_none())
+    };
     match specs.generated_sources.iter().find(is_endless) {
         None => Ok(()),
         Some(GeneratedSource { source, .. }) => Err(Failure::usage(
-            format!("--until-idle: the generator of {}/{} has no end", source.namespace, source.name),
+            format!(
+                "--until-idle: the generator of {}/{} has no end",
+                source.namespace, source.name
+            ),
             "give it a `count`, or leave --until-idle out and end the run with Ctrl-C",
         )),
     }
@@ -68,7 +77,10 @@ fn refuse_endless(specs: &Specs) -> Result<(), Failure> {
 /// Cancelled by the first signal; the second ends the process at once.
 fn on_signals() -> Result<CancellationToken, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let stop = CancellationToken::new();
     let told = stop.clone();
     tokio::spawn(async move {
@@ -91,12 +103,23 @@ impl Session {
     async fn start(args: DevArgs, specs: Specs) -> Result<Self, Failure> {
         let store = Store::open(args.data.as_deref())?;
         store.prepare_sources(&specs.set)?;
-        let address = args.listen.or((!args.until_idle && !specs.http_sources.is_empty()).then_some(DEFAULT_ADDRESS));
+        let address = args
+            .listen
+            .or((!args.until_idle && !specs.http_sources.is_empty()).then_some(DEFAULT_ADDRESS));
         let listening = match address {
-            Some(address) => Some(Listening::start(address, store.log.clone(), specs.http_sources.clone()).await?),
+            Some(address) => Some(
+                Listening::start(address, store.log.clone(), specs.http_sources.clone()).await?,
+            ),
             None => None,
         };
-        let mut session = Self { args, store, pipelines: Pipelines::default(), listening, generators: Generators::default(), specs };
+        let mut session = Self {
+            args,
+            store,
+            pipelines: Pipelines::default(),
+            listening,
+            generators: Generators::default(),
+            specs,
+        };
         let plans = session.specs.plans.clone();
         for plan in &plans {
             session.store.prepare(plan).await?;
@@ -104,14 +127,19 @@ impl Session {
         for plan in plans {
             session.start_pipeline(plan).await?;
         }
-        session.generators.change_to(&session.store, &session.specs).await?;
+        session
+            .generators
+            .change_to(&session.store, &session.specs)
+            .await?;
         Ok(session)
     }
 
     async fn start_pipeline(&mut self, mut plan: Plan) -> Result<(), Failure> {
         if self.args.until_idle {
             // The input has an end: what a partition's silence means is known then, and no verdict hangs on how fast this machine is.
-            plan.sources.iter_mut().for_each(|source| source.idle_after_ms = u64::MAX >> 1);
+            plan.sources
+                .iter_mut()
+                .for_each(|source| source.idle_after_ms = u64::MAX >> 1);
         }
         self.pipelines.start(&self.store, plan).await
     }
@@ -127,19 +155,34 @@ impl Session {
             listening.stop().await;
         }
         self.pipelines.close_windows().await?;
-        let selection = Selection { only: self.args.only.clone(), rows: self.args.rows };
-        let balanced = results::print(&self.store, &self.pipelines, self.args.output_format, &selection).await?;
+        let selection = Selection {
+            only: self.args.only.clone(),
+            rows: self.args.rows,
+        };
+        let balanced = results::print(
+            &self.store,
+            &self.pipelines,
+            self.args.output_format,
+            &selection,
+        )
+        .await?;
         sent?;
         send::forget_positions(&self.store.log, targets).await?;
         Ok(if balanced { Exit::Good } else { Exit::Failed })
     }
 
     /// Runs until told to stop; what changes in the files is taken over.
-    async fn serve(&mut self, targets: Vec<Target>, stop: &CancellationToken) -> Result<Exit, Failure> {
+    async fn serve(
+        &mut self,
+        targets: Vec<Target>,
+        stop: &CancellationToken,
+    ) -> Result<Exit, Failure> {
         let mut changes = Changes::watch(&self.args.paths)?;
         let mut live = Live::start(stop);
         live.serve(&self.specs, self.listening.as_ref());
-        let outcome = self.serve_until(&mut changes, &mut live, targets, stop).await;
+        let outcome = self
+            .serve_until(&mut changes, &mut live, targets, stop)
+            .await;
         live.end().await;
         outcome
     }
@@ -152,7 +195,8 @@ impl Session {
         stop: &CancellationToken,
     ) -> Result<Exit, Failure> {
         let (log, rate) = (self.store.log.clone(), self.args.rate);
-        let mut sending = Box::pin(async move { send::send_all(&log, &targets, rate, !view::draws()).await });
+        let mut sending =
+            Box::pin(async move { send::send_all(&log, &targets, rate, !view::draws()).await });
         let mut is_sent = self.args.send.is_empty();
         let mut shows = tokio::time::interval(SHOW_EVERY);
         shows.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -184,7 +228,11 @@ impl Session {
         let outcome = match Specs::read(&self.args.paths) {
             Ok(new) => {
                 let refused = new.refused_changes(&self.specs);
-                if refused.is_empty() { self.change_to(new).await } else { Err(Failure::Specs(refused)) }
+                if refused.is_empty() {
+                    self.change_to(new).await
+                } else {
+                    Err(Failure::Specs(refused))
+                }
             }
             Err(problems) => Err(Failure::Specs(problems)),
         };
@@ -192,7 +240,9 @@ impl Session {
             Ok(changed) => changed.into_iter().for_each(|text| live.notice(text)),
             Err(failure) => {
                 live.notice(failure.to_string());
-                live.notice("the files have changed, but what ran before goes on until this is mended");
+                live.notice(
+                    "the files have changed, but what ran before goes on until this is mended",
+                );
             }
         }
         live.serve(&self.specs, self.listening.as_ref());
@@ -201,7 +251,12 @@ impl Session {
     /// What is new in words. Before anything is stopped, everything that can be refused is done.
     async fn change_to(&mut self, new: Specs) -> Result<Vec<String>, Failure> {
         self.store.prepare_sources(&new.set)?;
-        let changed: Vec<Plan> = new.plans.iter().filter(|plan| new.meaning(plan) != self.specs.meaning(plan)).cloned().collect();
+        let changed: Vec<Plan> = new
+            .plans
+            .iter()
+            .filter(|plan| new.meaning(plan) != self.specs.meaning(plan))
+            .cloned()
+            .collect();
         for plan in &changed {
             self.store.prepare(plan).await?;
         }
@@ -209,8 +264,17 @@ impl Session {
             listening.replace(new.http_sources.clone())?;
         }
         let mut words: Vec<String> = new.warnings.iter().map(Problem::to_string).collect();
-        let planned: Vec<String> = new.plans.iter().map(|plan| format!("{}/{}", plan.namespace, plan.name)).collect();
-        for gone in self.pipelines.names().into_iter().filter(|name| !planned.contains(name)) {
+        let planned: Vec<String> = new
+            .plans
+            .iter()
+            .map(|plan| format!("{}/{}", plan.namespace, plan.name))
+            .collect();
+        for gone in self
+            .pipelines
+            .names()
+            .into_iter()
+            .filter(|name| !planned.contains(name))
+        {
             self.pipelines.stop(&gone).await;
             words.push(format!("{gone} has stopped"));
         }
@@ -218,7 +282,11 @@ impl Session {
         self.specs = new;
         for plan in changed {
             let name = format!("{}/{}", plan.namespace, plan.name);
-            let verb = if self.pipelines.names().contains(&name) { "goes on" } else { "begins" };
+            let verb = if self.pipelines.names().contains(&name) {
+                "goes on"
+            } else {
+                "begins"
+            };
             words.push(format!("{name} {verb} as the files say now"));
             self.start_pipeline(plan).await?;
         }
@@ -241,13 +309,19 @@ impl Session {
 
 /// What a person should know of what was sent.
 fn report(sent: Sent) -> Vec<String> {
-    let Sent { events, refused, before } = sent;
+    let Sent {
+        events,
+        refused,
+        before,
+    } = sent;
     let mut texts = Vec::new();
     if refused > 0 {
         texts.push(format!("{refused} of {events} events are refused: they are dead letters of the pipelines that read them"));
     }
     if before > 0 {
-        texts.push(format!("{before} of {events} events were sent by an earlier run"));
+        texts.push(format!(
+            "{before} of {events} events were sent by an earlier run"
+        ));
     }
     texts
 }

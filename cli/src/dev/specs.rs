@@ -52,7 +52,10 @@ impl Specs {
             for resource in &set.event_sources {
                 match ingest_source(&set, resource) {
                     Ok(source) if resource.spec.http.is_some() => http_sources.push(source),
-                    Ok(source) => generated_sources.push(GeneratedSource { spec: resource.spec.clone(), source }),
+                    Ok(source) => generated_sources.push(GeneratedSource {
+                        spec: resource.spec.clone(),
+                        source,
+                    }),
                     Err(found) => problems.extend(found),
                 }
             }
@@ -63,12 +66,22 @@ impl Specs {
         if problems.iter().any(Problem::is_error) {
             return Err(problems);
         }
-        Ok(Self { set, plans, http_sources, generated_sources, warnings: problems })
+        Ok(Self {
+            set,
+            plans,
+            http_sources,
+            generated_sources,
+            warnings: problems,
+        })
     }
 
     /// What may not change from `old` to this: what a cluster would refuse as well.
     pub(crate) fn refused_changes(&self, old: &Self) -> Vec<Problem> {
-        let sources = changes(Kind::EventSource, &old.set.event_sources, &self.set.event_sources);
+        let sources = changes(
+            Kind::EventSource,
+            &old.set.event_sources,
+            &self.set.event_sources,
+        );
         let pipelines = changes(Kind::Pipeline, &old.set.pipelines, &self.set.pipelines);
         let sinks = changes(Kind::Sink, &old.set.sinks, &self.set.sinks);
         sources.into_iter().chain(pipelines).chain(sinks).collect()
@@ -77,8 +90,21 @@ impl Specs {
     /// Everything that a pipeline's work follows from, as text: its own spec, and those of its sources and sinks.
     pub(crate) fn meaning(&self, plan: &Plan) -> Option<String> {
         let pipeline = self.set.pipeline(&plan.namespace, &plan.name)?;
-        let sources: Vec<_> = plan.sources.iter().map(|source| self.set.event_source(&plan.namespace, &source.name).map(|found| &found.spec)).collect();
-        let sinks: Vec<_> = self.set.sinks.iter().map(|sink| (&sink.id, &sink.spec)).collect();
+        let sources: Vec<_> = plan
+            .sources
+            .iter()
+            .map(|source| {
+                self.set
+                    .event_source(&plan.namespace, &source.name)
+                    .map(|found| &found.spec)
+            })
+            .collect();
+        let sinks: Vec<_> = self
+            .set
+            .sinks
+            .iter()
+            .map(|sink| (&sink.id, &sink.spec))
+            .collect();
         serde_json::to_string(&(&pipeline.spec, sources, sinks)).ok()
     }
 
@@ -89,7 +115,12 @@ impl Specs {
 }
 
 /// A problem of a resource as a whole.
-pub(crate) fn resource_problem(id: &ResourceId, code: Code, message: String, help: &str) -> Problem {
+pub(crate) fn resource_problem(
+    id: &ResourceId,
+    code: Code,
+    message: String,
+    help: &str,
+) -> Problem {
     Problem {
         severity: Severity::Error,
         code,
@@ -107,7 +138,9 @@ fn nothing_to_run() -> Problem {
         severity: Severity::Error,
         code: Code::NothingFound,
         message: "these files hold no EventSource: there is nothing to run".to_owned(),
-        help: Some("name files with `kind: EventSource`, such as examples/web-analytics".to_owned()),
+        help: Some(
+            "name files with `kind: EventSource`, such as examples/web-analytics".to_owned(),
+        ),
         resource: None,
         part: None,
         field: None,
@@ -115,23 +148,37 @@ fn nothing_to_run() -> Problem {
     }
 }
 
-fn changes<S: serde::Serialize>(kind: Kind, old: &[Resource<S>], new: &[Resource<S>]) -> Vec<Problem> {
+fn changes<S: serde::Serialize>(
+    kind: Kind,
+    old: &[Resource<S>],
+    new: &[Resource<S>],
+) -> Vec<Problem> {
     let spec = |resource: &Resource<S>| serde_json::to_value(&resource.spec).unwrap_or(Value::Null);
     let mut problems = Vec::new();
     for resource in new {
-        let Some(before) = old.iter().find(|before| before.id == resource.id) else { continue };
+        let Some(before) = old.iter().find(|before| before.id == resource.id) else {
+            continue;
+        };
         for violation in violations(kind, &spec(resource), Some(&spec(before))) {
             let path = display_path(&violation.path);
             let help = "put it back, or stop, and start anew without --data";
-            let mut problem = resource_problem(&resource.id, Code::InvalidField, violation.message, help);
-            problem.field = Some(if path.is_empty() { "spec".to_owned() } else { format!("spec.{path}") });
+            let mut problem =
+                resource_problem(&resource.id, Code::InvalidField, violation.message, help);
+            problem.field = Some(if path.is_empty() {
+                "spec".to_owned()
+            } else {
+                format!("spec.{path}")
+            });
             problems.push(problem);
         }
     }
     problems
 }
 
-fn ingest_source(set: &ResourceSet, source: &Resource<EventSourceSpec>) -> Result<tidewheel_ingest::Source, Vec<Problem>> {
+fn ingest_source(
+    set: &ResourceSet,
+    source: &Resource<EventSourceSpec>,
+) -> Result<tidewheel_ingest::Source, Vec<Problem>> {
     let schema = event_schema(source)?;
     let index = |name: &String| schema.fields.iter().position(|field| field.name == *name);
     let fields = source.spec.schema.fields.iter().enumerate();
@@ -140,21 +187,44 @@ fn ingest_source(set: &ResourceSet, source: &Resource<EventSourceSpec>) -> Resul
         namespace: source.id.namespace.clone(),
         name: source.id.name.clone(),
         topic: source_topic(&source.id.namespace, &source.id.name),
-        generated: fields.filter(|(_, field)| field.generate.is_some()).map(|(index, _)| index).collect(),
+        generated: fields
+            .filter(|(_, field)| field.generate.is_some())
+            .map(|(index, _)| index)
+            .collect(),
         key: source.spec.key.iter().filter_map(index).collect(),
         api_keys: api_keys(set, source).map_err(|problem| vec![problem])?,
         cors_origins: http.cors.map(|cors| cors.origins).unwrap_or_default(),
-        events_per_second_per_key: http.limits.and_then(|limits| limits.events_per_second_per_key),
+        events_per_second_per_key: http
+            .limits
+            .and_then(|limits| limits.events_per_second_per_key),
         schema: schema.into(),
     })
 }
 
-fn api_keys(set: &ResourceSet, source: &Resource<EventSourceSpec>) -> Result<Option<ApiKeys>, Problem> {
-    let Some(auth) = source.spec.http.as_ref().and_then(|http| http.auth.as_ref()) else { return Ok(None) };
+fn api_keys(
+    set: &ResourceSet,
+    source: &Resource<EventSourceSpec>,
+) -> Result<Option<ApiKeys>, Problem> {
+    let Some(auth) = source
+        .spec
+        .http
+        .as_ref()
+        .and_then(|http| http.auth.as_ref())
+    else {
+        return Ok(None);
+    };
     let name = &auth.api_keys.secret_ref.name;
     let Some(secret) = set.secret(&source.id.namespace, name) else {
-        let message = format!("there is no Secret `{name}` in the namespace `{}`", source.id.namespace);
-        return Err(resource_problem(&source.id, Code::UnknownSecret, message, "add `kind: Secret` with keys below `stringData`"));
+        let message = format!(
+            "there is no Secret `{name}` in the namespace `{}`",
+            source.id.namespace
+        );
+        return Err(resource_problem(
+            &source.id,
+            Code::UnknownSecret,
+            message,
+            "add `kind: Secret` with keys below `stringData`",
+        ));
     };
     let wrong = |reason: String| {
         let help = "give each key a value of visible ASCII characters below `stringData`, or `sha256:` and its digest";
@@ -164,7 +234,12 @@ fn api_keys(set: &ResourceSet, source: &Resource<EventSourceSpec>) -> Result<Opt
         .spec
         .values
         .iter()
-        .map(|(key, value)| std::str::from_utf8(value).map_err(|_| wrong(format!("the value of `{key}` is not text"))))
+        .map(|(key, value)| {
+            std::str::from_utf8(value)
+                .map_err(|_| wrong(format!("the value of `{key}` is not text")))
+        })
         .collect();
-    ApiKeys::parse(texts?).map(Some).map_err(|error| wrong(error.to_string()))
+    ApiKeys::parse(texts?)
+        .map(Some)
+        .map_err(|error| wrong(error.to_string()))
 }

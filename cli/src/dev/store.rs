@@ -40,19 +40,32 @@ impl Store {
         };
         let tables = folder.join("tables");
         std::fs::create_dir_all(&tables).map_err(|error| {
-            Failure::usage(format!("{} cannot be made: {error}", tables.display()), "give --data a folder that can be written")
+            Failure::usage(
+                format!("{} cannot be made: {error}", tables.display()),
+                "give --data a folder that can be written",
+            )
         })?;
-        let options = Options { max_record_bytes: MAX_RECORD_BYTES, ..Options::default() };
+        let options = Options {
+            max_record_bytes: MAX_RECORD_BYTES,
+            ..Options::default()
+        };
         let log = EmbeddedLog::open(folder.join("log"), options)?;
         for positions in [SENDS_TOPIC, POSITIONS_TOPIC] {
             log.create_topic(&topic(positions, 1, Cleanup::Compact))?;
         }
-        Ok(Self { log, tables, databases: BTreeMap::new(), _temporary: temporary })
+        Ok(Self {
+            log,
+            tables,
+            databases: BTreeMap::new(),
+            _temporary: temporary,
+        })
     }
 
     /// The files of tables, by `<namespace>/<name>` of their Sinks.
     pub(crate) fn databases(&self) -> impl Iterator<Item = (&str, &Path)> {
-        self.databases.iter().map(|(sink, database)| (sink.as_str(), database.path()))
+        self.databases
+            .iter()
+            .map(|(sink, database)| (sink.as_str(), database.path()))
     }
 
     /// The tables of a Sink, by `<namespace>/<name>`; none before an output was planned for it.
@@ -62,7 +75,9 @@ impl Store {
 
     /// The sinks as workers take them.
     pub(crate) fn sinks(&self) -> Sinks {
-        let sink = |(name, database): (&String, &Database)| (name.clone(), Arc::new(database.clone()) as Arc<dyn Sink>);
+        let sink = |(name, database): (&String, &Database)| {
+            (name.clone(), Arc::new(database.clone()) as Arc<dyn Sink>)
+        };
         self.databases.iter().map(sink).collect()
     }
 
@@ -71,7 +86,13 @@ impl Store {
         for source in &set.event_sources {
             let name = source_topic(&source.id.namespace, &source.id.name);
             let retention_ms = source.spec.topic.retention.as_millis();
-            self.log.create_topic(&topic(&name, source.spec.topic.partitions, Cleanup::Retention { ms: Some(retention_ms) }))?;
+            self.log.create_topic(&topic(
+                &name,
+                source.spec.topic.partitions,
+                Cleanup::Retention {
+                    ms: Some(retention_ms),
+                },
+            ))?;
         }
         Ok(())
     }
@@ -86,7 +107,10 @@ impl Store {
                 let database = open_database(&self.tables, &output.sink).await?;
                 self.databases.insert(output.sink.clone(), database);
             }
-            let id = OutputId { pipeline: format!("{}/{}", plan.namespace, plan.name), output: output.name.clone() };
+            let id = OutputId {
+                pipeline: format!("{}/{}", plan.namespace, plan.name),
+                output: output.name.clone(),
+            };
             if let Some(database) = self.databases.get(&output.sink) {
                 database.create_table(&id, &output.table).await?;
             }
@@ -97,7 +121,11 @@ impl Store {
     /// Makes the topics of partials, whose names carry a generation.
     pub(crate) fn prepare_partials(&self, topics: &[(String, u32)]) -> Result<(), LogError> {
         for (name, partitions) in topics {
-            self.log.create_topic(&topic(name, partition_count(*partitions), Cleanup::Retention { ms: None }))?;
+            self.log.create_topic(&topic(
+                name,
+                partition_count(*partitions),
+                Cleanup::Retention { ms: None },
+            ))?;
         }
         Ok(())
     }
@@ -121,22 +149,45 @@ fn pipeline_topics(plan: &Plan) -> Vec<TopicSettings> {
     let names = PipelineNames::new(&plan.namespace, &plan.name);
     let longest_ms = plan.sources.iter().map(|source| source.retention_ms).max();
     let mut topics = vec![
-        topic(&names.dead_letters(), 1, Cleanup::Retention { ms: Some(plan.dead_letter_retention_ms) }),
-        topic(&names.watermarks(), 1, Cleanup::Retention { ms: longest_ms }),
+        topic(
+            &names.dead_letters(),
+            1,
+            Cleanup::Retention {
+                ms: Some(plan.dead_letter_retention_ms),
+            },
+        ),
+        topic(
+            &names.watermarks(),
+            1,
+            Cleanup::Retention { ms: longest_ms },
+        ),
         topic(&names.generations(), 1, Cleanup::Compact),
     ];
-    let sources = plan.sources.iter().map(|source| (source.name.as_str(), source.partitions));
+    let sources = plan
+        .sources
+        .iter()
+        .map(|source| (source.name.as_str(), source.partitions));
     let steps = plan.steps.iter().filter_map(|step| match &step.kind {
         StepKind::Aggregate(aggregate) => Some((step.name.as_str(), aggregate.partitions)),
         StepKind::Rows(_) | StepKind::Deduplicate(_) => None,
     });
-    let state = |(input, partitions): (&str, u32)| topic(&names.state(input), partition_count(partitions), Cleanup::Compact);
+    let state = |(input, partitions): (&str, u32)| {
+        topic(
+            &names.state(input),
+            partition_count(partitions),
+            Cleanup::Compact,
+        )
+    };
     topics.extend(sources.chain(steps).map(state));
     topics
 }
 
 fn topic(name: &str, partitions: i32, cleanup: Cleanup) -> TopicSettings {
-    TopicSettings { name: name.to_owned(), partitions, cleanup }
+    TopicSettings {
+        name: name.to_owned(),
+        partitions,
+        cleanup,
+    }
 }
 
 fn partition_count(partitions: u32) -> i32 {

@@ -22,7 +22,10 @@ fn editors_get_an_array() {
 #[test]
 fn good_files_are_counted() {
     let ended = run(&["check", &specs("counts")]);
-    assert_eq!((ended.code, ended.stdout.as_str()), (0, "good: 1 EventSource, 1 Pipeline, 1 Sink\n"));
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (0, "good: 1 EventSource, 1 Pipeline, 1 Sink\n")
+    );
 }
 
 #[test]
@@ -36,7 +39,11 @@ fn a_plan_can_be_read() {
 fn a_path_that_is_not_there_is_refused() {
     let ended = run(&["check", "nowhere"]);
     assert_eq!(ended.code, 2);
-    assert!(ended.stderr.contains("nowhere cannot be read"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("nowhere cannot be read"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]

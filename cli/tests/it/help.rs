@@ -15,5 +15,8 @@ fn help_teaches() {
 #[test]
 fn a_wrong_command_line_is_refused() {
     assert_eq!(run(&["dev"]).code, 2);
-    assert_eq!(run(&["dev", "examples/web-analytics", "-o", "json"]).code, 2);
+    assert_eq!(
+        run(&["dev", "examples/web-analytics", "-o", "json"]).code,
+        2
+    );
 }

@@ -6,14 +6,25 @@ use serde_json::Value;
 use crate::program::{rows, run, specs};
 
 fn good(id: usize) -> String {
-    format!(r#"{{"id":"g{id}","ts":"2026-01-01T00:00:{:02}Z","what":{{"kind":"good"}},"value":{id}}}"#, id % 60)
+    format!(
+        r#"{{"id":"g{id}","ts":"2026-01-01T00:00:{:02}Z","what":{{"kind":"good"}},"value":{id}}}"#,
+        id % 60
+    )
 }
 
 /// Each is refused for the reason beside it.
 fn bad() -> Vec<(Vec<u8>, &'static str)> {
-    let deep = format!(r#"{{"id":"x","ts":"2026-01-01T00:00:00Z","x":{}1{}}}"#, "[".repeat(100), "]".repeat(100));
-    let large = format!(r#"{{"id":"x","ts":"2026-01-01T00:00:00Z","x":"{}"}}"#, "a".repeat(20 << 20));
-    let event = |rest: &str| format!(r#"{{"id":"x","ts":"2026-01-01T00:00:00Z",{rest}}}"#).into_bytes();
+    let deep = format!(
+        r#"{{"id":"x","ts":"2026-01-01T00:00:00Z","x":{}1{}}}"#,
+        "[".repeat(100),
+        "]".repeat(100)
+    );
+    let large = format!(
+        r#"{{"id":"x","ts":"2026-01-01T00:00:00Z","x":"{}"}}"#,
+        "a".repeat(20 << 20)
+    );
+    let event =
+        |rest: &str| format!(r#"{{"id":"x","ts":"2026-01-01T00:00:00Z",{rest}}}"#).into_bytes();
     vec![
         (br#"{"id":"x","ts":"2026-01-01T0"#.to_vec(), "Malformed"),
         (b"not json".to_vec(), "Malformed"),
@@ -24,15 +35,30 @@ fn bad() -> Vec<(Vec<u8>, &'static str)> {
         (event(r#""value":1,"value":2"#), "DuplicateField"),
         (deep.into_bytes(), "TooDeep"),
         (large.into_bytes(), "TooLarge"),
-        (br#"{"id":"x","ts":"2026-01-01T00:00:00"}"#.to_vec(), "NoZone"),
+        (
+            br#"{"id":"x","ts":"2026-01-01T00:00:00"}"#.to_vec(),
+            "NoZone",
+        ),
         (br#"{"id":"x"}"#.to_vec(), "Missing"),
         (br#"[1,2,3]"#.to_vec(), "NotAnObject"),
-        (br#"{"id":"x","ts":"9999-01-01T00:00:00Z"}"#.to_vec(), "Future"),
+        (
+            br#"{"id":"x","ts":"9999-01-01T00:00:00Z"}"#.to_vec(),
+            "Future",
+        ),
     ]
 }
 
 fn play(file: &std::path::Path) -> Value {
-    run(&["dev", &specs("counts"), "--send", file.to_str().unwrap(), "--until-idle", "-o", "json"]).document()
+    run(&[
+        "dev",
+        &specs("counts"),
+        "--send",
+        file.to_str().unwrap(),
+        "--until-idle",
+        "-o",
+        "json",
+    ])
+    .document()
 }
 
 #[test]
@@ -52,42 +78,72 @@ fn every_broken_line_is_a_dead_letter_with_its_bytes_and_good_ones_are_untouched
     let total = bad().len() as u64 + 1;
     let windows = rows(&document, "visits_by_kind");
     assert_eq!(windows.len(), 1);
-    assert_eq!((windows[0]["n"].as_u64(), windows[0]["total"].as_u64()), (Some(total), Some((0..total).sum())));
+    assert_eq!(
+        (windows[0]["n"].as_u64(), windows[0]["total"].as_u64()),
+        (Some(total), Some((0..total).sum()))
+    );
 
     let letters = document["deadLetters"].as_array().unwrap();
     let mut reasons: BTreeMap<String, String> = BTreeMap::new();
     for letter in letters {
-        reasons.entry(bytes_of(letter)).or_insert(letter["reason"].as_str().unwrap().to_owned());
+        reasons
+            .entry(bytes_of(letter))
+            .or_insert(letter["reason"].as_str().unwrap().to_owned());
     }
     for (line, reason) in bad() {
         let found = reasons.get(&hex(&line));
-        assert_eq!(found.map(String::as_str), Some(reason), "{:?}", String::from_utf8_lossy(&line[..line.len().min(80)]));
+        assert_eq!(
+            found.map(String::as_str),
+            Some(reason),
+            "{:?}",
+            String::from_utf8_lossy(&line[..line.len().min(80)])
+        );
     }
     assert_eq!(letters.len(), bad().len());
-    assert!(document["ledgers"].as_array().unwrap().iter().all(|ledger| ledger["balanced"] == true));
+    assert!(
+        document["ledgers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|ledger| ledger["balanced"] == true)
+    );
 }
 
 fn bytes_of(letter: &Value) -> String {
     use base64::Engine as _;
     match (letter["value"].as_str(), letter["valueBase64"].as_str()) {
         (Some(text), None) => hex(text.as_bytes()),
-        (None, Some(text)) => hex(&base64::engine::general_purpose::STANDARD.decode(text).unwrap()),
+        (None, Some(text)) => hex(&base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .unwrap()),
         other => panic!("{other:?}"),
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().take(200).map(|byte| format!("{byte:02x}")).collect::<String>() + &bytes.len().to_string()
+    bytes
+        .iter()
+        .take(200)
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>()
+        + &bytes.len().to_string()
 }
 
 #[test]
 fn an_empty_file_gives_empty_tables() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, text) in [("empty", &b""[..]), ("mark", b"\xef\xbb\xbf"), ("array", b"[]")] {
+    for (name, text) in [
+        ("empty", &b""[..]),
+        ("mark", b"\xef\xbb\xbf"),
+        ("array", b"[]"),
+    ] {
         let file = folder.path().join(name);
         std::fs::write(&file, text).unwrap();
         let document = play(&file);
-        assert!(rows(&document, "visits_by_kind").is_empty() && rows(&document, "visits_once").is_empty());
+        assert!(
+            rows(&document, "visits_by_kind").is_empty()
+                && rows(&document, "visits_once").is_empty()
+        );
     }
 }
 
@@ -110,9 +166,21 @@ fn a_file_that_ends_in_the_middle_of_its_gzip_is_named_after_what_it_held() {
     (0..5_000).for_each(|index| writeln!(gzip, "{}", good(index)).unwrap());
     let whole = gzip.finish().unwrap();
     std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-    let ended = run(&["dev", &specs("counts"), "--send", file.to_str().unwrap(), "--until-idle", "-o", "json"]);
+    let ended = run(&[
+        "dev",
+        &specs("counts"),
+        "--send",
+        file.to_str().unwrap(),
+        "--until-idle",
+        "-o",
+        "json",
+    ]);
     assert_eq!(ended.code, 1);
-    assert!(ended.stderr.contains("cut.gz") && ended.stderr.contains("were sent"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("cut.gz") && ended.stderr.contains("were sent"),
+        "{}",
+        ended.stderr
+    );
     let document: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert!(!rows(&document, "visits_once").is_empty());
 }

@@ -4,23 +4,42 @@ use std::fs::File;
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::program::{command, run, specs};
+use crate::program::{Running, command, rows, run, specs};
 
 fn events(count: u64) -> String {
     let mut text = String::new();
     let mut random = 7u64;
     for index in 0..count {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let pick = random >> 33;
         let seconds = index / 200;
-        let (id, kind, value) = (index - pick % 3, ["a", "b", "noise", "c"][(pick % 4) as usize], pick % 1000);
-        let ts = format!("2026-01-01T{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let (id, kind, value) = (
+            index - pick % 3,
+            ["a", "b", "noise", "c"][(pick % 4) as usize],
+            pick % 1000,
+        );
+        let ts = format!(
+            "2026-01-01T{:02}:{:02}:{:02}Z",
+            seconds / 3600,
+            seconds / 60 % 60,
+            seconds % 60
+        );
         match pick % 97 {
             0 => text.push_str("{\"id\":\"broken\"\n"),
-            1 => writeln!(text, r#"{{"id":"{id}","ts":"2025-01-01T00:00:00Z","what":{{"kind":"late"}}}}"#).unwrap(),
-            _ => writeln!(text, r#"{{"id":"{id}","ts":"{ts}","what":{{"kind":"{kind}"}},"value":{value}}}"#).unwrap(),
+            1 => writeln!(
+                text,
+                r#"{{"id":"{id}","ts":"2025-01-01T00:00:00Z","what":{{"kind":"late"}}}}"#
+            )
+            .unwrap(),
+            _ => writeln!(
+                text,
+                r#"{{"id":"{id}","ts":"{ts}","what":{{"kind":"{kind}"}},"value":{value}}}"#
+            )
+            .unwrap(),
         }
     }
     text
@@ -34,7 +53,17 @@ fn a_run_that_was_killed_again_and_again_ends_as_one_that_was_not() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (counts, file) = (specs("counts"), path("events.ndjson"));
     let play = |data: &str| {
-        let args = ["dev", &counts, "--data", data, "--send", &file, "--until-idle", "-o", "json"];
+        let args = [
+            "dev",
+            &counts,
+            "--data",
+            data,
+            "--send",
+            &file,
+            "--until-idle",
+            "-o",
+            "json",
+        ];
         args.map(str::to_owned)
     };
     let as_args = |args: &[String; 9]| args.iter().map(|arg| arg.to_owned()).collect::<Vec<_>>();
@@ -46,7 +75,11 @@ fn a_run_that_was_killed_again_and_again_ends_as_one_that_was_not() {
     let mut kills = 0;
     let found: Value = loop {
         let printed = path("printed");
-        let mut child = command(&disturbed).stdout(File::create(&printed).unwrap()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command(&disturbed)
+            .stdout(File::create(&printed).unwrap())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(Duration::from_millis(40 + 35 * kills));
         // Killed after its last word, it has done all that it was asked to.
         child.kill().unwrap();
@@ -62,4 +95,36 @@ fn a_run_that_was_killed_again_and_again_ends_as_one_that_was_not() {
         assert_eq!(items(&found), items(&expected), "{part}");
         assert!(found[part] == expected[part], "{part} differ");
     }
+}
+
+#[tokio::test]
+async fn what_was_answered_202_survives_a_kill_and_is_counted_once() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path().to_str().unwrap();
+    let counts = specs("counts");
+    let mut accepted = 0;
+    for round in 0..4 {
+        let dev = Running::start(&["dev", &counts, "--listen", "127.0.0.1:0", "--data", data]);
+        let url = format!("{}/v1/events", dev.address());
+        let client = reqwest::Client::new();
+        for request in 0..(10 + 15 * round) {
+            let event = |index: u32| json!({"id": format!("{round}-{request}-{index}"), "ts": "2026-01-01T00:00:01Z", "what": {"kind": "http"}, "value": 1});
+            let events: Vec<Value> = (0..50).map(event).collect();
+            let answer = client.post(&url).json(&events).send().await.unwrap();
+            assert_eq!(answer.status(), 202);
+            accepted += events.len();
+        }
+        // Dropping kills, while the pipeline still works on what has come.
+        drop(dev);
+    }
+    let document = run(&["dev", &counts, "--data", data, "--until-idle", "-o", "json"]).document();
+    assert_eq!(rows(&document, "visits_once").len(), accepted);
+    assert_eq!(rows(&document, "visits_by_kind")[0]["total"], accepted);
+    assert!(
+        document["ledgers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|ledger| ledger["balanced"] == true)
+    );
 }

@@ -26,7 +26,11 @@ impl Ended {
 
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidewheel"));
-    command.args(args).current_dir(root()).env_remove("TIDEWHEEL_LOG").stdin(Stdio::null());
+    command
+        .args(args)
+        .current_dir(root())
+        .env_remove("TIDEWHEEL_LOG")
+        .stdin(Stdio::null());
     command
 }
 
@@ -40,7 +44,10 @@ pub fn run(args: &[&str]) -> Ended {
 }
 
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 pub fn specs(name: &str) -> String {
@@ -50,7 +57,10 @@ pub fn specs(name: &str) -> String {
 /// The rows of an output.
 pub fn rows<'a>(document: &'a Value, output: &str) -> &'a Vec<Value> {
     let outputs = document["outputs"].as_array().unwrap();
-    let found = outputs.iter().find(|found| found["output"] == output).unwrap();
+    let found = outputs
+        .iter()
+        .find(|found| found["output"] == output)
+        .unwrap();
     found["rows"].as_array().unwrap()
 }
 
@@ -62,7 +72,11 @@ pub struct Running {
 
 impl Running {
     pub fn start(args: &[&str]) -> Self {
-        let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (tell, said) = channel();
         listen(child.stdout.take().unwrap(), tell.clone());
         listen(child.stderr.take().unwrap(), tell);
@@ -73,7 +87,10 @@ impl Running {
     pub fn says(&self, text: &str) -> String {
         let mut before = String::new();
         loop {
-            let line = self.said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("never said {text:?}, but:\n{before}"));
+            let line = self
+                .said
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|_| panic!("never said {text:?}, but:\n{before}"));
             if line.contains(text) {
                 return line;
             }
@@ -85,13 +102,22 @@ impl Running {
     /// Where it takes events.
     pub fn address(&self) -> String {
         let line = self.says("taking events at http://");
-        line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned()
+        line.split_whitespace()
+            .find(|word| word.starts_with("http://"))
+            .unwrap()
+            .to_owned()
     }
 
     /// Ends it as Ctrl-C does. Its exit code.
     pub fn stop(mut self) -> i32 {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         self.child.wait().unwrap().code().unwrap()
     }
 }

@@ -13,7 +13,12 @@ fn copy(name: &str, folder: &Path) -> String {
 
 async fn post(url: &str, id: &str, second: u32) {
     let event = json!({"id": id, "ts": format!("2026-01-01T00:01:{second:02}Z"), "what": {"kind": "k"}, "value": 1});
-    let answer = reqwest::Client::new().post(url).json(&event).send().await.unwrap();
+    let answer = reqwest::Client::new()
+        .post(url)
+        .json(&event)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 202);
 }
 
@@ -43,7 +48,10 @@ async fn a_change_is_taken_over_and_a_mistake_is_not() {
     let document = run(&["dev", specs, "--data", data, "--until-idle", "-o", "json"]).document();
     let windows = rows(&document, "visits_by_kind");
     assert_eq!(windows.len(), 1, "{windows:?}");
-    assert_eq!((&windows[0]["n"], &windows[0]["window_start"]), (&json!(3), &json!("2026-01-01T00:00:00Z")));
+    assert_eq!(
+        (&windows[0]["n"], &windows[0]["window_start"]),
+        (&json!(3), &json!("2026-01-01T00:00:00Z"))
+    );
     assert_eq!(rows(&document, "visits_once").len(), 3);
 }
 
@@ -52,7 +60,12 @@ async fn a_source_may_not_lose_partitions_while_it_runs() {
     let folder = tempfile::tempdir().unwrap();
     let source = copy("source.yaml", folder.path());
     copy("pipeline.yaml", folder.path());
-    let dev = Running::start(&["dev", folder.path().to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    let dev = Running::start(&[
+        "dev",
+        folder.path().to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ]);
     dev.address();
     let text = std::fs::read_to_string(&source).unwrap();
     std::fs::write(&source, text.replace("partitions: 3", "partitions: 1")).unwrap();
@@ -64,7 +77,10 @@ async fn a_source_may_not_lose_partitions_while_it_runs() {
 async fn partitions_and_pipelines_can_be_added_while_events_come() {
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let data = data.path().to_str().unwrap();
-    let (source, pipeline) = (copy("source.yaml", folder.path()), copy("pipeline.yaml", folder.path()));
+    let (source, pipeline) = (
+        copy("source.yaml", folder.path()),
+        copy("pipeline.yaml", folder.path()),
+    );
     let specs = folder.path().to_str().unwrap();
     let dev = Running::start(&["dev", specs, "--listen", "127.0.0.1:0", "--data", data]);
     let url = format!("{}/v1/events", dev.address());
@@ -75,7 +91,10 @@ async fn partitions_and_pipelines_can_be_added_while_events_come() {
     std::fs::write(&source, text.replace("partitions: 3", "partitions: 5")).unwrap();
     dev.says("default/counts goes on as the files say now");
     let text = std::fs::read_to_string(&pipeline).unwrap();
-    let second = text.replace("name: counts", "name: more").replace("visits_once", "more_once").replace("visits_by_kind", "more_by_kind");
+    let second = text
+        .replace("name: counts", "name: more")
+        .replace("visits_once", "more_once")
+        .replace("visits_by_kind", "more_by_kind");
     std::fs::write(folder.path().join("more.yaml"), second).unwrap();
     dev.says("default/more begins as the files say now");
     for second in 20..40 {

@@ -11,37 +11,80 @@ fn each_file_goes_to_its_source_and_each_pipeline_has_its_ledger() {
         std::fs::write(&file, text).unwrap();
         file.to_str().unwrap().to_owned()
     };
-    let visits = write("visits", r#"{"id":"1","ts":1767225600000,"what":{"kind":"a"},"value":4}"#);
-    let orders = write("orders", "{\"ts\":\"2026-01-01T00:10:00Z\",\"amount\":3}\n{\"ts\":\"2026-01-01T00:20:00Z\",\"amount\":4}\n");
+    let visits = write(
+        "visits",
+        r#"{"id":"1","ts":1767225600000,"what":{"kind":"a"},"value":4}"#,
+    );
+    let orders = write(
+        "orders",
+        "{\"ts\":\"2026-01-01T00:10:00Z\",\"amount\":3}\n{\"ts\":\"2026-01-01T00:20:00Z\",\"amount\":4}\n",
+    );
     let spare = write("spare", "{\"ts\":\"2026-01-01T00:20:00Z\"}\nbroken\n");
     let (counts, two) = (specs("counts"), specs("two"));
-    let sends = [format!("visits={visits}"), format!("default/orders={orders}"), format!("spare={spare}")];
+    let sends = [
+        format!("visits={visits}"),
+        format!("default/orders={orders}"),
+        format!("spare={spare}"),
+    ];
     let mut args = vec!["dev", &counts, &two, "--until-idle", "-o", "json"];
     sends.iter().for_each(|send| args.extend(["--send", send]));
     let document = run(&args).document();
     assert_eq!(rows(&document, "visits_by_kind")[0]["total"], 4);
     let hours = rows(&document, "revenue_hourly");
-    assert_eq!((&hours[0]["orders"], &hours[0]["revenue"]), (&json!(2), &json!(7)));
+    assert_eq!(
+        (&hours[0]["orders"], &hours[0]["revenue"]),
+        (&json!(2), &json!(7))
+    );
     assert_eq!(document["ledgers"].as_array().unwrap().len(), 3);
 }
 
 #[test]
 fn a_file_without_a_source_is_refused_where_there_are_several() {
-    let ended = run(&["dev", &specs("counts"), &specs("two"), "--send", "Cargo.toml", "--until-idle"]);
+    let ended = run(&[
+        "dev",
+        &specs("counts"),
+        &specs("two"),
+        "--send",
+        "Cargo.toml",
+        "--until-idle",
+    ]);
     assert_eq!(ended.code, 2);
-    assert!(ended.stderr.contains("--send SOURCE=FILE with one of default/visits, default/orders, default/spare"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains(
+            "--send SOURCE=FILE with one of default/visits, default/orders, default/spare"
+        ),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
 fn a_generator_makes_its_count_and_is_then_done() {
     let data = tempfile::tempdir().unwrap();
     let made = specs("made");
-    let args = ["dev", &made, "--data", data.path().to_str().unwrap(), "--until-idle", "-o", "json"];
+    let args = [
+        "dev",
+        &made,
+        "--data",
+        data.path().to_str().unwrap(),
+        "--until-idle",
+        "-o",
+        "json",
+    ];
     let document = run(&args).document();
-    let total = |document: &serde_json::Value| rows(document, "made_by_kind").iter().filter_map(|row| row["n"].as_u64()).sum::<u64>();
+    let total = |document: &serde_json::Value| {
+        rows(document, "made_by_kind")
+            .iter()
+            .filter_map(|row| row["n"].as_u64())
+            .sum::<u64>()
+    };
     assert_eq!(total(&document), 1_500);
     assert!(rows(&document, "made_by_kind").len() >= 5);
-    assert_eq!(run(&args).document(), document, "what was made is not made again");
+    assert_eq!(
+        run(&args).document(),
+        document,
+        "what was made is not made again"
+    );
 }
 
 #[test]
@@ -52,7 +95,11 @@ fn a_generator_without_end_has_no_end_to_wait_for() {
     std::fs::write(&file, text.replace("count: 1500", "")).unwrap();
     let ended = run(&["dev", file.to_str().unwrap(), "--until-idle"]);
     assert_eq!(ended.code, 2);
-    assert!(ended.stderr.contains("default/made has no end") && ended.stderr.contains("`count`"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("default/made has no end") && ended.stderr.contains("`count`"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -60,8 +107,18 @@ fn a_name_that_is_not_there_is_refused_with_those_that_are() {
     let counts = specs("counts");
     let ended = run(&["dev", &counts, "--until-idle", "--output", "nothing"]);
     assert_eq!(ended.code, 2);
-    assert!(ended.stderr.contains("default/counts/visits_once, default/counts/visits_by_kind"), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains("default/counts/visits_once, default/counts/visits_by_kind"),
+        "{}",
+        ended.stderr
+    );
     let ended = run(&["dev", &counts, "--send", "visit=Cargo.toml", "--until-idle"]);
     assert_eq!(ended.code, 2);
-    assert!(ended.stderr.contains("there are: default/visits"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("there are: default/visits"),
+        "{}",
+        ended.stderr
+    );
 }

@@ -18,7 +18,9 @@ pub(crate) async fn write(out: &mut impl Write, shown: &[Shown<'_>]) -> Result<(
         }
         let names = super::table::column_names(output);
         line(out, names.iter().map(|name| Cow::Borrowed(name.as_str())))?;
-        output.for_each_row(|row| line(out, row.values().map(text))).await?;
+        output
+            .for_each_row(|row| line(out, row.values().map(text)))
+            .await?;
     }
     Ok(())
 }

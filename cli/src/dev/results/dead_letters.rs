@@ -68,7 +68,10 @@ impl DeadLetter {
             Some(String::from_utf8_lossy(&found.value).into_owned())
         };
         let number = |name: &str| header(name).and_then(|text| text.parse::<i64>().ok());
-        let is_large = record.value.as_ref().is_some_and(|value| value.len() > KEPT_VALUE_BYTES);
+        let is_large = record
+            .value
+            .as_ref()
+            .is_some_and(|value| value.len() > KEPT_VALUE_BYTES);
         Self {
             pipeline: pipeline.to_owned(),
             reason: header("tidewheel-reason").unwrap_or_default(),
@@ -76,9 +79,15 @@ impl DeadLetter {
             step: header("tidewheel-step"),
             field: header("tidewheel-field"),
             source: header("tidewheel-source").unwrap_or_default(),
-            partition: number("tidewheel-partition").and_then(|partition| i32::try_from(partition).ok()).unwrap_or(-1),
+            partition: number("tidewheel-partition")
+                .and_then(|partition| i32::try_from(partition).ok())
+                .unwrap_or(-1),
             offset: number("tidewheel-offset").unwrap_or(-1),
-            value: if is_large { Value::InLog(topic.to_owned(), record.offset) } else { Value::Here(record.value) },
+            value: if is_large {
+                Value::InLog(topic.to_owned(), record.offset)
+            } else {
+                Value::Here(record.value)
+            },
         }
     }
 
@@ -87,8 +96,16 @@ impl DeadLetter {
         let bytes = match &self.value {
             Value::Here(bytes) => bytes.clone(),
             Value::InLog(topic, offset) => {
-                let fetched = log.reader(topic, 0, *offset).await?.fetch(1, 1, Duration::ZERO).await?;
-                fetched.records.into_iter().next().and_then(|record| record.value)
+                let fetched = log
+                    .reader(topic, 0, *offset)
+                    .await?
+                    .fetch(1, 1, Duration::ZERO)
+                    .await?;
+                fetched
+                    .records
+                    .into_iter()
+                    .next()
+                    .and_then(|record| record.value)
             }
         };
         let (value, value_base64) = match bytes.as_deref().map(std::str::from_utf8) {
@@ -112,7 +129,10 @@ impl DeadLetter {
 }
 
 /// The dead letters of all pipelines, by where they came from: an order that is the same in every run.
-pub(crate) async fn read(log: &EmbeddedLog, pipelines: &Pipelines) -> Result<Vec<DeadLetter>, Failure> {
+pub(crate) async fn read(
+    log: &EmbeddedLog,
+    pipelines: &Pipelines,
+) -> Result<Vec<DeadLetter>, Failure> {
     let mut letters = Vec::new();
     for pipeline in pipelines.iter() {
         let (namespace, name) = (&pipeline.plan.namespace, &pipeline.plan.name);
@@ -122,7 +142,12 @@ pub(crate) async fn read(log: &EmbeddedLog, pipelines: &Pipelines) -> Result<Vec
         let mut reader = log.reader(&topic, 0, offsets.earliest).await?;
         loop {
             let fetched = reader.fetch(1_000, 8 << 20, Duration::ZERO).await?;
-            letters.extend(fetched.records.into_iter().map(|record| DeadLetter::new(&label, &topic, record)));
+            letters.extend(
+                fetched
+                    .records
+                    .into_iter()
+                    .map(|record| DeadLetter::new(&label, &topic, record)),
+            );
             if fetched.at_end {
                 break;
             }
@@ -130,7 +155,13 @@ pub(crate) async fn read(log: &EmbeddedLog, pipelines: &Pipelines) -> Result<Vec
     }
     letters.sort_by(|a, b| {
         let place = |letter: &DeadLetter| (letter.partition, letter.offset);
-        (&a.pipeline, &a.source, place(a), &a.step, &a.reason).cmp(&(&b.pipeline, &b.source, place(b), &b.step, &b.reason))
+        (&a.pipeline, &a.source, place(a), &a.step, &a.reason).cmp(&(
+            &b.pipeline,
+            &b.source,
+            place(b),
+            &b.step,
+            &b.reason,
+        ))
     });
     Ok(letters)
 }

@@ -19,7 +19,12 @@ pub(crate) async fn write(
     write!(out, "{{\"outputs\":[")?;
     for (index, shown) in shown.iter().enumerate() {
         let comma = if index > 0 { "," } else { "" };
-        write!(out, "{comma}\n {{\"pipeline\":{},\"output\":{},\"rows\":[", json(&shown.pipeline())?, json(&shown.output.name)?)?;
+        write!(
+            out,
+            "{comma}\n {{\"pipeline\":{},\"output\":{},\"rows\":[",
+            json(&shown.pipeline())?,
+            json(&shown.output.name)?
+        )?;
         let mut separator = "\n  ";
         let writing = shown.for_each_row(|row| {
             out.write_all(separator.as_bytes())?;

@@ -61,7 +61,11 @@ impl StageLedger {
 
     /// What is neither settled nor in flight; negative where more was settled than came in.
     pub(crate) fn missing(&self) -> i128 {
-        let named: u64 = self.filtered.values().chain(self.dead_lettered.values()).sum();
+        let named: u64 = self
+            .filtered
+            .values()
+            .chain(self.dead_lettered.values())
+            .sum();
         let settled = self.written + named + self.duplicate + self.late + self.earlier_generation;
         i128::from(self.read) - i128::from(settled) - i128::from(self.in_flight)
     }
@@ -70,10 +74,21 @@ impl StageLedger {
 impl OutputLedger {
     /// What is wrong with it, in numbers.
     pub(crate) fn explain(&self) -> String {
-        let missing = |stage: &StageLedger| format!("{} of {} are not accounted for", stage.missing(), stage.read);
+        let missing = |stage: &StageLedger| {
+            format!(
+                "{} of {} are not accounted for",
+                stage.missing(),
+                stage.read
+            )
+        };
         let mut text = format!("stage 1: {}", missing(&self.stage1));
         if let Some(stage2) = &self.stage2 {
-            text.push_str(&format!("; stage 2: {}; {} went into windows, {} arrived", missing(stage2), self.stage1.written, stage2.read));
+            text.push_str(&format!(
+                "; stage 2: {}; {} went into windows, {} arrived",
+                missing(stage2),
+                self.stage1.written,
+                stage2.read
+            ));
         }
         text
     }
@@ -82,14 +97,24 @@ impl OutputLedger {
 /// The ledgers of all outputs, while the tasks still run.
 pub(crate) fn ledgers(pipelines: &Pipelines) -> Vec<OutputLedger> {
     let of_pipeline = |plan: &Plan, status: &Status| {
-        plan.outputs.iter().map(|output| output_ledger(plan, output, status)).collect::<Vec<_>>()
+        plan.outputs
+            .iter()
+            .map(|output| output_ledger(plan, output, status))
+            .collect::<Vec<_>>()
     };
-    pipelines.iter().flat_map(|pipeline| of_pipeline(&pipeline.plan, &pipeline.control.status())).collect()
+    pipelines
+        .iter()
+        .flat_map(|pipeline| of_pipeline(&pipeline.plan, &pipeline.control.status()))
+        .collect()
 }
 
 fn output_ledger(plan: &Plan, output: &Output, status: &Status) -> OutputLedger {
     let (stage1, stage2, agree) = match aggregate_behind(plan, output.from) {
-        None => (StageLedger::new(&sum(status, 1, |task| task.ledgers.get(&output.name)), 0), None, true),
+        None => (
+            StageLedger::new(&sum(status, 1, |task| task.ledgers.get(&output.name)), 0),
+            None,
+            true,
+        ),
         Some(step) => {
             let name = &plan.steps[step].name;
             let first = StageLedger::new(&sum(status, 1, |task| task.step_ledgers.get(name)), 0);
@@ -99,19 +124,32 @@ fn output_ledger(plan: &Plan, output: &Output, status: &Status) -> OutputLedger 
                 .flat_map(|(_, task)| &task.open_windows)
                 .map(|window| window.contributions)
                 .sum();
-            let second = StageLedger::new(&sum(status, 2, |task| task.ledgers.get(&output.name)), open.unsigned_abs());
+            let second = StageLedger::new(
+                &sum(status, 2, |task| task.ledgers.get(&output.name)),
+                open.unsigned_abs(),
+            );
             // A record that becomes several rows goes into windows several times.
-            let agree = first.written == second.read || multiplies(plan, Relation::Step(step)) && first.written <= second.read;
+            let agree = first.written == second.read
+                || multiplies(plan, Relation::Step(step)) && first.written <= second.read;
             (first, Some(second), agree)
         }
     };
-    let balanced = agree && stage1.missing() == 0 && stage2.as_ref().is_none_or(|stage| stage.missing() == 0);
-    OutputLedger { pipeline: format!("{}/{}", plan.namespace, plan.name), output: output.name.clone(), balanced, stage1, stage2 }
+    let balanced =
+        agree && stage1.missing() == 0 && stage2.as_ref().is_none_or(|stage| stage.missing() == 0);
+    OutputLedger {
+        pipeline: format!("{}/{}", plan.namespace, plan.name),
+        output: output.name.clone(),
+        balanced,
+        stage1,
+        stage2,
+    }
 }
 
 /// The aggregate step whose windows a relation's rows come from.
 pub(crate) fn aggregate_behind(plan: &Plan, from: Relation) -> Option<usize> {
-    let Relation::Step(step) = from else { return None };
+    let Relation::Step(step) = from else {
+        return None;
+    };
     match (plan.steps[step].stage, &plan.steps[step].kind) {
         (Stage::Two(aggregate), _) => Some(aggregate),
         (Stage::One, StepKind::Aggregate(_)) => Some(step),
@@ -119,19 +157,31 @@ pub(crate) fn aggregate_behind(plan: &Plan, from: Relation) -> Option<usize> {
     }
 }
 
-fn sum<'a>(status: &'a Status, stage: u8, of: impl Fn(&'a tidewheel_worker::TaskStatus) -> Option<&'a Ledger>) -> Ledger {
+fn sum<'a>(
+    status: &'a Status,
+    stage: u8,
+    of: impl Fn(&'a tidewheel_worker::TaskStatus) -> Option<&'a Ledger>,
+) -> Ledger {
     let mut total = Ledger::default();
-    status.values().filter(|task| task.stage == stage).filter_map(of).for_each(|ledger| total.add(ledger));
+    status
+        .values()
+        .filter(|task| task.stage == stage)
+        .filter_map(of)
+        .for_each(|ledger| total.add(ledger));
     total
 }
 
 /// Whether one record of a source may become several rows of a relation.
 fn multiplies(plan: &Plan, relation: Relation) -> bool {
-    let Relation::Step(step) = relation else { return false };
+    let Relation::Step(step) = relation else {
+        return false;
+    };
     let (inputs, node): (&[Relation], Option<&RowNode>) = match &plan.steps[step].kind {
         StepKind::Rows(program) => (&program.inputs, Some(&program.root)),
         StepKind::Deduplicate(deduplicate) => (std::slice::from_ref(&deduplicate.from), None),
-        StepKind::Aggregate(aggregate) => (&aggregate.argument.inputs, Some(&aggregate.argument.root)),
+        StepKind::Aggregate(aggregate) => {
+            (&aggregate.argument.inputs, Some(&aggregate.argument.root))
+        }
     };
     node.is_some_and(node_multiplies) || inputs.iter().any(|&input| multiplies(plan, input))
 }

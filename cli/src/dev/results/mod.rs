@@ -47,15 +47,20 @@ impl Shown<'_> {
     }
 
     /// Gives every row to `each`, in the table's order.
-    async fn for_each_row(&self, mut each: impl FnMut(Row) -> io::Result<()>) -> Result<(), Failure> {
+    async fn for_each_row(
+        &self,
+        mut each: impl FnMut(Row) -> io::Result<()>,
+    ) -> Result<(), Failure> {
         let mut failed = None;
-        let reading = self.database.for_each_row(&self.output.table, Columns::Data, |row| match each(row) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        });
+        let reading =
+            self.database
+                .for_each_row(&self.output.table, Columns::Data, |row| match each(row) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
+                });
         reading.await?;
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -70,14 +75,32 @@ pub(crate) async fn print(
 ) -> Result<bool, Failure> {
     let shown: Vec<Shown<'_>> = pipelines
         .iter()
-        .flat_map(|pipeline| pipeline.plan.outputs.iter().map(move |output| (pipeline.plan.as_ref(), output)))
+        .flat_map(|pipeline| {
+            pipeline
+                .plan
+                .outputs
+                .iter()
+                .map(move |output| (pipeline.plan.as_ref(), output))
+        })
         .filter(|(plan, output)| selection.shows(plan, &output.name))
-        .filter_map(|(plan, output)| Some(Shown { plan, output, database: store.database(&output.sink)? }))
+        .filter_map(|(plan, output)| {
+            Some(Shown {
+                plan,
+                output,
+                database: store.database(&output.sink)?,
+            })
+        })
         .collect();
     if let (Some(only), true) = (&selection.only, shown.is_empty()) {
         let names = pipelines.iter().flat_map(|pipeline| {
-            let Plan { namespace, name, .. } = pipeline.plan.as_ref();
-            pipeline.plan.outputs.iter().map(move |output| format!("{namespace}/{name}/{}", output.name))
+            let Plan {
+                namespace, name, ..
+            } = pipeline.plan.as_ref();
+            pipeline
+                .plan
+                .outputs
+                .iter()
+                .map(move |output| format!("{namespace}/{name}/{}", output.name))
         });
         let help = format!("there are: {}", names.collect::<Vec<_>>().join(", "));
         return Err(Failure::usage(format!("there is no output `{only}`"), help));
@@ -86,14 +109,23 @@ pub(crate) async fn print(
     let dead_letters = dead_letters::read(&store.log, pipelines).await?;
     let mut out = BufWriter::with_capacity(1 << 20, io::stdout());
     match format {
-        ResultFormat::Json => document::write(&mut out, &store.log, &shown, &ledgers, &dead_letters).await?,
+        ResultFormat::Json => {
+            document::write(&mut out, &store.log, &shown, &ledgers, &dead_letters).await?
+        }
         ResultFormat::Csv => csv::write(&mut out, &shown).await?,
-        ResultFormat::Table => table::write(&mut out, &shown, &ledgers, &dead_letters, selection.rows).await?,
+        ResultFormat::Table => {
+            table::write(&mut out, &shown, &ledgers, &dead_letters, selection.rows).await?
+        }
     }
     out.flush()?;
     let off: Vec<&OutputLedger> = ledgers.iter().filter(|ledger| !ledger.balanced).collect();
     for ledger in &off {
-        eprintln!("error: the ledger of {}, output `{}`, does not balance: {}", ledger.pipeline, ledger.output, ledger.explain());
+        eprintln!(
+            "error: the ledger of {}, output `{}`, does not balance: {}",
+            ledger.pipeline,
+            ledger.output,
+            ledger.explain()
+        );
     }
     Ok(off.is_empty())
 }

@@ -40,29 +40,60 @@ pub(crate) async fn write(
 
 /// The columns that a table shows: ours are left out.
 pub(super) fn column_names(shown: &Shown<'_>) -> Vec<String> {
-    let columns = shown.output.table.columns.iter().map(|column| column.name.clone());
-    columns.filter(|name| !name.starts_with('_') || name == tidewheel_decode::EXTRA_COLUMN).collect()
+    let columns = shown
+        .output
+        .table
+        .columns
+        .iter()
+        .map(|column| column.name.clone());
+    columns
+        .filter(|name| !name.starts_with('_') || name == tidewheel_decode::EXTRA_COLUMN)
+        .collect()
 }
 
-async fn write_output(out: &mut impl Write, shown: &Shown<'_>, limit: usize) -> Result<(), Failure> {
+async fn write_output(
+    out: &mut impl Write,
+    shown: &Shown<'_>,
+    limit: usize,
+) -> Result<(), Failure> {
     let names = column_names(shown);
-    let mut cells: Vec<Vec<Cell>> = vec![names.iter().map(|name| Cell { text: name.clone(), right: false }).collect()];
+    let mut cells: Vec<Vec<Cell>> = vec![
+        names
+            .iter()
+            .map(|name| Cell {
+                text: name.clone(),
+                right: false,
+            })
+            .collect(),
+    ];
     let count = shown.database.count(&shown.output.table).await?;
     let mut rows = 0;
-    let reading = shown.database.for_each_row(&shown.output.table, tidewheel_sinks::embedded::Columns::Data, |row| {
-        if rows == limit {
-            return std::ops::ControlFlow::Break(());
-        }
-        rows += 1;
-        cells.push(row.values().map(Cell::new).collect());
-        std::ops::ControlFlow::Continue(())
-    });
+    let reading = shown.database.for_each_row(
+        &shown.output.table,
+        tidewheel_sinks::embedded::Columns::Data,
+        |row| {
+            if rows == limit {
+                return std::ops::ControlFlow::Break(());
+            }
+            rows += 1;
+            cells.push(row.values().map(Cell::new).collect());
+            std::ops::ControlFlow::Continue(())
+        },
+    );
     reading.await?;
     let plural = if count == 1 { "row" } else { "rows" };
-    writeln!(out, "{} {}  ({count} {plural})", shown.pipeline(), shown.output.name)?;
+    writeln!(
+        out,
+        "{} {}  ({count} {plural})",
+        shown.pipeline(),
+        shown.output.name
+    )?;
     // A number's heading stands over its digits.
     for column in 0..names.len() {
-        let is_number = cells.iter().skip(1).any(|row| row.get(column).is_some_and(|cell| cell.right));
+        let is_number = cells
+            .iter()
+            .skip(1)
+            .any(|row| row.get(column).is_some_and(|cell| cell.right));
         if let Some(heading) = cells[0].get_mut(column) {
             heading.right = is_number;
         }
@@ -70,7 +101,10 @@ async fn write_output(out: &mut impl Write, shown: &Shown<'_>, limit: usize) -> 
     align(out, &cells)?;
     let left = count.saturating_sub(rows as u64);
     if left > 0 {
-        writeln!(out, "  ... and {left} more: -o json or -o csv prints every row, --rows COUNT more of them")?;
+        writeln!(
+            out,
+            "  ... and {left} more: -o json or -o csv prints every row, --rows COUNT more of them"
+        )?;
     }
     Ok(writeln!(out)?)
 }
@@ -90,14 +124,24 @@ impl Cell {
             cut.pop();
             cut.push('…');
         }
-        Self { text: cut, right: value.is_number() }
+        Self {
+            text: cut,
+            right: value.is_number(),
+        }
     }
 }
 
 fn align(out: &mut impl Write, rows: &[Vec<Cell>]) -> io::Result<()> {
     let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.text.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| width(column).unwrap_or_default())
+        .collect();
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
@@ -117,9 +161,21 @@ fn align(out: &mut impl Write, rows: &[Vec<Cell>]) -> io::Result<()> {
 }
 
 fn write_ledger(out: &mut impl Write, ledger: &OutputLedger) -> io::Result<()> {
-    let verdict = if ledger.balanced { "balances" } else { "DOES NOT BALANCE" };
-    writeln!(out, "ledger of {} {}: {verdict}", ledger.pipeline, ledger.output)?;
-    let (into, unit) = if ledger.stage2.is_some() { ("went into windows", "records") } else { ("written", "records") };
+    let verdict = if ledger.balanced {
+        "balances"
+    } else {
+        "DOES NOT BALANCE"
+    };
+    writeln!(
+        out,
+        "ledger of {} {}: {verdict}",
+        ledger.pipeline, ledger.output
+    )?;
+    let (into, unit) = if ledger.stage2.is_some() {
+        ("went into windows", "records")
+    } else {
+        ("written", "records")
+    };
     write_stage(out, &ledger.stage1, unit, into)?;
     if let Some(stage2) = &ledger.stage2 {
         write_stage(out, stage2, "rows in windows", "written")?;
@@ -127,16 +183,36 @@ fn write_ledger(out: &mut impl Write, ledger: &OutputLedger) -> io::Result<()> {
     Ok(())
 }
 
-fn write_stage(out: &mut impl Write, stage: &StageLedger, unit: &str, into: &str) -> io::Result<()> {
+fn write_stage(
+    out: &mut impl Write,
+    stage: &StageLedger,
+    unit: &str,
+    into: &str,
+) -> io::Result<()> {
     let mut fates = vec![format!("{} {into}", stage.written)];
-    fates.extend(stage.filtered.iter().map(|(step, count)| format!("{count} filtered by {step}")));
+    fates.extend(
+        stage
+            .filtered
+            .iter()
+            .map(|(step, count)| format!("{count} filtered by {step}")),
+    );
     let plain = [
         (stage.duplicate, "duplicate"),
         (stage.late, "late and dropped"),
         (stage.earlier_generation, "of an earlier generation"),
     ];
-    fates.extend(plain.iter().filter(|(count, _)| *count > 0).map(|(count, fate)| format!("{count} {fate}")));
-    fates.extend(stage.dead_lettered.iter().map(|(reason, count)| format!("{count} dead letters ({reason})")));
+    fates.extend(
+        plain
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, fate)| format!("{count} {fate}")),
+    );
+    fates.extend(
+        stage
+            .dead_lettered
+            .iter()
+            .map(|(reason, count)| format!("{count} dead letters ({reason})")),
+    );
     if stage.in_flight > 0 {
         fates.push(format!("{} in open windows", stage.in_flight));
     }
@@ -146,11 +222,18 @@ fn write_stage(out: &mut impl Write, stage: &StageLedger, unit: &str, into: &str
 fn write_dead_letters(out: &mut impl Write, letters: &[DeadLetter]) -> io::Result<()> {
     let mut by_reason: BTreeMap<(&str, &str), (usize, &DeadLetter)> = BTreeMap::new();
     for letter in letters {
-        by_reason.entry((&letter.pipeline, &letter.reason)).or_insert((0, letter)).0 += 1;
+        by_reason
+            .entry((&letter.pipeline, &letter.reason))
+            .or_insert((0, letter))
+            .0 += 1;
     }
     for ((pipeline, reason), (count, first)) in by_reason {
         let place = format!("{}/{} at {}", first.source, first.partition, first.offset);
-        writeln!(out, "dead letters of {pipeline}: {count} {reason}, the first from {place}: {}", first.message)?;
+        writeln!(
+            out,
+            "dead letters of {pipeline}: {count} {reason}, the first from {place}: {}",
+            first.message
+        )?;
     }
     Ok(())
 }

@@ -54,7 +54,10 @@ impl<R: Read> Cutter<R> {
         let skip = skip + (head.len() - text.len());
         let mut head = Cursor::new(head);
         head.set_position(skip as u64);
-        Self { input: BufReader::with_capacity(256 << 10, head.chain(rest)), form }
+        Self {
+            input: BufReader::with_capacity(256 << 10, head.chain(rest)),
+            form,
+        }
     }
 
     /// The next event, without white space around it; none at the end.
@@ -72,7 +75,7 @@ impl<R: Read> Cutter<R> {
                     (whole, true)
                 }
             };
-            let event = event.trim_ascii();
+            let event = trimmed(&event);
             if !event.is_empty() {
                 return Ok(Some(Bytes::copy_from_slice(event)));
             }
@@ -140,6 +143,17 @@ impl<R: Read> Cutter<R> {
     }
 }
 
+/// Without JSON's white space at the ends; what else looks like space is the decoder's to refuse.
+fn trimmed(event: &[u8]) -> &[u8] {
+    let is_solid = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let start = event.iter().position(is_solid).unwrap_or(event.len());
+    let end = event
+        .iter()
+        .rposition(is_solid)
+        .map_or(start, |last| last + 1);
+    &event[start..end]
+}
+
 fn keep(event: &mut Vec<u8>, text: &[u8]) {
     let room = MAX_EVENT_BYTES.saturating_sub(event.len());
     event.extend_from_slice(&text[..text.len().min(room)]);
@@ -150,7 +164,9 @@ fn shape_of(head: &[u8], is_all: bool) -> (Shape, usize) {
     let indent = head.len() - head.trim_ascii_start().len();
     match head.get(indent) {
         Some(b'[') if !is_a_line(&head[indent..]) => (Shape::Array, indent + 1),
-        Some(b'{') if is_all && body::split(head).is_ok_and(|body| body.form == Form::Object) => (Shape::Whole, indent),
+        Some(b'{') if is_all && body::split(head).is_ok_and(|body| body.form == Form::Object) => {
+            (Shape::Whole, indent)
+        }
         _ => (Shape::Lines, 0),
     }
 }
@@ -170,13 +186,19 @@ mod tests {
 
     fn cut(text: &[u8]) -> Vec<String> {
         let mut cutter = Cutter::new(text);
-        std::iter::from_fn(|| cutter.next_event().unwrap()).map(|event| String::from_utf8_lossy(&event).into_owned()).collect()
+        std::iter::from_fn(|| cutter.next_event().unwrap())
+            .map(|event| String::from_utf8_lossy(&event).into_owned())
+            .collect()
     }
 
     #[test]
     fn lines_lose_their_ends_and_nothing_else() {
-        assert_eq!(cut(b"\xef\xbb\xbf{\"a\":1}\r\n\n  \n{\"a\": tru\n{\"b\":2}"), ["{\"a\":1}", "{\"a\": tru", "{\"b\":2}"]);
+        assert_eq!(
+            cut(b"\xef\xbb\xbf{\"a\":1}\r\n\n  \n{\"a\": tru\n{\"b\":2}"),
+            ["{\"a\":1}", "{\"a\": tru", "{\"b\":2}"]
+        );
         assert_eq!(cut(b"not json\n{\"b\":2}\n"), ["not json", "{\"b\":2}"]);
+        assert_eq!(cut(b"\x0c\n {} \n"), ["\x0c", "{}"]);
         assert!(cut(b"").is_empty());
         assert!(cut(b"\xef\xbb\xbf\r\n").is_empty());
     }
@@ -184,7 +206,10 @@ mod tests {
     #[test]
     fn an_array_is_its_elements() {
         let elements = [r#"{"a":"],[\"","b":[1,{}]}"#, "2", "[3,4]"];
-        assert_eq!(cut(format!(" [\n{} ]\n", elements.join(" ,\n")).as_bytes()), elements);
+        assert_eq!(
+            cut(format!(" [\n{} ]\n", elements.join(" ,\n")).as_bytes()),
+            elements
+        );
         assert_eq!(cut(b"[{\"a\":1},\n{\"a\":2}]"), ["{\"a\":1}", "{\"a\":2}"]);
         assert_eq!(cut(b"[{\"a\":1},{\"a\":"), ["{\"a\":1}", "{\"a\":"]);
         assert!(cut(b"[]").is_empty());
@@ -192,7 +217,10 @@ mod tests {
 
     #[test]
     fn a_line_that_is_an_array_spoils_only_itself() {
-        assert_eq!(cut(b"[1,2\n{\"a\":1}\n{\"a\":2}\n"), ["[1,2", "{\"a\":1}", "{\"a\":2}"]);
+        assert_eq!(
+            cut(b"[1,2\n{\"a\":1}\n{\"a\":2}\n"),
+            ["[1,2", "{\"a\":1}", "{\"a\":2}"]
+        );
         assert_eq!(cut(b"[1]\n{\"a\":1}\n"), ["[1]", "{\"a\":1}"]);
     }
 

@@ -41,7 +41,12 @@ pub(crate) struct Feed {
 
 impl Feed {
     /// Begins to read after the events that `start` covers.
-    pub(crate) fn open(target: &Target, partitions: i32, start: Position, rate: Option<NonZeroU32>) -> Result<Self, Failure> {
+    pub(crate) fn open(
+        target: &Target,
+        partitions: i32,
+        start: Position,
+        rate: Option<NonZeroU32>,
+    ) -> Result<Self, Failure> {
         let file = File::open(&target.path)?;
         let size_bytes = file.metadata()?.len();
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
@@ -49,7 +54,9 @@ impl Feed {
             checker: Checker::new(&target.source),
             topic: target.source.topic.clone(),
             partitions: partitions.max(1),
-            batch_events: rate.map_or(BATCH_EVENTS, |rate| ((rate.get() / BATCHES_PER_SECOND) as usize).clamp(1, BATCH_EVENTS)),
+            batch_events: rate.map_or(BATCH_EVENTS, |rate| {
+                ((rate.get() / BATCHES_PER_SECOND) as usize).clamp(1, BATCH_EVENTS)
+            }),
             event: 0,
         };
         tokio::task::spawn_blocking(move || {
@@ -58,7 +65,10 @@ impl Feed {
                 let _ = sender.blocking_send(Err(error));
             }
         });
-        Ok(Self { batches, size_bytes })
+        Ok(Self {
+            batches,
+            size_bytes,
+        })
     }
 
     /// Size of the file, bytes.
@@ -96,9 +106,17 @@ struct BatchMaker {
 }
 
 impl BatchMaker {
-    fn read(mut self, file: File, skip: u64, sender: &mpsc::Sender<io::Result<Batch>>) -> io::Result<()> {
+    fn read(
+        mut self,
+        file: File,
+        skip: u64,
+        sender: &mpsc::Sender<io::Result<Batch>>,
+    ) -> io::Result<()> {
         let bytes = Arc::new(AtomicU64::new(0));
-        let mut events = Cutter::new(decompressed(Counted { inner: file, bytes: bytes.clone() })?);
+        let mut events = Cutter::new(decompressed(Counted {
+            inner: file,
+            bytes: bytes.clone(),
+        })?);
         while self.event < skip && events.next_event()?.is_some() {
             self.event += 1;
         }
@@ -132,11 +150,19 @@ impl BatchMaker {
     fn check(&mut self, events: &[Bytes], read_bytes: u64) -> Batch {
         let checked = self.checker.check(events);
         let refused_count = checked.refused.len() as u64;
-        let mut refused = checked.refused.iter().map(|refused| refused.index as usize).peekable();
+        let mut refused = checked
+            .refused
+            .iter()
+            .map(|refused| refused.index as usize)
+            .peekable();
         let mut good = checked.records.into_iter();
         let mut records = Vec::with_capacity(events.len() + 1);
         for (index, event) in events.iter().enumerate() {
-            let record = if refused.next_if_eq(&index).is_some() { None } else { good.next() };
+            let record = if refused.next_if_eq(&index).is_some() {
+                None
+            } else {
+                good.next()
+            };
             let mut record = record.unwrap_or_else(|| NewRecord {
                 topic: self.topic.clone(),
                 value: Some(event.clone()),
@@ -148,7 +174,12 @@ impl BatchMaker {
             records.push(record);
             self.event += 1;
         }
-        Batch { records, events: events.len() as u64, refused: refused_count, read_bytes }
+        Batch {
+            records,
+            events: events.len() as u64,
+            refused: refused_count,
+            read_bytes,
+        }
     }
 
     /// Where an event without a key goes: decided by its place in the file, so that every run decides alike.
@@ -163,5 +194,9 @@ fn decompressed(mut file: Counted<File>) -> io::Result<Box<dyn Read>> {
     file.by_ref().take(2).read_to_end(&mut magic)?;
     let is_gzip = magic == [0x1f, 0x8b];
     let whole = BufReader::with_capacity(256 << 10, io::Cursor::new(magic).chain(file));
-    Ok(if is_gzip { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
+    Ok(if is_gzip {
+        Box::new(MultiGzDecoder::new(whole))
+    } else {
+        Box::new(whole)
+    })
 }

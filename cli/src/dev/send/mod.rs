@@ -31,12 +31,20 @@ pub(crate) struct Sent {
 
 /// Plays all files: those for one source one after the other, sources side by side, so that none falls behind the others. Progress is shown on a
 /// terminal only.
-pub(crate) async fn send_all(log: &EmbeddedLog, targets: &[Target], rate: Option<NonZeroU32>, shows_progress: bool) -> Result<Sent, Failure> {
+pub(crate) async fn send_all(
+    log: &EmbeddedLog,
+    targets: &[Target],
+    rate: Option<NonZeroU32>,
+    shows_progress: bool,
+) -> Result<Sent, Failure> {
     let bars = MultiProgress::new();
     if !shows_progress {
         bars.set_draw_target(ProgressDrawTarget::hidden());
     }
-    let mut sources: Vec<&str> = targets.iter().map(|target| target.source.topic.as_str()).collect();
+    let mut sources: Vec<&str> = targets
+        .iter()
+        .map(|target| target.source.topic.as_str())
+        .collect();
     sources.sort_unstable();
     sources.dedup();
     let of_source = |topic: &str| {
@@ -51,14 +59,20 @@ pub(crate) async fn send_all(log: &EmbeddedLog, targets: &[Target], rate: Option
         }
     };
     let mut sent = Sent::default();
-    try_join_all(sources.into_iter().map(of_source)).await?.into_iter().for_each(|source| sent.add(source));
+    try_join_all(sources.into_iter().map(of_source))
+        .await?
+        .into_iter()
+        .for_each(|source| sent.add(source));
     Ok(sent)
 }
 
 /// Forgets how far files were sent: the next run sends them anew.
 pub(crate) async fn forget_positions(log: &EmbeddedLog, targets: &[Target]) -> Result<(), Failure> {
     for target in targets {
-        log.producer(&target.transactional_id()).await?.commit(vec![Position::cleared(target)]).await?;
+        log.producer(&target.transactional_id())
+            .await?
+            .commit(vec![Position::cleared(target)])
+            .await?;
     }
     Ok(())
 }
@@ -71,17 +85,34 @@ impl Sent {
     }
 }
 
-async fn send(log: &EmbeddedLog, target: &Target, rate: Option<NonZeroU32>, bars: &MultiProgress) -> Result<Sent, Failure> {
+async fn send(
+    log: &EmbeddedLog,
+    target: &Target,
+    rate: Option<NonZeroU32>,
+    bars: &MultiProgress,
+) -> Result<Sent, Failure> {
     let mut producer = log.producer(&target.transactional_id()).await?;
     let start = Position::read(log, target).await?;
-    let partitions = log.topic(&target.source.topic).await?.map_or(1, |topic| topic.partitions);
+    let partitions = log
+        .topic(&target.source.topic)
+        .await?
+        .map_or(1, |topic| topic.partitions);
     let mut feed: Feed = Feed::open(target, partitions, start, rate)?;
     let bar = bars.add(progress_bar(target, feed.size_bytes()));
     let mut position = start;
     let mut pace = Pace::new(rate);
     while let Some(batch) = feed.next().await {
-        let Batch { mut records, events, refused, read_bytes } = batch.map_err(|error| {
-            Failure::Run(format!("{}: {error}; {} events of it were sent", target.path.display(), position.events))
+        let Batch {
+            mut records,
+            events,
+            refused,
+            read_bytes,
+        } = batch.map_err(|error| {
+            Failure::Run(format!(
+                "{}: {error}; {} events of it were sent",
+                target.path.display(),
+                position.events
+            ))
         })?;
         position.events += events;
         position.refused += refused;
@@ -92,15 +123,26 @@ async fn send(log: &EmbeddedLog, target: &Target, rate: Option<NonZeroU32>, bars
         pace.after(events).await;
     }
     bar.finish();
-    Ok(Sent { events: position.events, refused: position.refused, before: start.events })
+    Ok(Sent {
+        events: position.events,
+        refused: position.refused,
+        before: start.events,
+    })
 }
 
 /// Shows itself on a terminal only.
 fn progress_bar(target: &Target, size_bytes: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix} {bar:30} {percent:>3} %  {msg}, {elapsed}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let name = target.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    ProgressBar::new(size_bytes).with_style(style).with_prefix(name)
+    let name = target
+        .path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    ProgressBar::new(size_bytes)
+        .with_style(style)
+        .with_prefix(name)
 }
 
 /// Keeps to a rate, without making up for a pause.
@@ -111,12 +153,18 @@ struct Pace {
 
 impl Pace {
     fn new(rate: Option<NonZeroU32>) -> Self {
-        Self { events_per_second: rate.map(|rate| f64::from(rate.get())), due: Instant::now() }
+        Self {
+            events_per_second: rate.map(|rate| f64::from(rate.get())),
+            due: Instant::now(),
+        }
     }
 
     async fn after(&mut self, events: u64) {
-        let Some(events_per_second) = self.events_per_second else { return };
-        self.due = self.due.max(Instant::now() - Duration::from_secs(1)) + Duration::from_secs_f64(events as f64 / events_per_second);
+        let Some(events_per_second) = self.events_per_second else {
+            return;
+        };
+        self.due = self.due.max(Instant::now() - Duration::from_secs(1))
+            + Duration::from_secs_f64(events as f64 / events_per_second);
         tokio::time::sleep_until(self.due).await;
     }
 }

@@ -29,8 +29,11 @@ impl Position {
             for record in &fetched.records {
                 if record.key.as_deref() == Some(target.identity.as_bytes()) {
                     found = match &record.value {
-                        Some(value) => serde_json::from_slice(value)
-                            .map_err(|error| LogError::Damaged { reason: format!("a position in {SENDS_TOPIC}: {error}") })?,
+                        Some(value) => {
+                            serde_json::from_slice(value).map_err(|error| LogError::Damaged {
+                                reason: format!("a position in {SENDS_TOPIC}: {error}"),
+                            })?
+                        }
                         None => Self::default(),
                     };
                 }
@@ -44,7 +47,10 @@ impl Position {
     /// The record that keeps it.
     pub(crate) fn record(&self, target: &Target) -> NewRecord {
         let value = serde_json::to_vec(self).unwrap_or_default();
-        NewRecord { value: Some(value.into()), ..Self::cleared(target) }
+        NewRecord {
+            value: Some(value.into()),
+            ..Self::cleared(target)
+        }
     }
 
     /// The record that forgets it.

@@ -18,8 +18,15 @@ pub(crate) struct Target {
 
 impl Target {
     /// Reads all `--send` arguments.
-    pub(crate) fn parse_all(arguments: &[String], sources: &[Source]) -> Result<Vec<Self>, Failure> {
-        arguments.iter().enumerate().map(|(number, argument)| Self::parse(argument, number, sources)).collect()
+    pub(crate) fn parse_all(
+        arguments: &[String],
+        sources: &[Source],
+    ) -> Result<Vec<Self>, Failure> {
+        arguments
+            .iter()
+            .enumerate()
+            .map(|(number, argument)| Self::parse(argument, number, sources))
+            .collect()
     }
 
     /// The id under which its events and its position are written together.
@@ -36,16 +43,35 @@ impl Target {
         let source = find(name, sources)?.clone();
         let path = PathBuf::from(file);
         let unreadable = |error: std::io::Error| {
-            Failure::usage(format!("--send {argument}: {} cannot be read: {error}", path.display()), "check the path")
+            Failure::usage(
+                format!(
+                    "--send {argument}: {} cannot be read: {error}",
+                    path.display()
+                ),
+                "check the path",
+            )
         };
         let canonical = path.canonicalize().map_err(unreadable)?;
         let metadata = canonical.metadata().map_err(unreadable)?;
         if metadata.is_dir() {
-            return Err(Failure::usage(format!("--send {argument}: {} is a folder", path.display()), "name one file; --send may be given several times"));
+            return Err(Failure::usage(
+                format!("--send {argument}: {} is a folder", path.display()),
+                "name one file; --send may be given several times",
+            ));
         }
-        let place = (number, label(&source), canonical.display().to_string(), metadata.len());
+        let place = (
+            number,
+            label(&source),
+            canonical.display().to_string(),
+            metadata.len(),
+        );
         let identity = serde_json::to_string(&place).unwrap_or_default();
-        Ok(Self { source, path, number, identity })
+        Ok(Self {
+            source,
+            path,
+            number,
+            identity,
+        })
     }
 }
 
@@ -58,14 +84,29 @@ fn find<'a>(name: Option<&str>, sources: &'a [Source]) -> Result<&'a Source, Fai
     let Some(name) = name else {
         return match sources {
             [only] => Ok(only),
-            [] => Err(Failure::usage("--send: no EventSource takes events", "give one `http: {}`")),
-            _ => Err(Failure::usage("--send: there are several EventSources", format!("say which: --send SOURCE=FILE with one of {labels}"))),
+            [] => Err(Failure::usage(
+                "--send: no EventSource takes events",
+                "give one `http: {}`",
+            )),
+            _ => Err(Failure::usage(
+                "--send: there are several EventSources",
+                format!("say which: --send SOURCE=FILE with one of {labels}"),
+            )),
         };
     };
-    let found: Vec<&Source> = sources.iter().filter(|source| source.name == name || label(source) == name).collect();
+    let found: Vec<&Source> = sources
+        .iter()
+        .filter(|source| source.name == name || label(source) == name)
+        .collect();
     match found.as_slice() {
         [source] => Ok(source),
-        [] => Err(Failure::usage(format!("--send: there is no EventSource `{name}` with `http`"), format!("there are: {labels}"))),
-        _ => Err(Failure::usage(format!("--send: several EventSources are called `{name}`"), format!("say which, with its namespace: {labels}"))),
+        [] => Err(Failure::usage(
+            format!("--send: there is no EventSource `{name}` with `http`"),
+            format!("there are: {labels}"),
+        )),
+        _ => Err(Failure::usage(
+            format!("--send: several EventSources are called `{name}`"),
+            format!("say which, with its namespace: {labels}"),
+        )),
     }
 }
