@@ -12,7 +12,7 @@ use arrow::datatypes::Int64Type;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Aggregate, Plan, StepKind};
+use tidewheel_planner::plan::{Aggregate, Plan, StepKind, TableKind};
 
 use self::emission::{Emission, chain, count_emission, evaluate_run, index_groups, window_outputs};
 use self::windows::{Windows, by_window};
@@ -380,17 +380,24 @@ impl StepTask {
         }
         let position = (self.generation, self.setup.partition, self.at);
         for output in self.outputs.iter().filter(|output| output.repair) {
-            changes.entry(output.output).or_default().upserts.clear();
+            changes.insert(output.output, Changes::default());
         }
         let emitted: Vec<RecordBatch> =
             self.windows.by_start.values().filter_map(|window| window.emitted.as_ref()).map(|run| run.batch.clone()).collect();
         for run in emitted {
             let emission = evaluate_run(plan, self.setup.step, aggregate, &run)?;
             for output in self.outputs.iter().filter(|output| output.repair) {
-                let rows: Vec<u32> = emission.row_of_group(output.step).into_iter().flatten().collect();
-                let all = Changed { upserts: rows, deletes: Vec::new() };
+                let rows = emission.row_of_group(output.step);
+                let all = Changed { upserts: rows.iter().copied().flatten().collect(), deletes: Vec::new() };
                 let changes = changes.entry(output.output).or_default();
                 changes.add(output.step, &emission, None, all, position).map_err(|error| self.failed(&error))?;
+                // An amendment may have removed what the table had when it was saved.
+                let gone: Vec<u32> = (0..).zip(&rows).filter(|(_, row)| row.is_none()).map(|(group, _)| group).collect();
+                let TableKind::Windows { key } = &plan.outputs[output.output].table.kind else { continue };
+                if !gone.is_empty() {
+                    let deletes = emission.table_keys(output.step, &gone, key, position);
+                    changes.deletes.push(deletes.map_err(|error| self.failed(&error))?);
+                }
             }
         }
         self.outputs.iter_mut().for_each(|output| output.repair = false);
