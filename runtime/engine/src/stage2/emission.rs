@@ -2,7 +2,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion_common::DataFusionError;
 use tidewheel_planner::plan::{Aggregate, Plan, Relation, RowProgram, StepKind, TableKind};
@@ -96,6 +97,37 @@ impl Emission {
         for (name, values) in ours {
             fields.push(Arc::new(Field::new(name, DataType::Int64, false)));
             columns.push(Arc::new(values) as ArrayRef);
+        }
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    }
+}
+
+impl Emission {
+    /// Rows of `step` that say no more than which groups they are, with our columns. `key`: names of the window's start and of the
+    /// group columns there.
+    pub(crate) fn table_keys(
+        &self,
+        step: usize,
+        groups: &[u32],
+        key: &[String],
+        (generation, partition, offset): (i64, i32, i64),
+    ) -> Result<RecordBatch, DataFusionError> {
+        let keys = take_record_batch(&self.keys, &UInt32Array::from(groups.to_vec()))?;
+        let starts_ms = keys.column(0).as_primitive::<Int64Type>().values();
+        let starts: ArrayRef = Arc::new(timestamps(starts_ms.iter().map(|ms| ms * 1_000)));
+        let mut fields = Vec::new();
+        let mut columns = Vec::new();
+        for field in self.relations[&step].batch.schema().fields() {
+            columns.push(match key.iter().position(|name| name == field.name()) {
+                Some(0) => starts.clone(),
+                Some(place) => keys.column(place).clone(),
+                None => new_null_array(field.data_type(), groups.len()),
+            });
+            fields.push(Field::new(field.name(), field.data_type().clone(), true));
+        }
+        for (name, value) in [("_generation", generation), ("_partition", i64::from(partition)), ("_offset", offset), ("_revision", 0)] {
+            fields.push(Field::new(name, DataType::Int64, false));
+            columns.push(Arc::new(Int64Array::from(vec![value; groups.len()])));
         }
         Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
     }
