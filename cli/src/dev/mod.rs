@@ -1,5 +1,6 @@
 //! `tidewheel dev`: everything in one process.
 mod generators;
+mod kept;
 mod listen;
 mod live;
 mod pipelines;

@@ -15,6 +15,9 @@ use crate::failure::Failure;
 /// How often a task that cannot go on is spoken of.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether tasks have begun.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
 /// The pipelines that run, by `<namespace>/<name>`.
 #[derive(Default)]
 pub(crate) struct Pipelines {
@@ -46,12 +49,31 @@ impl Pipeline {
         for input in worker.inputs(&stop) {
             inputs.spawn(input);
         }
-        Ok(Self {
+        let pipeline = Self {
             plan,
             control: worker.control(),
             stop,
             inputs,
-        })
+        };
+        // A task that is slow to begin is spoken of later on.
+        let _ = tokio::time::timeout(COMPLAIN_EVERY, pipeline.begun()).await;
+        Ok(pipeline)
+    }
+
+    /// Returns once every source partition has its task: with `start: Latest`, what comes from then on is read.
+    async fn begun(&self) {
+        let has_begun = || {
+            let status = self.control.status();
+            self.plan.sources.iter().all(|source| {
+                let partitions = 0..i32::try_from(source.partitions).unwrap_or(i32::MAX);
+                partitions
+                    .into_iter()
+                    .all(|partition| status.contains_key(&(source.name.clone(), partition)))
+            })
+        };
+        while !has_begun() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Lets every task finish the batch that it has in hand.

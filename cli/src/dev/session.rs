@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::DevArgs;
 use crate::dev::generators::Generators;
+use crate::dev::kept::KeptSources;
 use crate::dev::listen::{DEFAULT_ADDRESS, Listening};
 use crate::dev::live::Live;
 use crate::dev::pipelines::Pipelines;
@@ -32,6 +33,7 @@ struct Session {
     pipelines: Pipelines,
     listening: Option<Listening>,
     generators: Generators,
+    kept: KeptSources,
 }
 
 /// Runs what the files say.
@@ -101,8 +103,14 @@ fn on_signals() -> Result<CancellationToken, Failure> {
 
 impl Session {
     async fn start(args: DevArgs, specs: Specs) -> Result<Self, Failure> {
+        let mut kept = KeptSources::read(args.data.as_deref())?;
+        let refused = specs.refused_since(&kept.resources());
+        if !refused.is_empty() {
+            return Err(Failure::Specs(refused));
+        }
         let store = Store::open(args.data.as_deref())?;
         store.prepare_sources(&specs.set)?;
+        kept.update(&specs.set.event_sources)?;
         let address = args
             .listen
             .or((!args.until_idle && !specs.http_sources.is_empty()).then_some(DEFAULT_ADDRESS));
@@ -118,6 +126,7 @@ impl Session {
             pipelines: Pipelines::default(),
             listening,
             generators: Generators::default(),
+            kept,
             specs,
         };
         let plans = session.specs.plans.clone();
@@ -139,7 +148,7 @@ impl Session {
             // The input has an end: what a partition's silence means is known then, and no verdict hangs on how fast this machine is.
             plan.sources
                 .iter_mut()
-                .for_each(|source| source.idle_after_ms = u64::MAX >> 1);
+                .for_each(|source| source.idle_after_ms = u64::MAX);
         }
         self.pipelines.start(&self.store, plan).await
     }
@@ -251,6 +260,7 @@ impl Session {
     /// What is new in words. Before anything is stopped, everything that can be refused is done.
     async fn change_to(&mut self, new: Specs) -> Result<Vec<String>, Failure> {
         self.store.prepare_sources(&new.set)?;
+        self.kept.update(&new.set.event_sources)?;
         let changed: Vec<Plan> = new
             .plans
             .iter()

@@ -75,6 +75,11 @@ impl Specs {
         })
     }
 
+    /// What may not change from the EventSources that have filled the log.
+    pub(crate) fn refused_since(&self, kept: &[Resource<EventSourceSpec>]) -> Vec<Problem> {
+        changes(Kind::EventSource, kept, &self.set.event_sources)
+    }
+
     /// What may not change from `old` to this: what a cluster would refuse as well.
     pub(crate) fn refused_changes(&self, old: &Self) -> Vec<Problem> {
         let sources = changes(
@@ -161,7 +166,7 @@ fn changes<S: serde::Serialize>(
         };
         for violation in violations(kind, &spec(resource), Some(&spec(before))) {
             let path = display_path(&violation.path);
-            let help = "put it back, or stop, and start anew without --data";
+            let help = "put it back, or begin anew: without --data, or with another folder";
             let mut problem =
                 resource_problem(&resource.id, Code::InvalidField, violation.message, help);
             problem.field = Some(if path.is_empty() {

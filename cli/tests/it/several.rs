@@ -122,3 +122,67 @@ fn a_name_that_is_not_there_is_refused_with_those_that_are() {
         ended.stderr
     );
 }
+
+#[test]
+fn a_pipeline_that_starts_at_the_latest_event_reads_what_is_sent_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (file, latest) = (folder.path().join("events"), folder.path().join("specs"));
+    std::fs::write(
+        &file,
+        r#"{"id":"1","ts":"2026-01-01T00:00:00Z","what":{"kind":"a"},"value":4}"#,
+    )
+    .unwrap();
+    std::fs::create_dir(&latest).unwrap();
+    for name in ["source.yaml", "pipeline.yaml"] {
+        let text = std::fs::read_to_string(root().join(specs("counts")).join(name)).unwrap();
+        std::fs::write(
+            latest.join(name),
+            text.replace("{name: visits}]", "{name: visits, start: Latest}]"),
+        )
+        .unwrap();
+    }
+    let (data, file) = (data.to_str().unwrap(), file.to_str().unwrap());
+    let args = [
+        "dev",
+        latest.to_str().unwrap(),
+        "--data",
+        data,
+        "--send",
+        file,
+        "--until-idle",
+        "-o",
+        "json",
+    ];
+    assert_eq!(
+        rows(&run(&args).document(), "visits_by_kind")[0]["total"],
+        4
+    );
+}
+
+#[test]
+fn kept_events_keep_their_meaning() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let source = folder.path().join("source.yaml");
+    let text = std::fs::read_to_string(root().join(specs("counts")).join("source.yaml")).unwrap();
+    let args = [
+        "dev",
+        source.to_str().unwrap(),
+        "--data",
+        data.to_str().unwrap(),
+        "--until-idle",
+    ];
+    std::fs::write(&source, &text).unwrap();
+    assert_eq!(run(&args).code, 0);
+    std::fs::write(&source, text.replace("key: [id]", "key: [kind]")).unwrap();
+    let ended = run(&args);
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended.stderr.contains("the key cannot change"),
+        "{}",
+        ended.stderr
+    );
+    std::fs::write(&source, &text).unwrap();
+    assert_eq!(run(&args).code, 0);
+}
