@@ -102,7 +102,7 @@ impl<'a> Slice<'a> {
         }
         let inputs: Vec<Option<&Rows>> = relations.iter().map(|input| input.map(|traced| &traced.rows)).collect();
         let (rows, failures) = evaluate(program, &inputs);
-        let mut fates = inherited(relations, self.records.len(), Fate::Filtered(step as u16));
+        let mut fates = inherited(relations, Fate::Filtered(step as u16));
         self.bury(step, failures, &mut fates);
         for &record in &rows.records {
             fates[record as usize] = Fate::Present;
@@ -166,7 +166,7 @@ impl<'a> Slice<'a> {
         cut_ms: Option<i64>,
         input: &Traced,
     ) -> Result<(Option<RecordBatch>, Vec<Fate>), EngineError> {
-        let mut fates = inherited(&[Some(input)], self.records.len(), Fate::Filtered(step as u16));
+        let mut fates = inherited(&[Some(input)], Fate::Filtered(step as u16));
         let failed = |error: DataFusionError| EngineError::aggregation(&self.plan.steps[step].name, &error);
         let windowed;
         let rows = if aggregate.argument_sees_window {
@@ -294,14 +294,14 @@ pub(crate) fn ordinals(records: &[u32]) -> impl Iterator<Item = i32> {
 }
 
 /// What a step makes of its inputs' fates: who was there before is `lost` unless the step says otherwise.
-fn inherited(inputs: &[Option<&Traced>], records: usize, lost: Fate) -> Vec<Fate> {
+fn inherited(inputs: &[Option<&Traced>], lost: Fate) -> Vec<Fate> {
     let mut present = inputs.iter().flatten();
     let Some(first) = present.next() else { return Vec::new() };
     let mut fates = first.fates.clone();
     for other in present {
-        for record in 0..records {
-            if other.fates[record] == Fate::Present {
-                fates[record] = Fate::Present;
+        for (fate, other) in fates.iter_mut().zip(&other.fates) {
+            if *other == Fate::Present {
+                *fate = Fate::Present;
             }
         }
     }
