@@ -197,7 +197,7 @@ fn ingest_source(
             .map(|(index, _)| index)
             .collect(),
         key: source.spec.key.iter().filter_map(index).collect(),
-        api_keys: api_keys(set, source).map_err(|problem| vec![problem])?,
+        api_keys: api_keys(set, source)?,
         cors_origins: http.cors.map(|cors| cors.origins).unwrap_or_default(),
         events_per_second_per_key: http
             .limits
@@ -209,7 +209,7 @@ fn ingest_source(
 fn api_keys(
     set: &ResourceSet,
     source: &Resource<EventSourceSpec>,
-) -> Result<Option<ApiKeys>, Problem> {
+) -> Result<Option<ApiKeys>, Vec<Problem>> {
     let Some(auth) = source
         .spec
         .http
@@ -224,18 +224,20 @@ fn api_keys(
             "there is no Secret `{name}` in the namespace `{}`",
             source.id.namespace
         );
-        return Err(resource_problem(
-            &source.id,
-            Code::UnknownSecret,
-            message,
-            "add `kind: Secret` with keys below `stringData`",
-        ));
+        let help = "add `kind: Secret` with keys below `stringData`";
+        let problem = resource_problem(&source.id, Code::UnknownSecret, message, help);
+        return Err(vec![problem]);
     };
     let wrong = |reason: String| {
         let help = "give each key a value of visible ASCII characters below `stringData`, or `sha256:` and its digest";
-        resource_problem(&secret.id, Code::InvalidSecret, reason, help)
+        vec![resource_problem(
+            &secret.id,
+            Code::InvalidSecret,
+            reason,
+            help,
+        )]
     };
-    let texts: Result<Vec<&str>, Problem> = secret
+    let texts: Result<Vec<&str>, Vec<Problem>> = secret
         .spec
         .values
         .iter()

@@ -10,21 +10,21 @@ use serde_json::Value;
 /// Long enough for the slowest machine; nothing waits for it that does not fail.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
     /// The document on stdout, where all went well.
-    pub fn document(&self) -> Value {
+    pub(crate) fn document(&self) -> Value {
         assert_eq!(self.code, 0, "{}", self.stderr);
         serde_json::from_str(&self.stdout).unwrap()
     }
 }
 
-pub fn command(args: &[&str]) -> Command {
+pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidewheel"));
     command
         .args(args)
@@ -34,7 +34,7 @@ pub fn command(args: &[&str]) -> Command {
     command
 }
 
-pub fn run(args: &[&str]) -> Ended {
+pub(crate) fn run(args: &[&str]) -> Ended {
     let output = command(args).output().unwrap();
     Ended {
         code: output.status.code().unwrap(),
@@ -43,19 +43,19 @@ pub fn run(args: &[&str]) -> Ended {
     }
 }
 
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap()
         .to_owned()
 }
 
-pub fn specs(name: &str) -> String {
+pub(crate) fn specs(name: &str) -> String {
     format!("cli/tests/it/specs/{name}")
 }
 
 /// The rows of an output.
-pub fn rows<'a>(document: &'a Value, output: &str) -> &'a Vec<Value> {
+pub(crate) fn rows<'a>(document: &'a Value, output: &str) -> &'a Vec<Value> {
     let outputs = document["outputs"].as_array().unwrap();
     let found = outputs
         .iter()
@@ -65,13 +65,13 @@ pub fn rows<'a>(document: &'a Value, output: &str) -> &'a Vec<Value> {
 }
 
 /// `tidewheel dev` at work.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     said: Receiver<String>,
 }
 
 impl Running {
-    pub fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         let mut child = command(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -84,7 +84,7 @@ impl Running {
     }
 
     /// The next line that holds `text`.
-    pub fn says(&self, text: &str) -> String {
+    pub(crate) fn says(&self, text: &str) -> String {
         let mut before = String::new();
         loop {
             let line = self
@@ -100,7 +100,7 @@ impl Running {
     }
 
     /// Where it takes events.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         let line = self.says("taking events at http://");
         line.split_whitespace()
             .find(|word| word.starts_with("http://"))
@@ -109,7 +109,7 @@ impl Running {
     }
 
     /// Ends it as Ctrl-C does. Its exit code.
-    pub fn stop(mut self) -> i32 {
+    pub(crate) fn stop(mut self) -> i32 {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
