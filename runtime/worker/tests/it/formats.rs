@@ -35,8 +35,19 @@ fn log_of(plan: &Plan) -> EmbeddedLog {
 /// Starts a worker; the newest value of the generations topic.
 async fn allotted(log: &EmbeddedLog, plan: &Arc<Plan>) -> Bytes {
     let timer = Arc::new(SystemTimer);
-    Worker::new(plan.clone(), Arc::new(log.clone()), Sinks::default(), timer, Limits::default()).await.unwrap();
-    let record = read_all(log, &names(plan).generations(), 0).await.pop().unwrap();
+    Worker::new(
+        plan.clone(),
+        Arc::new(log.clone()),
+        Sinks::default(),
+        timer,
+        Limits::default(),
+    )
+    .await
+    .unwrap();
+    let record = read_all(log, &names(plan).generations(), 0)
+        .await
+        .pop()
+        .unwrap();
     assert_eq!(record.key.unwrap(), "plan");
     record.value.unwrap()
 }
@@ -45,7 +56,10 @@ fn without_fingerprints(value: &[u8]) -> String {
     let mut value: serde_json::Value = serde_json::from_slice(value).unwrap();
     for part in ["steps", "outputs"] {
         for allotted in value[part].as_object_mut().unwrap().values_mut() {
-            assert_eq!(allotted["fingerprint"].as_str().unwrap().len(), FINGERPRINT.len());
+            assert_eq!(
+                allotted["fingerprint"].as_str().unwrap().len(),
+                FINGERPRINT.len()
+            );
             allotted["fingerprint"] = FINGERPRINT.into();
         }
     }
@@ -75,13 +89,26 @@ async fn the_generations_of_a_plan() {
     producer.commit(vec![record]).await.unwrap();
     let read = Allotment::read(&log, &names(&plan)).await.unwrap().unwrap();
     let step = &read.steps["win"];
-    assert_eq!((read.revision, step.number, step.cut_ms, step.size_ms, step.allowed_ms), (1, 1, None, 60_000, 300_000));
+    assert_eq!(
+        (
+            read.revision,
+            step.number,
+            step.cut_ms,
+            step.size_ms,
+            step.allowed_ms
+        ),
+        (1, 1, None, 60_000, 300_000)
+    );
     assert_eq!(read.outputs["rows"].number, 1);
 
     // What it says of fingerprints is no longer so: the next generations follow on it.
     let value: serde_json::Value = serde_json::from_slice(&allotted(&log, &plan).await).unwrap();
     assert_eq!(
-        (&value["revision"], &value["steps"]["win"]["number"], &value["outputs"]["rows"]["number"]),
+        (
+            &value["revision"],
+            &value["steps"]["win"]["number"],
+            &value["outputs"]["rows"]["number"]
+        ),
         (&2.into(), &2.into(), &2.into())
     );
 }
