@@ -6,13 +6,15 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tidewheel_engine::window::first_open;
 use tidewheel_engine::wire::WireError;
 use tidewheel_engine::wire::state::{StepKey, StepProgress};
-use tidewheel_engine::window::first_open;
 use tidewheel_engine::{Generations, StepGeneration};
 use tidewheel_log::{Log, NewRecord};
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Aggregate, Late, LatePolicy, Plan, Relation, Stage, StepKind, TableKind, Window};
+use tidewheel_planner::plan::{
+    Aggregate, Late, LatePolicy, Plan, Relation, Stage, StepKind, TableKind, Window,
+};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::WorkerError;
@@ -64,9 +66,15 @@ impl Allotment {
     /// Reads what was allotted to a pipeline.
     pub async fn read(log: &dyn Log, names: &PipelineNames) -> Result<Option<Self>, WorkerError> {
         let values = read_compacted(log, &names.generations(), 0).await?;
-        let Some(value) = values.get(KEY.as_bytes()) else { return Ok(None) };
-        let damaged = |reason: String| WireError { what: "allotment of generations", reason };
-        let allotment: Self = serde_json::from_slice(value).map_err(|error| damaged(error.to_string()))?;
+        let Some(value) = values.get(KEY.as_bytes()) else {
+            return Ok(None);
+        };
+        let damaged = |reason: String| WireError {
+            what: "allotment of generations",
+            reason,
+        };
+        let allotment: Self =
+            serde_json::from_slice(value).map_err(|error| damaged(error.to_string()))?;
         if allotment.version != VERSION {
             return Err(damaged(format!("version {} is not known here", allotment.version)).into());
         }
@@ -74,36 +82,68 @@ impl Allotment {
     }
 
     fn generations(&self) -> Generations {
-        let step = |step: &AllottedStep| StepGeneration { number: step.number, cut_ms: step.cut_ms };
+        let step = |step: &AllottedStep| StepGeneration {
+            number: step.number,
+            cut_ms: step.cut_ms,
+        };
         Generations {
             revision: self.revision,
-            steps: self.steps.iter().map(|(name, allotted)| (name.clone(), step(allotted))).collect(),
-            outputs: self.outputs.iter().map(|(name, allotted)| (name.clone(), allotted.number)).collect(),
+            steps: self
+                .steps
+                .iter()
+                .map(|(name, allotted)| (name.clone(), step(allotted)))
+                .collect(),
+            outputs: self
+                .outputs
+                .iter()
+                .map(|(name, allotted)| (name.clone(), allotted.number))
+                .collect(),
         }
     }
 }
 
 /// The generations that `plan` runs with; new ones where it differs from what ran before.
-pub(crate) async fn allot(log: &dyn Log, names: &PipelineNames, plan: &Plan) -> Result<Generations, WorkerError> {
+pub(crate) async fn allot(
+    log: &dyn Log,
+    names: &PipelineNames,
+    plan: &Plan,
+) -> Result<Generations, WorkerError> {
     let mut producer = log.producer(&names.allotter()).await?;
     let known = Allotment::read(log, names).await?;
     let mut next = known.clone().unwrap_or_default();
     for (index, step) in plan.steps.iter().enumerate() {
-        let StepKind::Aggregate(aggregate) = &step.kind else { continue };
+        let StepKind::Aggregate(aggregate) = &step.kind else {
+            continue;
+        };
         let fingerprint = step_fingerprint(plan, index);
         let before = next.steps.get(&step.name);
         if before.is_some_and(|before| before.fingerprint == fingerprint) {
             continue;
         }
-        let allotted = new_generation(log, names, &step.name, aggregate, fingerprint, before).await?;
+        let allotted =
+            new_generation(log, names, &step.name, aggregate, fingerprint, before).await?;
         next.steps.insert(step.name.clone(), allotted);
     }
-    for output in plan.outputs.iter().filter(|output| output.table.kind == TableKind::Rows) {
-        let fingerprint = digest(&format!("{} {:?}", relation_fingerprint(plan, output.from), output.table));
+    for output in plan
+        .outputs
+        .iter()
+        .filter(|output| output.table.kind == TableKind::Rows)
+    {
+        let fingerprint = digest(&format!(
+            "{} {:?}",
+            relation_fingerprint(plan, output.from),
+            output.table
+        ));
         let before = next.outputs.get(&output.name);
         if before.is_none_or(|before| before.fingerprint != fingerprint) {
             let number = before.map_or(1, |before| before.number + 1);
-            next.outputs.insert(output.name.clone(), AllottedOutput { fingerprint, number });
+            next.outputs.insert(
+                output.name.clone(),
+                AllottedOutput {
+                    fingerprint,
+                    number,
+                },
+            );
         }
     }
     if known.as_ref() != Some(&next) {
@@ -138,10 +178,19 @@ async fn new_generation(
         Some(before) => {
             let final_below_ms = final_below(log, names, step, before).await?;
             let cut_ms = final_below_ms.map(|ms| ms.div_euclid(size_ms) * size_ms);
-            (before.number + 1, cut_ms.or(before.cut_ms.map(|ms| ms.div_euclid(size_ms) * size_ms)))
+            (
+                before.number + 1,
+                cut_ms.or(before.cut_ms.map(|ms| ms.div_euclid(size_ms) * size_ms)),
+            )
         }
     };
-    Ok(AllottedStep { fingerprint, number, cut_ms, size_ms, allowed_ms })
+    Ok(AllottedStep {
+        fingerprint,
+        number,
+        cut_ms,
+        size_ms,
+        allowed_ms,
+    })
 }
 
 /// Windows of the old generation that start before this are final: no partition of any source can add to them.
@@ -152,15 +201,29 @@ async fn final_below(
     before: &AllottedStep,
 ) -> Result<Option<i64>, WorkerError> {
     let topic = names.state(step);
-    let Some(info) = log.topic(&topic).await? else { return Ok(None) };
-    let window = Window::Tumbling { size_ms: before.size_ms };
-    let late = Late { allowed_ms: before.allowed_ms, policy: LatePolicy::Amend };
+    let Some(info) = log.topic(&topic).await? else {
+        return Ok(None);
+    };
+    let window = Window::Tumbling {
+        size_ms: before.size_ms,
+    };
+    let late = Late {
+        allowed_ms: before.allowed_ms,
+        policy: LatePolicy::Amend,
+    };
     let mut lowest_ms: Option<i64> = None;
     for partition in 0..info.partitions {
         let values = read_compacted(log, &topic, partition).await?;
-        let progress = values.get(&StepKey::Progress.encode(before.number)).map(|bytes| StepProgress::decode(bytes));
-        let watermark_ms = progress.transpose().map_err(engine_wire)?.and_then(|progress| progress.watermark_ms);
-        let Some(watermark_ms) = watermark_ms else { return Ok(None) };
+        let progress = values
+            .get(&StepKey::Progress.encode(before.number))
+            .map(|bytes| StepProgress::decode(bytes));
+        let watermark_ms = progress
+            .transpose()
+            .map_err(engine_wire)?
+            .and_then(|progress| progress.watermark_ms);
+        let Some(watermark_ms) = watermark_ms else {
+            return Ok(None);
+        };
         let open_ms = first_open(window, late, watermark_ms);
         lowest_ms = Some(lowest_ms.map_or(open_ms, |lowest_ms| lowest_ms.min(open_ms)));
     }
@@ -179,9 +242,14 @@ fn step_fingerprint(plan: &Plan, step: usize) -> String {
         text.push_str(&format!(" {}", aggregate.partitions));
     }
     for output in &plan.outputs {
-        let Relation::Step(from) = output.from else { continue };
+        let Relation::Step(from) = output.from else {
+            continue;
+        };
         if from == step || plan.steps[from].stage == Stage::Two(step) {
-            text.push_str(&format!(" {} {} {:?} {}", output.name, output.sink, output.table, plan.steps[from].fingerprint));
+            text.push_str(&format!(
+                " {} {} {:?} {}",
+                output.name, output.sink, output.table, plan.steps[from].fingerprint
+            ));
         }
     }
     digest(&text)
@@ -190,7 +258,10 @@ fn step_fingerprint(plan: &Plan, step: usize) -> String {
 fn relation_fingerprint(plan: &Plan, relation: Relation) -> String {
     match relation {
         Relation::Step(step) => plan.steps[step].fingerprint.clone(),
-        Relation::Source(source) => digest(&format!("{:?} {:?}", plan.sources[source].events, plan.sources[source].key)),
+        Relation::Source(source) => digest(&format!(
+            "{:?} {:?}",
+            plan.sources[source].events, plan.sources[source].key
+        )),
     }
 }
 

@@ -64,7 +64,11 @@ impl Context {
     /// The transactional id of a task: taking it fences whoever had the task before.
     pub(crate) fn transactional_id(&self, (input, partition): &TaskKey) -> String {
         let id = self.names.task(input, *partition);
-        if sabotage::is(Bug::NoFencing) { format!("{id}.{:p}", std::ptr::from_ref(self)) } else { id }
+        if sabotage::is(Bug::NoFencing) {
+            format!("{id}.{:p}", std::ptr::from_ref(self))
+        } else {
+            id
+        }
     }
 
     /// The source partitions that feed an aggregate step, as `<source>/<partition>`.
@@ -75,7 +79,8 @@ impl Context {
             .into_iter()
             .flat_map(|source| {
                 let name = &self.plan.sources[source].name;
-                (0..self.source_partitions[source]).map(move |partition| format!("{name}/{partition}"))
+                (0..self.source_partitions[source])
+                    .map(move |partition| format!("{name}/{partition}"))
             })
             .collect()
     }

@@ -36,10 +36,20 @@ impl Input {
     fn group_and_topic(self, context: &Context) -> (String, String) {
         let name = self.name(context);
         match self {
-            Self::Source(source) => (context.names.source_group(&name), context.plan.sources[source].topic.clone()),
+            Self::Source(source) => (
+                context.names.source_group(&name),
+                context.plan.sources[source].topic.clone(),
+            ),
             Self::Step(_) => {
-                let number = context.generations.steps.get(&name).map_or(1, |generation| generation.number);
-                (context.names.partials_group(&name, number), context.names.partials(&name, number))
+                let number = context
+                    .generations
+                    .steps
+                    .get(&name)
+                    .map_or(1, |generation| generation.number);
+                (
+                    context.names.partials_group(&name, number),
+                    context.names.partials(&name, number),
+                )
             }
         }
     }
@@ -64,7 +74,9 @@ pub(crate) async fn run(context: Arc<Context>, input: Input, stop: CancellationT
     while !stop.is_cancelled() {
         match work(&context, input, &stop).await {
             Ok(()) => return,
-            Err(error) => tracing::warn!(input = input.name(&context), %error, "lost the consumer group; joining again"),
+            Err(error) => {
+                tracing::warn!(input = input.name(&context), %error, "lost the consumer group; joining again")
+            }
         }
         tokio::select! {
             biased;
@@ -75,7 +87,11 @@ pub(crate) async fn run(context: Arc<Context>, input: Input, stop: CancellationT
     }
 }
 
-async fn work(context: &Arc<Context>, input: Input, stop: &CancellationToken) -> Result<(), LogError> {
+async fn work(
+    context: &Arc<Context>,
+    input: Input,
+    stop: &CancellationToken,
+) -> Result<(), LogError> {
     let (group, topic) = input.group_and_topic(context);
     let mut member = context.log.join(&group, &topic).await?;
     let mut running = Running::new();
@@ -136,7 +152,13 @@ async fn finish(taken: &Running, tasks: &mut Tasks) {
     let mut left = taken.len();
     while left > 0 {
         match tasks.next().await {
-            Some(((partition, run), _)) if taken.get(&partition).is_some_and(|(taken, _)| *taken == run) => left -= 1,
+            Some(((partition, run), _))
+                if taken
+                    .get(&partition)
+                    .is_some_and(|(taken, _)| *taken == run) =>
+            {
+                left -= 1
+            }
             Some(_) => {}
             None => return,
         }
@@ -144,7 +166,12 @@ async fn finish(taken: &Running, tasks: &mut Tasks) {
 }
 
 /// Attempts a task again and again until it is told to stop or a newer plan has it.
-async fn run_task(context: Arc<Context>, input: Input, partition: i32, stop: CancellationToken) -> Ended {
+async fn run_task(
+    context: Arc<Context>,
+    input: Input,
+    partition: i32,
+    stop: CancellationToken,
+) -> Ended {
     let key: TaskKey = (input.name(&context), partition);
     let first_pause = Duration::from_millis(50);
     let mut pause = first_pause;
@@ -152,7 +179,9 @@ async fn run_task(context: Arc<Context>, input: Input, partition: i32, stop: Can
         let attempt_began_ms = context.timer.now_ms();
         match attempt(&context, input, &key, &stop).await {
             Ok(()) | Err(AttemptError::Stopped) => break Ended::Stopped,
-            Err(AttemptError::Engine(EngineError::Outdated { .. }) | AttemptError::Superseded(_)) => break Ended::Outdated,
+            Err(
+                AttemptError::Engine(EngineError::Outdated { .. }) | AttemptError::Superseded(_),
+            ) => break Ended::Outdated,
             Err(error) => {
                 tracing::warn!(task = ?key, %error, "the task begins again from its state");
                 context.board.update(&key, |status| {
@@ -175,9 +204,24 @@ async fn run_task(context: Arc<Context>, input: Input, partition: i32, stop: Can
     ended
 }
 
-async fn attempt(context: &Context, input: Input, key: &TaskKey, stop: &CancellationToken) -> Result<(), AttemptError> {
+async fn attempt(
+    context: &Context,
+    input: Input,
+    key: &TaskKey,
+    stop: &CancellationToken,
+) -> Result<(), AttemptError> {
     match input {
-        Input::Source(source) => SourceAttempt::begin(context, source, key, stop).await?.run().await,
-        Input::Step(step) => StepAttempt::begin(context, step, key, stop).await?.run().await,
+        Input::Source(source) => {
+            SourceAttempt::begin(context, source, key, stop)
+                .await?
+                .run()
+                .await
+        }
+        Input::Step(step) => {
+            StepAttempt::begin(context, step, key, stop)
+                .await?
+                .run()
+                .await
+        }
     }
 }

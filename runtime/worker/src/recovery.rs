@@ -12,7 +12,11 @@ const FETCH_RECORDS: usize = 10_000;
 const FETCH_BYTES: usize = 16 * 1024 * 1024;
 
 /// The newest value of every key of a partition of a compacted topic, read to its end.
-pub(crate) async fn read_compacted(log: &dyn Log, topic: &str, partition: i32) -> Result<BTreeMap<Bytes, Bytes>, LogError> {
+pub(crate) async fn read_compacted(
+    log: &dyn Log,
+    topic: &str,
+    partition: i32,
+) -> Result<BTreeMap<Bytes, Bytes>, LogError> {
     let mut values = BTreeMap::new();
     read_all(log, topic, partition, |record| {
         let Some(key) = record.key else { return };
@@ -35,7 +39,9 @@ pub(crate) async fn read_all(
     let offsets = log.offsets(topic, partition).await?;
     let mut reader = log.reader(topic, partition, offsets.earliest).await?;
     loop {
-        let fetched = reader.fetch(FETCH_RECORDS, FETCH_BYTES, Duration::ZERO).await?;
+        let fetched = reader
+            .fetch(FETCH_RECORDS, FETCH_BYTES, Duration::ZERO)
+            .await?;
         let next_offset = fetched.next_offset;
         fetched.records.into_iter().for_each(&mut each);
         if fetched.at_end && next_offset >= offsets.end {
@@ -64,7 +70,10 @@ pub(crate) async fn read_watermarks(
         match WatermarkRecord::decode(record.value.as_deref().unwrap_or_default()) {
             Ok(told) => {
                 if told.source == source && told.partition == partition {
-                    decrees.extend(told.decree_ms.map(|decree_ms| (told.next_offset, decree_ms)));
+                    decrees.extend(
+                        told.decree_ms
+                            .map(|decree_ms| (told.next_offset, decree_ms)),
+                    );
                 }
                 newest.insert(told.key(), told);
             }
@@ -74,6 +83,10 @@ pub(crate) async fn read_watermarks(
     .await?;
     match damaged {
         Some(error) => Err(error.into()),
-        None => Ok(Watermarks { newest, decrees, next_offset }),
+        None => Ok(Watermarks {
+            newest,
+            decrees,
+            next_offset,
+        }),
     }
 }

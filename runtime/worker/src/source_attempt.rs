@@ -42,33 +42,79 @@ impl<'a> SourceAttempt<'a> {
         let topic = &plan.sources[source].topic;
         let producer = log.producer(&context.transactional_id(key)).await?;
         let state = read_compacted(log, &context.names.state(&key.0), partition).await?;
-        let progress = state.get(SOURCE_PROGRESS_KEY.as_bytes()).map(|bytes| SourceProgress::decode(bytes)).transpose()?;
-        let newer = progress.as_ref().filter(|progress| progress.revision > context.generations.revision);
+        let progress = state
+            .get(SOURCE_PROGRESS_KEY.as_bytes())
+            .map(|bytes| SourceProgress::decode(bytes))
+            .transpose()?;
+        let newer = progress
+            .as_ref()
+            .filter(|progress| progress.revision > context.generations.revision);
         if let Some(progress) = newer {
-            return Err(EngineError::Outdated { ours: context.generations.revision, theirs: progress.revision }.into());
+            return Err(EngineError::Outdated {
+                ours: context.generations.revision,
+                theirs: progress.revision,
+            }
+            .into());
         }
         let setup = SourceSetup {
             plan: context.plan.clone(),
             generations: context.generations.clone(),
             source,
             partition,
-            source_partitions: context.source_partitions.iter().map(|&partitions| partitions as usize).sum(),
+            source_partitions: context
+                .source_partitions
+                .iter()
+                .map(|&partitions| partitions as usize)
+                .sum(),
         };
         let outputs: Vec<_> = SourceTask::row_outputs(&setup)
             .into_iter()
-            .map(|output| (output, context.generations.outputs.get(&plan.outputs[output].name).copied().unwrap_or(1), None))
+            .map(|output| {
+                (
+                    output,
+                    context
+                        .generations
+                        .outputs
+                        .get(&plan.outputs[output].name)
+                        .copied()
+                        .unwrap_or(1),
+                    None,
+                )
+            })
             .collect();
         let writers = TableWriters::open(context, key, stop, &outputs).await?;
         let told = read_watermarks(log, &context.names.watermarks(), &key.0, partition).await?;
         let start = start_at(context, source, partition).await?;
-        let decrees = if sabotage::is(Bug::ForgottenDecrees) { Vec::new() } else { told.decrees };
-        let recovered = Recovered { progress, sinks: writers.positions(), decrees };
+        let decrees = if sabotage::is(Bug::ForgottenDecrees) {
+            Vec::new()
+        } else {
+            told.decrees
+        };
+        let recovered = Recovered {
+            progress,
+            sinks: writers.positions(),
+            decrees,
+        };
         let mut task = SourceTask::begin(setup, recovered, &start)?;
-        told.newest.into_values().for_each(|record| task.observe(record));
+        told.newest
+            .into_values()
+            .for_each(|record| task.observe(record));
         let from = warm_up_from(log, topic, partition, &task, start.earliest).await?;
         let reader = log.reader(topic, partition, from).await?;
-        let watermarks = log.reader(&context.names.watermarks(), 0, told.next_offset).await?;
-        Ok(Self { context, key, stop, producer, writers, task, reader, watermarks, records: 0 })
+        let watermarks = log
+            .reader(&context.names.watermarks(), 0, told.next_offset)
+            .await?;
+        Ok(Self {
+            context,
+            key,
+            stop,
+            producer,
+            writers,
+            task,
+            reader,
+            watermarks,
+            records: 0,
+        })
     }
 
     /// Works until told to stop.
@@ -96,7 +142,9 @@ impl<'a> SourceAttempt<'a> {
         let mut rest = fetched.records.as_slice();
         loop {
             let before = self.task.next_offset();
-            let effects = self.task.process(rest, fetched.next_offset, self.context.timer.now_ms())?;
+            let effects =
+                self.task
+                    .process(rest, fetched.next_offset, self.context.timer.now_ms())?;
             let (taken, left) = rest.split_at(effects.consumed);
             rest = left;
             let moved = self.task.next_offset() != before && effects.consumed > 0;
@@ -105,7 +153,10 @@ impl<'a> SourceAttempt<'a> {
             }
             self.records += taken.len() as u64;
             // Without records the position moves to the next boundary or the end; while deduplications are filled it stays.
-            if rest.is_empty() && (self.task.next_offset() >= fetched.next_offset || self.task.next_offset() == before) {
+            if rest.is_empty()
+                && (self.task.next_offset() >= fetched.next_offset
+                    || self.task.next_offset() == before)
+            {
                 return Ok(());
             }
         }
@@ -115,14 +166,18 @@ impl<'a> SourceAttempt<'a> {
     async fn rest(&mut self, nothing_came: bool) -> Result<(), AttemptError> {
         let closing_ms = *self.context.closing.borrow();
         let closed_ms = self.context.board.closed_ms(self.key);
-        if let Some(closing_ms) = closing_ms.filter(|&closing_ms| closed_ms.is_none_or(|closed_ms| closed_ms < closing_ms)) {
+        if let Some(closing_ms) = closing_ms
+            .filter(|&closing_ms| closed_ms.is_none_or(|closed_ms| closed_ms < closing_ms))
+        {
             let effects = self.task.decree(closing_ms)?;
             self.commit(effects, &[]).await?;
-            self.context.board.update(self.key, |status| status.closed_ms = Some(closing_ms));
-        } else if nothing_came {
-            if let Some(effects) = self.task.at_end(self.context.timer.now_ms())? {
-                self.commit(effects, &[]).await?;
-            }
+            self.context
+                .board
+                .update(self.key, |status| status.closed_ms = Some(closing_ms));
+        } else if nothing_came
+            && let Some(effects) = self.task.at_end(self.context.timer.now_ms())?
+        {
+            self.commit(effects, &[]).await?;
         }
         Ok(())
     }
@@ -132,10 +187,15 @@ impl<'a> SourceAttempt<'a> {
             let mut log = effects.log;
             log.extend(self.task.seal(records, &[], &[]));
             self.producer.commit(log).await?;
-            self.writers.commit(&effects.writes, effects.position).await?;
+            self.writers
+                .commit(&effects.writes, effects.position)
+                .await?;
             return Ok(());
         }
-        let refusals = self.writers.commit(&effects.writes, effects.position).await?;
+        let refusals = self
+            .writers
+            .commit(&effects.writes, effects.position)
+            .await?;
         let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
         let mut log = effects.log;
         log.extend(self.task.seal(records, &committed, &refusals));
@@ -144,9 +204,14 @@ impl<'a> SourceAttempt<'a> {
 
     async fn observe(&mut self) -> Result<(), AttemptError> {
         loop {
-            let told = self.watermarks.fetch(1_000, 1024 * 1024, Duration::ZERO).await?;
+            let told = self
+                .watermarks
+                .fetch(1_000, 1024 * 1024, Duration::ZERO)
+                .await?;
             for record in &told.records {
-                self.task.observe(WatermarkRecord::decode(record.value.as_deref().unwrap_or_default())?);
+                self.task.observe(WatermarkRecord::decode(
+                    record.value.as_deref().unwrap_or_default(),
+                )?);
             }
             if told.at_end || told.records.is_empty() {
                 return Ok(());
@@ -170,37 +235,79 @@ impl<'a> SourceAttempt<'a> {
     }
 }
 
-async fn start_at(context: &Context, source: usize, partition: i32) -> Result<StartAt, AttemptError> {
+async fn start_at(
+    context: &Context,
+    source: usize,
+    partition: i32,
+) -> Result<StartAt, AttemptError> {
     let (log, declared) = (context.log.as_ref(), &context.plan.sources[source]);
     let offsets = log.offsets(&declared.topic, partition).await?;
     let first = match declared.start {
         Start::Earliest => offsets.earliest,
         Start::Latest => offsets.end,
-        Start::At(append_time_ms) => log.offset_at(&declared.topic, partition, append_time_ms).await?,
+        Start::At(append_time_ms) => {
+            log.offset_at(&declared.topic, partition, append_time_ms)
+                .await?
+        }
     };
     let mut cuts = BTreeMap::new();
-    for step in context.plan.steps.iter().filter(|step| matches!(step.kind, StepKind::Aggregate(_))) {
-        let cut_ms = context.generations.steps.get(&step.name).and_then(|generation| generation.cut_ms);
+    for step in context
+        .plan
+        .steps
+        .iter()
+        .filter(|step| matches!(step.kind, StepKind::Aggregate(_)))
+    {
+        let cut_ms = context
+            .generations
+            .steps
+            .get(&step.name)
+            .and_then(|generation| generation.cut_ms);
         if let Some(cut_ms) = cut_ms {
             let max_future_ms = i64::try_from(declared.max_future_ms).unwrap_or(i64::MAX);
             let since_ms = cut_ms.saturating_sub(max_future_ms);
-            cuts.insert(step.name.clone(), log.offset_at(&declared.topic, partition, since_ms).await?);
+            cuts.insert(
+                step.name.clone(),
+                log.offset_at(&declared.topic, partition, since_ms).await?,
+            );
         }
     }
-    Ok(StartAt { earliest: offsets.earliest, first, cuts })
+    Ok(StartAt {
+        earliest: offsets.earliest,
+        first,
+        cuts,
+    })
 }
 
 /// Where reading begins so that deduplications know their horizon when the task's own first record comes.
-async fn warm_up_from(log: &dyn Log, topic: &str, partition: i32, task: &SourceTask, earliest: i64) -> Result<i64, LogError> {
+async fn warm_up_from(
+    log: &dyn Log,
+    topic: &str,
+    partition: i32,
+    task: &SourceTask,
+    earliest: i64,
+) -> Result<i64, LogError> {
     let at = task.next_offset();
-    let Some(horizon_ms) = task.horizon_ms().filter(|_| at > earliest && !sabotage::is(Bug::ForgottenKeys)) else { return Ok(at) };
+    let Some(horizon_ms) = task
+        .horizon_ms()
+        .filter(|_| at > earliest && !sabotage::is(Bug::ForgottenKeys))
+    else {
+        return Ok(at);
+    };
     let mut probe = log.reader(topic, partition, at).await?;
-    let first = probe.fetch(1, 1, Duration::ZERO).await?.records.into_iter().next();
+    let first = probe
+        .fetch(1, 1, Duration::ZERO)
+        .await?
+        .records
+        .into_iter()
+        .next();
     // With no record there yet, the next one comes after the last of those before it.
     let append_time_ms = match first {
         Some(record) => record.append_time_ms,
         None => task.last_append_ms().unwrap_or(i64::MIN),
     };
     let since_ms = append_time_ms.saturating_sub(i64::try_from(horizon_ms).unwrap_or(i64::MAX));
-    Ok(log.offset_at(topic, partition, since_ms).await?.clamp(earliest, at))
+    Ok(log
+        .offset_at(topic, partition, since_ms)
+        .await?
+        .clamp(earliest, at))
 }

@@ -52,19 +52,44 @@ impl<'a> StepAttempt<'a> {
             partition,
             feeders: context.feeders(step),
         };
-        let outputs: Vec<_> =
-            StepTask::window_outputs(&setup).into_iter().map(|output| (output, number, cut_ms)).collect();
+        let outputs: Vec<_> = StepTask::window_outputs(&setup)
+            .into_iter()
+            .map(|output| (output, number, cut_ms))
+            .collect();
         let writers = TableWriters::open(context, key, stop, &outputs).await?;
         let earliest = log.offsets(&topic, partition).await?.earliest;
-        let task = StepTask::begin(setup, &RecoveredStep { state, sinks: writers.positions(), earliest })?;
+        let task = StepTask::begin(
+            setup,
+            &RecoveredStep {
+                state,
+                sinks: writers.positions(),
+                earliest,
+            },
+        )?;
         let reader = log.reader(&topic, partition, task.next_offset()).await?;
         let trimmed_below = earliest;
-        Ok(Self { context, key, stop, topic, producer, writers, task, reader, trimmed_below, looked_at_ms: 0, records: 0 })
+        Ok(Self {
+            context,
+            key,
+            stop,
+            topic,
+            producer,
+            writers,
+            task,
+            reader,
+            trimmed_below,
+            looked_at_ms: 0,
+            records: 0,
+        })
     }
 
     /// Works until told to stop.
     pub(crate) async fn run(&mut self) -> Result<(), AttemptError> {
-        self.take(&Fetched { next_offset: self.task.next_offset(), ..Fetched::default() }).await?;
+        self.take(&Fetched {
+            next_offset: self.task.next_offset(),
+            ..Fetched::default()
+        })
+        .await?;
         while !self.stop.is_cancelled() {
             let limits = self.context.limits;
             let fetched = tokio::select! {
@@ -82,7 +107,9 @@ impl<'a> StepAttempt<'a> {
     async fn take(&mut self, fetched: &Fetched) -> Result<(), AttemptError> {
         let mut rest = fetched.records.as_slice();
         loop {
-            let effects = self.task.process(rest, fetched.next_offset, self.context.timer.now_ms())?;
+            let effects =
+                self.task
+                    .process(rest, fetched.next_offset, self.context.timer.now_ms())?;
             self.records += effects.consumed as u64;
             rest = &rest[effects.consumed..];
             if effects.consumed > 0 || !effects.log.is_empty() || !effects.writes.is_empty() {
@@ -95,23 +122,38 @@ impl<'a> StepAttempt<'a> {
     }
 
     async fn commit(&mut self, effects: Effects) -> Result<(), AttemptError> {
-        let refusals = self.writers.commit(&effects.writes, effects.position).await?;
+        let refusals = self
+            .writers
+            .commit(&effects.writes, effects.position)
+            .await?;
         let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
         let with_rows = |refusal: Refusal| {
-            let rows = effects.writes.iter().find(|write| write.output == refusal.output)?.rows.clone();
+            let rows = effects
+                .writes
+                .iter()
+                .find(|write| write.output == refusal.output)?
+                .rows
+                .clone();
             Some((refusal, rows))
         };
         let refusals: Vec<_> = refusals.into_iter().filter_map(with_rows).collect();
         let mut log = effects.log;
         log.extend(self.task.seal(&committed, &refusals));
-        if log.is_empty() { Ok(()) } else { Ok(self.producer.commit(log).await?) }
+        if log.is_empty() {
+            Ok(())
+        } else {
+            Ok(self.producer.commit(log).await?)
+        }
     }
 
     /// Lets the log forget the partials that the newest snapshot covers.
     async fn trim(&mut self) -> Result<(), AttemptError> {
         let below = self.task.retained_from();
         if below > self.trimmed_below {
-            self.context.log.delete_below(&self.topic, self.key.1, below).await?;
+            self.context
+                .log
+                .delete_below(&self.topic, self.key.1, below)
+                .await?;
             self.trimmed_below = below;
         }
         Ok(())

@@ -36,68 +36,123 @@ impl<'a> TableWriters<'a> {
         let mut writers = BTreeMap::new();
         for &(index, generation, cut_ms) in outputs {
             let output = &context.plan.outputs[index];
-            let unknown = || WorkerError::UnknownSink { output: output.name.clone(), sink: output.sink.clone() };
+            let unknown = || WorkerError::UnknownSink {
+                output: output.name.clone(),
+                sink: output.sink.clone(),
+            };
             let sink = context.sinks.get(&output.sink).ok_or_else(unknown)?;
-            let id = OutputId { pipeline: context.pipeline(), output: output.name.clone() };
-            let task = TaskId { input: key.0.clone(), partition: key.1 };
+            let id = OutputId {
+                pipeline: context.pipeline(),
+                output: output.name.clone(),
+            };
+            let task = TaskId {
+                input: key.0.clone(),
+                partition: key.1,
+            };
             let mut writer = sink.writer(&id, &output.table, &task).await?;
-            writer.begin_generation(generation, cut_ms).await.map_err(|error| match error {
-                SinkError::Fenced { .. } => AttemptError::Superseded(error),
-                other => other.into(),
-            })?;
+            writer
+                .begin_generation(generation, cut_ms)
+                .await
+                .map_err(|error| match error {
+                    SinkError::Fenced { .. } => AttemptError::Superseded(error),
+                    other => other.into(),
+                })?;
             let progress = writer.progress().await?;
             writers.insert(index, OutputWriter { writer, progress });
         }
-        Ok(Self { context, key, stop, writers })
+        Ok(Self {
+            context,
+            key,
+            stop,
+            writers,
+        })
     }
 
     /// The progress of each output as its sink has it, by name.
     pub(crate) fn positions(&self) -> BTreeMap<String, Position> {
-        let position = |progress: Progress| Position { next_offset: progress.next_offset, watermark_ms: progress.watermark_ms };
+        let position = |progress: Progress| Position {
+            next_offset: progress.next_offset,
+            watermark_ms: progress.watermark_ms,
+        };
         self.writers
             .iter()
             .filter_map(|(&output, writer)| {
-                Some((self.context.plan.outputs[output].name.clone(), position(writer.progress?)))
+                Some((
+                    self.context.plan.outputs[output].name.clone(),
+                    position(writer.progress?),
+                ))
             })
             .collect()
     }
 
     /// Commits writes, each with the progress `position`. What the sinks refused for its data.
-    pub(crate) async fn commit(&mut self, writes: &[TableWrite], position: Position) -> Result<Vec<Refusal>, AttemptError> {
+    pub(crate) async fn commit(
+        &mut self,
+        writes: &[TableWrite],
+        position: Position,
+    ) -> Result<Vec<Refusal>, AttemptError> {
         let mut refusals = Vec::new();
         for write in writes {
             let change = match self.context.plan.outputs[write.output].table.kind {
                 TableKind::Rows => Change::Append(write.rows.clone()),
                 TableKind::Windows { .. } => {
-                    let deletes = write.deletes.clone().unwrap_or_else(|| write.rows.slice(0, 0));
-                    Change::Windows { upserts: write.rows.clone(), deletes }
+                    let deletes = write
+                        .deletes
+                        .clone()
+                        .unwrap_or_else(|| write.rows.slice(0, 0));
+                    Change::Windows {
+                        upserts: write.rows.clone(),
+                        deletes,
+                    }
                 }
             };
-            let next = Progress { next_offset: position.next_offset, watermark_ms: position.watermark_ms };
+            let next = Progress {
+                next_offset: position.next_offset,
+                watermark_ms: position.watermark_ms,
+            };
             refusals.extend(self.commit_one(write, &change, next).await?);
         }
         Ok(refusals)
     }
 
-    async fn commit_one(&mut self, write: &TableWrite, change: &Change, next: Progress) -> Result<Vec<Refusal>, AttemptError> {
-        let Some(output) = self.writers.get_mut(&write.output) else { return Ok(Vec::new()) };
+    async fn commit_one(
+        &mut self,
+        write: &TableWrite,
+        change: &Change,
+        next: Progress,
+    ) -> Result<Vec<Refusal>, AttemptError> {
+        let Some(output) = self.writers.get_mut(&write.output) else {
+            return Ok(Vec::new());
+        };
         let mut pause = Duration::from_millis(50);
         loop {
             if sabotage::is(Bug::ProgressNotCompared) {
                 output.progress = output.writer.progress().await?;
             }
-            let reason = match output.writer.commit(write.generation, change, output.progress, next).await {
+            let reason = match output
+                .writer
+                .commit(write.generation, change, output.progress, next)
+                .await
+            {
                 Ok(committed) => {
                     output.progress = Some(next);
-                    self.context.board.update(self.key, |status| status.blocked = None);
-                    let refusal = |(row, reason)| Refusal { output: write.output, row, reason };
+                    self.context
+                        .board
+                        .update(self.key, |status| status.blocked = None);
+                    let refusal = |(row, reason)| Refusal {
+                        output: write.output,
+                        row,
+                        reason,
+                    };
                     return Ok(committed.refused.into_iter().map(refusal).collect());
                 }
                 Err(error @ SinkError::Unavailable { .. }) => error.to_string(),
                 Err(error) => return Err(error.into()),
             };
             tracing::warn!(task = ?self.key, %reason, "the sink does not answer; trying again");
-            self.context.board.update(self.key, |status| status.blocked = Some(reason));
+            self.context
+                .board
+                .update(self.key, |status| status.blocked = Some(reason));
             tokio::select! {
                 biased;
                 () = self.context.timer.sleep(pause) => {}
@@ -105,12 +160,17 @@ impl<'a> TableWriters<'a> {
             }
             pause = (pause * 2).min(self.context.limits.longest_pause);
             // The answer may have been lost, not the commit.
-            if let Ok(found) = output.writer.progress().await {
-                if found == Some(next) {
-                    output.progress = found;
-                    self.context.board.update(self.key, |status| status.blocked = None);
-                    return Ok(Vec::new());
-                }
+            if output
+                .writer
+                .progress()
+                .await
+                .is_ok_and(|found| found == Some(next))
+            {
+                output.progress = Some(next);
+                self.context
+                    .board
+                    .update(self.key, |status| status.blocked = None);
+                return Ok(Vec::new());
             }
         }
     }

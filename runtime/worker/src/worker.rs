@@ -43,15 +43,30 @@ impl Worker {
         let mut source_partitions = Vec::with_capacity(plan.sources.len());
         for source in &plan.sources {
             let found = log.topic(&source.topic).await?;
-            let topic = found.ok_or_else(|| WorkerError::NoTopic { topic: source.topic.clone() })?;
+            let topic = found.ok_or_else(|| WorkerError::NoTopic {
+                topic: source.topic.clone(),
+            })?;
             source_partitions.push(topic.partitions);
         }
         let generations = Arc::new(allot(log.as_ref(), &names, &plan).await?);
         let (closing, closing_seen) = watch::channel(None);
         let board = Board::default();
-        let context =
-            Context { plan, names, generations, log, sinks, timer, limits, board, source_partitions, closing: closing_seen };
-        Ok(Self { context: Arc::new(context), closing })
+        let context = Context {
+            plan,
+            names,
+            generations,
+            log,
+            sinks,
+            timer,
+            limits,
+            board,
+            source_partitions,
+            closing: closing_seen,
+        };
+        Ok(Self {
+            context: Arc::new(context),
+            closing,
+        })
     }
 
     /// Topics of partials that the plan needs and their partitions: they carry the generation in their name, and have to exist
@@ -59,7 +74,11 @@ impl Worker {
     pub fn partials_topics(&self) -> Vec<(String, u32)> {
         let context = &self.context;
         let topic = |name: &str, partitions| {
-            let number = context.generations.steps.get(name).map_or(1, |generation| generation.number);
+            let number = context
+                .generations
+                .steps
+                .get(name)
+                .map_or(1, |generation| generation.number);
             (context.names.partials(name, number), partitions)
         };
         context
@@ -78,7 +97,11 @@ impl Worker {
         Control {
             context: self.context.clone(),
             closing: self.closing.clone(),
-            step_tasks: self.partials_topics().iter().map(|(_, partitions)| *partitions as usize).sum(),
+            step_tasks: self
+                .partials_topics()
+                .iter()
+                .map(|(_, partitions)| *partitions as usize)
+                .sum(),
         }
     }
 
@@ -90,7 +113,8 @@ impl Worker {
         sources
             .chain(aggregates.map(|(index, _)| Input::Step(index)))
             .map(|input| {
-                let work: BoxFuture<'static, ()> = Box::pin(input::run(self.context.clone(), input, stop.clone()));
+                let work: BoxFuture<'static, ()> =
+                    Box::pin(input::run(self.context.clone(), input, stop.clone()));
                 work
             })
             .collect()
@@ -110,7 +134,12 @@ impl Control {
         while !self.sources_are_read().await? {
             self.context.timer.sleep(LOOK_EVERY).await;
         }
-        let Some(closing_ms) = self.status().values().filter_map(|task| task.closing_watermark_ms).max() else {
+        let Some(closing_ms) = self
+            .status()
+            .values()
+            .filter_map(|task| task.closing_watermark_ms)
+            .max()
+        else {
             return Ok(());
         };
         self.closing.send_replace(Some(closing_ms));
@@ -137,15 +166,24 @@ impl Control {
     }
 
     fn source_tasks(&self) -> usize {
-        self.context.source_partitions.iter().map(|&partitions| partitions as usize).sum()
+        self.context
+            .source_partitions
+            .iter()
+            .map(|&partitions| partitions as usize)
+            .sum()
     }
 
     fn is_closed(&self, closing_ms: i64) -> bool {
         let status = self.status();
         let count = |stage, done: &dyn Fn(&crate::TaskStatus) -> bool| {
-            status.values().filter(|task| task.stage == stage && task.at_end && done(task)).count()
+            status
+                .values()
+                .filter(|task| task.stage == stage && task.at_end && done(task))
+                .count()
         };
         count(1, &|task| task.closed_ms >= Some(closing_ms)) == self.source_tasks()
-            && count(2, &|task| task.watermark_ms >= Some(closing_ms) && task.open_windows.is_empty()) == self.step_tasks
+            && count(2, &|task| {
+                task.watermark_ms >= Some(closing_ms) && task.open_windows.is_empty()
+            }) == self.step_tasks
     }
 }

@@ -9,7 +9,9 @@ use tidewheel_sinks::embedded::Columns;
 use tidewheel_worker::{Limits, SystemTimer, Worker};
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{SINK, create_partials, create_tables, create_topics, header, names, plan, read_all, source};
+use crate::fixture::{
+    SINK, create_partials, create_tables, create_topics, header, names, plan, read_all, source,
+};
 
 const PIPELINE: &str = "apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
@@ -61,18 +63,31 @@ async fn events_become_rows_windows_dead_letters_and_ledgers() {
         value: Some(value.clone().into()),
         ..NewRecord::default()
     };
-    log.append(values.iter().map(record).collect()).await.unwrap();
+    log.append(values.iter().map(record).collect())
+        .await
+        .unwrap();
 
     let shared: Arc<dyn Log> = Arc::new(log.clone());
     let sinks = BTreeMap::from([(SINK.to_owned(), Arc::new(database.clone()) as Arc<dyn Sink>)]);
-    let worker = Worker::new(plan.clone(), shared, sinks, Arc::new(SystemTimer), Limits::default()).await.unwrap();
+    let worker = Worker::new(
+        plan.clone(),
+        shared,
+        sinks,
+        Arc::new(SystemTimer),
+        Limits::default(),
+    )
+    .await
+    .unwrap();
     create_partials(&log, &worker);
     let stop = CancellationToken::new();
     let inputs: Vec<_> = worker.inputs(&stop).into_iter().map(tokio::spawn).collect();
     let control = worker.control();
-    let closed = tokio::time::timeout(std::time::Duration::from_secs(20), control.close_windows()).await;
+    let closed =
+        tokio::time::timeout(std::time::Duration::from_secs(20), control.close_windows()).await;
     let status = control.status();
-    closed.unwrap_or_else(|_| panic!("not closed: {status:#?}")).unwrap();
+    closed
+        .unwrap_or_else(|_| panic!("not closed: {status:#?}"))
+        .unwrap();
     stop.cancel();
     for input in inputs {
         input.await.unwrap();
@@ -81,11 +96,18 @@ async fn events_become_rows_windows_dead_letters_and_ledgers() {
     let rows = |output: usize| {
         let (database, plan) = (database.clone(), plan.clone());
         async move {
-            let rows = database.rows(&plan.outputs[output].table, Columns::Data).await.unwrap();
+            let rows = database
+                .rows(&plan.outputs[output].table, Columns::Data)
+                .await
+                .unwrap();
             rows.into_iter().map(Value::Object).collect::<Vec<_>>()
         }
     };
-    let ids: Vec<_> = rows(0).await.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+    let ids: Vec<_> = rows(0)
+        .await
+        .iter()
+        .map(|row| row["id"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(ids, ["1", "2", "6", "7", "8", "9"]);
     let window = |minute: u32| format!("2026-01-01T00:{minute:02}:00Z");
     assert_eq!(
@@ -102,23 +124,58 @@ async fn events_become_rows_windows_dead_letters_and_ledgers() {
         .iter()
         .map(|record| {
             let text = |name| header(record, name).unwrap_or_default();
-            (text("tidewheel-offset"), text("tidewheel-reason"), text("tidewheel-step"))
+            (
+                text("tidewheel-offset"),
+                text("tidewheel-reason"),
+                text("tidewheel-step"),
+            )
         })
         .collect();
-    let letter = |offset: &str, reason: &str, step: &str| (offset.to_owned(), reason.to_owned(), step.to_owned());
+    let letter = |offset: &str, reason: &str, step: &str| {
+        (offset.to_owned(), reason.to_owned(), step.to_owned())
+    };
     let mut sorted = letters.clone();
     sorted.sort();
     assert_eq!(
         sorted,
-        [letter("4", "Evaluation", "parsed"), letter("5", "Malformed", ""), letter("6", "Missing", ""), letter("9", "Late", "win")]
+        [
+            letter("4", "Evaluation", "parsed"),
+            letter("5", "Malformed", ""),
+            letter("6", "Missing", ""),
+            letter("9", "Late", "win")
+        ]
     );
 
     let source = &status[&("events".to_owned(), 0)];
     let ledger = &source.ledgers["rows"];
-    assert_eq!((ledger.read, ledger.written, ledger.duplicate, ledger.filtered["parsed"]), (11, 6, 1, 1));
+    assert_eq!(
+        (
+            ledger.read,
+            ledger.written,
+            ledger.duplicate,
+            ledger.filtered["parsed"]
+        ),
+        (11, 6, 1, 1)
+    );
     assert_eq!(ledger.balance(), 0);
     let step = &source.step_ledgers["win"];
-    assert_eq!((step.read, step.written, step.dead_lettered["Late"], step.balance()), (11, 5, 1, 0));
+    assert_eq!(
+        (
+            step.read,
+            step.written,
+            step.dead_lettered["Late"],
+            step.balance()
+        ),
+        (11, 5, 1, 0)
+    );
     let step = &status[&("win".to_owned(), 0)].ledgers["wins"];
-    assert_eq!((step.read, step.written, step.filtered["win"], step.balance()), (5, 4, 1, 0));
+    assert_eq!(
+        (
+            step.read,
+            step.written,
+            step.filtered["win"],
+            step.balance()
+        ),
+        (5, 4, 1, 0)
+    );
 }

@@ -60,7 +60,12 @@ pub(crate) fn names(plan: &Plan) -> PipelineNames {
 pub(crate) fn create_topics(log: &EmbeddedLog, plan: &Plan) {
     let names = names(plan);
     let create = |name: String, partitions: i32, cleanup: Cleanup| {
-        log.create_topic(&TopicSettings { name, partitions, cleanup }).unwrap();
+        log.create_topic(&TopicSettings {
+            name,
+            partitions,
+            cleanup,
+        })
+        .unwrap();
     };
     let kept = Cleanup::Retention { ms: None };
     create(names.dead_letters(), 1, kept);
@@ -68,11 +73,19 @@ pub(crate) fn create_topics(log: &EmbeddedLog, plan: &Plan) {
     create(names.generations(), 1, Cleanup::Compact);
     for source in &plan.sources {
         create(source.topic.clone(), source.partitions as i32, kept);
-        create(names.state(&source.name), source.partitions as i32, Cleanup::Compact);
+        create(
+            names.state(&source.name),
+            source.partitions as i32,
+            Cleanup::Compact,
+        );
     }
     for step in &plan.steps {
         if let StepKind::Aggregate(aggregate) = &step.kind {
-            create(names.state(&step.name), aggregate.partitions as i32, Cleanup::Compact);
+            create(
+                names.state(&step.name),
+                aggregate.partitions as i32,
+                Cleanup::Compact,
+            );
         }
     }
 }
@@ -80,7 +93,12 @@ pub(crate) fn create_topics(log: &EmbeddedLog, plan: &Plan) {
 /// Creates the topics of partials that `worker` needs.
 pub(crate) fn create_partials(log: &EmbeddedLog, worker: &Worker) {
     for (name, partitions) in worker.partials_topics() {
-        log.create_topic(&TopicSettings { name, partitions: partitions as i32, cleanup: Cleanup::Retention { ms: None } }).unwrap();
+        log.create_topic(&TopicSettings {
+            name,
+            partitions: partitions as i32,
+            cleanup: Cleanup::Retention { ms: None },
+        })
+        .unwrap();
     }
 }
 
@@ -88,19 +106,32 @@ pub(crate) fn create_partials(log: &EmbeddedLog, worker: &Worker) {
 pub(crate) async fn create_tables(path: &Path, plan: &Plan) -> Database {
     let database = Database::open(path).await.unwrap();
     for output in &plan.outputs {
-        let id = OutputId { pipeline: format!("{}/{}", plan.namespace, plan.name), output: output.name.clone() };
+        let id = OutputId {
+            pipeline: format!("{}/{}", plan.namespace, plan.name),
+            output: output.name.clone(),
+        };
         database.create_table(&id, &output.table).await.unwrap();
     }
     database
 }
 
 /// All records of a partition, in order.
-pub(crate) async fn read_all(log: &dyn Log, topic: &str, partition: i32) -> Vec<tidewheel_log::Record> {
+pub(crate) async fn read_all(
+    log: &dyn Log,
+    topic: &str,
+    partition: i32,
+) -> Vec<tidewheel_log::Record> {
     let offsets = log.offsets(topic, partition).await.unwrap();
-    let mut reader = log.reader(topic, partition, offsets.earliest).await.unwrap();
+    let mut reader = log
+        .reader(topic, partition, offsets.earliest)
+        .await
+        .unwrap();
     let mut records = Vec::new();
     loop {
-        let fetched = reader.fetch(100_000, usize::MAX, std::time::Duration::ZERO).await.unwrap();
+        let fetched = reader
+            .fetch(100_000, usize::MAX, std::time::Duration::ZERO)
+            .await
+            .unwrap();
         records.extend(fetched.records);
         if fetched.at_end {
             return records;

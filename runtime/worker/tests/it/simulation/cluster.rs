@@ -11,8 +11,8 @@ use futures::executor::block_on;
 use futures::future::join_all;
 use tidewheel_log::{Clock, EmbeddedLog, Log, NewRecord, Options};
 use tidewheel_planner::plan::Plan;
-use tidewheel_sinks::{OutputId, Sink, TaskId};
 use tidewheel_sinks::embedded::Database;
+use tidewheel_sinks::{OutputId, Sink, TaskId};
 use tidewheel_worker::{Allotment, Control, Limits, Status, Timer, Worker};
 use tokio_util::sync::CancellationToken;
 
@@ -74,10 +74,19 @@ impl Cluster {
         let scenario = Scenario::draw(&world);
         let plan = plan(&scenario.yaml(scenario.versions[0]));
         let clock: Arc<dyn Clock> = Arc::clone(&world) as _;
-        let log = EmbeddedLog::in_memory(Options { clock, transaction_markers: world.chance(0.7), ..Options::default() });
+        let log = EmbeddedLog::in_memory(Options {
+            clock,
+            transaction_markers: world.chance(0.7),
+            ..Options::default()
+        });
         create_topics(&log, &plan);
         let memory = std::path::Path::new("/dev/shm");
-        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let folder = if memory.is_dir() {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
+        }
+        .unwrap();
         let database = block_on(create_tables(&folder.path().join("tables.db"), &plan));
         Self {
             asleep: vec![false; scenario.partitions as usize],
@@ -103,12 +112,21 @@ impl Cluster {
         let world = Arc::clone(&self.world);
         world.set_fault_rate(*world.pick(&[0.001, 0.01, 0.04]));
         let most_processes = 1 + world.below(3);
-        let (crash_rate, freeze_rate) = (*world.pick(&[0.0, 0.004, 0.02]), *world.pick(&[0.0, 0.004, 0.02]));
+        let (crash_rate, freeze_rate) = (
+            *world.pick(&[0.0, 0.004, 0.02]),
+            *world.pick(&[0.0, 0.004, 0.02]),
+        );
         // What an earlier generation has lost its successor does not repair: such a change waits for the repair.
-        let set_back_rate = if self.scenario.versions.len() == 1 { *world.pick(&[0.0, 0.005]) } else { 0.0 };
+        let set_back_rate = if self.scenario.versions.len() == 1 {
+            *world.pick(&[0.0, 0.005])
+        } else {
+            0.0
+        };
         let pace = *world.pick(&[8, 30, 80]);
         let mut chunks = world.between(10, 25);
-        let changes_at: Vec<i64> = (1..self.scenario.versions.len()).map(|_| world.between(1, chunks - 1)).collect();
+        let changes_at: Vec<i64> = (1..self.scenario.versions.len())
+            .map(|_| world.between(1, chunks - 1))
+            .collect();
         let mut until_chunk = 0;
         while chunks > 0 || until_chunk > 0 {
             if until_chunk == 0 {
@@ -132,7 +150,9 @@ impl Cluster {
             if !self.processes.is_empty() && world.chance(freeze_rate) {
                 let index = world.below(self.processes.len());
                 let until_ms = world.now_ms() + world.between(500, 20_000);
-                self.trace(|cluster| format!("process {} stands still", cluster.processes[index].id));
+                self.trace(|cluster| {
+                    format!("process {} stands still", cluster.processes[index].id)
+                });
                 self.processes[index].frozen_until_ms = Some(until_ms);
             }
             if world.chance(0.2) {
@@ -158,7 +178,14 @@ impl Cluster {
         let is_closed = Arc::new(AtomicBool::new(false));
         self.start(Some(Arc::clone(&is_closed)));
         let control = Arc::clone(&self.processes[self.processes.len() - 1].control);
-        let status = || control.lock().unwrap().as_ref().map(Control::status).unwrap_or_default();
+        let status = || {
+            control
+                .lock()
+                .unwrap()
+                .as_ref()
+                .map(Control::status)
+                .unwrap_or_default()
+        };
         for steps in 0.. {
             if is_closed.load(Ordering::Relaxed) {
                 break;
@@ -169,7 +196,9 @@ impl Cluster {
         let status = status();
         self.trace(|_| "all windows are closed; zombies wake".to_owned());
         world.set_fault_rate(fault_rate);
-        self.processes.iter_mut().for_each(|process| process.frozen_until_ms = None);
+        self.processes
+            .iter_mut()
+            .for_each(|process| process.frozen_until_ms = None);
         (0..200).for_each(|_| self.step());
         self.processes.clear();
         status
@@ -177,7 +206,11 @@ impl Cluster {
 
     fn trace(&self, text: impl FnOnce(&Self) -> String) {
         if self.traces {
-            println!("{:>7} ms  {}", self.world.now_ms() - super::world::BEGINNING_MS, text(self));
+            println!(
+                "{:>7} ms  {}",
+                self.world.now_ms() - super::world::BEGINNING_MS,
+                text(self)
+            );
         }
     }
 
@@ -186,17 +219,26 @@ impl Cluster {
         let world = Arc::clone(&self.world);
         let now_ms = world.now_ms();
         for process in &mut self.processes {
-            process.frozen_until_ms = process.frozen_until_ms.filter(|until_ms| *until_ms > now_ms);
+            process.frozen_until_ms = process
+                .frozen_until_ms
+                .filter(|until_ms| *until_ms > now_ms);
         }
-        let awake: Vec<usize> = (0..self.processes.len()).filter(|&index| self.processes[index].frozen_until_ms.is_none()).collect();
+        let awake: Vec<usize> = (0..self.processes.len())
+            .filter(|&index| self.processes[index].frozen_until_ms.is_none())
+            .collect();
         let ready: Vec<(usize, Vec<u64>)> = awake
             .iter()
             .map(|&index| (index, world.due_gates(self.processes[index].id)))
             .filter(|(_, gates)| !gates.is_empty())
             .collect();
         if ready.is_empty() {
-            let ids: Vec<usize> = awake.iter().map(|&index| self.processes[index].id).collect();
-            let wait_ms = world.next_due_ms(&ids).map_or(200, |due_ms| (due_ms - now_ms).clamp(1, 1_000));
+            let ids: Vec<usize> = awake
+                .iter()
+                .map(|&index| self.processes[index].id)
+                .collect();
+            let wait_ms = world
+                .next_due_ms(&ids)
+                .map_or(200, |due_ms| (due_ms - now_ms).clamp(1, 1_000));
             world.advance(wait_ms);
             return;
         }
@@ -210,7 +252,11 @@ impl Cluster {
         loop {
             process.is_woken.0.store(false, Ordering::Relaxed);
             let waker = Waker::from(Arc::clone(&process.is_woken));
-            let ended = process.future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+            let ended = process
+                .future
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_ready();
             if ended {
                 let id = process.id;
                 self.processes.remove(index);
@@ -225,7 +271,13 @@ impl Cluster {
 
     fn crash(&mut self, index: usize, silently: bool) {
         let process = self.processes.remove(index);
-        self.trace(|_| format!("process {} dies{}", process.id, if silently { " without a word" } else { "" }));
+        self.trace(|_| {
+            format!(
+                "process {} dies{}",
+                process.id,
+                if silently { " without a word" } else { "" }
+            )
+        });
         self.world.set_dying_silently(silently);
         drop(process);
         self.world.set_dying_silently(false);
@@ -233,7 +285,9 @@ impl Cluster {
 
     /// Saves the database, or puts it back to where it was saved, while no process is there.
     fn save_or_set_back(&mut self) {
-        (0..self.processes.len()).rev().for_each(|index| self.crash(index, false));
+        (0..self.processes.len())
+            .rev()
+            .for_each(|index| self.crash(index, false));
         let known = self.known_progress();
         block_on(self.database.close()).unwrap();
         let path = self.database.path();
@@ -245,7 +299,10 @@ impl Cluster {
             }
             _ => {
                 self.trace(|_| "the database is saved".to_owned());
-                self.saved = Some(Saved { known, bytes: std::fs::read(path).unwrap() });
+                self.saved = Some(Saved {
+                    known,
+                    bytes: std::fs::read(path).unwrap(),
+                });
             }
         }
     }
@@ -255,9 +312,15 @@ impl Cluster {
         let plan = &self.plan;
         let mut known = Vec::new();
         for (output, input) in plan.outputs.iter().zip(["events", "win", "win"]) {
-            let id = OutputId { pipeline: format!("{}/{}", plan.namespace, plan.name), output: output.name.clone() };
+            let id = OutputId {
+                pipeline: format!("{}/{}", plan.namespace, plan.name),
+                output: output.name.clone(),
+            };
             for partition in 0..self.scenario.partitions {
-                let task = TaskId { input: input.to_owned(), partition };
+                let task = TaskId {
+                    input: input.to_owned(),
+                    partition,
+                };
                 let mut writer = block_on(self.database.writer(&id, &output.table, &task)).unwrap();
                 known.push(block_on(writer.progress()).unwrap().is_some());
             }
@@ -283,18 +346,44 @@ impl Cluster {
         self.started += 1;
         let version = self.version;
         self.trace(|_| format!("process {id} starts with version {version}"));
-        let plan = if version == 0 { Arc::clone(&self.plan) } else { plan(&self.scenario.yaml(self.scenario.versions[version])) };
-        let timer = Arc::new(ProcessTimer { world: Arc::clone(&self.world), process: id });
+        let plan = if version == 0 {
+            Arc::clone(&self.plan)
+        } else {
+            plan(&self.scenario.yaml(self.scenario.versions[version]))
+        };
+        let timer = Arc::new(ProcessTimer {
+            world: Arc::clone(&self.world),
+            process: id,
+        });
         let raw = self.log.clone();
-        let log: Arc<dyn Log> = Arc::new(FaultyLog { world: Arc::clone(&self.world), process: id, inner: raw.clone() });
-        let sink = FaultySink { world: Arc::clone(&self.world), process: id, inner: self.database.clone() };
+        let log: Arc<dyn Log> = Arc::new(FaultyLog {
+            world: Arc::clone(&self.world),
+            process: id,
+            inner: raw.clone(),
+        });
+        let sink = FaultySink {
+            world: Arc::clone(&self.world),
+            process: id,
+            inner: self.database.clone(),
+        };
         let sinks = BTreeMap::from([(SINK.to_owned(), Arc::new(sink) as Arc<dyn Sink>)]);
-        let limits = Limits { fetch_wait: Duration::from_millis(500), longest_pause: Duration::from_secs(2), ..Limits::default() };
+        let limits = Limits {
+            fetch_wait: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(2),
+            ..Limits::default()
+        };
         let control = Arc::new(Mutex::new(None));
         let (seen, revisions) = (Arc::clone(&control), Arc::clone(&self.revisions));
         let work = async move {
             let worker = loop {
-                let made = Worker::new(Arc::clone(&plan), Arc::clone(&log), sinks.clone(), timer.clone(), limits).await;
+                let made = Worker::new(
+                    Arc::clone(&plan),
+                    Arc::clone(&log),
+                    sinks.clone(),
+                    timer.clone(),
+                    limits,
+                )
+                .await;
                 if let Ok(worker) = made {
                     break worker;
                 }
@@ -302,7 +391,11 @@ impl Cluster {
             };
             create_partials(&raw, &worker);
             let allotment = Allotment::read(&raw, &names(&plan)).await.unwrap().unwrap();
-            revisions.lock().unwrap().entry(allotment.revision).or_insert(version);
+            revisions
+                .lock()
+                .unwrap()
+                .entry(allotment.revision)
+                .or_insert(version);
             let control = worker.control();
             *seen.lock().unwrap() = Some(control.clone());
             let stop = CancellationToken::new();
@@ -316,7 +409,13 @@ impl Cluster {
             futures::join!(inputs, close);
         };
         let is_woken = Arc::new(Flag(AtomicBool::new(false)));
-        self.processes.push(Process { id, future: Box::pin(work), frozen_until_ms: None, control, is_woken });
+        self.processes.push(Process {
+            id,
+            future: Box::pin(work),
+            frozen_until_ms: None,
+            control,
+            is_woken,
+        });
         self.poll(self.processes.len() - 1);
     }
 
@@ -325,24 +424,37 @@ impl Cluster {
         let world = Arc::clone(&self.world);
         world.advance(world.between(0, 4_000));
         let mut held_back_ms = vec![0; self.asleep.len()];
-        for partition in 0..self.asleep.len() {
-            if self.asleep[partition] && world.chance(0.2) {
+        for (is_asleep, held_back_ms) in self.asleep.iter_mut().zip(&mut held_back_ms) {
+            if *is_asleep && world.chance(0.2) {
                 // What comes first may have been on its way for long.
-                held_back_ms[partition] = world.between(0, 25_000);
-                self.asleep[partition] = false;
+                *held_back_ms = world.between(0, 25_000);
+                *is_asleep = false;
             } else if world.chance(0.15) {
-                self.asleep[partition] = true;
+                *is_asleep = true;
             }
         }
-        let awake: Vec<i32> = (0..self.scenario.partitions).filter(|&partition| !self.asleep[partition as usize]).collect();
+        let awake: Vec<i32> = (0..self.scenario.partitions)
+            .filter(|&partition| !self.asleep[partition as usize])
+            .collect();
         if awake.is_empty() {
             return;
         }
         for _ in 0..world.between(1, 14) {
             let partition = *world.pick(&awake);
-            let recent: Vec<Event> =
-                self.events.range((partition, 0)..(partition + 1, 0)).rev().take(30).map(|(_, event)| event.clone()).collect();
-            let event = Event::draw(&world, partition, self.events.len(), world.now_ms() - held_back_ms[partition as usize], &recent);
+            let recent: Vec<Event> = self
+                .events
+                .range((partition, 0)..(partition + 1, 0))
+                .rev()
+                .take(30)
+                .map(|(_, event)| event.clone())
+                .collect();
+            let event = Event::draw(
+                &world,
+                partition,
+                self.events.len(),
+                world.now_ms() - held_back_ms[partition as usize],
+                &recent,
+            );
             let record = NewRecord {
                 topic: self.plan.sources[0].topic.clone(),
                 partition: Some(partition),

@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt;
 use tidewheel_log::{
-    Appended, Assignment, EmbeddedLog, Fetched, Log, LogError, Member, NewRecord, Offsets, Producer, Reader, TopicInfo,
+    Appended, Assignment, EmbeddedLog, Fetched, Log, LogError, Member, NewRecord, Offsets,
+    Producer, Reader, TopicInfo,
 };
 
 use super::world::{Luck, World};
@@ -22,8 +23,13 @@ pub(crate) struct FaultyLog {
 
 impl FaultyLog {
     /// Lets the scheduler in before and after a call, and may make it fail on either side.
-    async fn disturb<T>(&self, call: impl Future<Output = Result<T, LogError>> + Send) -> Result<T, LogError> {
-        let unavailable = |when: &str| LogError::Unavailable { reason: format!("simulated, {when} the call") };
+    async fn disturb<T>(
+        &self,
+        call: impl Future<Output = Result<T, LogError>> + Send,
+    ) -> Result<T, LogError> {
+        let unavailable = |when: &str| LogError::Unavailable {
+            reason: format!("simulated, {when} the call"),
+        };
         self.world.pause(self.process, 0).await;
         let luck = self.world.luck();
         if luck == Luck::FailsBefore {
@@ -31,7 +37,11 @@ impl FaultyLog {
         }
         let answer = call.await;
         self.world.pause(self.process, 0).await;
-        if luck == Luck::FailsAfter { Err(unavailable("after")) } else { answer }
+        if luck == Luck::FailsAfter {
+            Err(unavailable("after"))
+        } else {
+            answer
+        }
     }
 }
 
@@ -47,29 +57,49 @@ impl Log for FaultyLog {
 
     async fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>, LogError> {
         let inner = self.disturb(self.inner.producer(transactional_id)).await?;
-        Ok(Box::new(FaultyProducer { log: self.clone(), inner }))
+        Ok(Box::new(FaultyProducer {
+            log: self.clone(),
+            inner,
+        }))
     }
 
-    async fn reader(&self, topic: &str, partition: i32, from: i64) -> Result<Box<dyn Reader>, LogError> {
+    async fn reader(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+    ) -> Result<Box<dyn Reader>, LogError> {
         let inner = self.inner.reader(topic, partition, from).await?;
-        Ok(Box::new(FaultyReader { log: self.clone(), inner }))
+        Ok(Box::new(FaultyReader {
+            log: self.clone(),
+            inner,
+        }))
     }
 
     async fn offsets(&self, topic: &str, partition: i32) -> Result<Offsets, LogError> {
         self.inner.offsets(topic, partition).await
     }
 
-    async fn offset_at(&self, topic: &str, partition: i32, append_time_ms: i64) -> Result<i64, LogError> {
+    async fn offset_at(
+        &self,
+        topic: &str,
+        partition: i32,
+        append_time_ms: i64,
+    ) -> Result<i64, LogError> {
         self.inner.offset_at(topic, partition, append_time_ms).await
     }
 
     async fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Member>, LogError> {
         let inner = self.disturb(self.inner.join(group, topic)).await?;
-        Ok(Box::new(FaultyMember { log: self.clone(), inner: Some(inner) }))
+        Ok(Box::new(FaultyMember {
+            log: self.clone(),
+            inner: Some(inner),
+        }))
     }
 
     async fn delete_below(&self, topic: &str, partition: i32, offset: i64) -> Result<(), LogError> {
-        self.disturb(self.inner.delete_below(topic, partition, offset)).await
+        self.disturb(self.inner.delete_below(topic, partition, offset))
+            .await
     }
 }
 
@@ -93,21 +123,35 @@ struct FaultyReader {
 
 #[async_trait]
 impl Reader for FaultyReader {
-    async fn fetch(&mut self, max_records: usize, max_bytes: usize, max_wait: Duration) -> Result<Fetched, LogError> {
+    async fn fetch(
+        &mut self,
+        max_records: usize,
+        max_bytes: usize,
+        max_wait: Duration,
+    ) -> Result<Fetched, LogError> {
         let log = self.log.clone();
         let world = &log.world;
         world.pause(log.process, 0).await;
         // Nothing is lost by an error in between: where the reader stands is not told to anybody.
         if world.luck() != Luck::Good {
-            return Err(LogError::Unavailable { reason: "simulated fetch".to_owned() });
+            return Err(LogError::Unavailable {
+                reason: "simulated fetch".to_owned(),
+            });
         }
         let most = *world.pick(&[1, 2, 3, 7, 20, 1_000]);
-        let fetched = self.inner.fetch(max_records.min(most), max_bytes, Duration::ZERO).await?;
+        let fetched = self
+            .inner
+            .fetch(max_records.min(most), max_bytes, Duration::ZERO)
+            .await?;
         if !fetched.records.is_empty() || max_wait.is_zero() {
             return Ok(fetched);
         }
-        world.pause(log.process, i64::try_from(max_wait.as_millis()).unwrap()).await;
-        self.inner.fetch(max_records.min(most), max_bytes, Duration::ZERO).await
+        world
+            .pause(log.process, i64::try_from(max_wait.as_millis()).unwrap())
+            .await;
+        self.inner
+            .fetch(max_records.min(most), max_bytes, Duration::ZERO)
+            .await
     }
 }
 
@@ -130,7 +174,11 @@ impl Member for FaultyMember {
     }
 
     async fn report(&mut self, partition: i32, next_offset: i64) -> Result<(), LogError> {
-        self.inner.as_mut().unwrap().report(partition, next_offset).await
+        self.inner
+            .as_mut()
+            .unwrap()
+            .report(partition, next_offset)
+            .await
     }
 
     async fn leave(mut self: Box<Self>) -> Result<(), LogError> {

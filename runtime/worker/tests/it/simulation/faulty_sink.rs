@@ -5,7 +5,9 @@ use async_trait::async_trait;
 use futures::executor::block_on;
 use tidewheel_planner::plan::Table;
 use tidewheel_sinks::embedded::Database;
-use tidewheel_sinks::{Change, Committed, Guarantee, OutputId, Progress, Sink, SinkError, TaskId, Writer};
+use tidewheel_sinks::{
+    Change, Committed, Guarantee, OutputId, Progress, Sink, SinkError, TaskId, Writer,
+};
 
 use super::world::{Luck, World};
 
@@ -18,11 +20,17 @@ pub(crate) struct FaultySink {
 
 impl FaultySink {
     /// Lets the scheduler in before and after a call, which itself is one step whatever threads it takes.
-    async fn disturb<T>(&self, call: impl FnOnce() -> Result<T, SinkError> + Send) -> Result<T, SinkError>
+    async fn disturb<T>(
+        &self,
+        call: impl FnOnce() -> Result<T, SinkError> + Send,
+    ) -> Result<T, SinkError>
     where
         T: Send,
     {
-        let unavailable = || SinkError::Unavailable { output: "simulated".to_owned(), reason: "simulated".to_owned() };
+        let unavailable = || SinkError::Unavailable {
+            output: "simulated".to_owned(),
+            reason: "simulated".to_owned(),
+        };
         self.world.pause(self.process, 0).await;
         let luck = self.world.luck();
         if luck == Luck::FailsBefore {
@@ -30,7 +38,11 @@ impl FaultySink {
         }
         let answer = call();
         self.world.pause(self.process, 0).await;
-        if luck == Luck::FailsAfter { Err(unavailable()) } else { answer }
+        if luck == Luck::FailsAfter {
+            Err(unavailable())
+        } else {
+            answer
+        }
     }
 }
 
@@ -40,9 +52,17 @@ impl Sink for FaultySink {
         self.inner.guarantee()
     }
 
-    async fn writer(&self, output: &OutputId, table: &Table, task: &TaskId) -> Result<Box<dyn Writer>, SinkError> {
+    async fn writer(
+        &self,
+        output: &OutputId,
+        table: &Table,
+        task: &TaskId,
+    ) -> Result<Box<dyn Writer>, SinkError> {
         let inner = block_on(self.inner.writer(output, table, task))?;
-        Ok(Box::new(FaultyWriter { sink: self.clone(), inner }))
+        Ok(Box::new(FaultyWriter {
+            sink: self.clone(),
+            inner,
+        }))
     }
 }
 
@@ -53,9 +73,14 @@ struct FaultyWriter {
 
 #[async_trait]
 impl Writer for FaultyWriter {
-    async fn begin_generation(&mut self, generation: i64, cut_ms: Option<i64>) -> Result<(), SinkError> {
+    async fn begin_generation(
+        &mut self,
+        generation: i64,
+        cut_ms: Option<i64>,
+    ) -> Result<(), SinkError> {
         let sink = self.sink.clone();
-        sink.disturb(|| block_on(self.inner.begin_generation(generation, cut_ms))).await
+        sink.disturb(|| block_on(self.inner.begin_generation(generation, cut_ms)))
+            .await
     }
 
     async fn progress(&mut self) -> Result<Option<Progress>, SinkError> {
@@ -71,6 +96,7 @@ impl Writer for FaultyWriter {
         next: Progress,
     ) -> Result<Committed, SinkError> {
         let sink = self.sink.clone();
-        sink.disturb(|| block_on(self.inner.commit(generation, change, expected, next))).await
+        sink.disturb(|| block_on(self.inner.commit(generation, change, expected, next)))
+            .await
     }
 }

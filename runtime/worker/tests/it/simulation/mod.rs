@@ -26,11 +26,13 @@ fn run(seed: u64) -> Result<(), String> {
         let status = cluster.run();
         verdict::check(&cluster, &status);
     }));
-    outcome.map_err(|panic| match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
-        (Some(text), _) => text.clone(),
-        (_, Some(text)) => (*text).to_owned(),
-        _ => "a panic without words".to_owned(),
-    })
+    outcome.map_err(
+        |panic| match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+            (Some(text), _) => text.clone(),
+            (_, Some(text)) => (*text).to_owned(),
+            _ => "a panic without words".to_owned(),
+        },
+    )
 }
 
 #[test]
@@ -43,7 +45,11 @@ fn whatever_happens_the_end_equals_a_batch_computation() {
             );
         }
         if seed % 20 == 19 {
-            println!("{} of {SEEDS} seeds, {:.1} s", seed + 1, began.elapsed().as_secs_f64());
+            println!(
+                "{} of {SEEDS} seeds, {:.1} s",
+                seed + 1,
+                began.elapsed().as_secs_f64()
+            );
         }
     }
 }
@@ -54,7 +60,10 @@ fn seeds_until_caught(bug: Bug) -> Option<u64> {
     let caught = (0..SEEDS).find_map(|seed| run(seed).err().map(|what| (seed, what)));
     sabotage::switch(None);
     let (seed, what) = caught?;
-    println!("{bug:?}: caught by seed {seed}: {}", what.lines().next().unwrap_or_default());
+    println!(
+        "{bug:?}: caught by seed {seed}: {}",
+        what.lines().next().unwrap_or_default()
+    );
     Some(seed)
 }
 
@@ -82,7 +91,10 @@ caught! {
 
 #[test]
 fn one_seed_replays() {
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
+    let seed = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(0);
     if let Err(what) = run(seed) {
         panic!("SEED={seed}: {what}");
     }

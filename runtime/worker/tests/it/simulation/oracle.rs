@@ -31,7 +31,10 @@ pub(crate) enum Fate {
     Rows(Vec<Row>),
     Filtered,
     Duplicate,
-    Dead { reason: &'static str, step: &'static str },
+    Dead {
+        reason: &'static str,
+        step: &'static str,
+    },
 }
 
 /// A record, judged by one version.
@@ -67,12 +70,26 @@ pub(crate) struct WindowRow {
 pub(crate) type Windows = BTreeMap<(i64, Option<String>), WindowRow>;
 
 /// Judges the records of one partition. `decrees`: offset from which each holds, and the watermark.
-pub(crate) fn judge(scenario: &Scenario, version: Version, records: &[Stored], decrees: &[(i64, i64)]) -> Vec<Judged> {
+pub(crate) fn judge(
+    scenario: &Scenario,
+    version: Version,
+    records: &[Stored],
+    decrees: &[(i64, i64)],
+) -> Vec<Judged> {
     let mut by_events_ms: Option<i64> = None;
     let mut seen: HashMap<&str, i64> = HashMap::new();
     let mut judged = Vec::new();
-    for Stored { offset, append_time_ms, event } in records {
-        let decreed_ms = decrees.iter().filter(|(from, _)| from <= offset).map(|(_, ms)| *ms).max();
+    for Stored {
+        offset,
+        append_time_ms,
+        event,
+    } in records
+    {
+        let decreed_ms = decrees
+            .iter()
+            .filter(|(from, _)| from <= offset)
+            .map(|(_, ms)| *ms)
+            .max();
         let watermark_ms = by_events_ms.max(decreed_ms);
         let mut fate = fate_of(scenario, version, event, *append_time_ms);
         let has_time = !matches!(fate, Fate::Dead { step: "", .. });
@@ -85,17 +102,27 @@ pub(crate) fn judge(scenario: &Scenario, version: Version, records: &[Stored], d
                 fate = Fate::Duplicate;
             }
         }
-        judged.push(Judged { offset: *offset, fate, watermark_ms });
+        judged.push(Judged {
+            offset: *offset,
+            fate,
+            watermark_ms,
+        });
     }
     judged
 }
 
 fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms: i64) -> Fate {
     if let Some(flaw) = event.flaw {
-        return Fate::Dead { reason: flaw.reason(), step: "" };
+        return Fate::Dead {
+            reason: flaw.reason(),
+            step: "",
+        };
     }
     if event.ts_ms > append_time_ms + FUTURE_MS {
-        return Fate::Dead { reason: "Future", step: "" };
+        return Fate::Dead {
+            reason: "Future",
+            step: "",
+        };
     }
     let mut values_of_n = Vec::new();
     if event.kind.unwrap_or_default() != version.skipped {
@@ -108,15 +135,31 @@ fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms:
         return Fate::Filtered;
     }
     let v = match event.raw.map(str::parse::<i64>) {
-        Some(Err(_)) => return Fate::Dead { reason: "Evaluation", step: "parsed" },
+        Some(Err(_)) => {
+            return Fate::Dead {
+                reason: "Evaluation",
+                step: "parsed",
+            };
+        }
         Some(Ok(v)) => Some(v),
         None => None,
     };
     if event.d == Some(0) {
-        return Fate::Dead { reason: "Evaluation", step: "parsed" };
+        return Fate::Dead {
+            reason: "Evaluation",
+            step: "parsed",
+        };
     }
     let q = event.d.map(|d| 10 / d);
-    let row = |n| Row { id: event.id.clone(), ts_ms: event.ts_ms, kind: event.kind, n, x: event.x, v, q };
+    let row = |n| Row {
+        id: event.id.clone(),
+        ts_ms: event.ts_ms,
+        kind: event.kind,
+        n,
+        x: event.x,
+        v,
+        q,
+    };
     Fate::Rows(values_of_n.into_iter().map(row).collect())
 }
 
@@ -125,7 +168,12 @@ pub(crate) fn start_of(ts_ms: i64) -> i64 {
 }
 
 /// Whether rows of time `ts_ms` enter their window.
-pub(crate) fn entry(scenario: &Scenario, cut_ms: Option<i64>, ts_ms: i64, watermark_ms: Option<i64>) -> Entry {
+pub(crate) fn entry(
+    scenario: &Scenario,
+    cut_ms: Option<i64>,
+    ts_ms: i64,
+    watermark_ms: Option<i64>,
+) -> Entry {
     let start_ms = start_of(ts_ms);
     if cut_ms.is_some_and(|cut_ms| start_ms < cut_ms) {
         Entry::EarlierGeneration
@@ -147,15 +195,29 @@ impl Entry {
 pub(crate) type Members = BTreeMap<(i64, Option<String>), Vec<(i64, usize, i64, Row)>>;
 
 /// Who enters which window, over all partitions.
-pub(crate) fn members(scenario: &Scenario, cut_ms: Option<i64>, partitions: &[Vec<Judged>]) -> Members {
+pub(crate) fn members(
+    scenario: &Scenario,
+    cut_ms: Option<i64>,
+    partitions: &[Vec<Judged>],
+) -> Members {
     let mut members = Members::new();
     for (partition, judged) in partitions.iter().enumerate() {
-        for Judged { offset, fate, watermark_ms } in judged {
+        for Judged {
+            offset,
+            fate,
+            watermark_ms,
+        } in judged
+        {
             let Fate::Rows(rows) = fate else { continue };
             for row in rows {
                 if entry(scenario, cut_ms, row.ts_ms, *watermark_ms) == Entry::Counts {
                     let key = (start_of(row.ts_ms), row.kind.map(str::to_owned));
-                    members.entry(key).or_default().push((row.ts_ms, partition, *offset, row.clone()));
+                    members.entry(key).or_default().push((
+                        row.ts_ms,
+                        partition,
+                        *offset,
+                        row.clone(),
+                    ));
                 }
             }
         }
@@ -164,20 +226,26 @@ pub(crate) fn members(scenario: &Scenario, cut_ms: Option<i64>, partitions: &[Ve
 }
 
 /// The window row of a group; none where HAVING leaves it out.
-pub(crate) fn window_row(scenario: &Scenario, version: Version, members: &[(i64, usize, i64, Row)]) -> Option<WindowRow> {
+pub(crate) fn window_row(
+    scenario: &Scenario,
+    version: Version,
+    members: &[(i64, usize, i64, Row)],
+) -> Option<WindowRow> {
     let rows = || members.iter().map(|(_, _, _, row)| row);
     let sum = rows().filter_map(|row| row.n).reduce(|a, b| a + b);
     if scenario.having && sum.is_none_or(|sum| sum <= 5) {
         return None;
     }
     let averaged: Vec<f64> = rows().filter_map(|row| row.x).collect();
-    let place = |(ts_ms, partition, offset, _): &&(i64, usize, i64, Row)| (*ts_ms, *partition, *offset);
+    let place =
+        |(ts_ms, partition, offset, _): &&(i64, usize, i64, Row)| (*ts_ms, *partition, *offset);
     Some(WindowRow {
         count: members.len() as i64,
         sum: sum.map(|sum| sum + version.add),
         low: rows().filter_map(|row| row.v).min(),
         high: rows().filter_map(|row| row.q).max(),
-        average: (!averaged.is_empty()).then(|| averaged.iter().sum::<f64>() / averaged.len() as f64),
+        average: (!averaged.is_empty())
+            .then(|| averaged.iter().sum::<f64>() / averaged.len() as f64),
         first: members.iter().min_by_key(place)?.3.id.clone(),
         last: members.iter().max_by_key(place)?.3.id.clone(),
     })

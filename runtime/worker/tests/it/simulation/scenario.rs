@@ -38,7 +38,11 @@ pub(crate) struct Version {
 
 impl Scenario {
     pub(crate) fn draw(world: &World) -> Self {
-        let first = Version { factor: 1, skipped: "skip", add: 0 };
+        let first = Version {
+            factor: 1,
+            skipped: "skip",
+            add: 0,
+        };
         let mut versions = vec![first];
         if world.chance(0.4) {
             for _ in 0..world.between(1, 2) {
@@ -54,7 +58,12 @@ impl Scenario {
         Self {
             partitions: *world.pick(&[1, 2, 3, 4]),
             idle_after_s: world.between(1, 6),
-            policy: *world.pick(&[LatePolicy::Amend, LatePolicy::Amend, LatePolicy::DeadLetter, LatePolicy::Drop]),
+            policy: *world.pick(&[
+                LatePolicy::Amend,
+                LatePolicy::Amend,
+                LatePolicy::DeadLetter,
+                LatePolicy::Drop,
+            ]),
             allowed_ms: *world.pick(&[0, 5_000, 15_000]),
             deduplicates: world.chance(0.7),
             doubles: world.chance(0.3),
@@ -64,19 +73,40 @@ impl Scenario {
     }
 
     pub(crate) fn yaml(&self, version: Version) -> String {
-        let Version { factor, skipped, add } = version;
-        let columns = |n: &str| format!("id, ts, kind, {n} AS n, x, CAST(raw AS BIGINT) AS v, 10 / d AS q");
+        let Version {
+            factor,
+            skipped,
+            add,
+        } = version;
+        let columns =
+            |n: &str| format!("id, ts, kind, {n} AS n, x, CAST(raw AS BIGINT) AS v, 10 / d AS q");
         let n = format!("n * {factor}");
-        let mut parsed = format!("SELECT {} FROM events WHERE coalesce(kind, '') <> '{skipped}'", columns(&n));
+        let mut parsed = format!(
+            "SELECT {} FROM events WHERE coalesce(kind, '') <> '{skipped}'",
+            columns(&n)
+        );
         if self.doubles {
-            parsed.push_str(&format!(" UNION ALL SELECT {} FROM events WHERE kind = 'b'", columns("n + 100")));
+            parsed.push_str(&format!(
+                " UNION ALL SELECT {} FROM events WHERE kind = 'b'",
+                columns("n + 100")
+            ));
         }
         let (deduplicate, once) = if self.deduplicates {
-            (format!("    - {{name: once, deduplicate: {{from: parsed, by: [id], within: {}s}}}}\n", WITHIN_MS / 1_000), "once")
+            (
+                format!(
+                    "    - {{name: once, deduplicate: {{from: parsed, by: [id], within: {}s}}}}\n",
+                    WITHIN_MS / 1_000
+                ),
+                "once",
+            )
         } else {
             (String::new(), "parsed")
         };
-        let having = if self.having { " HAVING sum(n) > 5" } else { "" };
+        let having = if self.having {
+            " HAVING sum(n) > 5"
+        } else {
+            ""
+        };
         let pipeline = format!(
             "apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
@@ -151,7 +181,13 @@ impl Flaw {
 
 impl Event {
     /// An event for `partition`, sent at `now_ms`; `recent` are those that it may repeat.
-    pub(crate) fn draw(world: &World, partition: i32, number: usize, now_ms: i64, recent: &[Self]) -> Self {
+    pub(crate) fn draw(
+        world: &World,
+        partition: i32,
+        number: usize,
+        now_ms: i64,
+        recent: &[Self],
+    ) -> Self {
         if !recent.is_empty() && world.chance(0.12) {
             let mut again = world.pick(recent).clone();
             if world.chance(0.3) {
@@ -166,15 +202,44 @@ impl Event {
             4 => -world.between(FUTURE_MS - 1, FUTURE_MS + 20_000),
             _ => world.between(0, OUT_OF_ORDER_MS),
         };
-        let flaw = world.chance(0.06).then(|| *world.pick(&[Flaw::NoValue, Flaw::Truncated, Flaw::NoTime, Flaw::TextForNumber]));
+        let flaw = world.chance(0.06).then(|| {
+            *world.pick(&[
+                Flaw::NoValue,
+                Flaw::Truncated,
+                Flaw::NoTime,
+                Flaw::TextForNumber,
+            ])
+        });
         Self {
             id: format!("{partition}-{number}"),
             ts_ms: now_ms - behind_ms,
-            kind: *world.pick(&[Some("a"), Some("a"), Some("b"), Some("c"), Some("skip"), None]),
+            kind: *world.pick(&[
+                Some("a"),
+                Some("a"),
+                Some("b"),
+                Some("c"),
+                Some("skip"),
+                None,
+            ]),
             n: world.chance(0.9).then(|| world.between(-5, 20)),
-            x: world.chance(0.8).then(|| world.between(-80, 80) as f64 / 8.0),
-            raw: *world.pick(&[None, Some("1"), Some("-7"), Some("40"), Some("12"), Some("3"), Some("8"), Some("x")]),
-            d: if world.chance(0.05) { Some(0) } else { *world.pick(&[None, Some(1), Some(3), Some(-4), Some(10)]) },
+            x: world
+                .chance(0.8)
+                .then(|| world.between(-80, 80) as f64 / 8.0),
+            raw: *world.pick(&[
+                None,
+                Some("1"),
+                Some("-7"),
+                Some("40"),
+                Some("12"),
+                Some("3"),
+                Some("8"),
+                Some("x"),
+            ]),
+            d: if world.chance(0.05) {
+                Some(0)
+            } else {
+                *world.pick(&[None, Some(1), Some(3), Some(-4), Some(10)])
+            },
             flaw,
         }
     }
@@ -187,7 +252,10 @@ impl Event {
         match self.flaw {
             Some(Flaw::NoValue) => return None,
             Some(Flaw::NoTime) => object.as_object_mut().unwrap().remove("ts"),
-            Some(Flaw::TextForNumber) => object.as_object_mut().unwrap().insert("n".to_owned(), "many".into()),
+            Some(Flaw::TextForNumber) => object
+                .as_object_mut()
+                .unwrap()
+                .insert("n".to_owned(), "many".into()),
             Some(Flaw::Truncated) | None => None,
         };
         let mut text = object.to_string();

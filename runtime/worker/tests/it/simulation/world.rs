@@ -86,7 +86,11 @@ impl World {
         let mut inner = self.inner();
         let rate = inner.fault_rate;
         if rate > 0.0 && inner.rng.random_bool(rate) {
-            if inner.rng.random_bool(0.5) { Luck::FailsBefore } else { Luck::FailsAfter }
+            if inner.rng.random_bool(0.5) {
+                Luck::FailsBefore
+            } else {
+                Luck::FailsAfter
+            }
         } else {
             Luck::Good
         }
@@ -117,26 +121,44 @@ impl World {
 
     /// Waits until the scheduler goes on with this, no earlier than in `ms`.
     pub(crate) fn pause(self: &Arc<Self>, process: usize, ms: i64) -> Pause {
-        Pause { world: Arc::clone(self), process, due_ms: self.now_ms() + ms, gate: None }
+        Pause {
+            world: Arc::clone(self),
+            process,
+            due_ms: self.now_ms() + ms,
+            gate: None,
+        }
     }
 
     /// The gates of a process that may be opened now.
     pub(crate) fn due_gates(&self, process: usize) -> Vec<u64> {
         let inner = self.inner();
-        let due = |gate: &Gate| gate.process == process && gate.due_ms <= inner.now_ms && !gate.is_open;
-        inner.gates.iter().filter(|(_, gate)| due(gate)).map(|(id, _)| *id).collect()
+        let due =
+            |gate: &Gate| gate.process == process && gate.due_ms <= inner.now_ms && !gate.is_open;
+        inner
+            .gates
+            .iter()
+            .filter(|(_, gate)| due(gate))
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// When the next gate of these processes is due.
     pub(crate) fn next_due_ms(&self, processes: &[usize]) -> Option<i64> {
         let inner = self.inner();
-        inner.gates.values().filter(|gate| processes.contains(&gate.process)).map(|gate| gate.due_ms).min()
+        inner
+            .gates
+            .values()
+            .filter(|gate| processes.contains(&gate.process))
+            .map(|gate| gate.due_ms)
+            .min()
     }
 
     pub(crate) fn open(&self, id: u64) {
         let waker = {
             let mut inner = self.inner();
-            let Some(gate) = inner.gates.get_mut(&id) else { return };
+            let Some(gate) = inner.gates.get_mut(&id) else {
+                return;
+            };
             gate.is_open = true;
             gate.waker.clone()
         };
@@ -168,7 +190,12 @@ impl Future for Pause {
             None => {
                 let id = inner.next_gate;
                 inner.next_gate += 1;
-                let gate = Gate { process: self.process, due_ms: self.due_ms, is_open: false, waker: context.waker().clone() };
+                let gate = Gate {
+                    process: self.process,
+                    due_ms: self.due_ms,
+                    is_open: false,
+                    waker: context.waker().clone(),
+                };
                 inner.gates.insert(id, gate);
                 self.gate = Some(id);
                 Poll::Pending
