@@ -28,7 +28,11 @@ pub struct Deduplication {
 impl Deduplication {
     /// State for a horizon of `within_ms`, capped at [`MAX_WITHIN_MS`].
     pub fn new(within_ms: u64) -> Self {
-        Self { within_ms: within_ms.min(MAX_WITHIN_MS) as u32, base_ms: i64::MIN, entries: HashTable::new() }
+        Self {
+            within_ms: within_ms.min(MAX_WITHIN_MS) as u32,
+            base_ms: i64::MIN,
+            entries: HashTable::new(),
+        }
     }
 
     /// Whether a key appended at `now_ms` was appended within the horizon before; remembers it in either case.
@@ -36,7 +40,10 @@ impl Deduplication {
     pub fn seen(&mut self, key: u128, now_ms: i64) -> bool {
         let (high, low) = ((key >> 64) as u64, key as u32);
         let now = self.distance(now_ms);
-        if let Some(entry) = self.entries.find_mut(high, |entry| entry.high == high && entry.low == low) {
+        if let Some(entry) = self
+            .entries
+            .find_mut(high, |entry| entry.high == high && entry.low == low)
+        {
             let duplicate = now - entry.seen <= self.within_ms;
             if !(duplicate && sabotage::is(Bug::DuplicateOfKeptOnly)) {
                 entry.seen = now;
@@ -46,7 +53,15 @@ impl Deduplication {
         if self.entries.len() == self.entries.capacity() {
             self.sweep(now);
         }
-        self.entries.insert_unique(high, Entry { high, low, seen: now }, |entry| entry.high);
+        self.entries.insert_unique(
+            high,
+            Entry {
+                high,
+                low,
+                seen: now,
+            },
+            |entry| entry.high,
+        );
         false
     }
 
@@ -102,7 +117,10 @@ mod tests {
         let mut keys = Deduplication::new(10);
         assert!(!keys.seen(1, 100));
         assert!(keys.seen(1, 110));
-        assert!(keys.seen(1, 120), "within 10 of the repeat at 110, though not of the first");
+        assert!(
+            keys.seen(1, 120),
+            "within 10 of the repeat at 110, though not of the first"
+        );
         assert!(!keys.seen(1, 131));
     }
 

@@ -10,7 +10,9 @@ pub enum EngineError {
     #[error(transparent)]
     Wire(#[from] WireError),
     /// A newer plan has taken the task.
-    #[error("plan revision {ours} is older than revision {theirs}, which has taken this task: let it go")]
+    #[error(
+        "plan revision {ours} is older than revision {theirs}, which has taken this task: let it go"
+    )]
     Outdated {
         /// Revision of our plan.
         ours: i64,
@@ -18,7 +20,9 @@ pub enum EngineError {
         theirs: i64,
     },
     /// Retention took records that were not read.
-    #[error("offsets {from} to {to} of {input}/{partition} were deleted by retention before they were read")]
+    #[error(
+        "offsets {from} to {to} of {input}/{partition} were deleted by retention before they were read"
+    )]
     Lost {
         /// The input.
         input: String,
@@ -30,7 +34,9 @@ pub enum EngineError {
         to: i64,
     },
     /// A sink has no progress though it was written before.
-    #[error("output {output}: the sink has lost its progress (expected at least offset {expected}): restore the table, or remove the output and add it under another name")]
+    #[error(
+        "output {output}: the sink has lost its progress (expected at least offset {expected}): restore the table, or remove the output and add it under another name"
+    )]
     ProgressMissing {
         /// The output.
         output: String,
@@ -49,6 +55,9 @@ pub enum EngineError {
 
 impl EngineError {
     pub(crate) fn aggregation(step: &str, error: &DataFusionError) -> Self {
-        Self::Aggregation { step: step.to_owned(), reason: crate::rows::reason(error) }
+        Self::Aggregation {
+            step: step.to_owned(),
+            reason: crate::rows::reason(error),
+        }
     }
 }

@@ -46,11 +46,16 @@ pub(crate) fn run_schema(aggregate: &Aggregate) -> SchemaRef {
 
 impl<'a> Fold<'a> {
     pub(crate) fn new(aggregate: &'a Aggregate) -> Result<Self, DataFusionError> {
-        let key_fields: Vec<_> = aggregate.partial_schema.fields()[..=aggregate.group_columns].to_vec();
+        let key_fields: Vec<_> =
+            aggregate.partial_schema.fields()[..=aggregate.group_columns].to_vec();
         Ok(Self {
             aggregate,
             keys: new_group_values(Arc::new(Schema::new(key_fields)), &GroupOrdering::None)?,
-            accumulators: aggregate.calls.iter().map(accumulator).collect::<Result<_, _>>()?,
+            accumulators: aggregate
+                .calls
+                .iter()
+                .map(accumulator)
+                .collect::<Result<_, _>>()?,
             contributions: Vec::new(),
             revisions: Vec::new(),
             groups: Vec::new(),
@@ -58,9 +63,17 @@ impl<'a> Fold<'a> {
     }
 
     /// Adds rows of `call_schema`, each in the window that starts at `windows[row]` ms.
-    pub(crate) fn add_rows(&mut self, windows: Int64Array, rows: &RecordBatch) -> Result<(), DataFusionError> {
+    pub(crate) fn add_rows(
+        &mut self,
+        windows: Int64Array,
+        rows: &RecordBatch,
+    ) -> Result<(), DataFusionError> {
         let mut keys: Vec<ArrayRef> = vec![Arc::new(windows)];
-        keys.extend(rows.columns()[..self.aggregate.group_columns].iter().cloned());
+        keys.extend(
+            rows.columns()[..self.aggregate.group_columns]
+                .iter()
+                .cloned(),
+        );
         self.assign(&keys, None, None)?;
         let total = self.keys.len();
         for (call, accumulator) in self.aggregate.calls.iter().zip(&mut self.accumulators) {
@@ -75,7 +88,12 @@ impl<'a> Fold<'a> {
                 Some(filter) => Some(filter.evaluate(rows)?.into_array(rows.num_rows())?),
                 None => None,
             };
-            accumulator.update_batch(&values, &self.groups, filter.as_ref().map(|mask| mask.as_boolean()), total)?;
+            accumulator.update_batch(
+                &values,
+                &self.groups,
+                filter.as_ref().map(|mask| mask.as_boolean()),
+                total,
+            )?;
         }
         Ok(())
     }
@@ -85,8 +103,14 @@ impl<'a> Fold<'a> {
         let columns = partials.columns();
         let plain = self.aggregate.partial_schema.fields().len();
         let contributions = columns[plain - 1].as_primitive::<Int64Type>();
-        let revisions = columns.get(plain).map(|column| column.as_primitive::<Int64Type>());
-        self.assign(&columns[..=self.aggregate.group_columns], Some(contributions), revisions)?;
+        let revisions = columns
+            .get(plain)
+            .map(|column| column.as_primitive::<Int64Type>());
+        self.assign(
+            &columns[..=self.aggregate.group_columns],
+            Some(contributions),
+            revisions,
+        )?;
         let total = self.keys.len();
         let mut first = self.aggregate.group_columns + 1;
         for (call, accumulator) in self.aggregate.calls.iter().zip(&mut self.accumulators) {
@@ -118,37 +142,64 @@ impl<'a> Fold<'a> {
     /// Ends the fold as partials.
     pub(crate) fn into_partials(mut self) -> Result<RecordBatch, DataFusionError> {
         let columns = self.state_columns()?;
-        Ok(RecordBatch::try_new(self.aggregate.partial_schema.clone(), columns)?)
+        Ok(RecordBatch::try_new(
+            self.aggregate.partial_schema.clone(),
+            columns,
+        )?)
     }
 
     /// Ends the fold as a run for the state.
     pub(crate) fn into_run(mut self, schema: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
         let mut columns = self.state_columns()?;
-        columns.push(Arc::new(Int64Array::from(std::mem::take(&mut self.revisions))));
+        columns.push(Arc::new(Int64Array::from(std::mem::take(
+            &mut self.revisions,
+        ))));
         Ok(RecordBatch::try_new(schema.clone(), columns)?)
     }
 
     fn state_columns(&mut self) -> Result<Vec<ArrayRef>, DataFusionError> {
-        let mut columns = if self.keys.is_empty() { self.no_keys() } else { self.keys.emit(EmitTo::All)? };
+        let mut columns = if self.keys.is_empty() {
+            self.no_keys()
+        } else {
+            self.keys.emit(EmitTo::All)?
+        };
         for accumulator in &mut self.accumulators {
             columns.extend(accumulator.state(EmitTo::All)?);
         }
-        columns.push(Arc::new(Int64Array::from(std::mem::take(&mut self.contributions))));
+        columns.push(Arc::new(Int64Array::from(std::mem::take(
+            &mut self.contributions,
+        ))));
         Ok(columns)
     }
 
     fn no_keys(&self) -> Vec<ArrayRef> {
         let fields = &self.aggregate.partial_schema.fields()[..=self.aggregate.group_columns];
-        fields.iter().map(|field| arrow::array::new_empty_array(field.data_type())).collect()
+        fields
+            .iter()
+            .map(|field| arrow::array::new_empty_array(field.data_type()))
+            .collect()
     }
 
     /// Ends the fold as results.
     pub(crate) fn into_results(mut self) -> Result<Results, DataFusionError> {
-        let mut keys = if self.keys.is_empty() { self.no_keys() } else { self.keys.emit(EmitTo::All)? };
+        let mut keys = if self.keys.is_empty() {
+            self.no_keys()
+        } else {
+            self.keys.emit(EmitTo::All)?
+        };
         let windows = keys.remove(0).as_primitive::<Int64Type>().clone();
-        let values =
-            self.accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All)).collect::<Result<_, _>>()?;
-        Ok(Results { windows, keys, values, contributions: self.contributions, revisions: self.revisions })
+        let values = self
+            .accumulators
+            .iter_mut()
+            .map(|accumulator| accumulator.evaluate(EmitTo::All))
+            .collect::<Result<_, _>>()?;
+        Ok(Results {
+            windows,
+            keys,
+            values,
+            contributions: self.contributions,
+            revisions: self.revisions,
+        })
     }
 }
 
@@ -157,5 +208,7 @@ fn accumulator(call: &Call) -> Result<Box<dyn GroupsAccumulator>, DataFusionErro
         return call.function.create_groups_accumulator();
     }
     let function = Arc::clone(&call.function);
-    Ok(Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator())))
+    Ok(Box::new(GroupsAccumulatorAdapter::new(move || {
+        function.create_accumulator()
+    })))
 }

@@ -1,5 +1,7 @@
 //! Evaluates row-wise programs over micro-batches and isolates the records that cannot be evaluated.
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, OffsetSizeTrait, RecordBatch, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, OffsetSizeTrait, RecordBatch, UInt32Array,
+};
 use arrow::compute::{concat, filter_record_batch, take, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::DataFusionError;
@@ -15,14 +17,21 @@ pub(crate) struct Rows {
 
 impl Rows {
     pub(crate) fn empty(schema: SchemaRef) -> Self {
-        Self { batch: RecordBatch::new_empty(schema), records: Vec::new() }
+        Self {
+            batch: RecordBatch::new_empty(schema),
+            records: Vec::new(),
+        }
     }
 
     /// The rows at `indices`, in that order.
     pub(crate) fn take(&self, indices: &UInt32Array) -> Result<Self, DataFusionError> {
         Ok(Self {
             batch: take_record_batch(&self.batch, indices)?,
-            records: indices.values().iter().map(|&row| self.records[row as usize]).collect(),
+            records: indices
+                .values()
+                .iter()
+                .map(|&row| self.records[row as usize])
+                .collect(),
         })
     }
 }
@@ -42,7 +51,11 @@ pub(crate) fn evaluate(program: &RowProgram, inputs: &[Option<&Rows>]) -> (Rows,
     if let Ok(rows) = run_program(program, inputs) {
         return (rows, Vec::new());
     }
-    let mut records: Vec<u32> = inputs.iter().flatten().flat_map(|rows| rows.records.iter().copied()).collect();
+    let mut records: Vec<u32> = inputs
+        .iter()
+        .flatten()
+        .flat_map(|rows| rows.records.iter().copied())
+        .collect();
     records.sort_unstable();
     records.dedup();
     let mut parts = Vec::new();
@@ -51,25 +64,51 @@ pub(crate) fn evaluate(program: &RowProgram, inputs: &[Option<&Rows>]) -> (Rows,
     match append(parts, &program.schema) {
         Ok(rows) => (rows, failures),
         Err(error) => {
-            let failed = |&record: &u32| Failure { record, reason: reason(&error) };
-            (Rows::empty(program.schema.clone()), records.iter().map(failed).collect())
+            let failed = |&record: &u32| Failure {
+                record,
+                reason: reason(&error),
+            };
+            (
+                Rows::empty(program.schema.clone()),
+                records.iter().map(failed).collect(),
+            )
         }
     }
 }
 
 /// Halves `records` (ascending) until what fails is one record. All rows of a record, of whichever input, share its fate, and
 /// come out in the order in which they would without any failure.
-fn bisect(program: &RowProgram, inputs: &[Option<&Rows>], records: &[u32], good: &mut Vec<Rows>, failures: &mut Vec<Failure>) {
-    let (Some(&first), Some(&last)) = (records.first(), records.last()) else { return };
+fn bisect(
+    program: &RowProgram,
+    inputs: &[Option<&Rows>],
+    records: &[u32],
+    good: &mut Vec<Rows>,
+    failures: &mut Vec<Failure>,
+) {
+    let (Some(&first), Some(&last)) = (records.first(), records.last()) else {
+        return;
+    };
     let within = |rows: &Rows| -> Result<Rows, DataFusionError> {
-        let indices = (0..rows.records.len() as u32).filter(|&row| (first..=last).contains(&rows.records[row as usize]));
+        let indices = (0..rows.records.len() as u32)
+            .filter(|&row| (first..=last).contains(&rows.records[row as usize]));
         rows.take(&UInt32Array::from_iter_values(indices))
     };
-    let part = inputs.iter().map(|input| input.map(within).transpose()).collect::<Result<Vec<_>, _>>();
-    let outcome = part.and_then(|part| run_program(program, &part.iter().map(Option::as_ref).collect::<Vec<_>>()));
+    let part = inputs
+        .iter()
+        .map(|input| input.map(within).transpose())
+        .collect::<Result<Vec<_>, _>>();
+    let outcome = part.and_then(|part| {
+        run_program(
+            program,
+            &part.iter().map(Option::as_ref).collect::<Vec<_>>(),
+        )
+    });
     match outcome {
         Ok(rows) => good.push(rows),
-        Err(error) if records.len() == 1 => failures.push(Failure { record: first, reason: reason(&error) }),
+        Err(error) if records.len() == 1 => failures.push(Failure {
+            record: first,
+            reason: reason(&error),
+        }),
         Err(_) => {
             let (left, right) = records.split_at(records.len() / 2);
             bisect(program, inputs, left, good, failures);
@@ -88,36 +127,63 @@ pub(crate) fn reason(error: &DataFusionError) -> String {
 
 fn run_program(program: &RowProgram, inputs: &[Option<&Rows>]) -> Result<Rows, DataFusionError> {
     let rows = run(&program.root, inputs)?;
-    rows.map_or_else(|| Ok(Rows::empty(program.schema.clone())), |rows| with_schema(rows, &program.schema))
+    rows.map_or_else(
+        || Ok(Rows::empty(program.schema.clone())),
+        |rows| with_schema(rows, &program.schema),
+    )
 }
 
 /// None stands for no rows.
 fn run(node: &RowNode, inputs: &[Option<&Rows>]) -> Result<Option<Rows>, DataFusionError> {
     match node {
-        RowNode::Input(index) => Ok(inputs[*index].filter(|rows| !rows.records.is_empty()).cloned()),
+        RowNode::Input(index) => Ok(inputs[*index]
+            .filter(|rows| !rows.records.is_empty())
+            .cloned()),
         RowNode::Empty(_) => Ok(None),
-        RowNode::Project { input, exprs, schema } => {
-            let Some(rows) = run(input, inputs)? else { return Ok(None) };
+        RowNode::Project {
+            input,
+            exprs,
+            schema,
+        } => {
+            let Some(rows) = run(input, inputs)? else {
+                return Ok(None);
+            };
             let columns = exprs
                 .iter()
                 .map(|expr| expr.evaluate(&rows.batch)?.into_array(rows.records.len()))
                 .collect::<Result<Vec<_>, _>>()?;
-            Ok(Some(Rows { batch: RecordBatch::try_new(schema.clone(), columns)?, records: rows.records }))
+            Ok(Some(Rows {
+                batch: RecordBatch::try_new(schema.clone(), columns)?,
+                records: rows.records,
+            }))
         }
         RowNode::Filter { input, predicate } => {
-            let Some(rows) = run(input, inputs)? else { return Ok(None) };
-            let mask = predicate.evaluate(&rows.batch)?.into_array(rows.records.len())?;
+            let Some(rows) = run(input, inputs)? else {
+                return Ok(None);
+            };
+            let mask = predicate
+                .evaluate(&rows.batch)?
+                .into_array(rows.records.len())?;
             filter(rows, mask.as_boolean()).map(Some)
         }
-        RowNode::Union { inputs: branches, schema } => {
+        RowNode::Union {
+            inputs: branches,
+            schema,
+        } => {
             let mut parts = Vec::with_capacity(branches.len());
             for branch in branches {
                 parts.extend(run(branch, inputs)?);
             }
             append(parts, schema).map(|rows| Some(rows).filter(|rows| !rows.records.is_empty()))
         }
-        RowNode::Unnest { input, column, schema } => {
-            let Some(rows) = run(input, inputs)? else { return Ok(None) };
+        RowNode::Unnest {
+            input,
+            column,
+            schema,
+        } => {
+            let Some(rows) = run(input, inputs)? else {
+                return Ok(None);
+            };
             unnest(&rows, *column, schema).map(Some)
         }
     }
@@ -128,12 +194,24 @@ fn filter(rows: Rows, mask: &BooleanArray) -> Result<Rows, DataFusionError> {
     if (0..mask.len()).all(kept) {
         return Ok(rows);
     }
-    let records = rows.records.iter().enumerate().filter(|(row, _)| kept(*row)).map(|(_, &record)| record).collect();
-    Ok(Rows { batch: filter_record_batch(&rows.batch, mask)?, records })
+    let records = rows
+        .records
+        .iter()
+        .enumerate()
+        .filter(|(row, _)| kept(*row))
+        .map(|(_, &record)| record)
+        .collect();
+    Ok(Rows {
+        batch: filter_record_batch(&rows.batch, mask)?,
+        records,
+    })
 }
 
 fn append(parts: Vec<Rows>, schema: &SchemaRef) -> Result<Rows, DataFusionError> {
-    let mut parts: Vec<Rows> = parts.into_iter().filter(|rows| !rows.records.is_empty()).collect();
+    let mut parts: Vec<Rows> = parts
+        .into_iter()
+        .filter(|rows| !rows.records.is_empty())
+        .collect();
     if parts.len() == 1 {
         return with_schema(parts.remove(0), schema);
     }
@@ -142,13 +220,19 @@ fn append(parts: Vec<Rows>, schema: &SchemaRef) -> Result<Rows, DataFusionError>
     }
     let columns = (0..schema.fields().len())
         .map(|column| {
-            let arrays: Vec<&dyn Array> = parts.iter().map(|rows| rows.batch.column(column).as_ref()).collect();
+            let arrays: Vec<&dyn Array> = parts
+                .iter()
+                .map(|rows| rows.batch.column(column).as_ref())
+                .collect();
             concat(&arrays)
         })
         .collect::<Result<Vec<ArrayRef>, _>>()?;
     Ok(Rows {
         batch: RecordBatch::try_new(schema.clone(), columns)?,
-        records: parts.iter().flat_map(|rows| rows.records.iter().copied()).collect(),
+        records: parts
+            .iter()
+            .flat_map(|rows| rows.records.iter().copied())
+            .collect(),
     })
 }
 
@@ -157,7 +241,10 @@ fn with_schema(rows: Rows, schema: &SchemaRef) -> Result<Rows, DataFusionError> 
     if rows.batch.schema_ref() == schema {
         return Ok(rows);
     }
-    Ok(Rows { batch: RecordBatch::try_new(schema.clone(), rows.batch.columns().to_vec())?, records: rows.records })
+    Ok(Rows {
+        batch: RecordBatch::try_new(schema.clone(), rows.batch.columns().to_vec())?,
+        records: rows.records,
+    })
 }
 
 fn unnest(rows: &Rows, column: usize, schema: &SchemaRef) -> Result<Rows, DataFusionError> {
@@ -165,26 +252,48 @@ fn unnest(rows: &Rows, column: usize, schema: &SchemaRef) -> Result<Rows, DataFu
     let (parents, elements) = match list.data_type() {
         DataType::List(_) => list_elements::<i32>(list)?,
         DataType::LargeList(_) => list_elements::<i64>(list)?,
-        other => return Err(DataFusionError::Execution(format!("unnest of {other}, which is no list"))),
+        other => {
+            return Err(DataFusionError::Execution(format!(
+                "unnest of {other}, which is no list"
+            )));
+        }
     };
     let columns = rows
         .batch
         .columns()
         .iter()
         .enumerate()
-        .map(|(index, array)| if index == column { Ok(elements.clone()) } else { take(array, &parents, None) })
+        .map(|(index, array)| {
+            if index == column {
+                Ok(elements.clone())
+            } else {
+                take(array, &parents, None)
+            }
+        })
         .collect::<Result<Vec<_>, _>>()?;
-    let records = parents.values().iter().map(|&row| rows.records[row as usize]).collect();
-    Ok(Rows { batch: RecordBatch::try_new(schema.clone(), columns)?, records })
+    let records = parents
+        .values()
+        .iter()
+        .map(|&row| rows.records[row as usize])
+        .collect();
+    Ok(Rows {
+        batch: RecordBatch::try_new(schema.clone(), columns)?,
+        records,
+    })
 }
 
 /// For every element of a list column, the row that it stands in, and the elements.
-fn list_elements<O: OffsetSizeTrait>(list: &ArrayRef) -> Result<(UInt32Array, ArrayRef), DataFusionError> {
+fn list_elements<O: OffsetSizeTrait>(
+    list: &ArrayRef,
+) -> Result<(UInt32Array, ArrayRef), DataFusionError> {
     let list = list.as_list::<O>();
     let mut parents = Vec::new();
     let mut positions = Vec::new();
     for row in (0..list.len()).filter(|&row| list.is_valid(row)) {
-        let (from, to) = (list.value_offsets()[row].as_usize(), list.value_offsets()[row + 1].as_usize());
+        let (from, to) = (
+            list.value_offsets()[row].as_usize(),
+            list.value_offsets()[row + 1].as_usize(),
+        );
         parents.extend(std::iter::repeat_n(row as u32, to - from));
         positions.extend(from as u32..to as u32);
     }

@@ -36,5 +36,8 @@ pub fn emission_count(window: Window, late: Late, watermark_ms: i64) -> i64 {
 /// The first window start whose window may still take rows at this watermark.
 pub fn first_open(window: Window, late: Late, watermark_ms: i64) -> i64 {
     let Window::Tumbling { size_ms } = window;
-    watermark_ms.saturating_sub(late.allowed_ms).div_euclid(size_ms) * size_ms
+    watermark_ms
+        .saturating_sub(late.allowed_ms)
+        .div_euclid(size_ms)
+        * size_ms
 }

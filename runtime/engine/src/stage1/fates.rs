@@ -37,7 +37,12 @@ impl Reasons {
 }
 
 /// Enters the fates of a micro-batch into a ledger.
-pub(crate) fn count(ledger: &mut Ledger, fates: &[Fate], reasons: &Reasons, step_name: impl Fn(u16) -> String) {
+pub(crate) fn count(
+    ledger: &mut Ledger,
+    fates: &[Fate],
+    reasons: &Reasons,
+    step_name: impl Fn(u16) -> String,
+) {
     ledger.read += fates.len() as u64;
     for &fate in fates {
         match fate {
@@ -46,7 +51,9 @@ pub(crate) fn count(ledger: &mut Ledger, fates: &[Fate], reasons: &Reasons, step
             Fate::Late => ledger.late += 1,
             Fate::EarlierGeneration => ledger.earlier_generation += 1,
             Fate::Filtered(step) => bump(&mut ledger.filtered, step_name(step)),
-            Fate::DeadLettered(reason) => bump(&mut ledger.dead_lettered, reasons.name(reason).to_owned()),
+            Fate::DeadLettered(reason) => {
+                bump(&mut ledger.dead_lettered, reasons.name(reason).to_owned())
+            }
         }
     }
 }

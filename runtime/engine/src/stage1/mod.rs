@@ -147,7 +147,12 @@ impl SourceTask {
     ///
     /// Only a part may be taken (see [`Effects::consumed`]): give the others again when these effects are carried out.
     /// Records before [`Self::next_offset`] fill the deduplications and have no effects.
-    pub fn process(&mut self, records: &[Record], fetched_to: i64, clock_ms: i64) -> Result<Effects, EngineError> {
+    pub fn process(
+        &mut self,
+        records: &[Record],
+        fetched_to: i64,
+        clock_ms: i64,
+    ) -> Result<Effects, EngineError> {
         if let Some(first) = records.first() {
             self.idleness.wake();
             self.idle = false;
@@ -156,10 +161,21 @@ impl SourceTask {
             }
         }
         let limit = self.next_boundary();
-        let consumed = limit.map_or(records.len(), |limit| records.partition_point(|record| record.offset < limit));
-        let next = if consumed < records.len() { limit } else { limit.map(|limit| limit.min(fetched_to)) };
+        let consumed = limit.map_or(records.len(), |limit| {
+            records.partition_point(|record| record.offset < limit)
+        });
+        let next = if consumed < records.len() {
+            limit
+        } else {
+            limit.map(|limit| limit.min(fetched_to))
+        };
         let next = next.unwrap_or(fetched_to).max(self.at);
-        let mut effects = Effects { consumed, position: self.position(), writes: Vec::new(), log: Vec::new() };
+        let mut effects = Effects {
+            consumed,
+            position: self.position(),
+            writes: Vec::new(),
+            log: Vec::new(),
+        };
         self.run(&records[..consumed], next, &mut effects)?;
         self.tell_if_due(clock_ms, &mut effects.log);
         effects.position = self.position();
@@ -169,7 +185,12 @@ impl SourceTask {
     /// Ends a batch: what goes to the log besides [`Effects::log`], in the same transaction: dead letters of what sinks refused,
     /// and the progress. `records` are those that were given for the effects; `committed` names the outputs whose sinks have moved
     /// to the effects' position.
-    pub fn seal(&mut self, records: &[Record], committed: &[usize], refusals: &[Refusal]) -> Vec<NewRecord> {
+    pub fn seal(
+        &mut self,
+        records: &[Record],
+        committed: &[usize],
+        refusals: &[Refusal],
+    ) -> Vec<NewRecord> {
         let mut log = Vec::new();
         for output in &mut self.outputs {
             if committed.contains(&output.output) {
@@ -210,7 +231,10 @@ impl SourceTask {
     /// Lifts the watermark to at least `watermark_ms`, from here on and in every replay.
     pub fn decree(&mut self, watermark_ms: i64) -> Result<Effects, EngineError> {
         self.watermark.current_ms = self.watermark.current_ms.max(Some(watermark_ms));
-        let record = WatermarkRecord { decree_ms: self.watermark.current_ms, ..self.watermark_record() };
+        let record = WatermarkRecord {
+            decree_ms: self.watermark.current_ms,
+            ..self.watermark_record()
+        };
         let mut log = vec![self.tell(record.clone())];
         self.note_told(record);
         for index in 0..self.partials.len() {
@@ -228,7 +252,11 @@ impl SourceTask {
         let newest_ms = self.watermark.by_events_ms?.saturating_add(out_of_order_ms);
         let closes = |partials: &Partials| {
             let aggregate = self.aggregate(partials.step);
-            closes_at(aggregate.window, aggregate.late, start_of(aggregate.window, newest_ms))
+            closes_at(
+                aggregate.window,
+                aggregate.late,
+                start_of(aggregate.window, newest_ms),
+            )
         };
         self.partials.iter().map(closes).max()
     }
@@ -237,17 +265,33 @@ impl SourceTask {
     pub fn ledgers(&self) -> SourceLedgers {
         let name = |output: &RowOutput| self.setup.plan.outputs[output.output].name.clone();
         SourceLedgers {
-            outputs: self.outputs.iter().map(|output| (name(output), output.ledger.clone())).collect(),
-            steps: self.partials.iter().map(|step| (self.step_name(step.step), step.ledger.clone())).collect(),
+            outputs: self
+                .outputs
+                .iter()
+                .map(|output| (name(output), output.ledger.clone()))
+                .collect(),
+            steps: self
+                .partials
+                .iter()
+                .map(|step| (self.step_name(step.step), step.ledger.clone()))
+                .collect(),
         }
     }
 
     fn effects(&self, log: Vec<NewRecord>) -> Effects {
-        Effects { consumed: 0, position: self.position(), writes: Vec::new(), log }
+        Effects {
+            consumed: 0,
+            position: self.position(),
+            writes: Vec::new(),
+            log,
+        }
     }
 
     fn position(&self) -> Position {
-        Position { next_offset: self.at, watermark_ms: self.watermark.current_ms }
+        Position {
+            next_offset: self.at,
+            watermark_ms: self.watermark.current_ms,
+        }
     }
 
     fn step_name(&self, step: usize) -> String {
@@ -263,8 +307,15 @@ impl SourceTask {
 
     /// The next offset at which somebody who lies ahead begins to take part.
     fn next_boundary(&self) -> Option<i64> {
-        let ahead = self.partials.iter().map(|step| step.from).chain(self.outputs.iter().map(|output| output.from));
-        ahead.chain([self.main_from]).filter(|&from| from > self.at).min()
+        let ahead = self
+            .partials
+            .iter()
+            .map(|step| step.from)
+            .chain(self.outputs.iter().map(|output| output.from));
+        ahead
+            .chain([self.main_from])
+            .filter(|&from| from > self.at)
+            .min()
     }
 
     /// Fills the deduplications from records whose effects are done.
@@ -276,7 +327,10 @@ impl SourceTask {
             !matches!(step, StepKind::Aggregate(_))
         })?;
         drop(relations);
-        Ok(Effects { consumed, ..self.effects(Vec::new()) })
+        Ok(Effects {
+            consumed,
+            ..self.effects(Vec::new())
+        })
     }
 
     /// Decodes records and runs the stage-1 steps that `wanted` picks.
@@ -297,7 +351,11 @@ impl SourceTask {
             watermark,
             &mut self.reasons,
         )?;
-        let mut relations = Relations { source: self.setup.source, traced, steps: BTreeMap::new() };
+        let mut relations = Relations {
+            source: self.setup.source,
+            traced,
+            steps: BTreeMap::new(),
+        };
         for &step in &self.steps {
             let kind = &plan.steps[step].kind;
             if !wanted(kind) {
@@ -305,8 +363,11 @@ impl SourceTask {
             }
             let made = match kind {
                 StepKind::Rows(program) => {
-                    let inputs: Vec<Option<&Traced>> =
-                        program.inputs.iter().map(|&relation| relations.get(relation)).collect();
+                    let inputs: Vec<Option<&Traced>> = program
+                        .inputs
+                        .iter()
+                        .map(|&relation| relations.get(relation))
+                        .collect();
                     slice.rows(step, program, &inputs)
                 }
                 StepKind::Deduplicate(deduplicate) => match relations.get(deduplicate.from) {
@@ -328,7 +389,12 @@ impl SourceTask {
         Ok((slice, relations))
     }
 
-    fn run(&mut self, records: &[Record], next: i64, effects: &mut Effects) -> Result<(), EngineError> {
+    fn run(
+        &mut self,
+        records: &[Record],
+        next: i64,
+        effects: &mut Effects,
+    ) -> Result<(), EngineError> {
         let at = self.at;
         let plan = Arc::clone(&self.setup.plan);
         let mut watermark = std::mem::take(&mut self.watermark);
@@ -341,8 +407,17 @@ impl SourceTask {
             .collect();
         let (mut slice, relations) = self.evaluate(&plan, records, &mut watermark, |_| true)?;
         for (step, generation) in active {
-            let StepKind::Aggregate(aggregate) = &plan.steps[step].kind else { continue };
-            let Some(input) = aggregate.argument.inputs.first().and_then(|&input| relations.get(input)) else { continue };
+            let StepKind::Aggregate(aggregate) = &plan.steps[step].kind else {
+                continue;
+            };
+            let Some(input) = aggregate
+                .argument
+                .inputs
+                .first()
+                .and_then(|&input| relations.get(input))
+            else {
+                continue;
+            };
             let (partials, fates) = slice.aggregate(step, aggregate, generation.cut_ms, input)?;
             partials_out.push((step, partials, fates));
         }
@@ -353,8 +428,19 @@ impl SourceTask {
         self.at = next;
         let step_name = |step: u16| plan.steps[usize::from(step)].name.clone();
         for (step, partials, fates) in partials_out {
-            let Some(index) = self.partials.iter().position(|partials| partials.step == step) else { continue };
-            count(&mut self.partials[index].ledger, &fates, &self.reasons, step_name);
+            let Some(index) = self
+                .partials
+                .iter()
+                .position(|partials| partials.step == step)
+            else {
+                continue;
+            };
+            count(
+                &mut self.partials[index].ledger,
+                &fates,
+                &self.reasons,
+                step_name,
+            );
             let placed = match (&partials, &plan.steps[step].kind) {
                 (Some(partials), StepKind::Aggregate(aggregate)) => place(aggregate, partials)?,
                 _ => Vec::new(),
@@ -363,7 +449,9 @@ impl SourceTask {
         }
         if self.main_from <= at {
             for letter in &dead {
-                effects.log.push(self.dead_letter(letter, &records[letter.record as usize]));
+                effects
+                    .log
+                    .push(self.dead_letter(letter, &records[letter.record as usize]));
             }
         }
         for index in 0..self.outputs.len() {
@@ -380,23 +468,36 @@ impl SourceTask {
     /// Moves the position of everyone who takes part.
     fn pass(&mut self) {
         let position = self.position();
-        for partials in self.partials.iter_mut().filter(|partials| partials.from <= position.next_offset) {
+        for partials in self
+            .partials
+            .iter_mut()
+            .filter(|partials| partials.from <= position.next_offset)
+        {
             partials.position = position;
         }
         if self.main_from <= position.next_offset {
             self.main_from = position.next_offset;
             self.main_watermark_ms = position.watermark_ms;
-            self.watermark.by_events_ms = self.watermark.by_events_ms.max(self.main_event_watermark_ms);
+            self.watermark.by_events_ms = self
+                .watermark
+                .by_events_ms
+                .max(self.main_event_watermark_ms);
             self.main_event_watermark_ms = self.watermark.by_events_ms;
         }
     }
 
     fn note_checkpoint(&mut self) {
-        let (Some(append_time_ms), true) = (self.append_time_ms, self.main_from <= self.at) else { return };
+        let (Some(append_time_ms), true) = (self.append_time_ms, self.main_from <= self.at) else {
+            return;
+        };
         let due = |last: &Checkpoint| append_time_ms >= last.append_time_ms + CHECKPOINT_EVERY_MS;
         if self.checkpoints.last().is_none_or(due) {
             let event_watermark_ms = self.watermark.by_events_ms;
-            self.checkpoints.push(Checkpoint { position: self.position(), event_watermark_ms, append_time_ms });
+            self.checkpoints.push(Checkpoint {
+                position: self.position(),
+                event_watermark_ms,
+                append_time_ms,
+            });
         }
         if self.checkpoints.len() > CHECKPOINTS {
             let mut index = 0;
@@ -416,7 +517,9 @@ impl SourceTask {
         plan: &Plan,
         effects: &mut Effects,
     ) -> Result<(), EngineError> {
-        let Some(traced) = relations.get(plan.outputs[self.outputs[index].output].from) else { return Ok(()) };
+        let Some(traced) = relations.get(plan.outputs[self.outputs[index].output].from) else {
+            return Ok(());
+        };
         let partition = self.setup.partition;
         let output = &mut self.outputs[index];
         if self.main_from <= at {
@@ -429,7 +532,12 @@ impl SourceTask {
         let rows = own_columns(&traced.rows, records, output.generation, partition)
             .map_err(|error| crate::wire::WireError::new("row", error))?;
         output.in_hand.clone_from(&traced.rows.records);
-        effects.writes.push(TableWrite { output: output.output, generation: output.generation, rows, deletes: None });
+        effects.writes.push(TableWrite {
+            output: output.output,
+            generation: output.generation,
+            rows,
+            deletes: None,
+        });
         Ok(())
     }
 
@@ -453,7 +561,10 @@ impl SourceTask {
             to: self.at,
             watermark_ms,
         };
-        let topic = self.names.partials(&self.setup.plan.steps[step].name, self.partials[index].generation.number);
+        let topic = self.names.partials(
+            &self.setup.plan.steps[step].name,
+            self.partials[index].generation.number,
+        );
         let mut batches: BTreeMap<u32, RecordBatch> = placed.into_iter().collect();
         let told = &mut self.partials[index].told;
         for (target, told) in told.iter_mut().enumerate() {
@@ -462,7 +573,15 @@ impl SourceTask {
                 continue;
             }
             *told = emissions;
-            let parts = batch.map_or_else(|| vec![None], |batch| chunks(&batch, MAX_BATCH_BYTES).into_iter().map(Some).collect());
+            let parts = batch.map_or_else(
+                || vec![None],
+                |batch| {
+                    chunks(&batch, MAX_BATCH_BYTES)
+                        .into_iter()
+                        .map(Some)
+                        .collect()
+                },
+            );
             for part in parts {
                 log.push(NewRecord {
                     topic: topic.clone(),
@@ -480,7 +599,9 @@ impl SourceTask {
         self.partials.iter().any(|partials| {
             let aggregate = self.aggregate(partials.step);
             let count = |ms| emission_count(aggregate.window, aggregate.late, ms);
-            self.watermark.current_ms.is_none_or(|current_ms| count(watermark_ms) > count(current_ms))
+            self.watermark
+                .current_ms
+                .is_none_or(|current_ms| count(watermark_ms) > count(current_ms))
         })
     }
 
@@ -509,7 +630,8 @@ impl SourceTask {
         }
         let record = self.watermark_record();
         let due = self.told.as_ref().is_none_or(|(told_at_ms, told)| {
-            let news = told.event_watermark_ms != record.event_watermark_ms || told.idle != record.idle;
+            let news =
+                told.event_watermark_ms != record.event_watermark_ms || told.idle != record.idle;
             news && (told.idle || clock_ms.saturating_sub(*told_at_ms) >= TELL_EVERY_MS)
         });
         if due {
@@ -520,7 +642,10 @@ impl SourceTask {
 
     /// What the others know since: the next news differ from this.
     fn note_told(&mut self, record: WatermarkRecord) {
-        let told_at_ms = self.told.as_ref().map_or(i64::MIN, |(told_at_ms, _)| *told_at_ms);
+        let told_at_ms = self
+            .told
+            .as_ref()
+            .map_or(i64::MIN, |(told_at_ms, _)| *told_at_ms);
         self.told = Some((told_at_ms, record));
     }
 
@@ -538,10 +663,17 @@ impl SourceTask {
     }
 
     fn bury_refused(&mut self, records: &[Record], refusal: &Refusal) -> Option<NewRecord> {
-        let output = self.outputs.iter_mut().find(|output| output.output == refusal.output)?;
+        let output = self
+            .outputs
+            .iter_mut()
+            .find(|output| output.output == refusal.output)?;
         let record = records.get(*output.in_hand.get(refusal.row)? as usize)?;
         output.ledger.written = output.ledger.written.saturating_sub(1);
-        *output.ledger.dead_lettered.entry(Reason::Refused.as_str().to_owned()).or_default() += 1;
+        *output
+            .ledger
+            .dead_lettered
+            .entry(Reason::Refused.as_str().to_owned())
+            .or_default() += 1;
         let name = self.setup.plan.outputs[refusal.output].name.clone();
         let letter = DeadLetter {
             reason: Reason::Refused.as_str(),
@@ -584,10 +716,12 @@ impl Relations {
 fn reached(plan: &Plan, source: usize) -> Vec<usize> {
     let mut steps: Vec<usize> = Vec::new();
     for (index, step) in plan.steps.iter().enumerate() {
-        let from_here = reads(&step.kind).into_iter().any(|relation| match relation {
-            Relation::Source(other) => other == source,
-            Relation::Step(other) => steps.contains(&other),
-        });
+        let from_here = reads(&step.kind)
+            .into_iter()
+            .any(|relation| match relation {
+                Relation::Source(other) => other == source,
+                Relation::Step(other) => steps.contains(&other),
+            });
         if step.stage == Stage::One && from_here {
             steps.push(index);
         }
@@ -602,7 +736,9 @@ fn row_outputs(plan: &Plan, source: usize, steps: &[usize]) -> Vec<usize> {
         Relation::Step(step) => steps.contains(&step),
     };
     (0..plan.outputs.len())
-        .filter(|&output| plan.outputs[output].table.kind == TableKind::Rows && reached(plan.outputs[output].from))
+        .filter(|&output| {
+            plan.outputs[output].table.kind == TableKind::Rows && reached(plan.outputs[output].from)
+        })
         .collect()
 }
 
@@ -616,14 +752,32 @@ fn own_columns(
     let count = rows.records.len();
     let ours: [(&str, Int64Array); 4] = [
         ("_generation", Int64Array::from(vec![generation; count])),
-        ("_partition", Int64Array::from(vec![i64::from(partition); count])),
-        ("_offset", rows.records.iter().map(|&record| Some(records[record as usize].offset)).collect()),
-        ("_ordinal", ordinals(&rows.records).map(|ordinal| Some(i64::from(ordinal))).collect()),
+        (
+            "_partition",
+            Int64Array::from(vec![i64::from(partition); count]),
+        ),
+        (
+            "_offset",
+            rows.records
+                .iter()
+                .map(|&record| Some(records[record as usize].offset))
+                .collect(),
+        ),
+        (
+            "_ordinal",
+            ordinals(&rows.records)
+                .map(|ordinal| Some(i64::from(ordinal)))
+                .collect(),
+        ),
     ];
     let mut fields: Vec<_> = rows.batch.schema().fields().iter().cloned().collect();
     let mut columns = rows.batch.columns().to_vec();
     for (name, values) in ours {
-        fields.push(Arc::new(Field::new(name, arrow::datatypes::DataType::Int64, false)));
+        fields.push(Arc::new(Field::new(
+            name,
+            arrow::datatypes::DataType::Int64,
+            false,
+        )));
         columns.push(Arc::new(values) as ArrayRef);
     }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)

@@ -6,15 +6,16 @@ use tidewheel_log::NewRecord;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::StepKind;
 
-use super::{Partials, RowOutput, SourceSetup, SourceTask, reached, row_outputs};
 use super::watermark::{Idleness, PartitionWatermark};
+use super::{Partials, RowOutput, SourceSetup, SourceTask, reached, row_outputs};
 use crate::deduplication::Deduplication;
 use crate::error::EngineError;
 use crate::generation::StepGeneration;
 use crate::ledger::Ledger;
 use crate::sabotage::{self, Bug};
 use crate::wire::state::{
-    Checkpoint, OutputProgress, PartialsProgress, Position, SOURCE_PROGRESS_KEY, SourceProgress, Versioned, version,
+    Checkpoint, OutputProgress, PartialsProgress, Position, SOURCE_PROGRESS_KEY, SourceProgress,
+    Versioned, version,
 };
 
 /// What was found when the task was taken over.
@@ -50,35 +51,74 @@ impl SourceProgress {
 impl SourceTask {
     /// The row outputs that the task writes (indices into the plan's outputs).
     pub fn row_outputs(setup: &SourceSetup) -> Vec<usize> {
-        row_outputs(&setup.plan, setup.source, &reached(&setup.plan, setup.source))
+        row_outputs(
+            &setup.plan,
+            setup.source,
+            &reached(&setup.plan, setup.source),
+        )
     }
 
     /// Begins a task, or goes on from what was recovered.
-    pub fn begin(setup: SourceSetup, recovered: Recovered, start: &StartAt) -> Result<Self, EngineError> {
+    pub fn begin(
+        setup: SourceSetup,
+        recovered: Recovered,
+        start: &StartAt,
+    ) -> Result<Self, EngineError> {
         let known = recovered.progress.as_ref();
-        if let Some(progress) = known.filter(|progress| progress.revision > setup.generations.revision) {
-            return Err(EngineError::Outdated { ours: setup.generations.revision, theirs: progress.revision });
+        if let Some(progress) =
+            known.filter(|progress| progress.revision > setup.generations.revision)
+        {
+            return Err(EngineError::Outdated {
+                ours: setup.generations.revision,
+                theirs: progress.revision,
+            });
         }
         let start_offset = known.map_or(start.first, |progress| progress.start_offset);
-        let main = known.map_or(Position { next_offset: start.first, watermark_ms: None }, |progress| progress.main);
+        let main = known.map_or(
+            Position {
+                next_offset: start.first,
+                watermark_ms: None,
+            },
+            |progress| progress.main,
+        );
         let steps = reached(&setup.plan, setup.source);
         let partials = begin_partials(&setup, &steps, known, start, start_offset);
         let outputs = begin_outputs(&setup, &steps, &recovered, main)?;
-        let mut positions: Vec<(Position, Option<i64>)> = vec![(main, known.and_then(|known| known.event_watermark_ms))];
-        positions.extend(partials.iter().map(|step| (step.position, event_watermark(known, step.position))));
-        positions.extend(outputs.iter().map(|(_, position)| (*position, event_watermark(known, *position))));
+        let mut positions: Vec<(Position, Option<i64>)> =
+            vec![(main, known.and_then(|known| known.event_watermark_ms))];
+        positions.extend(
+            partials
+                .iter()
+                .map(|step| (step.position, event_watermark(known, step.position))),
+        );
+        positions.extend(
+            outputs
+                .iter()
+                .map(|(_, position)| (*position, event_watermark(known, *position))),
+        );
         // Of equal offsets the main position knows the watermark best: it comes first.
-        let (at, by_events_ms) = positions.iter().copied().min_by_key(|(position, _)| position.next_offset).unwrap_or((main, None));
+        let (at, by_events_ms) = positions
+            .iter()
+            .copied()
+            .min_by_key(|(position, _)| position.next_offset)
+            .unwrap_or((main, None));
         let input = setup.plan.sources[setup.source].name.clone();
         if at.next_offset < start.earliest {
             let (from, to) = (at.next_offset, start.earliest);
-            return Err(EngineError::Lost { input, partition: setup.partition, from, to });
+            return Err(EngineError::Lost {
+                input,
+                partition: setup.partition,
+                from,
+                to,
+            });
         }
         let source = &setup.plan.sources[setup.source];
         let deduplications = steps
             .iter()
             .filter_map(|&step| match &setup.plan.steps[step].kind {
-                StepKind::Deduplicate(deduplicate) => Some((step, Deduplication::new(deduplicate.within_ms))),
+                StepKind::Deduplicate(deduplicate) => {
+                    Some((step, Deduplication::new(deduplicate.within_ms)))
+                }
                 _ => None,
             })
             .collect();
@@ -87,8 +127,16 @@ impl SourceTask {
             decoder: Decoder::new(source.events.clone()),
             reasons: Default::default(),
             at: at.next_offset,
-            watermark: PartitionWatermark::new(at.watermark_ms, by_events_ms, at.next_offset, &recovered.decrees),
-            idleness: Idleness::new(source.idle_after_ms, setup.source_partitions.saturating_sub(1)),
+            watermark: PartitionWatermark::new(
+                at.watermark_ms,
+                by_events_ms,
+                at.next_offset,
+                &recovered.decrees,
+            ),
+            idleness: Idleness::new(
+                source.idle_after_ms,
+                setup.source_partitions.saturating_sub(1),
+            ),
             idle: false,
             told: None,
             start_offset,
@@ -99,7 +147,9 @@ impl SourceTask {
             deduplications,
             partials,
             outputs: outputs.into_iter().map(|(output, _)| output).collect(),
-            checkpoints: known.map(|progress| progress.checkpoints.clone()).unwrap_or_default(),
+            checkpoints: known
+                .map(|progress| progress.checkpoints.clone())
+                .unwrap_or_default(),
             steps,
             setup,
         })
@@ -107,11 +157,20 @@ impl SourceTask {
 
     pub(super) fn progress_record(&self) -> NewRecord {
         let outputs = self.outputs.iter().map(|output| {
-            let progress = OutputProgress { sink_next_offset: output.sink_next_offset, ledger: output.ledger.clone() };
-            (self.setup.plan.outputs[output.output].name.clone(), progress)
+            let progress = OutputProgress {
+                sink_next_offset: output.sink_next_offset,
+                ledger: output.ledger.clone(),
+            };
+            (
+                self.setup.plan.outputs[output.output].name.clone(),
+                progress,
+            )
         });
         let done = |position: Position| match sabotage::is(Bug::LastOffsetInsteadOfNext) {
-            true => Position { next_offset: (position.next_offset - 1).max(self.start_offset), ..position },
+            true => Position {
+                next_offset: (position.next_offset - 1).max(self.start_offset),
+                ..position
+            },
             false => position,
         };
         let steps = self.partials.iter().map(|partials| {
@@ -126,7 +185,10 @@ impl SourceTask {
             version: version(),
             revision: self.setup.generations.revision,
             start_offset: self.start_offset,
-            main: done(Position { next_offset: self.main_from, watermark_ms: self.main_watermark_ms }),
+            main: done(Position {
+                next_offset: self.main_from,
+                watermark_ms: self.main_watermark_ms,
+            }),
             append_time_ms: self.append_time_ms,
             event_watermark_ms: self.main_event_watermark_ms,
             steps: steps.collect(),
@@ -152,25 +214,49 @@ fn begin_partials(
     start_offset: i64,
 ) -> Vec<Partials> {
     let begin = |&step: &usize| {
-        let StepKind::Aggregate(aggregate) = &setup.plan.steps[step].kind else { return None };
+        let StepKind::Aggregate(aggregate) = &setup.plan.steps[step].kind else {
+            return None;
+        };
         let name = &setup.plan.steps[step].name;
-        let first = StepGeneration { number: 1, cut_ms: None };
+        let first = StepGeneration {
+            number: 1,
+            cut_ms: None,
+        };
         let generation = setup.generations.steps.get(name).copied().unwrap_or(first);
-        let going_on =
-            known.and_then(|known| known.steps.get(name)).filter(|progress| progress.generation == generation.number);
+        let going_on = known
+            .and_then(|known| known.steps.get(name))
+            .filter(|progress| progress.generation == generation.number);
         let (position, ledger) = match going_on {
             Some(progress) => (progress.position, progress.ledger.clone()),
-            None => (replay_from(known, start, start_offset, start.cuts.get(name).copied()), Ledger::default()),
+            None => (
+                replay_from(known, start, start_offset, start.cuts.get(name).copied()),
+                Ledger::default(),
+            ),
         };
         let told = vec![None; aggregate.partitions as usize];
-        Some(Partials { step, generation, from: position.next_offset, position, ledger, told })
+        Some(Partials {
+            step,
+            generation,
+            from: position.next_offset,
+            position,
+            ledger,
+            told,
+        })
     };
     steps.iter().filter_map(begin).collect()
 }
 
 /// The newest checkpoint that is not beyond `limit`, or the oldest record there is.
-fn replay_from(known: Option<&SourceProgress>, start: &StartAt, start_offset: i64, limit: Option<i64>) -> Position {
-    let oldest = Position { next_offset: start_offset.max(start.earliest), watermark_ms: None };
+fn replay_from(
+    known: Option<&SourceProgress>,
+    start: &StartAt,
+    start_offset: i64,
+    limit: Option<i64>,
+) -> Position {
+    let oldest = Position {
+        next_offset: start_offset.max(start.earliest),
+        watermark_ms: None,
+    };
     let usable = |checkpoint: &&Checkpoint| {
         let offset = checkpoint.position.next_offset;
         offset >= oldest.next_offset && limit.is_some_and(|limit| offset <= limit)
@@ -181,12 +267,17 @@ fn replay_from(known: Option<&SourceProgress>, start: &StartAt, start_offset: i6
 
 fn event_watermark(known: Option<&SourceProgress>, position: Position) -> Option<i64> {
     let known = known?;
-    let checkpoint = known.checkpoints.iter().find(|checkpoint| checkpoint.position.next_offset == position.next_offset);
+    let checkpoint = known
+        .checkpoints
+        .iter()
+        .find(|checkpoint| checkpoint.position.next_offset == position.next_offset);
     if let Some(checkpoint) = checkpoint {
         return checkpoint.event_watermark_ms;
     }
     // Beyond the main position events can only have moved it up to the watermark itself.
-    (position.next_offset == known.main.next_offset).then_some(known.event_watermark_ms).flatten()
+    (position.next_offset == known.main.next_offset)
+        .then_some(known.event_watermark_ms)
+        .flatten()
 }
 
 fn begin_outputs(
@@ -202,7 +293,12 @@ fn begin_outputs(
         let expected = logged.and_then(|progress| progress.sink_next_offset);
         let sink = recovered.sinks.get(name).copied();
         let position = match (sink, expected) {
-            (None, Some(expected)) => return Err(EngineError::ProgressMissing { output: name.clone(), expected }),
+            (None, Some(expected)) => {
+                return Err(EngineError::ProgressMissing {
+                    output: name.clone(),
+                    expected,
+                });
+            }
             (None, None) => main,
             // What the log knows to be written is there: whatever came since had no rows for it.
             (Some(sink), Some(expected)) if sink.next_offset == expected => Position {
@@ -218,10 +314,15 @@ fn begin_outputs(
             from: position.next_offset,
             // A table that was set back still has to come this far, whoever goes on.
             sink_next_offset: expected.max(sink.map(|sink| sink.next_offset)),
-            ledger: logged.map(|progress| progress.ledger.clone()).unwrap_or_default(),
+            ledger: logged
+                .map(|progress| progress.ledger.clone())
+                .unwrap_or_default(),
             in_hand: Vec::new(),
         };
         Ok((output, position))
     };
-    row_outputs(&setup.plan, setup.source, steps).into_iter().map(begin).collect()
+    row_outputs(&setup.plan, setup.source, steps)
+        .into_iter()
+        .map(begin)
+        .collect()
 }

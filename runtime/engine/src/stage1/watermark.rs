@@ -16,10 +16,23 @@ pub(crate) struct PartitionWatermark {
 
 impl PartitionWatermark {
     /// The watermark at `current_ms`, with the decrees of this partition that lie ahead of `next_offset`.
-    pub(crate) fn new(current_ms: Option<i64>, by_events_ms: Option<i64>, next_offset: i64, decrees: &[(i64, i64)]) -> Self {
-        let mut ahead: Vec<_> = decrees.iter().copied().filter(|(from, _)| *from >= next_offset).collect();
+    pub(crate) fn new(
+        current_ms: Option<i64>,
+        by_events_ms: Option<i64>,
+        next_offset: i64,
+        decrees: &[(i64, i64)],
+    ) -> Self {
+        let mut ahead: Vec<_> = decrees
+            .iter()
+            .copied()
+            .filter(|(from, _)| *from >= next_offset)
+            .collect();
         ahead.sort_unstable();
-        let mut watermark = Self { current_ms, by_events_ms, decrees: ahead.into() };
+        let mut watermark = Self {
+            current_ms,
+            by_events_ms,
+            decrees: ahead.into(),
+        };
         watermark.reach(next_offset);
         watermark
     }
@@ -64,7 +77,8 @@ impl Idleness {
 
     /// Takes note of what another partition tells.
     pub(crate) fn observe(&mut self, record: WatermarkRecord) {
-        self.told.insert((record.source.clone(), record.partition), record);
+        self.told
+            .insert((record.source.clone(), record.partition), record);
     }
 
     /// A record came.
@@ -86,7 +100,10 @@ impl Idleness {
         }
         let mut active = self.told.values().filter(|record| !record.idle).peekable();
         if active.peek().is_some() {
-            return active.map(|record| record.event_watermark_ms).min().flatten();
+            return active
+                .map(|record| record.event_watermark_ms)
+                .min()
+                .flatten();
         }
         let all = || self.told.values().chain([own]);
         let newest_ms = all().filter_map(|record| record.event_watermark_ms).max()?;
@@ -99,8 +116,18 @@ impl Idleness {
 mod tests {
     use super::*;
 
-    fn told(partition: i32, idle: bool, event_watermark_ms: Option<i64>, last_append_ms: Option<i64>) -> WatermarkRecord {
-        WatermarkRecord { idle, event_watermark_ms, last_append_ms, ..WatermarkRecord::active("s", partition, 0) }
+    fn told(
+        partition: i32,
+        idle: bool,
+        event_watermark_ms: Option<i64>,
+        last_append_ms: Option<i64>,
+    ) -> WatermarkRecord {
+        WatermarkRecord {
+            idle,
+            event_watermark_ms,
+            last_append_ms,
+            ..WatermarkRecord::active("s", partition, 0)
+        }
     }
 
     #[test]
@@ -112,23 +139,36 @@ mod tests {
         assert_eq!(watermark.current_ms, Some(300));
         watermark.advance(400);
         watermark.reach(9);
-        assert_eq!((watermark.current_ms, watermark.by_events_ms), (Some(900), Some(400)));
+        assert_eq!(
+            (watermark.current_ms, watermark.by_events_ms),
+            (Some(900), Some(400))
+        );
     }
 
     #[test]
     fn an_idle_partition_follows_the_slowest_active_one() {
         let mut idleness = Idleness::new(30, 2);
         idleness.observe(told(1, false, Some(500), Some(1)));
-        assert_eq!(idleness.target(&told(0, true, None, None), 9), None, "one has not spoken");
+        assert_eq!(
+            idleness.target(&told(0, true, None, None), 9),
+            None,
+            "one has not spoken"
+        );
         idleness.observe(told(2, false, Some(400), Some(1)));
-        assert_eq!(idleness.target(&told(0, true, Some(100), None), 9), Some(400));
+        assert_eq!(
+            idleness.target(&told(0, true, Some(100), None), 9),
+            Some(400)
+        );
     }
 
     #[test]
     fn when_all_are_idle_time_passes_by_the_clock() {
         let mut idleness = Idleness::new(30, 1);
         idleness.observe(told(1, true, Some(500), Some(1_000)));
-        assert_eq!(idleness.target(&told(0, true, Some(100), Some(900)), 1_040), Some(540));
+        assert_eq!(
+            idleness.target(&told(0, true, Some(100), Some(900)), 1_040),
+            Some(540)
+        );
         assert!(!idleness.at_end(1_000));
         assert!(idleness.at_end(1_030));
         idleness.wake();

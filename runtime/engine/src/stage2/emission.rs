@@ -30,15 +30,30 @@ pub(crate) struct Emission {
 }
 
 /// Evaluates the groups of `run` (a run of one window): the aggregate step itself, then the steps that follow it.
-pub(crate) fn evaluate_run(plan: &Plan, step: usize, aggregate: &Aggregate, run: &RecordBatch) -> Result<Emission, EngineError> {
+pub(crate) fn evaluate_run(
+    plan: &Plan,
+    step: usize,
+    aggregate: &Aggregate,
+    run: &RecordBatch,
+) -> Result<Emission, EngineError> {
     let failed = |error: DataFusionError| EngineError::aggregation(&plan.steps[step].name, &error);
     let (keys, merged, contributions, revisions) = merged(aggregate, run).map_err(failed)?;
-    let groups = Rows { records: (0..merged.num_rows() as u32).collect(), batch: merged };
-    let mut emission =
-        Emission { keys, contributions, revisions, relations: BTreeMap::new(), failures: Vec::new() };
+    let groups = Rows {
+        records: (0..merged.num_rows() as u32).collect(),
+        batch: merged,
+    };
+    let mut emission = Emission {
+        keys,
+        contributions,
+        revisions,
+        relations: BTreeMap::new(),
+        failures: Vec::new(),
+    };
     emission.evaluate(step, &aggregate.result, &[Some(&groups)]);
     for (index, follower) in plan.steps.iter().enumerate() {
-        let StepKind::Rows(program) = &follower.kind else { continue };
+        let StepKind::Rows(program) = &follower.kind else {
+            continue;
+        };
         if follower.stage != tidewheel_planner::plan::Stage::Two(step) {
             continue;
         }
@@ -59,7 +74,11 @@ pub(crate) fn evaluate_run(plan: &Plan, step: usize, aggregate: &Aggregate, run:
 impl Emission {
     fn evaluate(&mut self, step: usize, program: &RowProgram, inputs: &[Option<&Rows>]) {
         let (rows, failures) = evaluate(program, inputs);
-        self.failures.extend(failures.into_iter().map(|failure| (failure.record, step, failure.reason)));
+        self.failures.extend(
+            failures
+                .into_iter()
+                .map(|failure| (failure.record, step, failure.reason)),
+        );
         self.relations.insert(step, rows);
     }
 
@@ -88,9 +107,19 @@ impl Emission {
         let count = picked.records.len();
         let ours: [(&str, Int64Array); 4] = [
             ("_generation", Int64Array::from(vec![generation; count])),
-            ("_partition", Int64Array::from(vec![i64::from(partition); count])),
+            (
+                "_partition",
+                Int64Array::from(vec![i64::from(partition); count]),
+            ),
             ("_offset", Int64Array::from(vec![offset; count])),
-            ("_revision", picked.records.iter().map(|&group| Some(self.revisions[group as usize])).collect()),
+            (
+                "_revision",
+                picked
+                    .records
+                    .iter()
+                    .map(|&group| Some(self.revisions[group as usize]))
+                    .collect(),
+            ),
         ];
         let mut fields: Vec<_> = picked.batch.schema().fields().iter().cloned().collect();
         let mut columns = picked.batch.columns().to_vec();
@@ -98,7 +127,10 @@ impl Emission {
             fields.push(Arc::new(Field::new(name, DataType::Int64, false)));
             columns.push(Arc::new(values) as ArrayRef);
         }
-        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+        Ok(RecordBatch::try_new(
+            Arc::new(Schema::new(fields)),
+            columns,
+        )?)
     }
 }
 
@@ -125,11 +157,19 @@ impl Emission {
             });
             fields.push(Field::new(field.name(), field.data_type().clone(), true));
         }
-        for (name, value) in [("_generation", generation), ("_partition", i64::from(partition)), ("_offset", offset), ("_revision", 0)] {
+        for (name, value) in [
+            ("_generation", generation),
+            ("_partition", i64::from(partition)),
+            ("_offset", offset),
+            ("_revision", 0),
+        ] {
             fields.push(Field::new(name, DataType::Int64, false));
             columns.push(Arc::new(Int64Array::from(vec![value; groups.len()])));
         }
-        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+        Ok(RecordBatch::try_new(
+            Arc::new(Schema::new(fields)),
+            columns,
+        )?)
     }
 }
 
@@ -139,13 +179,20 @@ fn merged(aggregate: &Aggregate, run: &RecordBatch) -> Result<Merged, DataFusion
     let mut fold = Fold::new(aggregate)?;
     fold.add_partials(run)?;
     let results = fold.into_results()?;
-    let ends = results.windows.values().iter().map(|&start_ms| end_of(aggregate.window, start_ms) * 1_000);
+    let ends = results
+        .windows
+        .values()
+        .iter()
+        .map(|&start_ms| end_of(aggregate.window, start_ms) * 1_000);
     let mut columns = results.keys.clone();
-    columns.push(Arc::new(timestamps(results.windows.values().iter().map(|ms| ms * 1_000))));
+    columns.push(Arc::new(timestamps(
+        results.windows.values().iter().map(|ms| ms * 1_000),
+    )));
     columns.push(Arc::new(timestamps(ends)));
     columns.extend(results.values);
     let merged = RecordBatch::try_new(aggregate.merged_schema.clone(), columns)?;
-    let key_schema = Schema::new(aggregate.partial_schema.fields()[..=aggregate.group_columns].to_vec());
+    let key_schema =
+        Schema::new(aggregate.partial_schema.fields()[..=aggregate.group_columns].to_vec());
     let mut keys: Vec<ArrayRef> = vec![Arc::new(results.windows)];
     keys.extend(results.keys);
     let keys = RecordBatch::try_new(Arc::new(key_schema), keys)?;
@@ -162,7 +209,9 @@ pub(crate) fn window_outputs(plan: &Plan, step: usize) -> Vec<(usize, usize)> {
             Relation::Step(from) => Some((index, from)),
             Relation::Source(_) => None,
         })
-        .filter(|&(_, from)| from == step || plan.steps[from].stage == tidewheel_planner::plan::Stage::Two(step))
+        .filter(|&(_, from)| {
+            from == step || plan.steps[from].stage == tidewheel_planner::plan::Stage::Two(step)
+        })
         .collect()
 }
 
@@ -171,8 +220,12 @@ pub(crate) fn chain(plan: &Plan, step: usize, from: usize) -> Vec<usize> {
     let mut chain = vec![from];
     let mut at = from;
     while at != step {
-        let StepKind::Rows(program) = &plan.steps[at].kind else { break };
-        let Some(Relation::Step(previous)) = program.inputs.first() else { break };
+        let StepKind::Rows(program) = &plan.steps[at].kind else {
+            break;
+        };
+        let Some(Relation::Step(previous)) = program.inputs.first() else {
+            break;
+        };
         at = *previous;
         chain.push(at);
     }
@@ -183,15 +236,26 @@ pub(crate) fn chain(plan: &Plan, step: usize, from: usize) -> Vec<usize> {
 /// Where groups stand in a run, by fingerprint of their key.
 pub(crate) fn index_groups(keys: &RecordBatch) -> Result<HashMap<u128, u32>, EngineError> {
     let fingerprints = placement::fingerprints(keys.columns(), keys.num_rows())?;
-    Ok(fingerprints.into_iter().enumerate().map(|(row, key)| (key, row as u32)).collect())
+    Ok(fingerprints
+        .into_iter()
+        .enumerate()
+        .map(|(row, key)| (key, row as u32))
+        .collect())
 }
 
 /// A copy of `run` in which the groups at `dirty` were emitted once more.
-pub(crate) fn count_emission(run: &RecordBatch, dirty: impl Fn(usize) -> bool) -> Result<RecordBatch, DataFusionError> {
+pub(crate) fn count_emission(
+    run: &RecordBatch,
+    dirty: impl Fn(usize) -> bool,
+) -> Result<RecordBatch, DataFusionError> {
     let last = run.num_columns() - 1;
     let revisions = run.column(last).as_primitive::<Int64Type>();
-    let counted: Int64Array =
-        revisions.values().iter().enumerate().map(|(row, &revision)| Some(revision + i64::from(dirty(row)))).collect();
+    let counted: Int64Array = revisions
+        .values()
+        .iter()
+        .enumerate()
+        .map(|(row, &revision)| Some(revision + i64::from(dirty(row))))
+        .collect();
     let mut columns = run.columns().to_vec();
     columns[last] = Arc::new(counted);
     Ok(RecordBatch::try_new(run.schema(), columns)?)

@@ -100,7 +100,10 @@ pub struct OpenWindow {
 impl StepTask {
     /// The window outputs that the task writes (indices into the plan's outputs).
     pub fn window_outputs(setup: &StepSetup) -> Vec<usize> {
-        window_outputs(&setup.plan, setup.step).into_iter().map(|(output, _)| output).collect()
+        window_outputs(&setup.plan, setup.step)
+            .into_iter()
+            .map(|(output, _)| output)
+            .collect()
     }
 
     /// Where reading begins.
@@ -127,14 +130,23 @@ impl StepTask {
     pub fn ledgers(&self) -> BTreeMap<String, Ledger> {
         self.outputs
             .iter()
-            .map(|output| (self.setup.plan.outputs[output.output].name.clone(), output.ledger.clone()))
+            .map(|output| {
+                (
+                    self.setup.plan.outputs[output.output].name.clone(),
+                    output.ledger.clone(),
+                )
+            })
             .collect()
     }
 
     /// Windows with contributions that were not emitted, by start.
     pub fn open_windows(&self) -> Vec<OpenWindow> {
         let aggregate = self.aggregate();
-        let pending = self.windows.by_start.iter().filter(|(_, window)| !window.pending.is_empty());
+        let pending = self
+            .windows
+            .by_start
+            .iter()
+            .filter(|(_, window)| !window.pending.is_empty());
         pending
             .map(|(&start_ms, window)| OpenWindow {
                 start_ms,
@@ -146,11 +158,26 @@ impl StepTask {
     }
 
     /// Takes partials, in order, up to before `fetched_to`. Only a part may be taken: see [`Effects::consumed`].
-    pub fn process(&mut self, records: &[Record], fetched_to: i64, clock_ms: i64) -> Result<Effects, EngineError> {
-        let ahead = self.outputs.iter().map(|output| output.from).chain([self.from]);
+    pub fn process(
+        &mut self,
+        records: &[Record],
+        fetched_to: i64,
+        clock_ms: i64,
+    ) -> Result<Effects, EngineError> {
+        let ahead = self
+            .outputs
+            .iter()
+            .map(|output| output.from)
+            .chain([self.from]);
         let limit = ahead.filter(|&from| from > self.at).min();
-        let consumed = limit.map_or(records.len(), |limit| records.partition_point(|record| record.offset < limit));
-        let next = if consumed < records.len() { limit } else { limit.map(|limit| limit.min(fetched_to)) };
+        let consumed = limit.map_or(records.len(), |limit| {
+            records.partition_point(|record| record.offset < limit)
+        });
+        let next = if consumed < records.len() {
+            limit
+        } else {
+            limit.map(|limit| limit.min(fetched_to))
+        };
         let next = next.unwrap_or(fetched_to).max(self.at);
         let silent = self.at < self.from && !sabotage::is(Bug::LoudReplay);
         let mut log = Vec::new();
@@ -166,17 +193,30 @@ impl StepTask {
             self.from = self.from.max(self.at);
             self.snapshot_if_due(clock_ms, &mut log)?;
         }
-        Ok(Effects { consumed, position: self.position(), writes, log })
+        Ok(Effects {
+            consumed,
+            position: self.position(),
+            writes,
+            log,
+        })
     }
 
     /// Ends a batch: the progress, and dead letters of what sinks refused, for the same transaction as [`Effects::log`].
     /// Nothing while the task only reads again what was done before.
-    pub fn seal(&mut self, committed: &[usize], refusals: &[(Refusal, RecordBatch)]) -> Vec<NewRecord> {
+    pub fn seal(
+        &mut self,
+        committed: &[usize],
+        refusals: &[(Refusal, RecordBatch)],
+    ) -> Vec<NewRecord> {
         if self.at < self.from {
             return Vec::new();
         }
         let mut log = Vec::new();
-        for output in self.outputs.iter_mut().filter(|output| committed.contains(&output.output)) {
+        for output in self
+            .outputs
+            .iter_mut()
+            .filter(|output| committed.contains(&output.output))
+        {
             output.sink_next_offset = Some(self.at);
         }
         for (refusal, rows) in refusals {
@@ -186,7 +226,10 @@ impl StepTask {
             self.snapshot_at = offset;
         }
         let generation = self.generation;
-        log.push(self.state_record(StepKey::Progress.encode(generation), Some(self.progress().to_bytes())));
+        log.push(self.state_record(
+            StepKey::Progress.encode(generation),
+            Some(self.progress().to_bytes()),
+        ));
         for key in std::mem::take(&mut self.obsolete) {
             log.push(self.state_record(key, None));
         }
@@ -202,14 +245,22 @@ impl StepTask {
     }
 
     fn position(&self) -> Position {
-        Position { next_offset: self.at, watermark_ms: self.watermark_ms }
+        Position {
+            next_offset: self.at,
+            watermark_ms: self.watermark_ms,
+        }
     }
 
     fn failed(&self, error: &datafusion_common::DataFusionError) -> EngineError {
         EngineError::aggregation(self.step_name(), error)
     }
 
-    fn merge(&mut self, record: &Record, silent: bool, log: &mut Vec<NewRecord>) -> Result<(), EngineError> {
+    fn merge(
+        &mut self,
+        record: &Record,
+        silent: bool,
+        log: &mut Vec<NewRecord>,
+    ) -> Result<(), EngineError> {
         let plan = Arc::clone(&self.setup.plan);
         let aggregate = aggregate_of(&plan, self.setup.step);
         let value = record.value.as_deref().unwrap_or_default();
@@ -217,12 +268,16 @@ impl StepTask {
         let feeder = format!("{}/{}", header.source, header.partition);
         let told = self.watermarks.entry(feeder).or_default();
         *told = (*told).max(header.watermark_ms);
-        let Some(partials) = partials else { return Ok(()) };
+        let Some(partials) = partials else {
+            return Ok(());
+        };
         let windows = by_window(&partials).map_err(|error| self.failed(&error))?;
         for (start_ms, part) in windows {
             let contributions = contributions(&part);
             if !silent {
-                self.outputs.iter_mut().for_each(|output| output.ledger.read += contributions);
+                self.outputs
+                    .iter_mut()
+                    .for_each(|output| output.ledger.read += contributions);
             }
             if self.is_purged(aggregate, start_ms) {
                 if !silent {
@@ -230,14 +285,18 @@ impl StepTask {
                 }
                 continue;
             }
-            self.windows.add(aggregate, start_ms, &part).map_err(|error| self.failed(&error))?;
+            self.windows
+                .add(aggregate, start_ms, &part)
+                .map_err(|error| self.failed(&error))?;
         }
         Ok(())
     }
 
     fn is_purged(&self, aggregate: &Aggregate, start_ms: i64) -> bool {
-        let kept_until_ms = closes_at(aggregate.window, aggregate.late, start_ms).saturating_add(REPAIR_HORIZON_MS);
-        self.watermark_ms.is_some_and(|watermark_ms| watermark_ms >= kept_until_ms)
+        let kept_until_ms =
+            closes_at(aggregate.window, aggregate.late, start_ms).saturating_add(REPAIR_HORIZON_MS);
+        self.watermark_ms
+            .is_some_and(|watermark_ms| watermark_ms >= kept_until_ms)
     }
 
     /// A window that was purged is never made again: what still comes for it is told group by group.
@@ -250,7 +309,11 @@ impl StepTask {
         log: &mut Vec<NewRecord>,
     ) {
         for output in &mut self.outputs {
-            let counted = output.ledger.dead_lettered.entry(Reason::WindowPurged.as_str().to_owned()).or_default();
+            let counted = output
+                .ledger
+                .dead_lettered
+                .entry(Reason::WindowPurged.as_str().to_owned())
+                .or_default();
             *counted += contributions(partials);
         }
         let message = format!(
@@ -264,12 +327,13 @@ impl StepTask {
         let groups = self.aggregate().group_columns;
         let letters = (0..partials.num_rows()).map(|row| {
             let value = describe(&partials.slice(row, 1), groups);
-            self.letter(Reason::WindowPurged, &message, self.step_name()).of_group(
-                &self.names.dead_letters(),
-                record.offset,
-                record.append_time_ms,
-                value,
-            )
+            self.letter(Reason::WindowPurged, &message, self.step_name())
+                .of_group(
+                    &self.names.dead_letters(),
+                    record.offset,
+                    record.append_time_ms,
+                    value,
+                )
         });
         log.extend(letters.collect::<Vec<_>>());
     }
@@ -288,17 +352,29 @@ impl StepTask {
     fn advance_watermark(&mut self) {
         let told = |feeder: &String| self.watermarks.get(feeder).copied().flatten();
         let all = self.setup.feeders.iter().map(told);
-        let minimum = if sabotage::is(Bug::HighestWatermark) { all.max() } else { all.min() }.flatten();
+        let minimum = if sabotage::is(Bug::HighestWatermark) {
+            all.max()
+        } else {
+            all.min()
+        }
+        .flatten();
         self.watermark_ms = self.watermark_ms.max(minimum);
     }
 
     /// Emits every window that is due and has something pending.
-    fn emit(&mut self, began_at: i64, silent: bool, log: &mut Vec<NewRecord>) -> Result<Vec<TableWrite>, EngineError> {
+    fn emit(
+        &mut self,
+        began_at: i64,
+        silent: bool,
+        log: &mut Vec<NewRecord>,
+    ) -> Result<Vec<TableWrite>, EngineError> {
         let plan = Arc::clone(&self.setup.plan);
         let aggregate = aggregate_of(&plan, self.setup.step);
         let mut changes: BTreeMap<usize, Changes> = BTreeMap::new();
         let is_due = |start_ms: i64| {
-            self.watermark_ms.is_some_and(|watermark_ms| emits_at(aggregate.window, aggregate.late, start_ms) <= watermark_ms)
+            self.watermark_ms.is_some_and(|watermark_ms| {
+                emits_at(aggregate.window, aggregate.late, start_ms) <= watermark_ms
+            })
         };
         let due: Vec<i64> = self
             .windows
@@ -308,7 +384,9 @@ impl StepTask {
             .map(|(&start_ms, _)| start_ms)
             .collect();
         for start_ms in due {
-            let Some((new, old)) = self.settle(&plan, aggregate, start_ms)? else { continue };
+            let Some((new, old)) = self.settle(&plan, aggregate, start_ms)? else {
+                continue;
+            };
             if silent {
                 continue;
             }
@@ -319,7 +397,9 @@ impl StepTask {
                     let output = &self.outputs[index];
                     let position = (self.generation, self.setup.partition, self.at);
                     let changes = changes.entry(output.output).or_default();
-                    changes.add(output.step, &new, old.as_ref(), change, position).map_err(|error| self.failed(&error))?;
+                    changes
+                        .add(output.step, &new, old.as_ref(), change, position)
+                        .map_err(|error| self.failed(&error))?;
                 }
             }
         }
@@ -336,9 +416,18 @@ impl StepTask {
         aggregate: &Aggregate,
         start_ms: i64,
     ) -> Result<Option<(Emission, Option<Emission>)>, EngineError> {
-        let failed = |error: datafusion_common::DataFusionError| EngineError::aggregation(&plan.steps[self.setup.step].name, &error);
-        let Some(pending) = self.windows.pending(aggregate, start_ms).map_err(failed)? else { return Ok(None) };
-        let before = self.windows.by_start.get(&start_ms).and_then(|window| window.emitted.as_ref()).map(|run| run.batch.clone());
+        let failed = |error: datafusion_common::DataFusionError| {
+            EngineError::aggregation(&plan.steps[self.setup.step].name, &error)
+        };
+        let Some(pending) = self.windows.pending(aggregate, start_ms).map_err(failed)? else {
+            return Ok(None);
+        };
+        let before = self
+            .windows
+            .by_start
+            .get(&start_ms)
+            .and_then(|window| window.emitted.as_ref())
+            .map(|run| run.batch.clone());
         let Some(before) = before else {
             let first = count_emission(&pending, |_| true).map_err(failed)?;
             let new = evaluate_run(plan, self.setup.step, aggregate, &first)?;
@@ -347,15 +436,21 @@ impl StepTask {
         };
         let key_columns: Vec<usize> = (0..=aggregate.group_columns).collect();
         let keys_of = |run: &RecordBatch| {
-            run.project(&key_columns).map_err(|error| crate::wire::WireError::new("run", error).into()).and_then(|keys| index_groups(&keys))
+            run.project(&key_columns)
+                .map_err(|error| crate::wire::WireError::new("run", error).into())
+                .and_then(|keys| index_groups(&keys))
         };
         let dirty = keys_of(&pending)?;
-        let merged = self.windows.fold(aggregate, &[&before, &pending]).map_err(failed)?;
+        let merged = self
+            .windows
+            .fold(aggregate, &[&before, &pending])
+            .map_err(failed)?;
         let dirty_rows = rows_of(&keys_of(&merged)?, &dirty);
         let is_dirty: Vec<bool> = mark(merged.num_rows(), &dirty_rows);
         let merged = count_emission(&merged, |row| is_dirty[row]).map_err(failed)?;
         let changed = |run: &RecordBatch, rows: Vec<u32>| -> Result<Emission, EngineError> {
-            let rows = take_record_batch(run, &UInt32Array::from(rows)).map_err(|error| failed(error.into()))?;
+            let rows = take_record_batch(run, &UInt32Array::from(rows))
+                .map_err(|error| failed(error.into()))?;
             evaluate_run(plan, self.setup.step, aggregate, &rows)
         };
         let new = changed(&merged, dirty_rows)?;
@@ -374,7 +469,12 @@ impl StepTask {
     }
 
     /// Gives outputs whose sink was set back everything that is kept of emitted windows, in place of what has just changed of it.
-    fn repair(&mut self, plan: &Plan, aggregate: &Aggregate, changes: &mut BTreeMap<usize, Changes>) -> Result<(), EngineError> {
+    fn repair(
+        &mut self,
+        plan: &Plan,
+        aggregate: &Aggregate,
+        changes: &mut BTreeMap<usize, Changes>,
+    ) -> Result<(), EngineError> {
         if !self.outputs.iter().any(|output| output.repair) {
             return Ok(());
         }
@@ -382,25 +482,45 @@ impl StepTask {
         for output in self.outputs.iter().filter(|output| output.repair) {
             changes.insert(output.output, Changes::default());
         }
-        let emitted: Vec<RecordBatch> =
-            self.windows.by_start.values().filter_map(|window| window.emitted.as_ref()).map(|run| run.batch.clone()).collect();
+        let emitted: Vec<RecordBatch> = self
+            .windows
+            .by_start
+            .values()
+            .filter_map(|window| window.emitted.as_ref())
+            .map(|run| run.batch.clone())
+            .collect();
         for run in emitted {
             let emission = evaluate_run(plan, self.setup.step, aggregate, &run)?;
             for output in self.outputs.iter().filter(|output| output.repair) {
                 let rows = emission.row_of_group(output.step);
-                let all = Changed { upserts: rows.iter().copied().flatten().collect(), deletes: Vec::new() };
+                let all = Changed {
+                    upserts: rows.iter().copied().flatten().collect(),
+                    deletes: Vec::new(),
+                };
                 let changes = changes.entry(output.output).or_default();
-                changes.add(output.step, &emission, None, all, position).map_err(|error| self.failed(&error))?;
+                changes
+                    .add(output.step, &emission, None, all, position)
+                    .map_err(|error| self.failed(&error))?;
                 // An amendment may have removed what the table had when it was saved.
-                let gone: Vec<u32> = (0..).zip(&rows).filter(|(_, row)| row.is_none()).map(|(group, _)| group).collect();
-                let TableKind::Windows { key } = &plan.outputs[output.output].table.kind else { continue };
+                let gone: Vec<u32> = (0..)
+                    .zip(&rows)
+                    .filter(|(_, row)| row.is_none())
+                    .map(|(group, _)| group)
+                    .collect();
+                let TableKind::Windows { key } = &plan.outputs[output.output].table.kind else {
+                    continue;
+                };
                 if !gone.is_empty() {
                     let deletes = emission.table_keys(output.step, &gone, key, position);
-                    changes.deletes.push(deletes.map_err(|error| self.failed(&error))?);
+                    changes
+                        .deletes
+                        .push(deletes.map_err(|error| self.failed(&error))?);
                 }
             }
         }
-        self.outputs.iter_mut().for_each(|output| output.repair = false);
+        self.outputs
+            .iter_mut()
+            .for_each(|output| output.repair = false);
         Ok(())
     }
 
@@ -410,13 +530,28 @@ impl StepTask {
             .into_iter()
             .filter(|(_, changes)| !(changes.upserts.is_empty() && changes.deletes.is_empty()))
             .map(|(output, changes)| {
-                let any = changes.upserts.first().or(changes.deletes.first()).map(RecordBatch::schema);
+                let any = changes
+                    .upserts
+                    .first()
+                    .or(changes.deletes.first())
+                    .map(RecordBatch::schema);
                 let empty = || any.clone().map(RecordBatch::new_empty);
                 let all = |batches: &[RecordBatch]| {
-                    if batches.is_empty() { Ok(empty()) } else { concat(batches).map(Some).map_err(damaged) }
+                    if batches.is_empty() {
+                        Ok(empty())
+                    } else {
+                        concat(batches).map(Some).map_err(damaged)
+                    }
                 };
-                let rows = all(&changes.upserts)?.unwrap_or_else(|| RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())));
-                Ok(TableWrite { output, generation: self.generation, rows, deletes: all(&changes.deletes)? })
+                let rows = all(&changes.upserts)?.unwrap_or_else(|| {
+                    RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()))
+                });
+                Ok(TableWrite {
+                    output,
+                    generation: self.generation,
+                    rows,
+                    deletes: all(&changes.deletes)?,
+                })
             })
             .collect()
     }
@@ -434,8 +569,14 @@ impl StepTask {
 
     fn progress(&self) -> StepProgress {
         let outputs = self.outputs.iter().map(|output| {
-            let progress = OutputProgress { sink_next_offset: output.sink_next_offset, ledger: output.ledger.clone() };
-            (self.setup.plan.outputs[output.output].name.clone(), progress)
+            let progress = OutputProgress {
+                sink_next_offset: output.sink_next_offset,
+                ledger: output.ledger.clone(),
+            };
+            (
+                self.setup.plan.outputs[output.output].name.clone(),
+                progress,
+            )
         });
         StepProgress {
             version: version(),
@@ -459,8 +600,12 @@ impl StepTask {
 
     fn bury_refused(&mut self, refusal: &Refusal, rows: &RecordBatch) -> NewRecord {
         let name = self.setup.plan.outputs[refusal.output].name.clone();
-        let value = describe(&rows.slice(refusal.row, 1), rows.num_columns().saturating_sub(1));
-        self.letter(Reason::Refused, &refusal.reason, &name).of_group(&self.names.dead_letters(), self.at, 0, value)
+        let value = describe(
+            &rows.slice(refusal.row, 1),
+            rows.num_columns().saturating_sub(1),
+        );
+        self.letter(Reason::Refused, &refusal.reason, &name)
+            .of_group(&self.names.dead_letters(), self.at, 0, value)
     }
 }
 
@@ -472,13 +617,21 @@ fn aggregate_of(plan: &Plan, step: usize) -> &Aggregate {
 }
 
 fn contributions(partials: &RecordBatch) -> u64 {
-    let column = partials.column(partials.num_columns() - 1).as_primitive::<Int64Type>();
+    let column = partials
+        .column(partials.num_columns() - 1)
+        .as_primitive::<Int64Type>();
     column.values().iter().sum::<i64>() as u64
 }
 
 /// The rows in `run` of the groups in `wanted`, ascending.
-fn rows_of(run: &std::collections::HashMap<u128, u32>, wanted: &std::collections::HashMap<u128, u32>) -> Vec<u32> {
-    let mut rows: Vec<u32> = wanted.keys().filter_map(|key| run.get(key).copied()).collect();
+fn rows_of(
+    run: &std::collections::HashMap<u128, u32>,
+    wanted: &std::collections::HashMap<u128, u32>,
+) -> Vec<u32> {
+    let mut rows: Vec<u32> = wanted
+        .keys()
+        .filter_map(|key| run.get(key).copied())
+        .collect();
     rows.sort_unstable();
     rows
 }
@@ -500,9 +653,16 @@ fn describe(row: &RecordBatch, groups: usize) -> bytes::Bytes {
         } else if index == 0 && field.name() == "_window" {
             rfc3339(column.as_primitive::<Int64Type>().value(0)).into()
         } else {
-            ArrayFormatter::try_new(column.as_ref(), &options).map(|text| text.value(0).to_string()).unwrap_or_default().into()
+            ArrayFormatter::try_new(column.as_ref(), &options)
+                .map(|text| text.value(0).to_string())
+                .unwrap_or_default()
+                .into()
         };
-        let name = if field.name() == "_window" { "window_start" } else { field.name() };
+        let name = if field.name() == "_window" {
+            "window_start"
+        } else {
+            field.name()
+        };
         object.insert(name.to_owned(), value);
     }
     crate::wire::json(&object).into()
@@ -515,12 +675,18 @@ struct Changed {
 }
 
 /// Compares what an output had of the changed groups with what it has now, and enters the difference into its ledger.
-fn compare(output: &mut WindowOutput, new: &Emission, old: Option<&Emission>, plan: &Plan) -> Result<Changed, EngineError> {
+fn compare(
+    output: &mut WindowOutput,
+    new: &Emission,
+    old: Option<&Emission>,
+    plan: &Plan,
+) -> Result<Changed, EngineError> {
     let mut upserts = Vec::new();
     let mut gone = Vec::new();
     let rows = new.row_of_group(output.step);
     for (group, row) in rows.iter().enumerate() {
-        *fate(&mut output.ledger, &output.chain, new, group, plan) += new.contributions[group] as u64;
+        *fate(&mut output.ledger, &output.chain, new, group, plan) +=
+            new.contributions[group] as u64;
         match row {
             Some(row) => upserts.push(*row),
             None => gone.push(group),
@@ -536,7 +702,9 @@ fn compare(output: &mut WindowOutput, new: &Emission, old: Option<&Emission>, pl
             *fate = fate.saturating_sub(*count as u64);
         }
         for (key, old_group) in groups {
-            let vanished = new_groups.get(&key).is_some_and(|&group| rows[group as usize].is_none());
+            let vanished = new_groups
+                .get(&key)
+                .is_some_and(|&group| rows[group as usize].is_none());
             deletes.extend(old_rows[old_group as usize].filter(|_| vanished));
         }
         deletes.sort_unstable();
@@ -545,14 +713,33 @@ fn compare(output: &mut WindowOutput, new: &Emission, old: Option<&Emission>, pl
 }
 
 /// The count that a group's contributions stand under in a ledger.
-fn fate<'a>(ledger: &'a mut Ledger, chain: &[usize], emission: &Emission, group: usize, plan: &Plan) -> &'a mut u64 {
+fn fate<'a>(
+    ledger: &'a mut Ledger,
+    chain: &[usize],
+    emission: &Emission,
+    group: usize,
+    plan: &Plan,
+) -> &'a mut u64 {
     for &step in chain {
-        if emission.failures.iter().any(|(failed, at, _)| *failed as usize == group && *at == step) {
-            return ledger.dead_lettered.entry(Reason::Evaluation.as_str().to_owned()).or_default();
+        if emission
+            .failures
+            .iter()
+            .any(|(failed, at, _)| *failed as usize == group && *at == step)
+        {
+            return ledger
+                .dead_lettered
+                .entry(Reason::Evaluation.as_str().to_owned())
+                .or_default();
         }
-        let there = emission.relations.get(&step).is_some_and(|rows| rows.records.binary_search(&(group as u32)).is_ok());
+        let there = emission
+            .relations
+            .get(&step)
+            .is_some_and(|rows| rows.records.binary_search(&(group as u32)).is_ok());
         if !there {
-            return ledger.filtered.entry(plan.steps[step].name.clone()).or_default();
+            return ledger
+                .filtered
+                .entry(plan.steps[step].name.clone())
+                .or_default();
         }
     }
     &mut ledger.written
@@ -575,10 +762,22 @@ impl Changes {
         (generation, partition, offset): (i64, i32, i64),
     ) -> Result<(), datafusion_common::DataFusionError> {
         if !changed.upserts.is_empty() {
-            self.upserts.push(new.table_rows(step, &changed.upserts, generation, partition, offset)?);
+            self.upserts.push(new.table_rows(
+                step,
+                &changed.upserts,
+                generation,
+                partition,
+                offset,
+            )?);
         }
         if let Some(old) = old.filter(|_| !changed.deletes.is_empty()) {
-            self.deletes.push(old.table_rows(step, &changed.deletes, generation, partition, offset)?);
+            self.deletes.push(old.table_rows(
+                step,
+                &changed.deletes,
+                generation,
+                partition,
+                offset,
+            )?);
         }
         Ok(())
     }

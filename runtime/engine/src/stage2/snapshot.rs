@@ -7,12 +7,16 @@ use tidewheel_log::NewRecord;
 use tidewheel_planner::names::PipelineNames;
 
 use super::windows::{Run, WindowState, Windows};
-use super::{SNAPSHOT_EVERY_MS, StepSetup, StepTask, WindowOutput, aggregate_of, chain, window_outputs};
+use super::{
+    SNAPSHOT_EVERY_MS, StepSetup, StepTask, WindowOutput, aggregate_of, chain, window_outputs,
+};
 use crate::error::EngineError;
 use crate::stage1::concat;
-use crate::wire::batch::{self, MAX_BATCH_BYTES};
-use crate::wire::state::{Position, Snapshot, SnapshotRun, SnapshotWindow, StepKey, StepProgress, Versioned, version};
 use crate::wire::WireError;
+use crate::wire::batch::{self, MAX_BATCH_BYTES};
+use crate::wire::state::{
+    Position, Snapshot, SnapshotRun, SnapshotWindow, StepKey, StepProgress, Versioned, version,
+};
 
 /// What was found when the task was taken over.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +33,11 @@ impl StepTask {
     /// Begins a task, or goes on from what was recovered.
     pub fn begin(setup: StepSetup, recovered: &RecoveredStep) -> Result<Self, EngineError> {
         let step = &setup.plan.steps[setup.step];
-        let generation = setup.generations.steps.get(&step.name).map_or(1, |generation| generation.number);
+        let generation = setup
+            .generations
+            .steps
+            .get(&step.name)
+            .map_or(1, |generation| generation.number);
         let mut obsolete = Vec::new();
         let mut ours = BTreeMap::new();
         for (key, value) in &recovered.state {
@@ -39,20 +47,44 @@ impl StepTask {
             } else if of < generation {
                 obsolete.push(key.clone());
             } else {
-                return Err(EngineError::Outdated { ours: generation, theirs: of });
+                return Err(EngineError::Outdated {
+                    ours: generation,
+                    theirs: of,
+                });
             }
         }
         let value = |key: StepKey| ours.get(&key.encode(generation));
-        let progress = value(StepKey::Progress).map(|bytes| StepProgress::from_bytes(bytes)).transpose()?;
-        if let Some(progress) = progress.as_ref().filter(|progress| progress.revision > setup.generations.revision) {
-            return Err(EngineError::Outdated { ours: setup.generations.revision, theirs: progress.revision });
+        let progress = value(StepKey::Progress)
+            .map(|bytes| StepProgress::from_bytes(bytes))
+            .transpose()?;
+        if let Some(progress) = progress
+            .as_ref()
+            .filter(|progress| progress.revision > setup.generations.revision)
+        {
+            return Err(EngineError::Outdated {
+                ours: setup.generations.revision,
+                theirs: progress.revision,
+            });
         }
-        let snapshot = value(StepKey::Snapshot).map(|bytes| Snapshot::from_bytes(bytes)).transpose()?;
-        let from = progress.as_ref().map_or(recovered.earliest, |progress| progress.next_offset);
-        let at = snapshot.as_ref().map_or(recovered.earliest.min(from), |snapshot| snapshot.next_offset);
+        let snapshot = value(StepKey::Snapshot)
+            .map(|bytes| Snapshot::from_bytes(bytes))
+            .transpose()?;
+        let from = progress
+            .as_ref()
+            .map_or(recovered.earliest, |progress| progress.next_offset);
+        let at = snapshot
+            .as_ref()
+            .map_or(recovered.earliest.min(from), |snapshot| {
+                snapshot.next_offset
+            });
         if at < recovered.earliest {
             let (input, to) = (step.name.clone(), recovered.earliest);
-            return Err(EngineError::Lost { input, partition: setup.partition, from: at, to });
+            return Err(EngineError::Lost {
+                input,
+                partition: setup.partition,
+                from: at,
+                to,
+            });
         }
         let (windows, stored) = load(&setup, snapshot.as_ref(), generation, &ours)?;
         let outputs = begin_outputs(&setup, recovered, progress.as_ref(), from)?;
@@ -61,7 +93,10 @@ impl StepTask {
             generation,
             at,
             from,
-            watermarks: snapshot.as_ref().map(|snapshot| snapshot.watermarks.clone()).unwrap_or_default(),
+            watermarks: snapshot
+                .as_ref()
+                .map(|snapshot| snapshot.watermarks.clone())
+                .unwrap_or_default(),
             watermark_ms: snapshot.as_ref().and_then(|snapshot| snapshot.watermark_ms),
             windows,
             outputs,
@@ -74,7 +109,11 @@ impl StepTask {
         })
     }
 
-    pub(super) fn snapshot_if_due(&mut self, clock_ms: i64, log: &mut Vec<NewRecord>) -> Result<(), EngineError> {
+    pub(super) fn snapshot_if_due(
+        &mut self,
+        clock_ms: i64,
+        log: &mut Vec<NewRecord>,
+    ) -> Result<(), EngineError> {
         let last_ms = *self.snapshot_clock_ms.get_or_insert(clock_ms);
         if clock_ms - last_ms < SNAPSHOT_EVERY_MS || self.snapshot_at == self.at {
             return Ok(());
@@ -85,7 +124,11 @@ impl StepTask {
 
     /// Writes runs that are not stored yet, deletes those that are no longer live, and lists what makes up the windows.
     fn snapshot(&mut self, log: &mut Vec<NewRecord>) -> Result<(), EngineError> {
-        let (generation, topic, partition) = (self.generation, self.names.state(self.step_name()), self.setup.partition);
+        let (generation, topic, partition) = (
+            self.generation,
+            self.names.state(self.step_name()),
+            self.setup.partition,
+        );
         let record = |key: StepKey, value: Option<Bytes>| NewRecord {
             topic: topic.clone(),
             partition: Some(partition),
@@ -104,20 +147,38 @@ impl StepTask {
                         for (part, rows) in parts.iter().enumerate() {
                             let mut bytes = Vec::new();
                             batch::encode(rows, &mut bytes)?;
-                            log.push(record(StepKey::Run(run.number, part as u32), Some(bytes.into())));
+                            log.push(record(
+                                StepKey::Run(run.number, part as u32),
+                                Some(bytes.into()),
+                            ));
                         }
                         parts.len() as u32
                     }
                 };
                 run.stored_parts = Some(parts);
                 live.insert(run.number, parts);
-                Ok(SnapshotRun { number: run.number, parts })
+                Ok(SnapshotRun {
+                    number: run.number,
+                    parts,
+                })
             };
             let emitted = window.emitted.as_mut().map(&mut store).transpose()?;
-            let pending = window.pending.iter_mut().map(&mut store).collect::<Result<_, _>>()?;
-            windows.push(SnapshotWindow { start_ms, emitted, pending });
+            let pending = window
+                .pending
+                .iter_mut()
+                .map(&mut store)
+                .collect::<Result<_, _>>()?;
+            windows.push(SnapshotWindow {
+                start_ms,
+                emitted,
+                pending,
+            });
         }
-        for (&number, &parts) in self.stored.iter().filter(|(number, _)| !live.contains_key(number)) {
+        for (&number, &parts) in self
+            .stored
+            .iter()
+            .filter(|(number, _)| !live.contains_key(number))
+        {
             log.extend((0..parts).map(|part| record(StepKey::Run(number, part), None)));
         }
         self.stored = live;
@@ -144,24 +205,38 @@ fn load(
 ) -> Result<(Windows, BTreeMap<u64, u32>), EngineError> {
     let mut windows = Windows::new(aggregate_of(&setup.plan, setup.step));
     let mut stored = BTreeMap::new();
-    let Some(snapshot) = snapshot else { return Ok((windows, stored)) };
+    let Some(snapshot) = snapshot else {
+        return Ok((windows, stored));
+    };
     windows.next_run = snapshot.next_run;
     let schema = windows.run_schema().clone();
     let mut read = |run: &SnapshotRun| -> Result<Run, EngineError> {
         let parts = (0..run.parts).map(|part| {
             let key = StepKey::Run(run.number, part).encode(generation);
-            let bytes = state.get(&key).ok_or_else(|| WireError::new("snapshot", format!("run {} is missing", run.number)))?;
+            let bytes = state.get(&key).ok_or_else(|| {
+                WireError::new("snapshot", format!("run {} is missing", run.number))
+            })?;
             batch::decode(bytes, &schema)
         });
         let parts: Vec<RecordBatch> = parts.collect::<Result<_, _>>()?;
         let batch = concat(&parts).map_err(|error| WireError::new("run", error))?;
         stored.insert(run.number, run.parts);
-        Ok(Run { number: run.number, batch, stored_parts: Some(run.parts) })
+        Ok(Run {
+            number: run.number,
+            batch,
+            stored_parts: Some(run.parts),
+        })
     };
     for window in &snapshot.windows {
         let emitted = window.emitted.as_ref().map(&mut read).transpose()?;
-        let pending = window.pending.iter().map(&mut read).collect::<Result<_, _>>()?;
-        windows.by_start.insert(window.start_ms, WindowState { emitted, pending });
+        let pending = window
+            .pending
+            .iter()
+            .map(&mut read)
+            .collect::<Result<_, _>>()?;
+        windows
+            .by_start
+            .insert(window.start_ms, WindowState { emitted, pending });
     }
     Ok((windows, stored))
 }
@@ -176,9 +251,15 @@ fn begin_outputs(
         let name = &setup.plan.outputs[output].name;
         let logged = progress.and_then(|progress| progress.outputs.get(name));
         let expected = logged.and_then(|progress| progress.sink_next_offset);
-        let sink = recovered.sinks.get(name).map(|position| position.next_offset);
+        let sink = recovered
+            .sinks
+            .get(name)
+            .map(|position| position.next_offset);
         if let (None, Some(expected)) = (sink, expected) {
-            return Err(EngineError::ProgressMissing { output: name.clone(), expected });
+            return Err(EngineError::ProgressMissing {
+                output: name.clone(),
+                expected,
+            });
         }
         Ok(WindowOutput {
             output,
@@ -188,8 +269,13 @@ fn begin_outputs(
             // A table that was set back is behind until it was repaired, whoever does it.
             sink_next_offset: expected.max(sink),
             repair: matches!((sink, expected), (Some(sink), Some(expected)) if sink < expected),
-            ledger: logged.map(|progress| progress.ledger.clone()).unwrap_or_default(),
+            ledger: logged
+                .map(|progress| progress.ledger.clone())
+                .unwrap_or_default(),
         })
     };
-    window_outputs(&setup.plan, setup.step).into_iter().map(begin).collect()
+    window_outputs(&setup.plan, setup.step)
+        .into_iter()
+        .map(begin)
+        .collect()
 }

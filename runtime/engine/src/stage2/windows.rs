@@ -31,11 +31,25 @@ impl WindowState {
     /// How many rows went into what is not emitted.
     pub(crate) fn pending_contributions(&self, aggregate: &Aggregate) -> i64 {
         let column = aggregate.partial_schema.fields().len() - 1;
-        self.pending.iter().map(|run| run.batch.column(column).as_primitive::<Int64Type>().values().iter().sum::<i64>()).sum()
+        self.pending
+            .iter()
+            .map(|run| {
+                run.batch
+                    .column(column)
+                    .as_primitive::<Int64Type>()
+                    .values()
+                    .iter()
+                    .sum::<i64>()
+            })
+            .sum()
     }
 
     fn bytes(&self) -> usize {
-        self.pending.iter().chain(&self.emitted).map(|run| run.batch.get_array_memory_size()).sum()
+        self.pending
+            .iter()
+            .chain(&self.emitted)
+            .map(|run| run.batch.get_array_memory_size())
+            .sum()
     }
 }
 
@@ -49,7 +63,11 @@ pub(crate) struct Windows {
 
 impl Windows {
     pub(crate) fn new(aggregate: &Aggregate) -> Self {
-        Self { by_start: BTreeMap::new(), next_run: 0, schema: run_schema(aggregate) }
+        Self {
+            by_start: BTreeMap::new(),
+            next_run: 0,
+            schema: run_schema(aggregate),
+        }
     }
 
     pub(crate) fn run_schema(&self) -> &SchemaRef {
@@ -64,11 +82,20 @@ impl Windows {
     /// A run that is not stored yet.
     fn run(&mut self, batch: RecordBatch) -> Run {
         self.next_run += 1;
-        Run { number: self.next_run - 1, batch, stored_parts: None }
+        Run {
+            number: self.next_run - 1,
+            batch,
+            stored_parts: None,
+        }
     }
 
     /// Adds partials of one window, merging runs so that only few remain.
-    pub(crate) fn add(&mut self, aggregate: &Aggregate, start_ms: i64, partials: &RecordBatch) -> Result<(), DataFusionError> {
+    pub(crate) fn add(
+        &mut self,
+        aggregate: &Aggregate,
+        start_ms: i64,
+        partials: &RecordBatch,
+    ) -> Result<(), DataFusionError> {
         let mut pending = std::mem::take(&mut self.by_start.entry(start_ms).or_default().pending);
         let mut outgrown = Vec::new();
         let mut rows = partials.num_rows();
@@ -86,8 +113,18 @@ impl Windows {
     }
 
     /// All that is pending in a window, as one run.
-    pub(crate) fn pending(&self, aggregate: &Aggregate, start_ms: i64) -> Result<Option<RecordBatch>, DataFusionError> {
-        let Some(window) = self.by_start.get(&start_ms).filter(|window| !window.pending.is_empty()) else { return Ok(None) };
+    pub(crate) fn pending(
+        &self,
+        aggregate: &Aggregate,
+        start_ms: i64,
+    ) -> Result<Option<RecordBatch>, DataFusionError> {
+        let Some(window) = self
+            .by_start
+            .get(&start_ms)
+            .filter(|window| !window.pending.is_empty())
+        else {
+            return Ok(None);
+        };
         let batches: Vec<&RecordBatch> = window.pending.iter().map(|run| &run.batch).collect();
         self.fold(aggregate, &batches).map(Some)
     }
@@ -95,11 +132,21 @@ impl Windows {
     /// Makes `batch` what was emitted of a window; nothing is pending then.
     pub(crate) fn settle(&mut self, start_ms: i64, batch: RecordBatch) {
         let emitted = Some(self.run(batch));
-        self.by_start.insert(start_ms, WindowState { emitted, pending: Vec::new() });
+        self.by_start.insert(
+            start_ms,
+            WindowState {
+                emitted,
+                pending: Vec::new(),
+            },
+        );
     }
 
     /// Folds runs into one. Plain partials may be among them: they were emitted never.
-    pub(crate) fn fold(&self, aggregate: &Aggregate, batches: &[&RecordBatch]) -> Result<RecordBatch, DataFusionError> {
+    pub(crate) fn fold(
+        &self,
+        aggregate: &Aggregate,
+        batches: &[&RecordBatch],
+    ) -> Result<RecordBatch, DataFusionError> {
         let mut fold = Fold::new(aggregate)?;
         for batch in batches {
             fold.add_partials(batch)?;
@@ -109,15 +156,31 @@ impl Windows {
 }
 
 /// Splits partials by window: the start of each and its rows.
-pub(crate) fn by_window(partials: &RecordBatch) -> Result<Vec<(i64, RecordBatch)>, DataFusionError> {
+pub(crate) fn by_window(
+    partials: &RecordBatch,
+) -> Result<Vec<(i64, RecordBatch)>, DataFusionError> {
     let mut rows: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-    for (row, &start_ms) in partials.column(0).as_primitive::<Int64Type>().values().iter().enumerate() {
+    for (row, &start_ms) in partials
+        .column(0)
+        .as_primitive::<Int64Type>()
+        .values()
+        .iter()
+        .enumerate()
+    {
         rows.entry(start_ms).or_default().push(row as u32);
     }
     if rows.len() == 1 {
-        return Ok(rows.into_keys().map(|start_ms| (start_ms, partials.clone())).collect());
+        return Ok(rows
+            .into_keys()
+            .map(|start_ms| (start_ms, partials.clone()))
+            .collect());
     }
     rows.into_iter()
-        .map(|(start_ms, rows)| Ok((start_ms, take_record_batch(partials, &UInt32Array::from(rows))?)))
+        .map(|(start_ms, rows)| {
+            Ok((
+                start_ms,
+                take_record_batch(partials, &UInt32Array::from(rows))?,
+            ))
+        })
         .collect()
 }

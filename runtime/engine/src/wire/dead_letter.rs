@@ -68,15 +68,34 @@ pub struct DeadLetter<'a> {
 impl DeadLetter<'_> {
     /// The dead letter of a source record, with its original bytes.
     pub fn of_record(&self, topic: &str, record: &Record) -> NewRecord {
-        self.build(topic, record.offset, record.append_time_ms, record.key.clone(), record.value.clone())
+        self.build(
+            topic,
+            record.offset,
+            record.append_time_ms,
+            record.key.clone(),
+            record.value.clone(),
+        )
     }
 
     /// The dead letter of something that has no bytes of its own: `value` describes it.
-    pub fn of_group(&self, topic: &str, offset: i64, append_time_ms: i64, value: Bytes) -> NewRecord {
+    pub fn of_group(
+        &self,
+        topic: &str,
+        offset: i64,
+        append_time_ms: i64,
+        value: Bytes,
+    ) -> NewRecord {
         self.build(topic, offset, append_time_ms, None, Some(value))
     }
 
-    fn build(&self, topic: &str, offset: i64, append_time_ms: i64, key: Option<Bytes>, value: Option<Bytes>) -> NewRecord {
+    fn build(
+        &self,
+        topic: &str,
+        offset: i64,
+        append_time_ms: i64,
+        key: Option<Bytes>,
+        value: Option<Bytes>,
+    ) -> NewRecord {
         let mut headers = vec![
             header("tidewheel-version", VERSION),
             header("tidewheel-reason", self.reason),
@@ -90,10 +109,19 @@ impl DeadLetter<'_> {
             header("tidewheel-offset", &offset.to_string()),
             header("tidewheel-append-time", &append_time_ms.to_string()),
         ]);
-        NewRecord { topic: topic.to_owned(), partition: Some(0), key, value, headers }
+        NewRecord {
+            topic: topic.to_owned(),
+            partition: Some(0),
+            key,
+            value,
+            headers,
+        }
     }
 }
 
 fn header(name: &str, value: &str) -> Header {
-    Header { name: name.to_owned(), value: Bytes::copy_from_slice(value.as_bytes()) }
+    Header {
+        name: name.to_owned(),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+    }
 }

@@ -20,7 +20,10 @@ pub struct WireError {
 
 impl WireError {
     pub(crate) fn new(what: &'static str, reason: impl std::fmt::Display) -> Self {
-        Self { what, reason: reason.to_string() }
+        Self {
+            what,
+            reason: reason.to_string(),
+        }
     }
 }
 

@@ -40,15 +40,27 @@ pub fn encode(header: &PartialHeader, partials: Option<&RecordBatch>) -> Result<
 }
 
 /// Decodes a partial whose batch has `schema`.
-pub fn decode(bytes: &[u8], schema: &SchemaRef) -> Result<(PartialHeader, Option<RecordBatch>), WireError> {
+pub fn decode(
+    bytes: &[u8],
+    schema: &SchemaRef,
+) -> Result<(PartialHeader, Option<RecordBatch>), WireError> {
     let short = || WireError::new(WHAT, "it is cut short");
     let (&version, rest) = bytes.split_first().ok_or_else(short)?;
     if version != VERSION {
-        return Err(WireError::new(WHAT, format!("version {version} is not known here")));
+        return Err(WireError::new(
+            WHAT,
+            format!("version {version} is not known here"),
+        ));
     }
     let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(short)?;
-    let (header, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(short)?;
+    let (header, rest) = rest
+        .split_at_checked(u32::from_le_bytes(*length) as usize)
+        .ok_or_else(short)?;
     let header = serde_json::from_slice(header).map_err(|error| WireError::new(WHAT, error))?;
-    let partials = if rest.is_empty() { None } else { Some(batch::decode(rest, schema)?) };
+    let partials = if rest.is_empty() {
+        None
+    } else {
+        Some(batch::decode(rest, schema)?)
+    };
     Ok((header, partials))
 }

@@ -3,7 +3,10 @@
 //! Each key column is `0` for NULL, or `1` and the value: integers, timestamps and dates as 8 bytes little endian, decimals as 16,
 //! doubles as the 8 bytes of their bits, booleans as one byte, text as a 4-byte length and its UTF-8 bytes.
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType,
+};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::WireError;
@@ -76,7 +79,12 @@ fn encoder(array: &ArrayRef) -> Result<Encoder<'_>, WireError> {
             let values = array.as_primitive::<Decimal128Type>();
             Box::new(move |row, out| out.extend(values.value(row).to_le_bytes()))
         }
-        other => return Err(WireError::new("group key", format!("{other} cannot be a key"))),
+        other => {
+            return Err(WireError::new(
+                "group key",
+                format!("{other} cannot be a key"),
+            ));
+        }
     };
     Ok(Box::new(move |row, out| {
         if array.is_null(row) {

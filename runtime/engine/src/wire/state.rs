@@ -161,9 +161,13 @@ pub(crate) trait Versioned: Serialize + DeserializeOwned {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
-        let value: Self = serde_json::from_slice(bytes).map_err(|error| WireError::new(Self::WHAT, error))?;
+        let value: Self =
+            serde_json::from_slice(bytes).map_err(|error| WireError::new(Self::WHAT, error))?;
         if value.version() != VERSION {
-            return Err(WireError::new(Self::WHAT, format!("version {} is not known here", value.version())));
+            return Err(WireError::new(
+                Self::WHAT,
+                format!("version {} is not known here", value.version()),
+            ));
         }
         Ok(value)
     }
@@ -208,13 +212,22 @@ impl StepKey {
     pub fn decode(key: &[u8]) -> Result<(i64, Self), WireError> {
         let damaged = || WireError::new("state key", String::from_utf8_lossy(key));
         let text = std::str::from_utf8(key).map_err(|_| damaged())?;
-        let (generation, rest) = text.strip_prefix('g').and_then(|text| text.split_once('/')).ok_or_else(damaged)?;
+        let (generation, rest) = text
+            .strip_prefix('g')
+            .and_then(|text| text.split_once('/'))
+            .ok_or_else(damaged)?;
         let key = match rest {
             "progress" => Self::Progress,
             "snapshot" => Self::Snapshot,
             run => {
-                let (number, part) = run.strip_prefix("run/").and_then(|run| run.split_once('/')).ok_or_else(damaged)?;
-                Self::Run(number.parse().map_err(|_| damaged())?, part.parse().map_err(|_| damaged())?)
+                let (number, part) = run
+                    .strip_prefix("run/")
+                    .and_then(|run| run.split_once('/'))
+                    .ok_or_else(damaged)?;
+                Self::Run(
+                    number.parse().map_err(|_| damaged())?,
+                    part.parse().map_err(|_| damaged())?,
+                )
             }
         };
         Ok((generation.parse().map_err(|_| damaged())?, key))

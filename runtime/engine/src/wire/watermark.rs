@@ -55,9 +55,13 @@ impl WatermarkRecord {
 
     /// Reads a value.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
-        let record: Self = serde_json::from_slice(bytes).map_err(|error| WireError::new(WHAT, error))?;
+        let record: Self =
+            serde_json::from_slice(bytes).map_err(|error| WireError::new(WHAT, error))?;
         if record.version != VERSION {
-            return Err(WireError::new(WHAT, format!("version {} is not known here", record.version)));
+            return Err(WireError::new(
+                WHAT,
+                format!("version {} is not known here", record.version),
+            ));
         }
         Ok(record)
     }
