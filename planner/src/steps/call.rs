@@ -63,6 +63,10 @@ impl CallSpec {
             .iter()
             .map(argument)
             .collect::<Result<_, _>>()?;
+        if matches!(name.as_str(), "sum" | "avg") {
+            args.iter()
+                .try_for_each(|arg| has_room(arg, &text).map_err(|problem| problem.about(&name)))?;
+        }
         if name == "sum" {
             args = args.into_iter().map(exact).collect();
         }
@@ -140,6 +144,24 @@ impl CallSpec {
         })
     }
 
+    /// Makes an accumulator, which is where functions judge their constant arguments: every event would fail on it.
+    pub(crate) fn try_out(&self, call: &Call) -> Result<(), SqlProblem> {
+        let made = if call.function.groups_accumulator_supported() {
+            call.function.create_groups_accumulator().map(drop)
+        } else {
+            call.function.create_accumulator().map(drop)
+        };
+        made.map_err(|error| {
+            let text = error.strip_backtrace();
+            let reason = text.lines().next().unwrap_or_default();
+            let reason = reason.trim_start_matches("Error during planning: ");
+            let help = format!("see what `{}` takes as arguments: their types, and which have to be constants within bounds", self.name);
+            SqlProblem::new(Code::TypeMismatch, format!("`{}` cannot be computed: {reason}", self.text))
+                .help(help)
+                .about(&self.name)
+        })
+    }
+
     /// By event time unless the query orders by something; then by the place in the log, so that ties have one answer.
     fn place_in_log(&self, schema: &Schema) -> DfResult<Vec<PhysicalSortExpr>> {
         let from = usize::from(!self.order_by.is_empty());
@@ -180,6 +202,32 @@ fn bind(expr: &Expr, schema: &DFSchema) -> DfResult<Bound> {
     }
     let data_type = expr.get_type(schema)?;
     Ok(Bound::Free(Argument { expr, data_type }))
+}
+
+/// The most digits of a decimal that can be summed: ten more are left, so that ten billion of them fit into the 38 there are.
+const SUMMABLE_DIGITS: u8 = 28;
+
+/// Decimals of full width would overflow without anybody noticing.
+fn has_room(bound: &Bound, text: &str) -> Result<(), SqlProblem> {
+    let data_type = match bound {
+        Bound::Free(argument) => Some(argument.data_type.clone()),
+        Bound::Constant(expr) => expr.get_type(&DFSchema::empty()).ok(),
+        Bound::Column(_) => None,
+    };
+    match data_type {
+        Some(DataType::Decimal128(digits, scale)) if digits > SUMMABLE_DIGITS => {
+            let fits = format!(
+                "DECIMAL({SUMMABLE_DIGITS}, {})",
+                scale.min(SUMMABLE_DIGITS as i8)
+            );
+            Err(SqlProblem::new(
+                Code::TypeMismatch,
+                format!("`{text}` adds up decimals of {digits} digits, which leaves no room for their sum"),
+            )
+            .help(format!("sum at most {SUMMABLE_DIGITS} digits, as in `sum(CAST(x AS {fits}))`")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whole numbers are summed as decimals, which have room: a sum beyond a bigint is then an error and never a wrong number.

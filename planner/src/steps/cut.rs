@@ -202,6 +202,15 @@ impl Cut {
             .map(|call| call.build(&call_schema))
             .collect::<DfResult<_>>()
             .map_err(fail)?;
+        let unusable: Vec<SqlProblem> = self
+            .calls
+            .iter()
+            .zip(&calls)
+            .filter_map(|(spec, call)| spec.try_out(call).err())
+            .collect();
+        if !unusable.is_empty() {
+            return Err(unusable);
+        }
         let group_fields: Vec<Field> = argument_schema
             .fields()
             .iter()
