@@ -31,10 +31,6 @@ pub(crate) struct Results {
     pub(crate) keys: Vec<ArrayRef>,
     /// The value of each call.
     pub(crate) values: Vec<ArrayRef>,
-    /// How many rows went into each group.
-    pub(crate) contributions: Vec<i64>,
-    /// How often each group was emitted before.
-    pub(crate) revisions: Vec<i64>,
 }
 
 /// The schema of runs kept in state: that of partials, and how often each group was emitted.
@@ -197,8 +193,6 @@ impl<'a> Fold<'a> {
             windows,
             keys,
             values,
-            contributions: self.contributions,
-            revisions: self.revisions,
         })
     }
 }

@@ -10,7 +10,7 @@ use tidewheel_planner::plan::{Aggregate, Plan, Relation, RowProgram, StepKind, T
 
 use crate::error::EngineError;
 use crate::fold::Fold;
-use crate::rows::{Rows, evaluate};
+use crate::rows::{Rows, evaluate, reason};
 use crate::stage1::timestamps;
 use crate::window::end_of;
 use crate::wire::placement;
@@ -37,17 +37,23 @@ pub(crate) fn evaluate_run(
     run: &RecordBatch,
 ) -> Result<Emission, EngineError> {
     let failed = |error: DataFusionError| EngineError::aggregation(&plan.steps[step].name, &error);
-    let (keys, merged, contributions, revisions) = merged(aggregate, run).map_err(failed)?;
-    let groups = Rows {
-        records: (0..merged.num_rows() as u32).collect(),
-        batch: merged,
+    let (groups, failures) = fold_isolating(aggregate, run).map_err(failed)?;
+    let key_columns: Vec<usize> = (0..=aggregate.group_columns).collect();
+    let counts = |column: usize| {
+        let counts = run.column(column).as_primitive::<Int64Type>();
+        counts.values().to_vec()
     };
     let mut emission = Emission {
-        keys,
-        contributions,
-        revisions,
+        keys: run
+            .project(&key_columns)
+            .map_err(|error| failed(error.into()))?,
+        contributions: counts(run.num_columns() - 2),
+        revisions: counts(run.num_columns() - 1),
         relations: BTreeMap::new(),
-        failures: Vec::new(),
+        failures: failures
+            .into_iter()
+            .map(|(group, reason)| (group, step, reason))
+            .collect(),
     };
     emission.evaluate(step, &aggregate.result, &[Some(&groups)]);
     for (index, follower) in plan.steps.iter().enumerate() {
@@ -173,30 +179,63 @@ impl Emission {
     }
 }
 
-type Merged = (RecordBatch, RecordBatch, Vec<i64>, Vec<i64>);
+/// The groups of a run that could be folded to results: their rows as `result` reads them, and where each stands in the run.
+fn fold_isolating(
+    aggregate: &Aggregate,
+    run: &RecordBatch,
+) -> Result<(Rows, Vec<(u32, String)>), DataFusionError> {
+    if let Ok(batch) = merged(aggregate, run) {
+        let records = (0..batch.num_rows() as u32).collect();
+        return Ok((Rows { batch, records }, Vec::new()));
+    }
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    isolate(aggregate, run, 0, &mut good, &mut bad);
+    let batch = merged(
+        aggregate,
+        &take_record_batch(run, &UInt32Array::from(good.clone()))?,
+    )?;
+    let records = good;
+    Ok((Rows { batch, records }, bad))
+}
 
-fn merged(aggregate: &Aggregate, run: &RecordBatch) -> Result<Merged, DataFusionError> {
+/// Halves `groups`, whose first stands at `from`, until what fails is one group.
+fn isolate(
+    aggregate: &Aggregate,
+    groups: &RecordBatch,
+    from: u32,
+    good: &mut Vec<u32>,
+    bad: &mut Vec<(u32, String)>,
+) {
+    let count = groups.num_rows();
+    match merged(aggregate, groups) {
+        Ok(_) => good.extend(from..from + count as u32),
+        Err(error) if count == 1 => bad.push((from, reason(&error))),
+        Err(_) => {
+            let half = count / 2;
+            isolate(aggregate, &groups.slice(0, half), from, good, bad);
+            let rest = groups.slice(half, count - half);
+            isolate(aggregate, &rest, from + half as u32, good, bad);
+        }
+    }
+}
+
+/// The groups of a run as `result` reads them.
+fn merged(aggregate: &Aggregate, run: &RecordBatch) -> Result<RecordBatch, DataFusionError> {
     let mut fold = Fold::new(aggregate)?;
     fold.add_partials(run)?;
     let results = fold.into_results()?;
-    let ends = results
-        .windows
-        .values()
+    let starts = results.windows.values();
+    let ends = starts
         .iter()
         .map(|&start_ms| end_of(aggregate.window, start_ms) * 1_000);
-    let mut columns = results.keys.clone();
-    columns.push(Arc::new(timestamps(
-        results.windows.values().iter().map(|ms| ms * 1_000),
-    )));
+    let mut columns = results.keys;
+    columns.push(Arc::new(timestamps(starts.iter().map(|ms| ms * 1_000))));
     columns.push(Arc::new(timestamps(ends)));
     columns.extend(results.values);
-    let merged = RecordBatch::try_new(aggregate.merged_schema.clone(), columns)?;
-    let key_schema =
-        Schema::new(aggregate.partial_schema.fields()[..=aggregate.group_columns].to_vec());
-    let mut keys: Vec<ArrayRef> = vec![Arc::new(results.windows)];
-    keys.extend(results.keys);
-    let keys = RecordBatch::try_new(Arc::new(key_schema), keys)?;
-    Ok((keys, merged, results.contributions, results.revisions))
+    Ok(RecordBatch::try_new(
+        aggregate.merged_schema.clone(),
+        columns,
+    )?)
 }
 
 /// The window outputs of an aggregate step: index into the plan's outputs, and the step whose rows it takes.
