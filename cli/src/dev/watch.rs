@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 use crate::failure::Failure;
 
@@ -13,6 +14,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// Watches files and folders.
 pub(crate) struct Changes {
     changed: mpsc::Receiver<()>,
+    /// When what has changed is to be looked at.
+    settles_at: Option<Instant>,
     _watcher: RecommendedWatcher,
 }
 
@@ -46,19 +49,28 @@ impl Changes {
         }
         Ok(Self {
             changed,
+            settles_at: None,
             _watcher: watcher,
         })
     }
 
-    /// Returns once something has changed and settled. Cancel-safe.
+    /// Returns once something has changed and settled. Cancel-safe: a change that was seen is remembered until it is told.
     pub(crate) async fn next(&mut self) {
-        if self.changed.recv().await.is_none() {
-            return std::future::pending().await;
+        loop {
+            match self.settles_at {
+                None => match self.changed.recv().await {
+                    Some(()) => self.settles_at = Some(Instant::now() + SETTLE),
+                    None => return std::future::pending().await,
+                },
+                Some(settles_at) => match timeout_at(settles_at, self.changed.recv()).await {
+                    Ok(Some(())) => self.settles_at = Some(Instant::now() + SETTLE),
+                    Ok(None) | Err(_) => {
+                        self.settles_at = None;
+                        return;
+                    }
+                },
+            }
         }
-        while tokio::time::timeout(SETTLE, self.changed.recv())
-            .await
-            .is_ok_and(|told| told.is_some())
-        {}
     }
 }
 
@@ -69,4 +81,29 @@ fn concerns(watched: &[PathBuf], path: &Path) -> bool {
     watched
         .iter()
         .any(|watched| path == watched || is_yaml && path.starts_with(watched))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_is_told_however_often_the_wait_for_it_is_cut_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        std::fs::write(&file, "a: 1").unwrap();
+        let mut changes = Changes::watch(&[folder.path().to_path_buf()]).unwrap();
+        std::fs::write(&file, "a: 2").unwrap();
+        let told = async {
+            loop {
+                let short = SETTLE / 4;
+                if tokio::time::timeout(short, changes.next()).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        let patience = Duration::from_secs(60);
+        tokio::time::timeout(patience, told).await.unwrap();
+    }
 }
