@@ -22,6 +22,7 @@ async fn rows_come_back_in_the_order_of_the_log_and_only_once() {
             vec![
                 integers([100 + n]),
                 integers([1]),
+                integers([1]),
                 integers([n]),
                 integers([0]),
             ],

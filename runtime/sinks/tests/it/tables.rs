@@ -139,7 +139,9 @@ async fn a_table_does_not_change_what_identifies_its_rows() {
             .columns
             .into_iter()
             .enumerate()
-            .filter(|(i, c)| *i > 6 || !matches!(c.name.as_str(), "_generation" | "_partition" | "_offset"))
+            .filter(|(i, c)| {
+                *i > 6 || !matches!(c.name.as_str(), "_generation" | "_partition" | "_offset")
+            })
             .map(|(_, c)| c)
             .collect(),
         ..rows

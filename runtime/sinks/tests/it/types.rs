@@ -342,7 +342,13 @@ async fn a_batch_of_other_types_is_refused_whole() {
     let mut writer = fixture.writer(&table).await;
     let wrong = batch(
         &table,
-        vec![integers([1]), integers([1]), integers([0]), integers([0]), integers([0])],
+        vec![
+            integers([1]),
+            integers([1]),
+            integers([0]),
+            integers([0]),
+            integers([0]),
+        ],
     );
     let outcome = commit(&mut writer, &Change::Append(wrong), None, 1).await;
     assert!(
