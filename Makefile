@@ -8,6 +8,8 @@ export TIDEWHEEL_CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cach
 export CARGO_TARGET_DIR ?= $(TIDEWHEEL_CACHE)/target
 
 EXAMPLE := examples/web-analytics
+# Everything at once, as `make test` does: a package alone has other features, and would compile the engine's libraries once more.
+BUILD := cargo build --release --locked --workspace --all-targets
 
 .PHONY: help
 help: ## Show the targets
@@ -16,7 +18,8 @@ help: ## Show the targets
 .PHONY: demo
 demo: ## Play 6,000 real events through the example and show the windows
 	@scripts/prerequisites.sh
-	cargo run --release --locked --package tidewheel -- dev $(EXAMPLE) --send $(EXAMPLE)/clicks.ndjson.gz --until-idle
+	$(BUILD)
+	$(CARGO_TARGET_DIR)/release/tidewheel dev $(EXAMPLE) --send $(EXAMPLE)/clicks.ndjson.gz --until-idle
 
 .PHONY: test
 test: ## Run every test
@@ -31,4 +34,5 @@ check: ## Check format, lints, documentation, licences and advisories
 .PHONY: bench
 bench: ## Measure the engine, the log and ingestion
 	@scripts/prerequisites.sh
-	cargo run --release --locked --package tidewheel-bench -- $(BENCH)
+	$(BUILD)
+	$(CARGO_TARGET_DIR)/release/tidewheel-bench $(BENCH)

@@ -6,7 +6,7 @@
 //!  tables           data
 //! ```
 //!
-//! Whoever runs the pipelines collects a [`Snapshot`] a few times a second and sends it to [`run`].
+//! Whoever runs the pipelines collects a [`Snapshot`] a few times a second and sends it to [`run()`].
 pub(crate) mod collect;
 mod lines;
 mod model;
