@@ -114,6 +114,17 @@ pub enum StepKind {
     Aggregate(Box<Aggregate>),
 }
 
+impl StepKind {
+    /// The relations that the step reads.
+    pub fn reads(&self) -> &[Relation] {
+        match self {
+            Self::Rows(program) => &program.inputs,
+            Self::Deduplicate(step) => std::slice::from_ref(&step.from),
+            Self::Aggregate(aggregate) => &aggregate.argument.inputs,
+        }
+    }
+}
+
 /// Row-wise SQL, compiled to expressions that are evaluated batch by batch, without any I/O.
 #[derive(Debug, Clone)]
 pub struct RowProgram {

@@ -218,8 +218,7 @@ async fn final_below(
             .get(&StepKey::Progress.encode(before.number))
             .map(|bytes| StepProgress::decode(bytes));
         let watermark_ms = progress
-            .transpose()
-            .map_err(engine_wire)?
+            .transpose()?
             .and_then(|progress| progress.watermark_ms);
         let Some(watermark_ms) = watermark_ms else {
             return Ok(None);
@@ -228,10 +227,6 @@ async fn final_below(
         lowest_ms = Some(lowest_ms.map_or(open_ms, |lowest_ms| lowest_ms.min(open_ms)));
     }
     Ok(lowest_ms)
-}
-
-fn engine_wire(error: WireError) -> WorkerError {
-    WorkerError::Wire(error)
 }
 
 /// The step itself and everything that its windows are made into: a change of any of it computes windows anew.

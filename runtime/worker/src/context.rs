@@ -7,7 +7,7 @@ use tidewheel_engine::Generations;
 use tidewheel_engine::sabotage::{self, Bug};
 use tidewheel_log::Log;
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Plan, StepKind};
+use tidewheel_planner::plan::{Plan, Relation};
 use tidewheel_sinks::Sink;
 use tokio::sync::watch;
 
@@ -87,13 +87,7 @@ impl Context {
 }
 
 fn collect_sources(plan: &Plan, step: usize, sources: &mut Vec<usize>) {
-    use tidewheel_planner::plan::Relation;
-    let reads = match &plan.steps[step].kind {
-        StepKind::Rows(program) => program.inputs.clone(),
-        StepKind::Deduplicate(deduplicate) => vec![deduplicate.from],
-        StepKind::Aggregate(aggregate) => aggregate.argument.inputs.clone(),
-    };
-    for relation in reads {
+    for &relation in plan.steps[step].kind.reads() {
         match relation {
             Relation::Source(source) if !sources.contains(&source) => sources.push(source),
             Relation::Source(_) => {}

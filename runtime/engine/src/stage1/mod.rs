@@ -15,7 +15,7 @@ use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Aggregate, Plan, Relation, Source, Stage, StepKind, TableKind};
 
 use self::fates::{Reasons, count};
-use self::slice::{Dead, Slice, Traced, ordinals, place, reads};
+use self::slice::{Dead, Slice, Traced, ordinals, place};
 use self::watermark::{Idleness, PartitionWatermark};
 use crate::deduplication::Deduplication;
 use crate::effects::{Effects, Refusal, TableWrite};
@@ -716,12 +716,10 @@ impl Relations {
 fn reached(plan: &Plan, source: usize) -> Vec<usize> {
     let mut steps: Vec<usize> = Vec::new();
     for (index, step) in plan.steps.iter().enumerate() {
-        let from_here = reads(&step.kind)
-            .into_iter()
-            .any(|relation| match relation {
-                Relation::Source(other) => other == source,
-                Relation::Step(other) => steps.contains(&other),
-            });
+        let from_here = step.kind.reads().iter().any(|&relation| match relation {
+            Relation::Source(other) => other == source,
+            Relation::Step(other) => steps.contains(&other),
+        });
         if step.stage == Stage::One && from_here {
             steps.push(index);
         }

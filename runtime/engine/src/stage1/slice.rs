@@ -10,9 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 use datafusion_common::DataFusionError;
 use tidewheel_decode::Decoder;
 use tidewheel_log::Record;
-use tidewheel_planner::plan::{
-    Aggregate, Deduplicate, LatePolicy, Plan, Relation, RowProgram, Source, StepKind,
-};
+use tidewheel_planner::plan::{Aggregate, Deduplicate, LatePolicy, Plan, RowProgram, Source};
 
 use super::fates::{Fate, Reasons};
 use super::watermark::PartitionWatermark;
@@ -374,15 +372,6 @@ impl<'a> Slice<'a> {
                 field: None,
             });
         }
-    }
-}
-
-/// Which steps of a plan a source reaches: what a relation is read from.
-pub(crate) fn reads(kind: &StepKind) -> Vec<Relation> {
-    match kind {
-        StepKind::Rows(program) => program.inputs.clone(),
-        StepKind::Deduplicate(step) => vec![step.from],
-        StepKind::Aggregate(aggregate) => aggregate.argument.inputs.clone(),
     }
 }
 
