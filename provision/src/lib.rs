@@ -1,0 +1,1 @@
+//! The administrator's side of Kafka and PostgreSQL: topics, tables, offsets and lag.
