@@ -18,7 +18,7 @@ use self::fates::{Reasons, count};
 use self::slice::{Dead, Slice, Traced, ordinals, place};
 use self::watermark::{Idleness, PartitionWatermark};
 use crate::deduplication::Deduplication;
-use crate::effects::{Effects, Refusal, TableWrite};
+use crate::effects::{Effects, Refusal, TableWrite, take_up_to};
 use crate::error::EngineError;
 use crate::generation::{Generations, StepGeneration};
 use crate::ledger::Ledger;
@@ -159,15 +159,7 @@ impl SourceTask {
             }
         }
         let limit = self.next_boundary();
-        let consumed = limit.map_or(records.len(), |limit| {
-            records.partition_point(|record| record.offset < limit)
-        });
-        let next = if consumed < records.len() {
-            limit
-        } else {
-            limit.map(|limit| limit.min(fetched_to))
-        };
-        let next = next.unwrap_or(fetched_to).max(self.at);
+        let (consumed, next) = take_up_to(limit, records, fetched_to, self.at);
         let mut effects = Effects {
             consumed,
             position: self.position(),

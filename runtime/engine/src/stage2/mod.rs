@@ -17,7 +17,7 @@ use tidewheel_planner::plan::{Aggregate, Plan, StepKind, TableKind};
 use self::emission::{Emission, chain, count_emission, evaluate_run, index_groups, window_outputs};
 use self::group_letters::describe;
 use self::windows::{Windows, by_window};
-use crate::effects::{Effects, Refusal, TableWrite};
+use crate::effects::{Effects, Refusal, TableWrite, take_up_to};
 use crate::error::EngineError;
 use crate::generation::Generations;
 use crate::ledger::Ledger;
@@ -171,15 +171,7 @@ impl StepTask {
             .map(|output| output.from)
             .chain([self.from]);
         let limit = ahead.filter(|&from| from > self.at).min();
-        let consumed = limit.map_or(records.len(), |limit| {
-            records.partition_point(|record| record.offset < limit)
-        });
-        let next = if consumed < records.len() {
-            limit
-        } else {
-            limit.map(|limit| limit.min(fetched_to))
-        };
-        let next = next.unwrap_or(fetched_to).max(self.at);
+        let (consumed, next) = take_up_to(limit, records, fetched_to, self.at);
         let silent = self.at < self.from && !sabotage::is(Bug::LoudReplay);
         let mut log = Vec::new();
         for record in &records[..consumed] {
