@@ -100,12 +100,17 @@ impl Process {
 
     /// Sends a signal to the server and then to its children.
     pub(crate) fn signal(&self, signal: &str) -> Result<(), ServerError> {
-        send(signal, &[self.id.clone()])?;
-        let children = self.children()?;
-        if children.is_empty() {
-            return Ok(());
+        if !send(signal, &self.id)? {
+            return Err(ServerError::Io {
+                doing: "sending the server a signal",
+                error: std::io::Error::other("it is not there"),
+            });
         }
-        send(signal, &children)
+        // A child may have ended since.
+        for child in self.children()? {
+            send(signal, &child)?;
+        }
+        Ok(())
     }
 
     fn children(&self) -> Result<Vec<String>, ServerError> {
@@ -134,19 +139,14 @@ impl Drop for Process {
     }
 }
 
-fn send(signal: &str, processes: &[String]) -> Result<(), ServerError> {
+/// Sends a signal; whether there was a process to take it.
+fn send(signal: &str, process: &str) -> Result<bool, ServerError> {
     let status = Command::new("kill")
-        .args(["-s", signal])
-        .args(processes)
+        .args(["-s", signal, process])
+        .stderr(Stdio::null())
         .status()
         .map_err(io("sending the server a signal"))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(ServerError::Io {
-        doing: "sending the server a signal",
-        error: std::io::Error::other("it is not there"),
-    })
+    Ok(status.success())
 }
 
 /// The last lines of a file, as far as there is one.
