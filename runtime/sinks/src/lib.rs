@@ -30,7 +30,7 @@
 //! let rows = RecordBatch::try_from_iter(names.map(|name| (name, Arc::new(Int64Array::from(vec![7])) as _)))?;
 //! let next = Progress { next_offset: 8, watermark_ms: None };
 //! let expected = writer.progress().await?;
-//! writer.commit(1, &Change::Append(rows), expected, next).await?;
+//! writer.commit(1, &Change::Append(rows), expected, next, &|row| format!("row {row}")).await?;
 //! assert_eq!(database.rows(&table, Columns::Data).await?[0]["n"], 7);
 //! # Ok(())
 //! # }
@@ -74,7 +74,12 @@ pub trait Writer: Send {
     /// The progress of this task's output as the sink has it; none where it never wrote (in the current generation, for window tables).
     async fn progress(&mut self) -> Result<Option<Progress>, SinkError>;
 
-    /// Applies `change` and moves the progress from `expected` to `next`, in one transaction.
+    /// What the commit that moved the progress to `next_offset` refused; nothing where another commit came after it. It is kept with
+    /// the rows until then, so that whoever takes the task over can tell the log what a process that died could not.
+    async fn refused(&mut self, next_offset: i64) -> Result<Vec<Refused>, SinkError>;
+
+    /// Applies `change` and moves the progress from `expected` to `next`, in one transaction. What is refused is kept in it too, with
+    /// what `origin` says of the row (an index into the appended or upserted rows).
     /// [`SinkError::Fenced`], and nothing written, where the progress is not `expected` or the generation is no longer current.
     /// After [`SinkError::Unavailable`] the outcome is unknown: read the progress back.
     async fn commit(
@@ -83,7 +88,20 @@ pub trait Writer: Send {
         change: &Change,
         expected: Option<Progress>,
         next: Progress,
+        origin: Origin<'_>,
     ) -> Result<Committed, SinkError>;
+}
+
+/// Where a row comes from, as text for whoever reads refused rows back; an index into the appended or upserted rows.
+pub type Origin<'a> = &'a (dyn Fn(usize) -> String + Send + Sync);
+
+/// A row that a sink refused for its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// What the writer was told of the row.
+    pub origin: String,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// What a sink promises about the rows it was given.
@@ -155,8 +173,8 @@ pub enum Change {
 /// What a commit did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// Rows that the sink refused for their data (index into the appended or upserted rows, and why), found one by one; the others were written.
-    pub refused: Vec<(usize, String)>,
+    /// Rows that the sink refused for their data, found one by one; the others were written.
+    pub refused: Vec<Refused>,
 }
 
 /// What a sink can fail with.

@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidewheel_engine::sabotage::{self, Bug};
+use tidewheel_engine::wire::refusal::Origin;
 use tidewheel_engine::{Position, Refusal, TableWrite};
 use tidewheel_planner::plan::TableKind;
-use tidewheel_sinks::{Change, OutputId, Progress, SinkError, TaskId, Writer};
+use tidewheel_sinks::{Change, OutputId, Progress, Refused, SinkError, TaskId, Writer};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -23,6 +24,8 @@ pub(crate) struct TableWriters<'a> {
 struct OutputWriter {
     writer: Box<dyn Writer>,
     progress: Option<Progress>,
+    /// What the commit that got it there refused.
+    refused: Vec<Refused>,
 }
 
 impl<'a> TableWriters<'a> {
@@ -58,7 +61,18 @@ impl<'a> TableWriters<'a> {
                     other => other.into(),
                 })?;
             let progress = writer.progress().await?;
-            writers.insert(index, OutputWriter { writer, progress });
+            let refused = match progress {
+                Some(progress) => writer.refused(progress.next_offset).await?,
+                None => Vec::new(),
+            };
+            writers.insert(
+                index,
+                OutputWriter {
+                    writer,
+                    progress,
+                    refused,
+                },
+            );
         }
         Ok(Self {
             context,
@@ -83,6 +97,15 @@ impl<'a> TableWriters<'a> {
                 ))
             })
             .collect()
+    }
+
+    /// What the sinks refused with their newest commits, of which the log may not know.
+    pub(crate) fn refusals(&self) -> Result<Vec<Refusal>, AttemptError> {
+        let kept = self
+            .writers
+            .iter()
+            .map(|(&output, writer)| refusals(output, &writer.refused));
+        kept.collect::<Result<Vec<_>, _>>().map(|all| all.concat())
     }
 
     /// Commits writes, each with the progress `position`. What the sinks refused for its data.
@@ -124,6 +147,10 @@ impl<'a> TableWriters<'a> {
         let Some(output) = self.writers.get_mut(&write.output) else {
             return Ok(Vec::new());
         };
+        let origin = |row| match write.origin(row) {
+            Ok(origin) => origin.encode(),
+            Err(error) => error.to_string(),
+        };
         let mut pause = Duration::from_millis(50);
         loop {
             if sabotage::is(Bug::ProgressNotCompared) {
@@ -131,7 +158,7 @@ impl<'a> TableWriters<'a> {
             }
             let reason = match output
                 .writer
-                .commit(write.generation, change, output.progress, next)
+                .commit(write.generation, change, output.progress, next, &origin)
                 .await
             {
                 Ok(committed) => {
@@ -139,12 +166,7 @@ impl<'a> TableWriters<'a> {
                     self.context
                         .board
                         .update(self.key, |status| status.blocked = None);
-                    let refusal = |(row, reason)| Refusal {
-                        output: write.output,
-                        row,
-                        reason,
-                    };
-                    return Ok(committed.refused.into_iter().map(refusal).collect());
+                    return refusals(write.output, &committed.refused);
                 }
                 Err(error @ SinkError::Unavailable { .. }) => error.to_string(),
                 Err(error) => return Err(error.into()),
@@ -160,18 +182,28 @@ impl<'a> TableWriters<'a> {
             }
             pause = (pause * 2).min(self.context.limits.longest_pause);
             // The answer may have been lost, not the commit.
-            if output
-                .writer
-                .progress()
-                .await
-                .is_ok_and(|found| found == Some(next))
-            {
+            let committed = match output.writer.progress().await {
+                Ok(found) if found == Some(next) => output.writer.refused(next.next_offset).await,
+                _ => continue,
+            };
+            if let Ok(refused) = committed {
                 output.progress = Some(next);
                 self.context
                     .board
                     .update(self.key, |status| status.blocked = None);
-                return Ok(Vec::new());
+                return refusals(write.output, &refused);
             }
         }
     }
+}
+
+fn refusals(output: usize, refused: &[Refused]) -> Result<Vec<Refusal>, AttemptError> {
+    let refusal = |row: &Refused| {
+        Ok(Refusal {
+            output,
+            origin: Origin::decode(&row.origin)?,
+            reason: row.reason.clone(),
+        })
+    };
+    refused.iter().map(refusal).collect()
 }

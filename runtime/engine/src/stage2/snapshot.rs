@@ -10,12 +10,15 @@ use super::windows::{Run, WindowState, Windows};
 use super::{
     SNAPSHOT_EVERY_MS, StepSetup, StepTask, WindowOutput, aggregate_of, chain, window_outputs,
 };
+use crate::effects::Refusal;
 use crate::error::EngineError;
+use crate::sabotage::{self, Bug};
 use crate::stage1::concat;
 use crate::wire::WireError;
 use crate::wire::batch::{self, MAX_BATCH_BYTES};
 use crate::wire::state::{
-    Position, Snapshot, SnapshotRun, SnapshotWindow, StepKey, StepProgress, Versioned, version,
+    OutputProgress, Position, Snapshot, SnapshotRun, SnapshotWindow, StepKey, StepProgress,
+    Versioned, version,
 };
 
 /// What was found when the task was taken over.
@@ -25,6 +28,8 @@ pub struct RecoveredStep {
     pub state: BTreeMap<Bytes, Bytes>,
     /// Progress of each output as its sink has it, by output name; outputs that were never written are left out.
     pub sinks: BTreeMap<String, Position>,
+    /// What the sinks refused with their newest commits.
+    pub refusals: Vec<Refusal>,
     /// The oldest retained offset of the partials.
     pub earliest: i64,
 }
@@ -272,10 +277,38 @@ fn begin_outputs(
             ledger: logged
                 .map(|progress| progress.ledger.clone())
                 .unwrap_or_default(),
+            refused_ahead: refused_ahead(recovered, output, sink.is_some_and(|sink| sink > from)),
+            refused: refused_groups(logged)?,
         })
     };
     window_outputs(&setup.plan, setup.step)
         .into_iter()
         .map(begin)
         .collect()
+}
+
+/// What a sink refused before the log could be told: the process died between the two commits.
+fn refused_ahead(recovered: &RecoveredStep, output: usize, is_ahead: bool) -> Vec<Refusal> {
+    let of_output = |refusal: &&Refusal| refusal.output == output;
+    match is_ahead && !sabotage::is(Bug::ForgottenRefusals) {
+        true => recovered
+            .refusals
+            .iter()
+            .filter(of_output)
+            .cloned()
+            .collect(),
+        false => Vec::new(),
+    }
+}
+
+fn refused_groups(
+    logged: Option<&OutputProgress>,
+) -> Result<BTreeMap<(i64, u128), u64>, EngineError> {
+    let mut refused = BTreeMap::new();
+    for group in logged.map_or(&[][..], |progress| &progress.refused) {
+        let fingerprint = u128::from_str_radix(&group.group, 16)
+            .map_err(|error| WireError::new("progress of a step", error))?;
+        refused.insert((group.start_ms, fingerprint), group.contributions);
+    }
+    Ok(refused)
 }

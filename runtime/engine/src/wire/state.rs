@@ -69,6 +69,21 @@ pub struct OutputProgress {
     pub sink_next_offset: Option<i64>,
     /// Fates.
     pub ledger: Ledger,
+    /// Groups of windows whose newest row the sink refused, as long as an amendment may still bring them in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedGroup>,
+}
+
+/// A group of a window whose newest row the sink refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedGroup {
+    /// Start of the window, ms.
+    pub start_ms: i64,
+    /// Fingerprint of the window's start and the group columns, 32 hex digits.
+    pub group: String,
+    /// Contributions that no row of the table covers.
+    pub contributions: u64,
 }
 
 /// A position passed, and when the record before it was appended.

@@ -284,6 +284,7 @@ fn progress_of_a_source() {
         progress: Some(progress),
         sinks,
         decrees: Vec::new(),
+        refusals: Vec::new(),
     };
     let task = SourceTask::begin(
         source_setup(&pipeline.plan, 0, 1),
@@ -358,6 +359,7 @@ fn state_of_a_step() {
             state: kept,
             sinks,
             earliest: 0,
+            refusals: Vec::new(),
         };
         let task = StepTask::begin(step_setup(&pipeline.plan, partition, 1), &recovered).unwrap();
         assert_eq!(

@@ -10,7 +10,7 @@ use super::{connection::Failure, names};
 use crate::OutputId;
 
 /// Version of the layout.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// `PRAGMA application_id` of a file of ours: `TDWL`.
 const APPLICATION: i64 = 0x5444_574C;
 
@@ -44,6 +44,21 @@ const LAYOUT: &str = "
         PRIMARY KEY (pipeline, output, input, partition)
     ) STRICT, WITHOUT ROWID;";
 
+/// What version 2 added. Rows that the newest commit of a task refused; the next commit replaces them.
+const REFUSALS: &str = "
+    CREATE TABLE _tidewheel_refusals (
+        pipeline TEXT NOT NULL,
+        output TEXT NOT NULL,
+        input TEXT NOT NULL,
+        partition INTEGER NOT NULL,
+        next_offset INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        origin TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        PRIMARY KEY (pipeline, output, input, partition, number)
+    ) STRICT, WITHOUT ROWID;
+    PRAGMA user_version = 2;";
+
 /// Lays out an empty file; checks that any other is ours and of this version.
 pub(super) async fn lay_out(connection: &mut SqliteConnection) -> Result<(), Failure> {
     let application: i64 = sqlx::query_scalar("PRAGMA application_id")
@@ -57,13 +72,17 @@ pub(super) async fn lay_out(connection: &mut SqliteConnection) -> Result<(), Fai
         .await?;
     match (application, version) {
         (APPLICATION, VERSION) => Ok(()),
+        (APPLICATION, 1) => {
+            sqlx::raw_sql(REFUSALS).execute(connection).await?;
+            Ok(())
+        }
         (APPLICATION, newer) => Err(Failure::Misfit(format!(
             "the file has layout {newer} and this build knows {VERSION}: use the newer tidewheel, or another file"
         ))),
         (0, 0) if objects == 0 => {
             sqlx::raw_sql(LAYOUT).execute(&mut *connection).await?;
-            let marks =
-                format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}");
+            sqlx::raw_sql(REFUSALS).execute(&mut *connection).await?;
+            let marks = format!("PRAGMA application_id = {APPLICATION}");
             sqlx::raw_sql(AssertSqlSafe(marks))
                 .execute(connection)
                 .await?;

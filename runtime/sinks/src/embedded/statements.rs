@@ -7,7 +7,7 @@ use sqlx::{
 use tidewheel_planner::plan::{Table, TableKind};
 
 use super::{encode::Rows, names};
-use crate::{Change, Committed};
+use crate::Change;
 
 /// SQLite takes at most 32,766 parameters; beyond a few thousand, longer statements bring no more speed.
 const PARAMETERS: usize = 4096;
@@ -83,16 +83,16 @@ impl Statements {
         &self,
         table: &Table,
         change: &Change,
-    ) -> Result<(Vec<Statement>, Committed), String> {
+    ) -> Result<(Vec<Statement>, Vec<(usize, String)>), String> {
         let mut statements = Vec::new();
-        let mut committed = Committed::default();
+        let mut refused = Vec::new();
         match (change, &self.delete) {
             (Change::Nothing, _) => {}
             (Change::Append(batch), None) => {
-                committed.refused = self.insert_rows(table, batch, &mut statements)?;
+                refused = self.insert_rows(table, batch, &mut statements)?;
             }
             (Change::Windows { upserts, deletes }, Some(delete)) => {
-                committed.refused = self.insert_rows(table, upserts, &mut statements)?;
+                refused = self.insert_rows(table, upserts, &mut statements)?;
                 let rows = Rows::new(table, deletes)?;
                 let keyed = in_key_order(&rows, (0..rows.len()).collect());
                 delete.fill(&keyed, &mut statements, |(key, row), arguments| {
@@ -108,7 +108,7 @@ impl Statements {
                 return Err("windows came for a table of rows".to_owned());
             }
         }
-        Ok((statements, committed))
+        Ok((statements, refused))
     }
 
     fn insert_rows(

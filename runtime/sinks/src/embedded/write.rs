@@ -15,7 +15,7 @@ use super::{
     statements::{Statement, Statements},
     time,
 };
-use crate::{Change, Committed, OutputId, Progress, SinkError, TaskId, Writer};
+use crate::{Change, Committed, Origin, OutputId, Progress, Refused, SinkError, TaskId, Writer};
 
 /// Takes the file's only write lock at once, so that what a transaction reads stays true until it commits.
 const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -53,21 +53,36 @@ impl Writer for TableWriter {
         lease.settle(&self.output.to_string(), outcome)
     }
 
+    async fn refused(&mut self, next_offset: i64) -> Result<Vec<Refused>, SinkError> {
+        let mut lease = self.shared.writer.lease().await;
+        let outcome = async { Ok(self.kept(lease.connection().await?, next_offset).await?) }.await;
+        lease.settle(&self.output.to_string(), outcome)
+    }
+
     async fn commit(
         &mut self,
         generation: i64,
         change: &Change,
         expected: Option<Progress>,
         next: Progress,
+        origin: Origin<'_>,
     ) -> Result<Committed, SinkError> {
         let statements = self.statements.of(&self.table, change);
-        let (statements, committed) =
+        let (statements, refused) =
             statements.map_err(|reason| Failure::Misfit(reason).of(&self.output.to_string()))?;
+        let refused = refused.into_iter().map(|(row, reason)| Refused {
+            origin: origin(row),
+            reason,
+        });
+        let refused: Vec<Refused> = refused.collect();
         let mut lease = self.shared.writer.lease().await;
         let outcome = self
-            .apply(&mut lease, generation, statements, expected, next)
+            .apply(&mut lease, generation, statements, &refused, expected, next)
             .await;
-        lease.settle(&self.output.to_string(), outcome.map(|()| committed))
+        lease.settle(
+            &self.output.to_string(),
+            outcome.map(|()| Committed { refused }),
+        )
     }
 }
 
@@ -78,6 +93,7 @@ impl TableWriter {
         lease: &mut Lease<'_>,
         generation: i64,
         statements: Vec<Statement>,
+        refused: &[Refused],
         expected: Option<Progress>,
         next: Progress,
     ) -> Result<(), Failure> {
@@ -96,6 +112,7 @@ impl TableWriter {
             }
         }
         self.move_progress(&mut transaction, expected, next).await?;
+        self.keep_refused(&mut transaction, refused, next).await?;
         for statement in statements {
             sqlx::query_with(statement.sql, statement.arguments)
                 .execute(&mut *transaction)
@@ -130,6 +147,8 @@ impl TableWriter {
             .await?;
         if let TableKind::Windows { .. } = self.table.kind {
             let forget = "DELETE FROM _tidewheel_progress WHERE pipeline = ? AND output = ?";
+            self.of_output(forget).execute(&mut *transaction).await?;
+            let forget = "DELETE FROM _tidewheel_refusals WHERE pipeline = ? AND output = ?";
             self.of_output(forget).execute(&mut *transaction).await?;
             if let Some(cut_ms) = cut_ms {
                 let cut = format!(
@@ -196,6 +215,52 @@ impl TableWriter {
             .execute(connection)
             .await?;
         Ok(())
+    }
+
+    /// Replaces what the commit before refused: whoever commits again has told the log of it.
+    async fn keep_refused(
+        &self,
+        connection: &mut SqliteConnection,
+        refused: &[Refused],
+        next: Progress,
+    ) -> Result<(), sqlx::Error> {
+        let told = "DELETE FROM _tidewheel_refusals
+                    WHERE pipeline = ? AND output = ? AND input = ? AND partition = ?";
+        self.of_task(told).execute(&mut *connection).await?;
+        for (number, row) in (0_i64..).zip(refused) {
+            let keep = "INSERT INTO _tidewheel_refusals (pipeline, output, input, partition, next_offset, number, origin, reason)
+                        VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+            self.of_task(keep)
+                .bind(next.next_offset)
+                .bind(number)
+                .bind(row.origin.clone())
+                .bind(row.reason.clone())
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn kept(
+        &self,
+        connection: &mut SqliteConnection,
+        next_offset: i64,
+    ) -> Result<Vec<Refused>, sqlx::Error> {
+        let read = "SELECT origin, reason FROM _tidewheel_refusals
+                    WHERE pipeline = ? AND output = ? AND input = ? AND partition = ? AND next_offset = ?
+                    ORDER BY number";
+        let rows = self
+            .of_task(read)
+            .bind(next_offset)
+            .fetch_all(connection)
+            .await?;
+        let refused = rows.iter().map(|row| {
+            Ok(Refused {
+                origin: row.try_get(0)?,
+                reason: row.try_get(1)?,
+            })
+        });
+        refused.collect()
     }
 
     fn of_output(&self, sql: &'static str) -> SqliteQuery {

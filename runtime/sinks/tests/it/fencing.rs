@@ -1,7 +1,9 @@
 //! Progress by compare-and-swap, and generations.
 use tidewheel_sinks::{Change, Progress, SinkError};
 
-use crate::fixture::{Fixture, at, commit, number_table, numbers, output, upsert, window_table};
+use crate::fixture::{
+    Fixture, at, commit, number_table, numbers, origin, output, upsert, window_table,
+};
 
 fn found(outcome: Result<impl std::fmt::Debug, SinkError>) -> String {
     match outcome {
@@ -55,7 +57,7 @@ async fn the_watermark_is_part_of_what_is_compared() {
         watermark_ms: None,
     };
     writer
-        .commit(1, &numbers(0..1), None, without)
+        .commit(1, &numbers(0..1), None, without, &origin)
         .await
         .unwrap();
     let guessed = Progress {
@@ -65,13 +67,13 @@ async fn the_watermark_is_part_of_what_is_compared() {
     assert_eq!(
         found(
             writer
-                .commit(1, &Change::Nothing, Some(guessed), at(2))
+                .commit(1, &Change::Nothing, Some(guessed), at(2), &origin)
                 .await
         ),
         "offset 1 without a watermark instead of offset 1 at watermark 0 ms"
     );
     writer
-        .commit(1, &Change::Nothing, Some(without), at(2))
+        .commit(1, &Change::Nothing, Some(without), at(2), &origin)
         .await
         .unwrap();
 }
@@ -170,7 +172,7 @@ async fn row_tables_keep_rows_and_progress_in_a_new_generation() {
         found(commit(&mut old, &numbers(4..5), Some(4), 5).await),
         "generation 2 instead of 1"
     );
-    new.commit(2, &numbers(4..6), Some(at(4)), at(6))
+    new.commit(2, &numbers(4..6), Some(at(4)), at(6), &origin)
         .await
         .unwrap();
     assert_eq!(fixture.rows(&number_table()).await.len(), 6);

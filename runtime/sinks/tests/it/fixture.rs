@@ -204,5 +204,12 @@ pub(crate) async fn commit(
     from: Option<i64>,
     to: i64,
 ) -> Result<Committed, SinkError> {
-    writer.commit(1, change, from.map(at), at(to)).await
+    writer
+        .commit(1, change, from.map(at), at(to), &origin)
+        .await
+}
+
+/// What the tests tell of a row.
+pub(crate) fn origin(row: usize) -> String {
+    format!("row {row}")
 }

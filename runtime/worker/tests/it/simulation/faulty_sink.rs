@@ -6,7 +6,8 @@ use futures::executor::block_on;
 use tidewheel_planner::plan::Table;
 use tidewheel_sinks::embedded::Database;
 use tidewheel_sinks::{
-    Change, Committed, Guarantee, OutputId, Progress, Sink, SinkError, TaskId, Writer,
+    Change, Committed, Guarantee, Origin, OutputId, Progress, Refused, Sink, SinkError, TaskId,
+    Writer,
 };
 
 use super::world::{Luck, World};
@@ -88,15 +89,27 @@ impl Writer for FaultyWriter {
         sink.disturb(|| block_on(self.inner.progress())).await
     }
 
+    async fn refused(&mut self, next_offset: i64) -> Result<Vec<Refused>, SinkError> {
+        let sink = self.sink.clone();
+        sink.disturb(|| block_on(self.inner.refused(next_offset)))
+            .await
+    }
+
     async fn commit(
         &mut self,
         generation: i64,
         change: &Change,
         expected: Option<Progress>,
         next: Progress,
+        origin: Origin<'_>,
     ) -> Result<Committed, SinkError> {
         let sink = self.sink.clone();
-        sink.disturb(|| block_on(self.inner.commit(generation, change, expected, next)))
-            .await
+        sink.disturb(|| {
+            block_on(
+                self.inner
+                    .commit(generation, change, expected, next, origin),
+            )
+        })
+        .await
     }
 }

@@ -1,0 +1,77 @@
+//! Where a row that a sink refused comes from. The sink keeps it beside the table until the log has its dead letter.
+//!
+//! JSON with a `version`: `{"version":1,"record":{"offset":7,"ordinal":0}}`, or, of a window,
+//! `{"version":1,"window":{"offset":9,"start_ms":0,"group":"<32 hex digits>","contributions":3,"row":{...}}}`.
+use serde::{Deserialize, Serialize};
+
+use super::{WireError, json};
+
+const VERSION: u8 = 1;
+
+/// Where a refused row comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Origin {
+    /// A record of the source.
+    Record(RecordOrigin),
+    /// A group of a window.
+    Window(WindowOrigin),
+}
+
+/// A record of the source, and which of its rows it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordOrigin {
+    /// Offset of the record.
+    pub offset: i64,
+    /// Which of the record's rows.
+    pub ordinal: i64,
+}
+
+/// A group of a window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowOrigin {
+    /// What the row covers of the partials: up to before this offset.
+    pub offset: i64,
+    /// Start of the window, ms.
+    pub start_ms: i64,
+    /// Fingerprint of the window's start and the group columns, 32 hex digits.
+    pub group: String,
+    /// Contributions that no row of the table covers: those since the last row that the sink took.
+    pub contributions: u64,
+    /// The row, as its dead letter shows it.
+    pub row: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Versioned {
+    version: u8,
+    #[serde(flatten)]
+    origin: Origin,
+}
+
+impl Origin {
+    /// The text that a sink keeps.
+    pub fn encode(&self) -> String {
+        let stored = Versioned {
+            version: VERSION,
+            origin: self.clone(),
+        };
+        String::from_utf8(json(&stored)).unwrap_or_default()
+    }
+
+    /// Reads what a sink has kept.
+    pub fn decode(text: &str) -> Result<Self, WireError> {
+        let damaged = |reason: String| WireError::new("refused row", reason);
+        let stored: Versioned =
+            serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
+        if stored.version != VERSION {
+            return Err(damaged(format!(
+                "version {} is not known here",
+                stored.version
+            )));
+        }
+        Ok(stored.origin)
+    }
+}
