@@ -3,10 +3,9 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use tidewheel_log::NewRecord;
 
-use crate::stage2::describe;
+use crate::stage2::group_letters::describe;
 use crate::wire::refusal::{Origin, RecordOrigin, WindowOrigin};
 use crate::wire::state::Position;
-use crate::wire::{WireError, placement};
 
 /// What a task wants done after a part of a batch.
 #[derive(Debug, Clone)]
@@ -32,43 +31,41 @@ pub struct TableWrite {
     pub rows: RecordBatch,
     /// Window rows to delete; none for outputs of rows.
     pub deletes: Option<RecordBatch>,
-    /// What `rows` are, where they are rows of windows.
-    pub windows: Option<WindowRows>,
+    /// Which group each of `rows` is; empty for outputs of rows.
+    pub windows: Vec<WindowRow>,
 }
 
-/// What the rows of a write are, one by one.
-#[derive(Debug, Clone)]
-pub struct WindowRows {
-    /// The group columns with the window's start (ms) in front.
-    pub keys: RecordBatch,
-    /// Contributions that no row of the table covers yet; none where a row is only written again.
-    pub contributions: Vec<u64>,
+/// Which group a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowRow {
+    /// Start of the window, ms.
+    pub start_ms: i64,
+    /// Fingerprint of the window's start and the group columns.
+    pub group: u128,
+    /// How many rows went into the group.
+    pub contributions: u64,
 }
 
 impl TableWrite {
     /// Where a row of [`TableWrite::rows`] comes from: what its dead letter is made of, should the sink refuse it.
-    pub fn origin(&self, row: usize) -> Result<Origin, WireError> {
+    pub fn origin(&self, row: usize) -> Origin {
         let columns = self.rows.num_columns();
-        let ours = |from_end: usize| {
-            let column = self.rows.column(columns - from_end);
-            column.as_primitive::<Int64Type>().value(row)
-        };
-        let offset = ours(2);
-        let Some(windows) = &self.windows else {
-            return Ok(Origin::Record(RecordOrigin {
+        // The last two columns are the offset and, by kind of table, the ordinal or the revision.
+        let offset = self
+            .rows
+            .column(columns - 2)
+            .as_primitive::<Int64Type>()
+            .value(row);
+        match self.windows.get(row) {
+            None => Origin::Record(RecordOrigin { offset }),
+            Some(window) => Origin::Window(WindowOrigin {
                 offset,
-                ordinal: ours(1),
-            }));
-        };
-        let key = windows.keys.slice(row, 1);
-        let group = placement::fingerprints(key.columns(), 1)?[0];
-        Ok(Origin::Window(WindowOrigin {
-            offset,
-            start_ms: key.column(0).as_primitive::<Int64Type>().value(0),
-            group: format!("{group:032x}"),
-            contributions: windows.contributions[row],
-            row: describe(&self.rows.slice(row, 1), columns.saturating_sub(1)),
-        }))
+                start_ms: window.start_ms,
+                group: window.group,
+                contributions: window.contributions,
+                row: describe(&self.rows.slice(row, 1), columns),
+            }),
+        }
     }
 }
 

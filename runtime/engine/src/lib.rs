@@ -14,6 +14,7 @@
 pub mod deduplication;
 pub mod effects;
 pub mod error;
+mod extreme;
 mod fold;
 pub mod generation;
 pub mod ledger;
@@ -25,7 +26,7 @@ pub mod stage2;
 pub mod window;
 pub mod wire;
 
-pub use effects::{Effects, Refusal, TableWrite, WindowRows};
+pub use effects::{Effects, Refusal, TableWrite, WindowRow};
 pub use error::EngineError;
 pub use generation::{Generations, StepGeneration};
 pub use ledger::Ledger;

@@ -60,19 +60,16 @@ impl<'a> TableWriters<'a> {
                     SinkError::Fenced { .. } => AttemptError::Superseded(error),
                     other => other.into(),
                 })?;
-            let progress = writer.progress().await?;
-            let refused = match progress {
-                Some(progress) => writer.refused(progress.next_offset).await?,
-                None => Vec::new(),
+            let (progress, refused) = match writer.last_commit().await? {
+                Some((progress, committed)) => (Some(progress), committed.refused),
+                None => (None, Vec::new()),
             };
-            writers.insert(
-                index,
-                OutputWriter {
-                    writer,
-                    progress,
-                    refused,
-                },
-            );
+            let output = OutputWriter {
+                writer,
+                progress,
+                refused,
+            };
+            writers.insert(index, output);
         }
         Ok(Self {
             context,
@@ -147,14 +144,11 @@ impl<'a> TableWriters<'a> {
         let Some(output) = self.writers.get_mut(&write.output) else {
             return Ok(Vec::new());
         };
-        let origin = |row| match write.origin(row) {
-            Ok(origin) => origin.encode(),
-            Err(error) => error.to_string(),
-        };
+        let origin = |row| write.origin(row).encode();
         let mut pause = Duration::from_millis(50);
         loop {
             if sabotage::is(Bug::ProgressNotCompared) {
-                output.progress = output.writer.progress().await?;
+                output.progress = output.writer.last_commit().await?.map(|(at, _)| at);
             }
             let reason = match output
                 .writer
@@ -182,16 +176,14 @@ impl<'a> TableWriters<'a> {
             }
             pause = (pause * 2).min(self.context.limits.longest_pause);
             // The answer may have been lost, not the commit.
-            let committed = match output.writer.progress().await {
-                Ok(found) if found == Some(next) => output.writer.refused(next.next_offset).await,
-                _ => continue,
-            };
-            if let Ok(refused) = committed {
+            if let Ok(Some((found, committed))) = output.writer.last_commit().await
+                && found == next
+            {
                 output.progress = Some(next);
                 self.context
                     .board
                     .update(self.key, |status| status.blocked = None);
-                return refusals(write.output, &refused);
+                return refusals(write.output, &committed.refused);
             }
         }
     }

@@ -4,7 +4,7 @@ mod progress;
 mod slice;
 mod watermark;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -51,8 +51,8 @@ pub struct SourceSetup {
     pub source: usize,
     /// Partition of the source.
     pub partition: i32,
-    /// How many source partitions the pipeline reads in all.
-    pub source_partitions: usize,
+    /// How many partitions each source of the plan has.
+    pub source_partitions: Vec<i32>,
 }
 
 /// The task of one source partition.
@@ -141,11 +141,9 @@ impl SourceTask {
         self.watermark.current_ms
     }
 
-    /// Takes note of what another source partition of the pipeline tells. What this partition told itself is ignored.
+    /// Takes note of what another source partition of the pipeline tells. What concerns no aggregate step that this one feeds is ignored.
     pub fn observe(&mut self, record: WatermarkRecord) {
-        if record.source != self.source().name || record.partition != self.setup.partition {
-            self.idleness.observe(record);
-        }
+        self.idleness.observe(record);
     }
 
     /// Takes records, in order, without gaps towards the last call, up to before `fetched_to`.
@@ -540,7 +538,7 @@ impl SourceTask {
             generation: output.generation,
             rows,
             deletes: None,
-            windows: None,
+            windows: Vec::new(),
         });
         Ok(())
     }
@@ -674,11 +672,11 @@ impl SourceTask {
             .flat_map(|output| std::mem::take(&mut output.refused_in_hand))
             .collect();
         let is_new =
-            |refusal: &&Refusal| place_of(refusal).is_some_and(|at| at.offset >= self.main_before);
+            |refusal: &&Refusal| offset_of(refusal).is_some_and(|at| at >= self.main_before);
         all.extend(refusals.iter().filter(is_new).cloned());
-        all.sort_by_key(|refusal| (refusal.output, place_of(refusal)));
-        let record = |refusal: &Refusal| (refusal.output, place_of(refusal).map(|at| at.offset));
-        all.dedup_by(|next, first| record(next) == record(first));
+        let record = |refusal: &Refusal| (refusal.output, offset_of(refusal));
+        all.sort_by_key(record);
+        all.dedup_by_key(|refusal| record(refusal));
         all
     }
 
@@ -687,13 +685,9 @@ impl SourceTask {
             .outputs
             .iter_mut()
             .find(|output| output.output == refusal.output)?;
-        let record = &records[index_of(records, place_of(refusal)?.offset)?];
+        let record = &records[index_of(records, offset_of(refusal)?)?];
         output.ledger.written = output.ledger.written.saturating_sub(1);
-        *output
-            .ledger
-            .dead_lettered
-            .entry(Reason::Refused.as_str().to_owned())
-            .or_default() += 1;
+        *output.ledger.dead_lettered(Reason::Refused) += 1;
         let name = self.setup.plan.outputs[refusal.output].name.clone();
         let letter = DeadLetter {
             reason: Reason::Refused.as_str(),
@@ -712,12 +706,12 @@ impl RowOutput {
     fn take_up_refused(&mut self, records: &[Record], fates: &[Fate]) {
         let covered = |refusal: &Refusal| {
             let last = records.last().map(|record| record.offset);
-            place_of(refusal).map(|at| at.offset) <= last
+            offset_of(refusal) <= last
         };
         let count = self.refused_ahead.partition_point(covered);
         let is_present = |refusal: &Refusal| {
-            place_of(refusal)
-                .and_then(|at| index_of(records, at.offset))
+            offset_of(refusal)
+                .and_then(|offset| index_of(records, offset))
                 .is_some_and(|index| fates[index] == Fate::Present)
         };
         let taken = self.refused_ahead.drain(..count).filter(is_present);
@@ -725,10 +719,10 @@ impl RowOutput {
     }
 }
 
-/// The place of a refused row in the source.
-fn place_of(refusal: &Refusal) -> Option<RecordOrigin> {
+/// Offset of the record whose row was refused.
+fn offset_of(refusal: &Refusal) -> Option<i64> {
     match refusal.origin {
-        Origin::Record(place) => Some(place),
+        Origin::Record(RecordOrigin { offset }) => Some(offset),
         Origin::Window(_) => None,
     }
 }
@@ -777,6 +771,26 @@ fn reached(plan: &Plan, source: usize) -> Vec<usize> {
         }
     }
     steps
+}
+
+/// The other source partitions that feed an aggregate step which this one feeds too: they wait for each other.
+fn companions(setup: &SourceSetup) -> BTreeSet<(String, i32)> {
+    let plan = &setup.plan;
+    let fed = |source: usize| -> BTreeSet<usize> {
+        let is_aggregate = |&step: &usize| matches!(plan.steps[step].kind, StepKind::Aggregate(_));
+        reached(plan, source)
+            .into_iter()
+            .filter(is_aggregate)
+            .collect()
+    };
+    let ours = fed(setup.source);
+    let partitions = setup.source_partitions.iter().enumerate();
+    partitions
+        .filter(|&(source, _)| !ours.is_disjoint(&fed(source)))
+        .flat_map(|(source, &partitions)| (0..partitions).map(move |partition| (source, partition)))
+        .filter(|&other| other != (setup.source, setup.partition))
+        .map(|(source, partition)| (plan.sources[source].name.clone(), partition))
+        .collect()
 }
 
 /// The row outputs that are reached from a source.

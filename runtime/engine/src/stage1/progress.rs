@@ -7,7 +7,9 @@ use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::StepKind;
 
 use super::watermark::{Idleness, PartitionWatermark};
-use super::{Partials, RowOutput, SourceSetup, SourceTask, place_of, reached, row_outputs};
+use super::{
+    Partials, RowOutput, SourceSetup, SourceTask, companions, offset_of, reached, row_outputs,
+};
 use crate::deduplication::Deduplication;
 use crate::effects::Refusal;
 use crate::error::EngineError;
@@ -136,10 +138,7 @@ impl SourceTask {
                 at.next_offset,
                 &recovered.decrees,
             ),
-            idleness: Idleness::new(
-                source.idle_after_ms,
-                setup.source_partitions.saturating_sub(1),
-            ),
+            idleness: Idleness::new(source.idle_after_ms, companions(&setup)),
             idle: false,
             told: None,
             start_offset,
@@ -164,7 +163,6 @@ impl SourceTask {
             let progress = OutputProgress {
                 sink_next_offset: output.sink_next_offset,
                 ledger: output.ledger.clone(),
-                refused: Vec::new(),
             };
             (
                 self.setup.plan.outputs[output.output].name.clone(),
@@ -339,10 +337,9 @@ fn refused_ahead(recovered: &Recovered, output: usize, main: Position) -> Vec<Re
         return Vec::new();
     }
     let ahead = |refusal: &&Refusal| {
-        refusal.output == output
-            && place_of(refusal).is_some_and(|at| at.offset >= main.next_offset)
+        refusal.output == output && offset_of(refusal).is_some_and(|at| at >= main.next_offset)
     };
     let mut refusals: Vec<Refusal> = recovered.refusals.iter().filter(ahead).cloned().collect();
-    refusals.sort_by_key(place_of);
+    refusals.sort_by_key(offset_of);
     refusals
 }

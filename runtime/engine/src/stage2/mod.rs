@@ -1,35 +1,33 @@
 //! The task of one partition of the partials of an aggregate step: merge, emit as the watermark passes, follow-up steps.
 mod emission;
+pub(crate) mod group_letters;
+mod refused;
 mod snapshot;
 mod windows;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::Int64Type;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Aggregate, Plan, StepKind, TableKind};
 
 use self::emission::{Emission, chain, count_emission, evaluate_run, index_groups, window_outputs};
+use self::refused::RefusedGroups;
 use self::windows::{Windows, by_window};
-use crate::effects::{Effects, Refusal, TableWrite, WindowRows};
+use crate::effects::{Effects, Refusal, TableWrite, WindowRow};
 use crate::error::EngineError;
 use crate::generation::Generations;
 use crate::ledger::Ledger;
 use crate::sabotage::{self, Bug};
-use crate::stage1::{concat, rfc3339};
+use crate::stage1::concat;
 use crate::window::{closes_at, emits_at, end_of};
-use crate::wire::dead_letter::{DeadLetter, Reason};
+use crate::wire::dead_letter::Reason;
 use crate::wire::partial;
-use crate::wire::placement;
-use crate::wire::refusal::{Origin, WindowOrigin};
-use crate::wire::state::{
-    OutputProgress, Position, RefusedGroup, StepKey, StepProgress, Versioned, version,
-};
+use crate::wire::state::{OutputProgress, Position, StepKey, StepProgress, Versioned, version};
 
 pub use self::snapshot::RecoveredStep;
 
@@ -37,8 +35,6 @@ pub use self::snapshot::RecoveredStep;
 const REPAIR_HORIZON_MS: i64 = 10 * 60 * 1_000;
 /// How often changed windows go to the state topic, ms of the driver's clock.
 const SNAPSHOT_EVERY_MS: i64 = 5_000;
-/// How many refused groups an output remembers for amendments, so that its progress stays small; of more, the oldest windows' are forgotten.
-const REFUSED_GROUPS: usize = 4_096;
 
 /// What a step task is made of.
 #[derive(Debug, Clone)]
@@ -88,10 +84,9 @@ struct WindowOutput {
     /// The sink was set back: it is given all windows that are still kept once more.
     repair: bool,
     ledger: Ledger,
-    /// What the sink refused before the log could be told, due when the task is where the sink was.
+    refused: RefusedGroups,
+    /// What the sink refused with a commit that the log has not covered yet: due where the sink is.
     refused_ahead: Vec<Refusal>,
-    /// Contributions that no row of the table covers, because the sink refused it: by window start and fingerprint of the group.
-    refused: BTreeMap<(i64, u128), u64>,
 }
 
 /// A window that is not emitted yet, or has changed since.
@@ -201,6 +196,7 @@ impl StepTask {
         self.purge();
         if !silent {
             self.from = self.from.max(self.at);
+            self.forget_refused();
             self.snapshot_if_due(clock_ms, &mut log)?;
         }
         Ok(Effects {
@@ -225,9 +221,7 @@ impl StepTask {
         {
             output.sink_next_offset = Some(self.at);
         }
-        for refusal in self.refused_before(refusals) {
-            log.extend(self.bury_refused(&refusal));
-        }
+        self.bury_refused(refusals, &mut log);
         if let Some(offset) = self.snapshot_pending.take() {
             self.snapshot_at = offset;
         }
@@ -303,56 +297,6 @@ impl StepTask {
             closes_at(aggregate.window, aggregate.late, start_ms).saturating_add(REPAIR_HORIZON_MS);
         self.watermark_ms
             .is_some_and(|watermark_ms| watermark_ms >= kept_until_ms)
-    }
-
-    /// A window that was purged is never made again: what still comes for it is told group by group.
-    fn bury_purged(
-        &mut self,
-        record: &Record,
-        header: &partial::PartialHeader,
-        start_ms: i64,
-        partials: &RecordBatch,
-        log: &mut Vec<NewRecord>,
-    ) {
-        for output in &mut self.outputs {
-            let counted = output
-                .ledger
-                .dead_lettered
-                .entry(Reason::WindowPurged.as_str().to_owned())
-                .or_default();
-            *counted += contributions(partials);
-        }
-        let message = format!(
-            "the window that starts at {} is no longer kept; contributions of {}/{} from offset {} to before {}",
-            rfc3339(start_ms),
-            header.source,
-            header.partition,
-            header.from,
-            header.to
-        );
-        let groups = self.aggregate().group_columns;
-        let letters = (0..partials.num_rows()).map(|row| {
-            let value = crate::wire::json(&describe(&partials.slice(row, 1), groups)).into();
-            self.letter(Reason::WindowPurged, &message, self.step_name())
-                .of_group(
-                    &self.names.dead_letters(),
-                    record.offset,
-                    record.append_time_ms,
-                    value,
-                )
-        });
-        log.extend(letters.collect::<Vec<_>>());
-    }
-
-    fn letter<'a>(&'a self, reason: Reason, message: &'a str, step: &'a str) -> DeadLetter<'a> {
-        DeadLetter {
-            reason: reason.as_str(),
-            message,
-            step: Some(step),
-            field: None,
-            input: self.step_name(),
-            partition: self.setup.partition,
-        }
     }
 
     fn advance_watermark(&mut self) {
@@ -471,16 +415,6 @@ impl StepTask {
         Ok(Some((new, Some(old))))
     }
 
-    fn bury_failures(&self, emission: &Emission, plan: &Plan, log: &mut Vec<NewRecord>) {
-        let groups = self.aggregate().group_columns;
-        for (group, step, message) in &emission.failures {
-            let value = describe(&emission.keys.slice(*group as usize, 1), groups);
-            let value = crate::wire::json(&value).into();
-            let letter = self.letter(Reason::Evaluation, message, &plan.steps[*step].name);
-            log.push(letter.of_group(&self.names.dead_letters(), self.at, 0, value));
-        }
-    }
-
     /// Gives outputs whose sink was set back everything that is kept of emitted windows, in place of what has just changed of it.
     fn repair(
         &mut self,
@@ -492,10 +426,8 @@ impl StepTask {
             return Ok(());
         }
         let position = (self.generation, self.setup.partition, self.at);
-        let mut new = BTreeMap::new();
         for output in self.outputs.iter().filter(|output| output.repair) {
-            let replaced = changes.insert(output.output, Changes::default());
-            new.insert(output.output, replaced.unwrap_or_default().by_group()?);
+            changes.insert(output.output, Changes::default());
         }
         let emitted: Vec<RecordBatch> = self
             .windows
@@ -508,18 +440,10 @@ impl StepTask {
             let emission = evaluate_run(plan, self.setup.step, aggregate, &run)?;
             for output in self.outputs.iter().filter(|output| output.repair) {
                 let rows = emission.row_of_group(output.step);
-                let fingerprints =
-                    placement::fingerprints(emission.keys.columns(), emission.keys.num_rows())?;
-                let brings = |group: &usize| {
-                    let new = new.get(&output.output);
-                    new.and_then(|new| new.get(&fingerprints[*group]).copied())
-                };
+                let upserts: Vec<u32> = rows.iter().copied().flatten().collect();
                 let all = Changed {
-                    upserts: rows.iter().copied().flatten().collect(),
-                    contributions: (0..rows.len())
-                        .filter(|&group| rows[group].is_some())
-                        .map(|group| brings(&group).unwrap_or(0))
-                        .collect(),
+                    windows: emission.window_rows(output.step, &upserts)?,
+                    upserts,
                     deletes: Vec::new(),
                 };
                 let changes = changes.entry(output.output).or_default();
@@ -576,7 +500,7 @@ impl StepTask {
                     generation: self.generation,
                     rows,
                     deletes: all(&changes.deletes)?,
-                    windows: changes.window_rows().map_err(damaged)?,
+                    windows: changes.windows,
                 })
             })
             .collect()
@@ -591,12 +515,6 @@ impl StepTask {
             }
             self.windows.by_start.pop_first();
         }
-        let watermark_ms = self.watermark_ms;
-        for output in &mut self.outputs {
-            output
-                .refused
-                .retain(|(start_ms, _), _| takes_more(aggregate, *start_ms, watermark_ms));
-        }
     }
 
     fn progress(&self) -> StepProgress {
@@ -604,7 +522,6 @@ impl StepTask {
             let progress = OutputProgress {
                 sink_next_offset: output.sink_next_offset,
                 ledger: output.ledger.clone(),
-                refused: refused_groups(&output.refused),
             };
             (
                 self.setup.plan.outputs[output.output].name.clone(),
@@ -630,80 +547,6 @@ impl StepTask {
             headers: Vec::new(),
         }
     }
-
-    /// What sinks have just refused, and what they had refused before the log could be told.
-    fn refused_before(&mut self, refusals: &[Refusal]) -> Vec<Refusal> {
-        let at = self.at;
-        let due = self.outputs.iter_mut().filter(|output| output.from <= at);
-        let mut all: Vec<Refusal> = due
-            .flat_map(|output| std::mem::take(&mut output.refused_ahead))
-            .collect();
-        all.extend_from_slice(refusals);
-        all
-    }
-
-    /// The dead letter of a row that brought something new; that of any other stands in the log already.
-    fn bury_refused(&mut self, refusal: &Refusal) -> Option<NewRecord> {
-        let Origin::Window(origin) = &refusal.origin else {
-            return None;
-        };
-        if origin.contributions == 0 {
-            return None;
-        }
-        let plan = Arc::clone(&self.setup.plan);
-        let aggregate = aggregate_of(&plan, self.setup.step);
-        let remembers = takes_more(aggregate, origin.start_ms, self.watermark_ms);
-        let output = self
-            .outputs
-            .iter_mut()
-            .find(|output| output.output == refusal.output)?;
-        output.refuse(origin, remembers);
-        let name = &plan.outputs[refusal.output].name;
-        let value = crate::wire::json(&origin.row).into();
-        Some(
-            self.letter(Reason::Refused, &refusal.reason, name)
-                .of_group(&self.names.dead_letters(), origin.offset, 0, value),
-        )
-    }
-}
-
-impl WindowOutput {
-    /// Enters contributions that no row of the table covers.
-    fn refuse(&mut self, origin: &WindowOrigin, remembers: bool) {
-        let refused = Reason::Refused.as_str().to_owned();
-        self.ledger.written = self.ledger.written.saturating_sub(origin.contributions);
-        *self.ledger.dead_lettered.entry(refused).or_default() += origin.contributions;
-        if let (Ok(group), true) = (u128::from_str_radix(&origin.group, 16), remembers) {
-            self.refused
-                .insert((origin.start_ms, group), origin.contributions);
-            while self.refused.len() > REFUSED_GROUPS {
-                self.refused.pop_first();
-            }
-        }
-    }
-
-    /// A group is emitted anew: what was refused of it is offered once more. How much that is.
-    fn reclaim(&mut self, start_ms: i64, group: u128) -> u64 {
-        let count = self.refused.remove(&(start_ms, group)).unwrap_or(0);
-        if let Some(refused) = self.ledger.dead_lettered.get_mut(Reason::Refused.as_str()) {
-            *refused = refused.saturating_sub(count);
-        }
-        count
-    }
-}
-
-/// Whether contributions may still come for a window that was emitted.
-fn takes_more(aggregate: &Aggregate, start_ms: i64, watermark_ms: Option<i64>) -> bool {
-    watermark_ms.is_none_or(|ms| ms < closes_at(aggregate.window, aggregate.late, start_ms))
-}
-
-fn refused_groups(refused: &BTreeMap<(i64, u128), u64>) -> Vec<RefusedGroup> {
-    let group = |(&(start_ms, group), &contributions): (&(i64, u128), &u64)| RefusedGroup {
-        start_ms,
-        group: format!("{group:032x}"),
-        contributions,
-    };
-    refused.iter().map(group).collect()
 }
 
 fn aggregate_of(plan: &Plan, step: usize) -> &Aggregate {
@@ -739,40 +582,11 @@ fn mark(count: usize, rows: &[u32]) -> Vec<bool> {
     marks
 }
 
-/// One group (or row) as a JSON object: the first column is the window's start, the group columns follow.
-pub(crate) fn describe(
-    row: &RecordBatch,
-    groups: usize,
-) -> serde_json::Map<String, serde_json::Value> {
-    let options = FormatOptions::default();
-    let mut object = serde_json::Map::new();
-    for (index, field) in row.schema().fields().iter().take(groups + 1).enumerate() {
-        let column = row.column(index);
-        let value = if column.is_null(0) {
-            serde_json::Value::Null
-        } else if index == 0 && field.name() == "_window" {
-            rfc3339(column.as_primitive::<Int64Type>().value(0)).into()
-        } else {
-            ArrayFormatter::try_new(column.as_ref(), &options)
-                .map(|text| text.value(0).to_string())
-                .unwrap_or_default()
-                .into()
-        };
-        let name = if field.name() == "_window" {
-            "window_start"
-        } else {
-            field.name()
-        };
-        object.insert(name.to_owned(), value);
-    }
-    object
-}
-
 /// Rows of an emission that an output has to write, and of the one before that it has to delete.
 struct Changed {
     upserts: Vec<u32>,
-    /// For each of them, how many contributions no row of the table covers yet.
-    contributions: Vec<u64>,
+    /// Which group each of them is.
+    windows: Vec<WindowRow>,
     deletes: Vec<u32>,
 }
 
@@ -785,8 +599,6 @@ fn compare(
     plan: &Plan,
 ) -> Result<Changed, EngineError> {
     let mut upserts = Vec::new();
-    let mut contributions = Vec::new();
-    let mut uncovered: Vec<u64> = new.contributions.iter().map(|&n| n as u64).collect();
     let rows = new.row_of_group(output.step);
     for (group, row) in rows.iter().enumerate() {
         *fate(&mut output.ledger, &output.chain, new, group, plan) +=
@@ -799,29 +611,24 @@ fn compare(
         let groups = index_groups(&old.keys)?;
         let new_groups = index_groups(&new.keys)?;
         for (key, old_group) in groups {
-            let Some(&group) = new_groups.get(&key) else {
-                continue;
+            let (group, ledger) = (old_group as usize, &mut output.ledger);
+            let fate = if output.refused.remove(start_ms, key) {
+                ledger.dead_lettered(Reason::Refused)
+            } else {
+                fate(ledger, &output.chain, old, group, plan)
             };
-            let reclaimed = output.reclaim(start_ms, key);
-            let (place, before) = (old_group as usize, old.contributions[old_group as usize]);
-            let fate = fate(&mut output.ledger, &output.chain, old, place, plan);
-            *fate = (*fate + reclaimed).saturating_sub(before as u64);
-            let uncovered = &mut uncovered[group as usize];
-            *uncovered = uncovered.saturating_sub(before as u64) + reclaimed;
-            let vanished = rows[group as usize].is_none();
+            *fate = fate.saturating_sub(old.contributions[group] as u64);
+            let vanished = new_groups
+                .get(&key)
+                .is_some_and(|&group| rows[group as usize].is_none());
             deletes.extend(old_rows[old_group as usize].filter(|_| vanished));
         }
         deletes.sort_unstable();
     }
-    contributions.extend(
-        rows.iter()
-            .zip(uncovered)
-            .filter(|(row, _)| row.is_some())
-            .map(|(_, count)| count),
-    );
+    let windows = new.window_rows(output.step, &upserts)?;
     Ok(Changed {
         upserts,
-        contributions,
+        windows,
         deletes,
     })
 }
@@ -840,10 +647,7 @@ fn fate<'a>(
             .iter()
             .any(|(failed, at, _)| *failed as usize == group && *at == step)
         {
-            return ledger
-                .dead_lettered
-                .entry(Reason::Evaluation.as_str().to_owned())
-                .or_default();
+            return ledger.dead_lettered(Reason::Evaluation);
         }
         let there = emission
             .relations
@@ -863,9 +667,8 @@ fn fate<'a>(
 #[derive(Default)]
 struct Changes {
     upserts: Vec<RecordBatch>,
-    /// What the upserts are: their groups, and what each brings.
-    keys: Vec<RecordBatch>,
-    contributions: Vec<u64>,
+    /// Which group each row of the upserts is.
+    windows: Vec<WindowRow>,
     deletes: Vec<RecordBatch>,
 }
 
@@ -879,11 +682,7 @@ impl Changes {
         (generation, partition, offset): (i64, i32, i64),
     ) -> Result<(), datafusion_common::DataFusionError> {
         if !changed.upserts.is_empty() {
-            let records = &new.relations[&step].records;
-            let groups = changed.upserts.iter().map(|&row| records[row as usize]);
-            let groups: UInt32Array = groups.collect::<Vec<_>>().into();
-            self.keys.push(take_record_batch(&new.keys, &groups)?);
-            self.contributions.extend(changed.contributions);
+            self.windows.extend(changed.windows);
             self.upserts.push(new.table_rows(
                 step,
                 &changed.upserts,
@@ -902,24 +701,5 @@ impl Changes {
             )?);
         }
         Ok(())
-    }
-
-    fn window_rows(&self) -> Result<Option<WindowRows>, arrow::error::ArrowError> {
-        if self.keys.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(WindowRows {
-            keys: concat(&self.keys)?,
-            contributions: self.contributions.clone(),
-        }))
-    }
-
-    /// What each group brings, by fingerprint.
-    fn by_group(self) -> Result<HashMap<u128, u64>, EngineError> {
-        let mut groups = Vec::new();
-        for keys in &self.keys {
-            groups.extend(placement::fingerprints(keys.columns(), keys.num_rows())?);
-        }
-        Ok(groups.into_iter().zip(self.contributions).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! Where a row that a sink refused comes from. The sink keeps it beside the table until the log has its dead letter.
 //!
-//! JSON with a `version`: `{"version":1,"record":{"offset":7,"ordinal":0}}`, or, of a window,
+//! JSON with a `version`: `{"version":1,"record":{"offset":7}}`, or, of a window,
 //! `{"version":1,"window":{"offset":9,"start_ms":0,"group":"<32 hex digits>","contributions":3,"row":{...}}}`.
 use serde::{Deserialize, Serialize};
 
@@ -18,14 +18,12 @@ pub enum Origin {
     Window(WindowOrigin),
 }
 
-/// A record of the source, and which of its rows it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A record of the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordOrigin {
-    /// Offset of the record.
+    /// Its offset.
     pub offset: i64,
-    /// Which of the record's rows.
-    pub ordinal: i64,
 }
 
 /// A group of a window.
@@ -36,9 +34,10 @@ pub struct WindowOrigin {
     pub offset: i64,
     /// Start of the window, ms.
     pub start_ms: i64,
-    /// Fingerprint of the window's start and the group columns, 32 hex digits.
-    pub group: String,
-    /// Contributions that no row of the table covers: those since the last row that the sink took.
+    /// Fingerprint of the window's start and the group columns.
+    #[serde(with = "fingerprint")]
+    pub group: u128,
+    /// How many rows went into the group.
     pub contributions: u64,
     /// The row, as its dead letter shows it.
     pub row: serde_json::Map<String, serde_json::Value>,
@@ -73,5 +72,18 @@ impl Origin {
             )));
         }
         Ok(stored.origin)
+    }
+}
+
+/// 32 hex digits.
+mod fingerprint {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(group: &u128, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{group:032x}"))
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<u128, D::Error> {
+        u128::from_str_radix(&String::deserialize(from)?, 16).map_err(D::Error::custom)
     }
 }

@@ -14,6 +14,7 @@ const VERSION: i64 = 2;
 /// `PRAGMA application_id` of a file of ours: `TDWL`.
 const APPLICATION: i64 = 0x5444_574C;
 
+/// Version 1.
 const LAYOUT: &str = "
     CREATE TABLE _tidewheel_tables (
         name TEXT NOT NULL PRIMARY KEY COLLATE NOCASE,
@@ -44,22 +45,20 @@ const LAYOUT: &str = "
         PRIMARY KEY (pipeline, output, input, partition)
     ) STRICT, WITHOUT ROWID;";
 
-/// What version 2 added. Rows that the newest commit of a task refused; the next commit replaces them.
+/// What version 2 has besides: the rows that the newest commit of each task and output refused.
 const REFUSALS: &str = "
     CREATE TABLE _tidewheel_refusals (
         pipeline TEXT NOT NULL,
         output TEXT NOT NULL,
         input TEXT NOT NULL,
         partition INTEGER NOT NULL,
-        next_offset INTEGER NOT NULL,
         number INTEGER NOT NULL,
         origin TEXT NOT NULL,
         reason TEXT NOT NULL,
         PRIMARY KEY (pipeline, output, input, partition, number)
-    ) STRICT, WITHOUT ROWID;
-    PRAGMA user_version = 2;";
+    ) STRICT, WITHOUT ROWID;";
 
-/// Lays out an empty file; checks that any other is ours and of this version.
+/// Lays out an empty file, and brings one of an earlier version up to date; checks that any other is ours and of this version.
 pub(super) async fn lay_out(connection: &mut SqliteConnection) -> Result<(), Failure> {
     let application: i64 = sqlx::query_scalar("PRAGMA application_id")
         .fetch_one(&mut *connection)
@@ -71,27 +70,28 @@ pub(super) async fn lay_out(connection: &mut SqliteConnection) -> Result<(), Fai
         .fetch_one(&mut *connection)
         .await?;
     match (application, version) {
-        (APPLICATION, VERSION) => Ok(()),
-        (APPLICATION, 1) => {
-            sqlx::raw_sql(REFUSALS).execute(connection).await?;
-            Ok(())
+        (APPLICATION, VERSION) => return Ok(()),
+        (APPLICATION, 1) => {}
+        (APPLICATION, newer) => {
+            return Err(Failure::Misfit(format!(
+                "the file has layout {newer} and this build knows {VERSION}: use the newer tidewheel, or another file"
+            )));
         }
-        (APPLICATION, newer) => Err(Failure::Misfit(format!(
-            "the file has layout {newer} and this build knows {VERSION}: use the newer tidewheel, or another file"
-        ))),
         (0, 0) if objects == 0 => {
             sqlx::raw_sql(LAYOUT).execute(&mut *connection).await?;
-            sqlx::raw_sql(REFUSALS).execute(&mut *connection).await?;
-            let marks = format!("PRAGMA application_id = {APPLICATION}");
-            sqlx::raw_sql(AssertSqlSafe(marks))
-                .execute(connection)
-                .await?;
-            Ok(())
         }
-        _ => Err(Failure::Misfit(
-            "the file is another program's database: give the path of another file".to_owned(),
-        )),
+        _ => {
+            return Err(Failure::Misfit(
+                "the file is another program's database: give the path of another file".to_owned(),
+            ));
+        }
     }
+    sqlx::raw_sql(REFUSALS).execute(&mut *connection).await?;
+    let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}");
+    sqlx::raw_sql(AssertSqlSafe(marks))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Makes the file's table what is planned, or says why it cannot. Idempotent.

@@ -78,7 +78,7 @@ impl Statements {
         }
     }
 
-    /// What applies `change`, and the rows it leaves out because they cannot be stored.
+    /// What applies `change`, and the rows that it leaves out because they cannot be stored.
     pub(super) fn of(
         &self,
         table: &Table,
@@ -94,12 +94,11 @@ impl Statements {
             (Change::Windows { upserts, deletes }, Some(delete)) => {
                 refused = self.insert_rows(table, upserts, &mut statements)?;
                 let rows = Rows::new(table, deletes)?;
-                let keyed = in_key_order(&rows, (0..rows.len()).collect());
-                delete.fill(&keyed, &mut statements, |(key, row), arguments| {
-                    arguments.add(key.as_slice())?;
-                    arguments.add(rows.position("_generation", *row))?;
-                    arguments.add(rows.position("_offset", *row))
-                })?;
+                fill_deletes(delete, &rows, (0..rows.len()).collect(), &mut statements)?;
+                // What the table has of a refused row's key is out of date.
+                let rows = Rows::new(table, upserts)?;
+                let outdated = refused.iter().map(|(row, _)| *row).collect();
+                fill_deletes(delete, &rows, outdated, &mut statements)?;
             }
             (Change::Append(_), Some(_)) => {
                 return Err("rows came for a table of windows".to_owned());
@@ -140,6 +139,20 @@ impl Statements {
             })?;
         Ok(refused)
     }
+}
+
+fn fill_deletes(
+    delete: &Repeated,
+    rows: &Rows<'_>,
+    of: Vec<usize>,
+    statements: &mut Vec<Statement>,
+) -> Result<(), String> {
+    let keyed = in_key_order(rows, of);
+    delete.fill(&keyed, statements, |(key, row), arguments| {
+        arguments.add(key.as_slice())?;
+        arguments.add(rows.position("_generation", *row))?;
+        arguments.add(rows.position("_offset", *row))
+    })
 }
 
 /// In the order of the table, so that neighbours find its pages still in the cache.

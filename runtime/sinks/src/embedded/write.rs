@@ -46,16 +46,10 @@ impl Writer for TableWriter {
         lease.settle(&self.output.to_string(), outcome)
     }
 
-    async fn progress(&mut self) -> Result<Option<Progress>, SinkError> {
+    async fn last_commit(&mut self) -> Result<Option<(Progress, Committed)>, SinkError> {
         // On the writing connection, behind a commit whose answer may have been lost.
         let mut lease = self.shared.writer.lease().await;
-        let outcome = async { Ok(self.stored_progress(lease.connection().await?).await?) }.await;
-        lease.settle(&self.output.to_string(), outcome)
-    }
-
-    async fn refused(&mut self, next_offset: i64) -> Result<Vec<Refused>, SinkError> {
-        let mut lease = self.shared.writer.lease().await;
-        let outcome = async { Ok(self.kept(lease.connection().await?, next_offset).await?) }.await;
+        let outcome = self.read_last_commit(&mut lease).await;
         lease.settle(&self.output.to_string(), outcome)
     }
 
@@ -112,7 +106,7 @@ impl TableWriter {
             }
         }
         self.move_progress(&mut transaction, expected, next).await?;
-        self.keep_refused(&mut transaction, refused, next).await?;
+        self.replace_refusals(&mut transaction, refused).await?;
         for statement in statements {
             sqlx::query_with(statement.sql, statement.arguments)
                 .execute(&mut *transaction)
@@ -120,6 +114,19 @@ impl TableWriter {
         }
         transaction.commit().await?;
         Ok(())
+    }
+
+    async fn read_last_commit(
+        &self,
+        lease: &mut Lease<'_>,
+    ) -> Result<Option<(Progress, Committed)>, Failure> {
+        // Both of one moment: another process may write in between.
+        let mut transaction = lease.connection().await?.begin().await?;
+        let Some(progress) = self.stored_progress(&mut transaction).await? else {
+            return Ok(None);
+        };
+        let refused = self.stored_refusals(&mut transaction).await?;
+        Ok(Some((progress, Committed { refused })))
     }
 
     async fn move_generation(
@@ -217,21 +224,18 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Replaces what the commit before refused: whoever commits again has told the log of it.
-    async fn keep_refused(
+    async fn replace_refusals(
         &self,
         connection: &mut SqliteConnection,
         refused: &[Refused],
-        next: Progress,
     ) -> Result<(), sqlx::Error> {
-        let told = "DELETE FROM _tidewheel_refusals
-                    WHERE pipeline = ? AND output = ? AND input = ? AND partition = ?";
-        self.of_task(told).execute(&mut *connection).await?;
+        let forget = "DELETE FROM _tidewheel_refusals
+                      WHERE pipeline = ? AND output = ? AND input = ? AND partition = ?";
+        self.of_task(forget).execute(&mut *connection).await?;
         for (number, row) in (0_i64..).zip(refused) {
-            let keep = "INSERT INTO _tidewheel_refusals (pipeline, output, input, partition, next_offset, number, origin, reason)
-                        VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+            let keep = "INSERT INTO _tidewheel_refusals (pipeline, output, input, partition, number, origin, reason)
+                        VALUES (?, ?, ?, ?, ?, ?, ?)";
             self.of_task(keep)
-                .bind(next.next_offset)
                 .bind(number)
                 .bind(row.origin.clone())
                 .bind(row.reason.clone())
@@ -241,19 +245,13 @@ impl TableWriter {
         Ok(())
     }
 
-    async fn kept(
+    async fn stored_refusals(
         &self,
         connection: &mut SqliteConnection,
-        next_offset: i64,
     ) -> Result<Vec<Refused>, sqlx::Error> {
         let read = "SELECT origin, reason FROM _tidewheel_refusals
-                    WHERE pipeline = ? AND output = ? AND input = ? AND partition = ? AND next_offset = ?
-                    ORDER BY number";
-        let rows = self
-            .of_task(read)
-            .bind(next_offset)
-            .fetch_all(connection)
-            .await?;
+                    WHERE pipeline = ? AND output = ? AND input = ? AND partition = ? ORDER BY number";
+        let rows = self.of_task(read).fetch_all(connection).await?;
         let refused = rows.iter().map(|row| {
             Ok(Refused {
                 origin: row.try_get(0)?,

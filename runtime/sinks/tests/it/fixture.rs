@@ -7,7 +7,7 @@ use arrow::{
 };
 use tidewheel_planner::plan::{Column, ColumnType, Table, TableKind};
 use tidewheel_sinks::{
-    Change, Committed, OutputId, Progress, Sink as _, SinkError, TaskId, Writer,
+    Change, Committed, OutputId, Progress, Refused, Sink as _, SinkError, TaskId, Writer,
     embedded::{Columns, Database, Row},
 };
 
@@ -212,4 +212,16 @@ pub(crate) async fn commit(
 /// What the tests tell of a row.
 pub(crate) fn origin(row: usize) -> String {
     format!("row {row}")
+}
+
+/// How far a writer's output has come.
+pub(crate) async fn progress(writer: &mut Box<dyn Writer>) -> Option<Progress> {
+    let (progress, _) = writer.last_commit().await.unwrap()?;
+    Some(progress)
+}
+
+/// What the newest commit refused.
+pub(crate) async fn refused(writer: &mut Box<dyn Writer>) -> Vec<Refused> {
+    let newest = writer.last_commit().await.unwrap();
+    newest.map_or_else(Vec::new, |(_, committed)| committed.refused)
 }

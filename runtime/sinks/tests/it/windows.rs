@@ -2,7 +2,7 @@
 use serde_json::json;
 use tidewheel_sinks::{Change, SinkError};
 
-use crate::fixture::{Fixture, Window, commit, numbers, upsert, window_table, windows};
+use crate::fixture::{Fixture, Window, commit, numbers, progress, upsert, window_table, windows};
 
 async fn counts(fixture: &Fixture) -> Vec<(serde_json::Value, serde_json::Value)> {
     let rows = fixture.rows(&window_table()).await;
@@ -158,5 +158,5 @@ async fn a_change_of_the_other_kind_is_refused_whole() {
         matches!(&outcome, Err(SinkError::Misfit { reason, .. }) if reason == "rows came for a table of windows"),
         "{outcome:?}"
     );
-    assert_eq!(writer.progress().await.unwrap(), None);
+    assert_eq!(progress(&mut writer).await, None);
 }

@@ -6,8 +6,7 @@ use futures::executor::block_on;
 use tidewheel_planner::plan::Table;
 use tidewheel_sinks::embedded::Database;
 use tidewheel_sinks::{
-    Change, Committed, Guarantee, Origin, OutputId, Progress, Refused, Sink, SinkError, TaskId,
-    Writer,
+    Change, Committed, Guarantee, Origin, OutputId, Progress, Sink, SinkError, TaskId, Writer,
 };
 
 use super::world::{Luck, World};
@@ -84,15 +83,9 @@ impl Writer for FaultyWriter {
             .await
     }
 
-    async fn progress(&mut self) -> Result<Option<Progress>, SinkError> {
+    async fn last_commit(&mut self) -> Result<Option<(Progress, Committed)>, SinkError> {
         let sink = self.sink.clone();
-        sink.disturb(|| block_on(self.inner.progress())).await
-    }
-
-    async fn refused(&mut self, next_offset: i64) -> Result<Vec<Refused>, SinkError> {
-        let sink = self.sink.clone();
-        sink.disturb(|| block_on(self.inner.refused(next_offset)))
-            .await
+        sink.disturb(|| block_on(self.inner.last_commit())).await
     }
 
     async fn commit(
