@@ -1,4 +1,5 @@
 //! A database in a folder of its own, and two tables to write.
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::{
@@ -65,14 +66,17 @@ impl Fixture {
 
     /// What another program does to the file.
     pub(crate) async fn meddle(&self, sql: &'static str) {
-        use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
-        let mut connection = SqliteConnectOptions::new()
-            .filename(self.database.path())
-            .connect()
-            .await
-            .unwrap();
-        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        meddle(self.database.path(), sql).await;
     }
+}
+
+/// Runs SQL on a file, which is made if need be.
+pub(crate) async fn meddle(path: &Path, sql: &'static str) {
+    use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut connection = options.create_if_missing(true).connect().await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
 }
 
 pub(crate) fn output() -> OutputId {

@@ -6,8 +6,8 @@ use tidewheel_sinks::{
 };
 
 use crate::fixture::{
-    Fixture, at, batch, column, commit, integers, number_table, numbers, output, progress,
-    row_table, texts, upsert, window_table,
+    Fixture, at, batch, column, commit, integers, meddle, number_table, numbers, output, progress,
+    refused, row_table, texts, upsert, window_table,
 };
 
 fn misfit<T>(outcome: Result<T, SinkError>) -> String {
@@ -303,6 +303,26 @@ async fn files_that_are_not_ours_are_refused_and_not_touched() {
         reason,
         "the file is another program's database: give the path of another file"
     );
+}
+
+#[tokio::test]
+async fn a_file_of_the_layout_before_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tables.db");
+    meddle(&path, include_str!("golden/layout.v1.sql")).await;
+    let database = Database::open(&path).await.unwrap();
+    let fixture = Fixture { database, folder };
+    let mut writer = fixture.writer(&number_table()).await;
+    assert_eq!(progress(&mut writer).await, Some(at(3)));
+    assert_eq!(refused(&mut writer).await, []);
+    commit(&mut writer, &numbers(3..4), Some(3), 4)
+        .await
+        .unwrap();
+    assert_eq!(fixture.rows(&number_table()).await.len(), 4);
+    // Once more, now that it has the newer layout.
+    fixture.database.close().await.unwrap();
+    let database = Database::open(&path).await.unwrap();
+    assert_eq!(database.count(&number_table()).await.unwrap(), 4);
 }
 
 #[tokio::test]
