@@ -31,9 +31,10 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use tidewheel_planner::plan::Table;
+pub use tidewheel_planner::postgres::InvalidUrl;
 
 use self::{connection::Connections, failure::Failure, statements::Statements, write::TableWriter};
-pub use self::{health::Health, limits::Limits, url::InvalidUrl};
+pub use self::{health::Health, limits::Limits};
 use crate::{Guarantee, OutputId, Sink, SinkError, TaskId, Writer};
 
 /// The tables of one Sink. Clones share their connections.
