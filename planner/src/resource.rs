@@ -187,10 +187,7 @@ impl Subject {
         code: Code,
         message: impl Into<String>,
     ) -> Problem {
-        let place = self
-            .document
-            .as_ref()
-            .and_then(|document| document.value(path));
+        let place = self.place(|document| document.value(path));
         self.problem(path, code, message.into(), place)
     }
 
@@ -201,10 +198,7 @@ impl Subject {
         code: Code,
         message: impl Into<String>,
     ) -> Problem {
-        let place = self
-            .document
-            .as_ref()
-            .and_then(|document| document.key(path));
+        let place = self.place(|document| document.key(path));
         self.problem(path, code, message.into(), place)
     }
 
@@ -232,6 +226,10 @@ impl Subject {
             (None, None) => None,
         };
         self.problem(path, code, message, place)
+    }
+
+    fn place(&self, find: impl FnOnce(&Document) -> Option<Place>) -> Option<Place> {
+        find(self.document.as_deref()?)
     }
 
     fn problem(
