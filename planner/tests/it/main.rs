@@ -11,6 +11,7 @@ mod aggregates;
 mod arithmetic;
 mod cases;
 mod fingerprints;
+mod generations;
 mod hostile;
 mod loading;
 mod plans;
