@@ -59,7 +59,10 @@ pub(crate) fn instead_of(schema: &JSONSchemaProps, value: &Value) -> Option<Stri
                 _ => format!("`[{text}]`"),
             })
         }
-        "object" => Some(format!("`{{{}: {text}}}`", only_field(schema, &text)?)),
+        "object" => match only_field(schema, &text) {
+            Some(field) => Some(format!("`{{{field}: {text}}}`")),
+            None => Some(format!("`{}`", placeholder(schema)?)),
+        },
         "string" if is_duration(schema) => value.as_u64().map(|number| {
             format!("a unit as well: `{number}s`, `{number}m`, `{number}h` or `{number}d`")
         }),
@@ -86,19 +89,24 @@ fn only_field<'a>(schema: &'a JSONSchemaProps, text: &str) -> Option<&'a str> {
 
 /// What to write for a field that is missing.
 pub(crate) fn example(schema: &JSONSchemaProps, name: &str) -> Option<String> {
-    let field = schema.properties.as_ref()?.get(name)?;
-    if is_duration(field) {
-        return Some(format!("`{name}: 1m`"));
+    let value = placeholder(schema.properties.as_ref()?.get(name)?)?;
+    Some(format!("`{name}: {value}`"))
+}
+
+/// A value of the right form: a duration, or an object with all that must be there.
+fn placeholder(schema: &JSONSchemaProps) -> Option<String> {
+    if is_duration(schema) {
+        return Some("1m".to_owned());
     }
-    let within = field.required.as_deref().unwrap_or_default();
-    let inner = match within {
-        [only] => field
-            .properties
-            .as_ref()?
-            .get(only)
-            .filter(|f| is_duration(f))
-            .map(|_| only)?,
-        _ => return None,
-    };
-    Some(format!("`{name}: {{{inner}: 1m}}`"))
+    let properties = schema.properties.as_ref()?;
+    let mut required: Vec<&String> = schema.required.iter().flatten().collect();
+    required.sort_by_key(|name| *name != "name");
+    let fields: Vec<String> = required
+        .into_iter()
+        .map(|name| {
+            let value = properties.get(name).and_then(placeholder);
+            format!("{name}: {}", value.unwrap_or_else(|| "...".to_owned()))
+        })
+        .collect();
+    (!fields.is_empty()).then(|| format!("{{{}}}", fields.join(", ")))
 }

@@ -22,7 +22,11 @@ pub struct ResourceId {
 
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        let name = match self.name.as_str() {
+            "" => "?",
+            name => name,
+        };
+        write!(f, "{} {}/{name}", self.kind, self.namespace)
     }
 }
 

@@ -183,7 +183,12 @@ fn read_document(document: Arc<Document>, value: &Value, loader: &mut Loader) {
         }
         _ => {
             let message = format!("{kind} of `{api_version}` is not read: it is left alone");
-            let problem = subject.error(&member!["kind"], Code::IgnoredKind, message);
+            let told_by = if known.is_some() {
+                "apiVersion"
+            } else {
+                "kind"
+            };
+            let problem = subject.error(&member![told_by], Code::IgnoredKind, message);
             let meant = known.map(|_| format!("did you mean `apiVersion: {GROUP}/{VERSION}`?"));
             loader.loaded.problems.push(Problem {
                 severity: Severity::Warning,

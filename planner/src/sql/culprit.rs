@@ -9,6 +9,7 @@ use datafusion_sql::sqlparser::ast::{
 
 use crate::sql::registry::Readable;
 use crate::sql::translate::{Failure, attempt};
+use crate::sql::wording::is_overflow;
 
 /// How many expressions are tried by themselves: a query may be long, and one place is enough.
 const MAX_PROBES: usize = 400;
@@ -52,8 +53,11 @@ pub(crate) fn condition<'a>(
     })
 }
 
-/// The longest literal that the failure speaks of.
+/// The longest literal that the failure speaks of. What is too large became so by computing with it.
 pub(crate) fn literal(within: &impl Visit, failure: &Failure) -> Option<Expr> {
+    if is_overflow(failure.error()) {
+        return None;
+    }
     struct Literals<'a> {
         message: &'a str,
         found: Option<(usize, Expr)>,

@@ -32,7 +32,7 @@ pub(crate) fn analyse_all(
     loop {
         let failure = match attempt(&rest, relations) {
             Ok(plan) if problems.is_empty() => return Ok(plan),
-            Ok(_) => return Err(problems),
+            Ok(_) => return Err(in_order(problems)),
             Err(failure) => failure,
         };
         let Explained { problem, culprit } = explain(&failure, &rest, parsed, relations);
@@ -43,9 +43,15 @@ pub(crate) fn analyse_all(
         }
         let blanked = own && culprit.is_some_and(|expr| blank(&mut rest, &expr));
         if !blanked || problems.len() == MAX_PROBLEMS {
-            return Err(problems);
+            return Err(in_order(problems));
         }
     }
+}
+
+/// As they stand in the text.
+fn in_order(mut problems: Vec<SqlProblem>) -> Vec<SqlProblem> {
+    problems.sort_by_key(|problem| problem.span.map(|span| (span.line, span.column)));
+    problems
 }
 
 /// A problem, and the expression that can be left out to find what else is wrong.
@@ -194,7 +200,10 @@ fn unknown_relation(
     let there = relations
         .iter()
         .any(|r| r.schema.field_with_name(column).is_ok());
-    Some(if there {
+    let called = aliases(query).into_iter().next();
+    Some(if let (true, Some((_, alias))) = (there, called) {
+        problem.help(format!("write `{alias}.{column}`"))
+    } else if there {
         problem.help(format!("write `{column}`: columns have the names that the source gives them, whatever their paths"))
     } else {
         let known: Vec<&str> = relations.iter().map(|r| r.name.as_str()).collect();
@@ -326,13 +335,20 @@ fn other(
         (Some(expr), _) => culprit::literal(expr, failure),
         (None, _) => culprit::literal(query, failure),
     };
-    let culprit = literal.or(expr);
-    let at = culprit.as_ref().and_then(|expr| parsed.extent(expr));
     let error = failure.error();
     let problem = match failure {
-        Failure::Types(_) => wording::types(error, culprit.as_ref()),
-        Failure::Constant(_) => wording::constant(error, culprit.as_ref()),
-        Failure::Call(_) => wording::call(error, culprit.as_ref()),
+        Failure::Types(_) => wording::types(error, expr.as_ref()),
+        Failure::Constant(_) => wording::constant(error, expr.as_ref()),
+        Failure::Call(_) => wording::call(error, expr.as_ref()),
+    };
+    let at = literal
+        .as_ref()
+        .or(expr.as_ref())
+        .and_then(|expr| parsed.extent(expr));
+    // A call without its argument would fail in another way.
+    let culprit = match failure {
+        Failure::Call(_) => expr.or(literal),
+        _ => literal.or(expr),
     };
     Explained {
         problem: problem.at(at.or_else(|| parsed.tokens.first().and_then(|t| text_span(t.span)))),
@@ -385,12 +401,9 @@ fn union(text: &str, query: &Query, parsed: &Parsed, relations: &[Readable]) -> 
         let other = widths.iter().position(|width| *width != first);
         let message = match (first, other.and_then(|at| widths[at])) {
             (Some(first), Some(other)) => format!(
-                "the SELECTs of a UNION ALL yield the same columns, and these yield {first} and {other}"
+                "the SELECTs of a UNION ALL need equally many columns, and these have {first} and {other}"
             ),
-            _ => {
-                "the SELECTs of a UNION ALL yield the same columns, and these yield more and fewer"
-                    .to_owned()
-            }
+            _ => "the SELECTs of a UNION ALL need equally many columns".to_owned(),
         };
         let at = other.and_then(|at| text_span(selects.get(at)?.select_token.0.span));
         return Some(

@@ -2,6 +2,7 @@
 pub(crate) mod culprit;
 pub(crate) mod exact;
 pub(crate) mod explain;
+pub(crate) mod extent;
 pub(crate) mod fold;
 pub(crate) mod functions;
 pub(crate) mod lower;

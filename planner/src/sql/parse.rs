@@ -2,9 +2,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use datafusion_sql::sqlparser::ast::{
-    CastKind, Expr, ObjectName, Query, SetExpr, Spanned, Statement, Visit, Visitor,
-};
+use datafusion_sql::sqlparser::ast::{ObjectName, Query, SetExpr, Statement, Visit, Visitor};
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::Parser;
@@ -215,91 +213,6 @@ impl Parsed {
         let is = |token: &Token| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case(name));
         let found = self.tokens.iter().rev().find(|t| is(&t.token));
         found.and_then(|t| text_span(t.span))
-    }
-
-    /// Where an expression stands, with the keyword and the brackets that its own span leaves out; as far as its line goes.
-    pub(crate) fn extent(&self, expr: &Expr) -> Option<TextSpan> {
-        let span = expr.span();
-        let start = self
-            .tokens
-            .iter()
-            .position(|t| t.span.start == span.start)?;
-        let end = self.tokens.iter().rposition(|t| t.span.end == span.end)?;
-        let first = match expr {
-            Expr::Cast {
-                kind: CastKind::DoubleColon,
-                ..
-            } => start,
-            Expr::Cast { .. }
-            | Expr::Extract { .. }
-            | Expr::Substring { .. }
-            | Expr::Trim { .. }
-            | Expr::Ceil { .. }
-            | Expr::Floor { .. }
-            | Expr::Position { .. } => self.call_around(start).unwrap_or(start),
-            Expr::Interval(_) | Expr::TypedString(_) | Expr::UnaryOp { .. } => {
-                start.saturating_sub(1)
-            }
-            _ => start,
-        };
-        let last = self.closing(first, end.max(first), expr);
-        let (from, to) = (
-            text_span(self.tokens.get(first)?.span)?,
-            text_span(self.tokens.get(last)?.span)?,
-        );
-        let length = if from.line == to.line {
-            (to.column + to.length).saturating_sub(from.column)
-        } else {
-            usize::MAX
-        };
-        Some(TextSpan { length, ..from })
-    }
-
-    /// The name of the call whose brackets are around a token.
-    fn call_around(&self, token: usize) -> Option<usize> {
-        let mut depth = 0_usize;
-        for at in (1..token).rev() {
-            match &self.tokens.get(at)?.token {
-                Token::RParen => depth += 1,
-                Token::LParen if depth == 0 => return Some(at - 1),
-                Token::LParen => depth -= 1,
-                _ => {}
-            }
-        }
-        None
-    }
-
-    /// The last token of an expression: that which closes all brackets opened from `first` on.
-    fn closing(&self, first: usize, end: usize, expr: &Expr) -> usize {
-        let mut end = end;
-        let next = |at: usize| self.tokens.get(at + 1).map(|t| &t.token);
-        match expr {
-            Expr::Cast {
-                kind: CastKind::DoubleColon,
-                ..
-            } => {
-                while matches!(next(end), Some(Token::RParen)) {
-                    end += 1;
-                }
-                end += 2;
-            }
-            // A call without arguments ends with its name, as far as its span tells.
-            Expr::Function(_) if matches!(next(end), Some(Token::LParen)) => end += 1,
-            _ => {}
-        }
-        let end = end.min(self.tokens.len().saturating_sub(1));
-        let mut depth = 0_usize;
-        for (at, token) in self.tokens.iter().enumerate().skip(first) {
-            match token.token {
-                Token::LParen => depth += 1,
-                Token::RParen => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            if at >= end && depth == 0 {
-                return at;
-            }
-        }
-        end
     }
 
     /// From `start` to the end of the item of a list that begins there, as far as the line goes.

@@ -14,7 +14,7 @@ const TYPES: &str =
 pub(crate) const JSON_MEMBER: &str =
     "declare a field with the member's `path` in the EventSource, which makes a column of it";
 
-/// A constant that cannot be computed. `culprit` is the literal or the expression.
+/// A constant that cannot be computed. `culprit` is the expression.
 pub(crate) fn constant(error: &DataFusionError, culprit: Option<&Expr>) -> SqlProblem {
     let text = plain_words(&error.find_root().strip_backtrace());
     let problem = |message: String| SqlProblem::new(Code::InvalidConstant, message);
@@ -42,15 +42,16 @@ pub(crate) fn constant(error: &DataFusionError, culprit: Option<&Expr>) -> SqlPr
     if text.contains("Divide by zero") {
         return problem("this divides by zero".to_owned()).help(DIVISOR);
     }
-    if text.contains("Overflow") || text.contains("overflow") || text.contains("too large to store")
-    {
+    if is_overflow(error) {
         return problem(format!(
             "{} is too large for its type",
             shown(culprit, "this constant")
         ))
-        .help(
-            "compute with a wider type, such as `CAST(x AS DECIMAL(38, 0))` or `CAST(x AS DOUBLE)`",
-        );
+        .help(if text.contains("precision 38") {
+            "a decimal has 38 digits: compute with smaller ones, or with `CAST(x AS DOUBLE)`, which rounds"
+        } else {
+            "compute with a wider type, such as `CAST(x AS DECIMAL(38, 0))` or `CAST(x AS DOUBLE)`"
+        });
     }
     problem(format!(
         "{} cannot be computed: {}",
@@ -64,6 +65,13 @@ pub(crate) fn constant(error: &DataFusionError, culprit: Option<&Expr>) -> SqlPr
     )
 }
 
+/// Whether a number is too large for its type.
+pub(crate) fn is_overflow(error: &DataFusionError) -> bool {
+    let text = error.find_root().strip_backtrace();
+    let signs = ["Overflow", "overflow", "too large to store"];
+    signs.iter().any(|sign| text.contains(sign)) && !text.contains("string size")
+}
+
 /// What to do about a divisor of zero.
 pub(crate) const DIVISOR: &str =
     "write another divisor; one that may be zero is guarded by `nullif(x, 0)`";
@@ -73,16 +81,23 @@ pub(crate) fn call(error: &DataFusionError, culprit: Option<&Expr>) -> SqlProble
     if plain_words(&error.strip_backtrace()).contains("regex parse error:") {
         return constant(error, culprit);
     }
-    let text = error.find_root().strip_backtrace();
+    let text = reason(&error.find_root().strip_backtrace());
+    let (why, choice) = match text.split_once(". Supported values are: ") {
+        Some((why, values)) => (why, Some(format!("write one of {values}"))),
+        None => (text.as_str(), None),
+    };
     let message = format!(
-        "{} fails for every event: {}",
-        shown(culprit, "this call"),
-        reason(&text)
+        "{} fails for every event: {why}",
+        shown(culprit, "this call")
     );
-    let help = culprit.and_then(usage);
+    let parts = text.starts_with("date part ").then(|| PARTS.to_owned());
+    let help = choice.or(parts).or_else(|| usage(culprit?));
     SqlProblem::new(Code::InvalidConstant, message)
         .help(help.unwrap_or_else(|| "change its constants".to_owned()))
 }
+
+/// The parts of a time, for `date_part` and EXTRACT.
+const PARTS: &str = "write one of year, quarter, month, week, day, hour, minute, second, millisecond, microsecond, dow, doy, epoch";
 
 /// Names or types that do not fit.
 pub(crate) fn types(error: &DataFusionError, culprit: Option<&Expr>) -> SqlProblem {
@@ -135,7 +150,10 @@ pub(crate) fn types(error: &DataFusionError, culprit: Option<&Expr>) -> SqlProbl
     if first.contains("can only be applied to array") {
         return mismatch(
             "`unnest` takes a list".to_owned(),
-            "make a list first, such as `unnest(string_to_array(x, ','))`".to_owned(),
+            format!(
+                "make a list first, such as `unnest(string_to_array({}, ','))`",
+                argument(culprit)
+            ),
         );
     }
     if first.contains("Cannot access field") || first.contains("->") {

@@ -16,7 +16,7 @@ use crate::resource::TextSpan;
 use crate::sql::functions::judge_call;
 use crate::sql::parse::Parsed;
 use crate::sql::refuse::lists::{aggregate_call, judge_lists};
-use crate::sql::refuse::value::judge_value;
+use crate::sql::refuse::value::{is_negative, judge_value};
 use crate::sql::registry::Readable;
 use crate::sql::select_list::judge_names;
 use crate::sql::types::timestamp;
@@ -54,6 +54,7 @@ pub(crate) fn judge(
         depth: 0,
         deepest: 0,
         aggregates: 0,
+        negative: false,
     };
     let _ = parsed.query.visit(&mut refusals);
     if refusals.deepest > MAX_EXPRESSION_DEPTH {
@@ -79,6 +80,8 @@ struct Refusals<'a> {
     deepest: usize,
     /// How many calls of aggregate functions are around the expression in hand.
     aggregates: usize,
+    /// Whether the expression in hand stands right after a minus sign.
+    negative: bool,
 }
 
 impl Visitor for Refusals<'_> {
@@ -112,6 +115,7 @@ impl Visitor for Refusals<'_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         self.depth += 1;
         self.deepest = self.deepest.max(self.depth);
+        let negative = std::mem::replace(&mut self.negative, is_negative(expr));
         match expr {
             Expr::Function(call) => {
                 self.found
@@ -127,7 +131,7 @@ impl Visitor for Refusals<'_> {
                 self.subquery(query);
             }
             Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => self.grouping_sets(),
-            other => self.found.extend(judge_value(other)),
+            other => self.found.extend(judge_value(other, negative)),
         }
         if let Some(call) = aggregate_call(expr) {
             if self.aggregates == 1 && self.context == Context::Aggregate {
