@@ -6,10 +6,9 @@ use tidewheel_log::NewRecord;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::StepKind;
 
+use super::refused::refused_ahead;
 use super::watermark::{Idleness, PartitionWatermark};
-use super::{
-    Partials, RowOutput, SourceSetup, SourceTask, companions, offset_of, reached, row_outputs,
-};
+use super::{Partials, RowOutput, SourceSetup, SourceTask, companions, reached, row_outputs};
 use crate::deduplication::Deduplication;
 use crate::effects::Refusal;
 use crate::error::EngineError;
@@ -144,7 +143,7 @@ impl SourceTask {
             start_offset,
             append_time_ms: known.and_then(|progress| progress.append_time_ms),
             main_from: main.next_offset,
-            main_before: main.next_offset,
+            is_replay: false,
             main_watermark_ms: main.watermark_ms,
             main_event_watermark_ms: known.and_then(|progress| progress.event_watermark_ms),
             deduplications,
@@ -320,7 +319,7 @@ fn begin_outputs(
             ledger: logged
                 .map(|progress| progress.ledger.clone())
                 .unwrap_or_default(),
-            refused_ahead: refused_ahead(recovered, output, main),
+            refused_ahead: refused_ahead(&recovered.refusals, output, main.next_offset),
             refused_in_hand: Vec::new(),
         };
         Ok((output, position))
@@ -329,17 +328,4 @@ fn begin_outputs(
         .into_iter()
         .map(begin)
         .collect()
-}
-
-/// What a sink refused of records that the log has not covered yet: the process died between the two commits.
-fn refused_ahead(recovered: &Recovered, output: usize, main: Position) -> Vec<Refusal> {
-    if sabotage::is(Bug::ForgottenRefusals) {
-        return Vec::new();
-    }
-    let ahead = |refusal: &&Refusal| {
-        refusal.output == output && offset_of(refusal).is_some_and(|at| at >= main.next_offset)
-    };
-    let mut refusals: Vec<Refusal> = recovered.refusals.iter().filter(ahead).cloned().collect();
-    refusals.sort_by_key(offset_of);
-    refusals
 }
