@@ -26,6 +26,9 @@ type Letter = (i32, i64, String, String);
 /// A row of the row output: generation, ordinal, and what it says.
 type TableRow = (i64, i64, Row);
 
+/// Start and group of a window.
+type WindowKey = (i64, Option<String>);
+
 /// What the log says of the plans that ran.
 struct History {
     allotments: Vec<Allotment>,
@@ -418,7 +421,7 @@ fn check_windows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
 fn check_refused_windows(
     cluster: &Cluster,
     expected: &Windows,
-    written_by: &BTreeMap<(i64, Option<String>), i64>,
+    written_by: &BTreeMap<WindowKey, i64>,
 ) {
     let scenario = &cluster.scenario;
     let letters = block_on(read_all(
@@ -426,7 +429,7 @@ fn check_refused_windows(
         &names(&cluster.plan).dead_letters(),
         0,
     ));
-    let mut counts: BTreeMap<(i64, (i64, Option<String>)), Vec<i64>> = BTreeMap::new();
+    let mut counts: BTreeMap<(i64, WindowKey), Vec<i64>> = BTreeMap::new();
     for letter in &letters {
         let text = |name| header(letter, name).unwrap_or_default();
         if text("tidewheel-source") != "win" {
