@@ -15,9 +15,10 @@ mod status;
 mod step_attempt;
 mod table_writers;
 mod timer;
+mod topics;
 mod worker;
 
-pub use allot::{Allotment, AllottedOutput, AllottedStep};
+pub use allot::read_allotment;
 pub use context::{Limits, Sinks};
 pub use error::WorkerError;
 pub use status::{Status, TaskKey, TaskStatus};
