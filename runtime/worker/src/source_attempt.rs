@@ -61,11 +61,7 @@ impl<'a> SourceAttempt<'a> {
             generations: context.generations.clone(),
             source,
             partition,
-            source_partitions: context
-                .source_partitions
-                .iter()
-                .map(|&partitions| partitions as usize)
-                .sum(),
+            source_partitions: context.source_partitions.clone(),
         };
         let outputs: Vec<_> = SourceTask::row_outputs(&setup)
             .into_iter()
