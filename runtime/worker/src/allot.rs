@@ -3,14 +3,13 @@
 //! A changed aggregate step begins a new generation at a *cut*: windows that start before it are final and stay as they are,
 //! all others are computed anew. The cut follows from how far the old generation has come, and stands in the log, so that every worker and
 //! every replay agrees on it.
-use tidewheel_engine::window::first_open;
-use tidewheel_engine::wire::state::{StepKey, StepProgress};
 use tidewheel_engine::{Generations, StepGeneration};
 use tidewheel_log::{Log, NewRecord};
-use tidewheel_planner::generations::{Allotment, AllottedStep, KEY};
+use tidewheel_planner::generations::{Allotment, KEY};
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Late, LatePolicy, Plan, Window};
+use tidewheel_planner::plan::Plan;
 
+use crate::cut::cut;
 use crate::error::WorkerError;
 use crate::recovery::read_compacted;
 
@@ -40,10 +39,14 @@ pub(crate) async fn allot(
     let mut producer = log.producer(&names.allotter()).await?;
     let known = read_allotment(log, names).await?;
     let mut next = Allotment::of(plan, known.as_ref())?;
-    for (name, step) in &mut next.steps {
+    for (index, planned) in plan.steps.iter().enumerate() {
+        let name = &planned.name;
+        let Some(step) = next.steps.get_mut(name) else {
+            continue;
+        };
         let before = known.as_ref().and_then(|known| known.steps.get(name));
         if let Some(before) = before.filter(|before| before.number < step.number) {
-            step.cut_ms = cut(log, names, name, before, step.size_ms).await?;
+            step.cut_ms = cut(log, names, plan, index, before, step.size_ms).await?;
         }
     }
     if known.as_ref() != Some(&next) {
@@ -77,53 +80,4 @@ fn generations(allotment: &Allotment) -> Generations {
             .map(|(name, output)| (name.clone(), output.number))
             .collect(),
     }
-}
-
-/// Where the generation that follows on `before`, with windows of `size_ms`, begins.
-async fn cut(
-    log: &dyn Log,
-    names: &PipelineNames,
-    step: &str,
-    before: &AllottedStep,
-    size_ms: i64,
-) -> Result<Option<i64>, WorkerError> {
-    let final_below_ms = final_below(log, names, step, before).await?;
-    let cut_ms = final_below_ms.or(before.cut_ms);
-    Ok(cut_ms.map(|ms| ms.div_euclid(size_ms) * size_ms))
-}
-
-/// Windows of the old generation that start before this are final: no partition of any source can add to them.
-async fn final_below(
-    log: &dyn Log,
-    names: &PipelineNames,
-    step: &str,
-    before: &AllottedStep,
-) -> Result<Option<i64>, WorkerError> {
-    let topic = names.state(step);
-    let Some(info) = log.topic(&topic).await? else {
-        return Ok(None);
-    };
-    let window = Window::Tumbling {
-        size_ms: before.size_ms,
-    };
-    let late = Late {
-        allowed_ms: before.allowed_ms,
-        policy: LatePolicy::Amend,
-    };
-    let mut lowest_ms: Option<i64> = None;
-    for partition in 0..info.partitions {
-        let values = read_compacted(log, &topic, partition).await?;
-        let progress = values
-            .get(&StepKey::Progress.encode(before.number))
-            .map(|bytes| StepProgress::decode(bytes));
-        let watermark_ms = progress
-            .transpose()?
-            .and_then(|progress| progress.watermark_ms);
-        let Some(watermark_ms) = watermark_ms else {
-            return Ok(None);
-        };
-        let open_ms = first_open(window, late, watermark_ms);
-        lowest_ms = Some(lowest_ms.map_or(open_ms, |lowest_ms| lowest_ms.min(open_ms)));
-    }
-    Ok(lowest_ms)
 }

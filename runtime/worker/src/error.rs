@@ -22,6 +22,9 @@ pub enum WorkerError {
         /// The sink.
         sink: String,
     },
+    /// The progress of a source's task cannot be read.
+    #[error(transparent)]
+    Progress(EngineError),
     /// The allotment of generations cannot be read.
     #[error(transparent)]
     Allotment(#[from] UnreadableAllotment),

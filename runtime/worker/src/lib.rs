@@ -7,6 +7,7 @@
 //! with a [`Timer`] of one's own.
 mod allot;
 mod context;
+mod cut;
 mod error;
 mod input;
 mod recovery;

@@ -1,14 +1,17 @@
 //! What workers are allotted, and what they do where they cannot run.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewheel_log::{EmbeddedLog, Options};
+use tidewheel_log::{EmbeddedLog, Log, NewRecord, Options};
 use tidewheel_planner::generations::{NewerPlan, partials_topics};
 use tidewheel_planner::plan::Plan;
+use tidewheel_sinks::Sink;
+use tidewheel_sinks::embedded::{Columns, Database};
 use tidewheel_worker::{Limits, Sinks, SystemTimer, Worker, WorkerError, read_allotment};
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{create_partials, create_topics, names, plan, source};
+use crate::fixture::{SINK, create_partials, create_tables, create_topics, names, plan, source};
 
 /// A pipeline whose windows hold `value`.
 fn kpis(generation: Option<i64>, value: &str) -> Arc<Plan> {
@@ -148,4 +151,102 @@ async fn a_worker_waits_for_its_topics_and_says_so() {
     for input in inputs {
         input.await.unwrap();
     }
+}
+
+/// Runs `plan` until every window is closed.
+async fn run(log: &EmbeddedLog, database: &Database, plan: &Arc<Plan>) {
+    let sinks = BTreeMap::from([(SINK.to_owned(), Arc::new(database.clone()) as Arc<dyn Sink>)]);
+    let (timer, limits) = (Arc::new(SystemTimer), Limits::default());
+    let worker = Worker::new(plan.clone(), Arc::new(log.clone()), sinks, timer, limits)
+        .await
+        .unwrap();
+    create_partials(log, &worker);
+    let (control, stop) = (worker.control(), CancellationToken::new());
+    let inputs: Vec<_> = worker.inputs(&stop).into_iter().map(tokio::spawn).collect();
+    let closed = tokio::time::timeout(Duration::from_secs(20), control.close_windows()).await;
+    closed
+        .unwrap_or_else(|_| panic!("not closed: {:#?}", control.status()))
+        .unwrap();
+    stop.cancel();
+    for input in inputs {
+        input.await.unwrap();
+    }
+}
+
+/// A pipeline that counts events in windows of `size`.
+fn counts(size: &str) -> Arc<Plan> {
+    plan(&format!(
+        "{}apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {{name: kpis, namespace: shop}}
+spec:
+  sources: [{{name: events}}]
+  steps:
+    - {{name: win, aggregate: {{window: {{tumbling: {size}}}, sql: SELECT count(*) AS c FROM events}}}}
+  outputs:
+    - {{name: wins, from: win, postgres: {{sink: tables}}}}
+",
+        source(1, "maxOutOfOrder: 0s")
+    ))
+}
+
+/// The windows after an event at each tenth second up to 100 was counted in windows of 20 s, then in windows of 50 s: the second of the
+/// start, that of the end, and the count. `retains`: whether the log still has all events when the size changes.
+async fn windows_of_20_then_50_seconds(retains: bool) -> Vec<(String, String, i64)> {
+    let (old, new) = (counts("20s"), counts("50s"));
+    let log = log_of(&old);
+    let folder = tempfile::tempdir().unwrap();
+    let database = create_tables(&folder.path().join("tables.db"), &old).await;
+    let topic = &old.sources[0].topic;
+    let event = |tens: i64| NewRecord {
+        topic: topic.clone(),
+        partition: Some(0),
+        value: Some(
+            format!(
+                "{{\"id\": \"{tens}\", \"ts\": {}}}",
+                1_767_225_600_000 + tens * 10_000
+            )
+            .into(),
+        ),
+        ..NewRecord::default()
+    };
+    log.append((0..=10).map(event).collect()).await.unwrap();
+    run(&log, &database, &old).await;
+    if !retains {
+        log.delete_below(topic, 0, 5).await.unwrap();
+    }
+    run(&log, &database, &new).await;
+    let rows = database.rows(&new.outputs[0].table, Columns::Data).await;
+    let window = |row: &serde_json::Map<String, serde_json::Value>| {
+        let second = |column: &str| row[column].as_str().unwrap()[14..19].to_owned();
+        let count = row["c"].as_i64().unwrap();
+        (second("window_start"), second("window_end"), count)
+    };
+    rows.unwrap().iter().map(window).collect()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_changed_size_counts_every_event_in_one_window() {
+    // Windows up to 120 s are final. Those of both sizes begin together at 100 s.
+    let windows = windows_of_20_then_50_seconds(true).await;
+    let expected = [
+        ("00:00", "00:20", 2),
+        ("00:20", "00:40", 2),
+        ("00:40", "01:00", 2),
+        ("01:00", "01:20", 2),
+        ("01:20", "01:40", 2),
+        ("01:40", "02:30", 1),
+    ];
+    assert_eq!(windows, expected.map(owned));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn windows_that_cannot_be_computed_anew_stay() {
+    let windows = windows_of_20_then_50_seconds(false).await;
+    assert_eq!(windows.iter().map(|(.., count)| count).sum::<i64>(), 11);
+    assert_eq!(windows.last(), Some(&owned(("01:40", "02:00", 1))));
+}
+
+fn owned((start, end, count): (&str, &str, i64)) -> (String, String, i64) {
+    (start.to_owned(), end.to_owned(), count)
 }
