@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tidewheel_planner::plan::LatePolicy;
 
-use super::scenario::{Event, FUTURE_MS, OUT_OF_ORDER_MS, Scenario, Version, WINDOW_MS, WITHIN_MS};
+use super::scenario::{Event, FUTURE_MS, OUT_OF_ORDER_MS, Scenario, Version, WITHIN_MS};
 
 /// A record of the source topic.
 #[derive(Debug, Clone)]
@@ -163,21 +163,21 @@ fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms:
     Fate::Rows(values_of_n.into_iter().map(row).collect())
 }
 
-pub(crate) fn start_of(ts_ms: i64) -> i64 {
-    ts_ms.div_euclid(WINDOW_MS) * WINDOW_MS
+pub(crate) fn start_of(version: Version, ts_ms: i64) -> i64 {
+    ts_ms.div_euclid(version.size_ms) * version.size_ms
 }
 
 /// Whether rows of time `ts_ms` enter their window.
 pub(crate) fn entry(
-    scenario: &Scenario,
+    version: Version,
     cut_ms: Option<i64>,
     ts_ms: i64,
     watermark_ms: Option<i64>,
 ) -> Entry {
-    let start_ms = start_of(ts_ms);
+    let start_ms = start_of(version, ts_ms);
     if cut_ms.is_some_and(|cut_ms| start_ms < cut_ms) {
         Entry::EarlierGeneration
-    } else if watermark_ms.is_some_and(|ms| ms >= start_ms + WINDOW_MS + scenario.allowed_ms) {
+    } else if watermark_ms.is_some_and(|ms| ms >= start_ms + version.size_ms + version.allowed_ms) {
         Entry::Late
     } else {
         Entry::Counts
@@ -186,8 +186,8 @@ pub(crate) fn entry(
 
 impl Entry {
     /// The dead letter's reason, where it becomes one.
-    pub(crate) fn reason(self, scenario: &Scenario) -> Option<&'static str> {
-        (self == Self::Late && scenario.policy != LatePolicy::Drop).then_some("Late")
+    pub(crate) fn reason(self, version: Version) -> Option<&'static str> {
+        (self == Self::Late && version.policy != LatePolicy::Drop).then_some("Late")
     }
 }
 
@@ -196,7 +196,7 @@ pub(crate) type Members = BTreeMap<(i64, Option<String>), Vec<(i64, usize, i64, 
 
 /// Who enters which window, over all partitions.
 pub(crate) fn members(
-    scenario: &Scenario,
+    version: Version,
     cut_ms: Option<i64>,
     partitions: &[Vec<Judged>],
 ) -> Members {
@@ -210,8 +210,8 @@ pub(crate) fn members(
         {
             let Fate::Rows(rows) = fate else { continue };
             for row in rows {
-                if entry(scenario, cut_ms, row.ts_ms, *watermark_ms) == Entry::Counts {
-                    let key = (start_of(row.ts_ms), row.kind.map(str::to_owned));
+                if entry(version, cut_ms, row.ts_ms, *watermark_ms) == Entry::Counts {
+                    let key = (start_of(version, row.ts_ms), row.kind.map(str::to_owned));
                     members.entry(key).or_default().push((
                         row.ts_ms,
                         partition,

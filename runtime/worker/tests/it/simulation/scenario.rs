@@ -5,18 +5,23 @@ use tidewheel_planner::plan::LatePolicy;
 use super::world::World;
 use crate::fixture::source;
 
-pub(crate) const WINDOW_MS: i64 = 10_000;
 pub(crate) const OUT_OF_ORDER_MS: i64 = 3_000;
 pub(crate) const FUTURE_MS: i64 = 5_000;
 pub(crate) const WITHIN_MS: i64 = 12_000;
+
+const POLICIES: [LatePolicy; 4] = [
+    LatePolicy::Amend,
+    LatePolicy::Amend,
+    LatePolicy::DeadLetter,
+    LatePolicy::Drop,
+];
+const ALLOWED_MS: [i64; 3] = [0, 5_000, 15_000];
 
 /// The pipeline, as far as it stays the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
     pub(crate) partitions: i32,
     pub(crate) idle_after_s: i64,
-    pub(crate) policy: LatePolicy,
-    pub(crate) allowed_ms: i64,
     pub(crate) deduplicates: bool,
     /// Events of kind `b` yield a second row.
     pub(crate) doubles: bool,
@@ -36,6 +41,10 @@ pub(crate) struct Version {
     pub(crate) skipped: &'static str,
     /// In the aggregate step.
     pub(crate) add: i64,
+    /// Size of its windows.
+    pub(crate) size_ms: i64,
+    pub(crate) policy: LatePolicy,
+    pub(crate) allowed_ms: i64,
 }
 
 impl Scenario {
@@ -44,14 +53,22 @@ impl Scenario {
             factor: 1,
             skipped: "skip",
             add: 0,
+            size_ms: 10_000,
+            policy: *world.pick(&POLICIES),
+            allowed_ms: *world.pick(&ALLOWED_MS),
         };
         let mut versions = vec![first];
         if world.chance(0.4) {
             for _ in 0..world.between(1, 2) {
                 let mut next = versions[versions.len() - 1];
-                match world.below(3) {
+                match world.below(5) {
                     0 => next.add += 1,
                     1 => next.factor += 1,
+                    2 => next.size_ms = *world.pick(&[4_000, 5_000, 7_000, 15_000, 20_000]),
+                    3 => {
+                        next.policy = *world.pick(&POLICIES);
+                        next.allowed_ms = *world.pick(&ALLOWED_MS);
+                    }
                     _ => next.skipped = if next.skipped == "skip" { "c" } else { "skip" },
                 }
                 versions.push(next);
@@ -60,13 +77,6 @@ impl Scenario {
         Self {
             partitions: *world.pick(&[1, 2, 3, 4]),
             idle_after_s: world.between(1, 6),
-            policy: *world.pick(&[
-                LatePolicy::Amend,
-                LatePolicy::Amend,
-                LatePolicy::DeadLetter,
-                LatePolicy::Drop,
-            ]),
-            allowed_ms: *world.pick(&[0, 5_000, 15_000]),
             deduplicates: world.chance(0.7),
             doubles: world.chance(0.3),
             having: world.chance(0.6),
@@ -81,6 +91,9 @@ impl Scenario {
             factor,
             skipped,
             add,
+            size_ms,
+            policy,
+            allowed_ms,
         } = self.versions[version];
         let age = if self.ages {
             format!(", generation: {}", version + 1)
@@ -139,9 +152,9 @@ spec:
     - {{name: wins, from: win, postgres: {{sink: tables}}}}
     - {{name: afters, from: after, postgres: {{sink: tables}}}}
 ",
-            WINDOW_MS / 1_000,
-            self.allowed_ms / 1_000,
-            self.policy,
+            size_ms / 1_000,
+            allowed_ms / 1_000,
+            policy,
         );
         let event_time = format!(
             "maxOutOfOrder: {}s, maxFuture: {}s, idleAfter: {}s",

@@ -160,13 +160,9 @@ fn check_dead_letters(cluster: &Cluster, history: &History, verdicts: &Verdicts)
             Fate::Dead { reason, step } => (*reason, *step),
             Fate::Rows(_) => {
                 let cut_ms = history.allotment(revision).steps["win"].cut_ms;
-                match entry(
-                    &cluster.scenario,
-                    cut_ms,
-                    stored.event.ts_ms,
-                    judged.watermark_ms,
-                )
-                .reason(&cluster.scenario)
+                let version = cluster.scenario.versions[history.versions[&revision]];
+                match entry(version, cut_ms, stored.event.ts_ms, judged.watermark_ms)
+                    .reason(version)
                 {
                     Some(reason) => (reason, "win"),
                     None => continue,
@@ -315,6 +311,9 @@ fn millis(value: &Value) -> i64 {
 fn check_windows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
     let mut expected = Windows::new();
     let mut last_number = 0;
+    // Of windows that stay, by start.
+    let mut ends: BTreeMap<i64, i64> = BTreeMap::new();
+    let mut size_ms = 0;
     for allotment in &history.allotments {
         let step = &allotment.steps["win"];
         if step.number == last_number {
@@ -322,6 +321,11 @@ fn check_windows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
         }
         last_number = step.number;
         expected.retain(|(start_ms, _), _| step.cut_ms.is_some_and(|cut_ms| *start_ms < cut_ms));
+        ends.retain(|start_ms, _| step.cut_ms.is_some_and(|cut_ms| *start_ms < cut_ms));
+        for (start_ms, _) in expected.keys() {
+            ends.entry(*start_ms).or_insert(start_ms + size_ms);
+        }
+        size_ms = step.size_ms;
         // Some revision with this generation ran it, or nobody did.
         let ran = history
             .allotments
@@ -333,12 +337,17 @@ fn check_windows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
         else {
             continue;
         };
-        for (key, members) in members(&cluster.scenario, step.cut_ms, &verdicts[version]) {
-            if let Some(row) = window_row(
-                &cluster.scenario,
-                cluster.scenario.versions[version],
-                &members,
-            ) {
+        let judged = &verdicts[version];
+        let version = cluster.scenario.versions[version];
+        for (key, members) in members(version, step.cut_ms, judged) {
+            let of_another_size =
+                |start_ms: i64, end_ms: i64| ends.range(..end_ms).any(|(_, &end)| end > start_ms);
+            assert!(
+                !of_another_size(key.0, key.0 + version.size_ms),
+                "two windows that stay hold the time of {}",
+                key.0
+            );
+            if let Some(row) = window_row(&cluster.scenario, version, &members) {
                 expected.insert(key, row);
             }
         }
@@ -358,7 +367,9 @@ fn check_windows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
         )
     };
     let windows = read(1);
-    if cluster.scenario.allowed_ms == 0 || cluster.scenario.policy != LatePolicy::Amend {
+    let emits_once =
+        |version: &Version| version.allowed_ms == 0 || version.policy != LatePolicy::Amend;
+    if cluster.scenario.versions.iter().all(emits_once) {
         let again: Vec<_> = windows
             .iter()
             .filter(|row| row["_revision"].as_i64() != Some(1))
@@ -455,16 +466,24 @@ fn check_window_ledgers(
         history.versions[&newest.revision],
         newest.steps["win"].cut_ms,
     );
+    let newest_version = scenario.versions[version];
     let mut expected = Ledger::default();
     for (records, judged) in history.records.iter().zip(&verdicts[version]) {
         for (stored, judged) in records.iter().zip(judged) {
             expected.read += 1;
-            let entry = || entry(scenario, cut_ms, stored.event.ts_ms, judged.watermark_ms);
+            let entry = || {
+                entry(
+                    newest_version,
+                    cut_ms,
+                    stored.event.ts_ms,
+                    judged.watermark_ms,
+                )
+            };
             enter(
                 &mut expected,
                 &judged.fate,
                 entry,
-                Entry::Late.reason(scenario),
+                Entry::Late.reason(newest_version),
             );
         }
     }
@@ -485,10 +504,14 @@ fn check_window_ledgers(
     }
 
     let (mut wins, mut afters) = (Ledger::default(), Ledger::default());
-    for ((start_ms, kind), members) in members(scenario, cut_ms, &verdicts[version]) {
-        assert_eq!(start_ms, start_of(start_ms), "window {kind:?}");
+    for ((start_ms, kind), members) in members(newest_version, cut_ms, &verdicts[version]) {
+        assert_eq!(
+            start_ms,
+            start_of(newest_version, start_ms),
+            "window {kind:?}"
+        );
         let contributions = members.len() as u64;
-        let row = window_row(scenario, scenario.versions[version], &members);
+        let row = window_row(scenario, newest_version, &members);
         for (ledger, is_after) in [(&mut wins, false), (&mut afters, true)] {
             ledger.read += contributions;
             match &row {
