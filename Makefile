@@ -23,7 +23,7 @@ demo: ## Play 6,000 real events through the example and show the windows
 
 .PHONY: test
 test: ## Run every test
-	@scripts/prerequisites.sh
+	@scripts/prerequisites.sh servers
 	@scripts/test.sh
 
 .PHONY: check

@@ -184,3 +184,27 @@ fn a_file_that_ends_in_the_middle_of_its_gzip_is_named_after_what_it_held() {
     let document: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert!(!rows(&document, "visits_once").is_empty());
 }
+
+#[test]
+fn an_array_that_is_cut_is_named_after_what_it_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cut.json");
+    let text = format!("[{},{}", good(1), good(2));
+    std::fs::write(&file, &text).unwrap();
+    let ended = run(&[
+        "dev",
+        &specs("counts"),
+        "--send",
+        file.to_str().unwrap(),
+        "--until-idle",
+        "-o",
+        "json",
+    ]);
+    assert_eq!(ended.code, 1);
+    let reason = format!("the array ends at byte {}", text.len());
+    for part in ["cut.json", &reason, "2 events of it were sent"] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+    let document: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(rows(&document, "visits_once").len(), 2);
+}
