@@ -11,3 +11,4 @@ mod end_to_end;
 mod fixture;
 mod generations;
 mod simulation;
+mod starts;
