@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod added_partitions;
 mod aggregates;
 mod fixture;
 mod formats;
