@@ -72,6 +72,11 @@ impl Worker {
         })
     }
 
+    /// The revision that was allotted to the plan, which its tasks leave in their progress.
+    pub fn revision(&self) -> i64 {
+        self.context.generations.revision
+    }
+
     /// Topics of partials that the plan needs and their partitions: they carry the generation in their name. [`Self::inputs`] wait
     /// for them. Who makes topics before a worker starts knows them from
     /// [`partials_topics`](tidewheel_planner::generations::partials_topics).
