@@ -20,6 +20,8 @@ pub(crate) struct History {
     pub(crate) tasks: Vec<(usize, i32)>,
     /// Up to which offset (exclusive) each revision did the work, ascending.
     covered: Vec<Vec<(i64, i64)>>,
+    /// What was there before the pipeline began, where that is left out.
+    pub(crate) before: Vec<Vec<Stored>>,
     pub(crate) records: Vec<Vec<Stored>>,
     /// The offset from which each decree holds, and the watermark.
     pub(crate) decrees: Vec<Vec<(i64, i64)>>,
@@ -29,9 +31,22 @@ impl History {
     pub(crate) fn read(cluster: &Cluster) -> Self {
         let (log, names) = (&cluster.log, names(&cluster.plan));
         let all = |topic: &str, partition| block_on(read_all(log, topic, partition));
-        let allotments = all(&names.generations(), 0)
+        let allotments: Vec<Allotment> = all(&names.generations(), 0)
             .into_iter()
-            .map(|record| Allotment::decode(record.value.as_ref().unwrap()).unwrap());
+            .map(|record| Allotment::decode(record.value.as_ref().unwrap()).unwrap())
+            .collect();
+        let begins = allotments[0].sources.clone();
+        let begins_once = |allotment: &Allotment| allotment.sources == begins;
+        assert!(allotments.iter().all(begins_once), "{allotments:#?}");
+        for (index, source) in cluster.plan.sources.iter().enumerate() {
+            let first = &begins[&source.name].first;
+            let expected = if cluster.scenario.latest {
+                cluster.scenario.partitions[index]
+            } else {
+                0
+            };
+            assert!(first.len() >= expected as usize, "{first:?}");
+        }
         let sources = &cluster.plan.sources;
         let tasks: Vec<(usize, i32)> = sources
             .iter()
@@ -60,9 +75,13 @@ impl History {
                 append_time_ms: record.append_time_ms,
                 event: cluster.events[&(source, partition, record.offset)].clone(),
             };
+            // What was added later has no place in the list.
+            let first = begins[&sources[source].name].first.get(partition as usize);
             let records = all(&sources[source].topic, partition).into_iter();
-            records.map(stored).collect()
+            let is_before = |record: &Stored| first.is_some_and(|&first| record.offset < first);
+            records.map(stored).partition::<Vec<_>, _>(is_before)
         };
+        let (before, records) = tasks.iter().map(stored).unzip();
         let mut decrees = vec![Vec::new(); tasks.len()];
         for record in all(&names.watermarks(), 0) {
             let told = WatermarkRecord::decode(record.value.as_ref().unwrap()).unwrap();
@@ -73,10 +92,11 @@ impl History {
             decrees[task].extend(told.decree_ms.map(|ms| (told.next_offset, ms)));
         }
         Self {
-            allotments: allotments.collect(),
+            allotments,
             versions: cluster.revisions.lock().unwrap().clone(),
             covered: tasks.iter().map(covered).collect(),
-            records: tasks.iter().map(stored).collect(),
+            before,
+            records,
             tasks,
             decrees,
         }

@@ -85,15 +85,22 @@ pub(crate) struct TotalRow {
     pub(crate) sum: Option<i64>,
 }
 
-/// Judges the records of one partition. `decrees`: offset from which each holds, and the watermark.
+/// Judges the records of one partition. `before`: those before the pipeline's beginning, which are appearances of keys and no more. `decrees`: offset from which each holds, and the watermark.
 pub(crate) fn judge(
     scenario: &Scenario,
     version: Version,
+    before: &[Stored],
     records: &[Stored],
     decrees: &[(i64, i64)],
 ) -> Vec<Judged> {
     let mut by_events_ms: Option<i64> = None;
     let mut seen: HashMap<&str, i64> = HashMap::new();
+    for stored in before {
+        let fate = fate_of(scenario, version, &stored.event, stored.append_time_ms);
+        if matches!(fate, Fate::Rows(_)) {
+            seen.insert(&stored.event.id, stored.append_time_ms);
+        }
+    }
     let mut judged = Vec::new();
     for Stored {
         offset,

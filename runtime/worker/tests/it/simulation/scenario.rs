@@ -27,6 +27,8 @@ pub(crate) struct Scenario {
     pub(crate) partitions: Vec<i32>,
     /// Whether partitions are added in mid-run.
     pub(crate) grows: bool,
+    /// Whether what was there before the first worker started is left out.
+    pub(crate) latest: bool,
     pub(crate) idle_after_s: i64,
     pub(crate) deduplicates: bool,
     /// Events of kind `b` yield a second row.
@@ -113,6 +115,7 @@ impl Scenario {
             partitions,
             // What windows before a cut lack of a partition that is added after it they never get.
             grows: versions.len() == 1 && world.chance(0.3),
+            latest: world.chance(0.3),
             idle_after_s: world.between(1, 6),
             deduplicates: world.chance(0.7),
             doubles: world.chance(0.3),
@@ -148,7 +151,8 @@ impl Scenario {
         } else {
             String::new()
         };
-        let list = |name: &&str| format!("{{name: {name}}}");
+        let start = if self.latest { "Latest" } else { "Earliest" };
+        let list = |name: &&str| format!("{{name: {name}, start: {start}}}");
         let sources: Vec<String> = self.sources().iter().map(list).collect();
         let mut totals = "";
         if self.totals.is_some() {

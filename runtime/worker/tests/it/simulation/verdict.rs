@@ -29,10 +29,11 @@ pub(crate) fn check(cluster: &Cluster, status: &Status) {
     let history = History::read(cluster);
     let scenario = &cluster.scenario;
     let of = |version: &Version| {
-        let tasks = history.records.iter().zip(&history.decrees);
-        tasks
-            .map(|(records, decrees)| judge(scenario, *version, records, decrees))
-            .collect()
+        let judge_task = |task: usize| {
+            let (before, records) = (&history.before[task], &history.records[task]);
+            judge(scenario, *version, before, records, &history.decrees[task])
+        };
+        (0..history.tasks.len()).map(judge_task).collect()
     };
     let verdicts: Verdicts = scenario.versions.iter().map(of).collect();
     check_dead_letters(cluster, &history, &verdicts);
