@@ -378,11 +378,9 @@ impl SourceTask {
         watermark: &mut PartitionWatermark,
         wanted: impl Fn(&StepKind) -> bool,
     ) -> Result<(Slice<'a>, Relations), EngineError> {
-        let source = &plan.sources[self.setup.source];
         let (mut slice, traced) = Slice::decode(
             plan,
-            source,
-            self.setup.partition,
+            (self.setup.source, self.setup.partition),
             records,
             &mut self.decoder,
             watermark,
