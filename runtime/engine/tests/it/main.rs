@@ -15,4 +15,5 @@ mod idleness;
 mod isolation;
 mod lateness;
 mod recovery;
+mod refusals;
 mod ties;

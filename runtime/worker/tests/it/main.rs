@@ -10,5 +10,6 @@
 mod end_to_end;
 mod fixture;
 mod generations;
+mod refusals;
 mod simulation;
 mod starts;

@@ -3,7 +3,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use tidewheel_planner::plan::LatePolicy;
 
-use super::scenario::{Event, FUTURE_MS, OUT_OF_ORDER_MS, Scenario, Shape, Version, WITHIN_MS};
+use super::scenario::{
+    Event, FUTURE_MS, OUT_OF_ORDER_MS, REFUSED_FROM, Scenario, Shape, Version, WITHIN_MS,
+};
 
 /// A record of the source topic.
 #[derive(Debug, Clone)]
@@ -24,6 +26,8 @@ pub(crate) struct Row {
     pub(crate) v: Option<i64>,
     pub(crate) q: Option<i64>,
     pub(crate) tags: Option<String>,
+    /// Its table takes no such row.
+    pub(crate) refused: bool,
 }
 
 /// What becomes of a record on its way to the row output.
@@ -68,6 +72,13 @@ pub(crate) struct WindowRow {
     pub(crate) first: String,
     pub(crate) last: String,
     pub(crate) share: Option<i64>,
+}
+
+impl WindowRow {
+    /// Its table takes no such row.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.count % 3 == 2
+    }
 }
 
 /// A row of the output that follows the windows.
@@ -149,10 +160,10 @@ fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms:
     }
     let mut values_of_n = Vec::new();
     if event.kind.unwrap_or_default() != version.skipped {
-        values_of_n.push(event.n.map(|n| n * version.factor));
+        values_of_n.push((event.n.map(|n| n * version.factor), REFUSED_FROM));
     }
     if scenario.doubles && event.kind == Some("b") {
-        values_of_n.push(event.n.map(|n| n + 100));
+        values_of_n.push((event.n.map(|n| n + 100), REFUSED_FROM + 1.0));
     }
     if values_of_n.is_empty() {
         return Fate::Filtered { step: "parsed" };
@@ -179,7 +190,7 @@ fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms:
         Some(tags) => tags.split(',').map(Some).collect(),
         None => return Fate::Filtered { step: "exploded" },
     };
-    let row = |n: Option<i64>, tags: Option<&str>| Row {
+    let row = |(n, refused_from): (Option<i64>, f64), tags: Option<&str>| Row {
         id: event.id.clone(),
         ts_ms: event.ts_ms,
         kind: event.kind,
@@ -188,8 +199,9 @@ fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms:
         v,
         q,
         tags: tags.map(str::to_owned),
+        refused: matches!(event.kind, Some("a" | "b")) && event.x.is_some_and(|x| x > refused_from),
     };
-    let of_tags = |n: Option<i64>| tags.iter().map(|&tags| row(n, tags)).collect::<Vec<_>>();
+    let of_tags = |n: (Option<i64>, f64)| tags.iter().map(|&tags| row(n, tags)).collect::<Vec<_>>();
     Fate::Rows(values_of_n.into_iter().flat_map(of_tags).collect())
 }
 

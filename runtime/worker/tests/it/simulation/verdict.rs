@@ -5,6 +5,7 @@ use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use futures::executor::block_on;
 use serde_json::Value;
 use tidewheel_engine::Ledger;
+use tidewheel_log::Record;
 use tidewheel_sinks::embedded::Columns;
 use tidewheel_worker::Status;
 
@@ -67,7 +68,10 @@ fn expected_letters(cluster: &Cluster, history: &History, verdicts: &Verdicts) -
         };
         match &judged.fate {
             Fate::Dead { reason, step } => bury(reason, step),
-            Fate::Rows(_) => {
+            Fate::Rows(rows) => {
+                if rows.iter().any(|row| row.refused) {
+                    bury("Refused", "rows");
+                }
                 let version = history.versions[&revision];
                 for (step, shape) in window_verdict::steps(&cluster.scenario, version) {
                     let cut_ms = history.allotment(revision).steps[step].cut_ms;
@@ -108,7 +112,11 @@ fn check_dead_letters(cluster: &Cluster, history: &History, verdicts: &Verdicts)
     expected.sort();
     actual.sort();
     same("dead letters", &expected, &actual);
-    window_verdict::check_dead_groups(cluster, history, verdicts, &of_groups);
+    let is_refused =
+        |record: &Record| header(record, "tidewheel-reason").as_deref() == Some("Refused");
+    let (refused, failed): (Vec<_>, Vec<_>) = of_groups.into_iter().partition(is_refused);
+    window_verdict::check_failed_groups(cluster, history, verdicts, &failed);
+    window_verdict::check_refused_windows(cluster, history, verdicts, &refused);
 }
 
 pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &[T], actual: &[T]) {
@@ -170,6 +178,7 @@ fn check_rows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
                 match &verdicts[versions[&generation]][task][index].fate {
                     Fate::Rows(rows) => (0..)
                         .zip(rows)
+                        .filter(|(_, row)| !row.refused)
                         .map(|(ordinal, row)| (generation, ordinal, row.clone()))
                         .collect(),
                     _ => Vec::new(),
@@ -207,6 +216,7 @@ fn row_of(row: &tidewheel_sinks::embedded::Row, kind: &Option<&'static str>) -> 
         v: row["v"].as_i64(),
         q: row["q"].as_i64(),
         tags: row["tags"].as_str().map(str::to_owned),
+        refused: false,
     }
 }
 
@@ -218,7 +228,12 @@ fn check_row_ledger(history: &History, verdicts: &Verdicts, status: &Status) {
     let mut expected = Ledger::default();
     for (_, _, _, judged) in decided(history, verdicts) {
         expected.read += 1;
-        enter(&mut expected, &judged.fate, || Entry::Counts, None);
+        match &judged.fate {
+            Fate::Rows(rows) if rows.iter().any(|row| row.refused) => {
+                *expected.dead_lettered.entry("Refused".into()).or_default() += 1
+            }
+            fate => enter(&mut expected, fate, || Entry::Counts, None),
+        }
     }
     let mut actual = Ledger::default();
     status

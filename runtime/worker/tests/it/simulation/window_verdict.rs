@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::executor::block_on;
+use serde_json::Value;
 use tidewheel_engine::Ledger;
 use tidewheel_log::Record;
 use tidewheel_planner::plan::LatePolicy;
@@ -49,14 +50,14 @@ fn outcomes(scenario: &Scenario, version: usize, members: &Members) -> BTreeMap<
     members.iter().map(of).collect()
 }
 
-/// What every generation of a step leaves behind, in the end.
+/// What every generation of a step leaves behind, in the end, each with the number of the generation.
 fn staying<T>(
     cluster: &Cluster,
     history: &History,
     verdicts: &Verdicts,
     step: &str,
     of: impl Fn(usize, &Members) -> BTreeMap<Key, T>,
-) -> BTreeMap<Key, T> {
+) -> BTreeMap<Key, (i64, T)> {
     let mut expected = BTreeMap::new();
     // Of windows that stay, by start.
     let mut ends: BTreeMap<i64, i64> = BTreeMap::new();
@@ -80,9 +81,20 @@ fn staying<T>(
                 "two windows that stay hold the time of {start_ms}"
             );
         }
-        expected.extend(of(version, &members));
+        let made = of(version, &members).into_iter();
+        expected.extend(made.map(|(key, made)| (key, (allotted.number, made))));
     }
     expected
+}
+
+fn staying_windows(
+    cluster: &Cluster,
+    history: &History,
+    verdicts: &Verdicts,
+) -> BTreeMap<Key, (i64, Outcomes)> {
+    staying(cluster, history, verdicts, "win", |version, members| {
+        outcomes(&cluster.scenario, version, members)
+    })
 }
 
 /// Whether every window of a step is written once, when it is complete.
@@ -96,12 +108,11 @@ fn emits_once(cluster: &Cluster, step: &str) -> bool {
 
 pub(crate) fn check_windows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
     let scenario = &cluster.scenario;
-    let expected = staying(cluster, history, verdicts, "win", |version, members| {
-        outcomes(scenario, version, members)
+    let expected = staying_windows(cluster, history, verdicts);
+    let rows = expected.iter().filter_map(|(key, (_, (row, _)))| {
+        let row = row.clone().row().filter(|row| !row.is_refused())?;
+        Some((key.clone(), row))
     });
-    let rows = expected
-        .iter()
-        .filter_map(|(key, (row, _))| Some((key.clone(), row.clone().row()?)));
     let found = read(cluster, 1);
     check_revisions(cluster, "win", &found);
     same(
@@ -112,11 +123,12 @@ pub(crate) fn check_windows(cluster: &Cluster, history: &History, verdicts: &Ver
 
     let afters = expected
         .iter()
-        .filter_map(|(key, (_, row))| Some((key.clone(), row.clone().row()?)));
+        .filter_map(|(key, (_, (_, row)))| Some((key.clone(), row.clone().row()?)));
+    let found = read(cluster, 2);
     same(
         "rows after windows",
         &afters.collect::<Vec<_>>(),
-        &sorted(&read(cluster, 2), after_of),
+        &sorted(&found, after_of),
     );
 
     if scenario.totals.is_some() {
@@ -130,7 +142,10 @@ pub(crate) fn check_windows(cluster: &Cluster, history: &History, verdicts: &Ver
         check_revisions(cluster, "tot", &found);
         same(
             "windows without groups",
-            &totals.into_iter().collect::<Vec<_>>(),
+            &totals
+                .into_iter()
+                .map(|(key, (_, row))| (key, row))
+                .collect::<Vec<_>>(),
             &sorted(&found, total_of),
         );
     }
@@ -199,17 +214,15 @@ fn total_of(row: &Row) -> TotalRow {
 }
 
 /// Groups that cannot be computed are dead letters: once where a window is written once, and with every amendment otherwise.
-pub(crate) fn check_dead_groups(
+pub(crate) fn check_failed_groups(
     cluster: &Cluster,
     history: &History,
     verdicts: &Verdicts,
     letters: &[Record],
 ) {
     let scenario = &cluster.scenario;
-    let ended = staying(cluster, history, verdicts, "win", |version, members| {
-        outcomes(scenario, version, members)
-    });
-    let failing = |(key, (row, followed)): (&Key, &Outcomes)| -> Vec<DeadGroup> {
+    let ended = staying_windows(cluster, history, verdicts);
+    let failing = |(key, (_, (row, followed))): (&Key, &(i64, Outcomes))| -> Vec<DeadGroup> {
         match (row, followed) {
             (Outcome::Failed { step }, _) | (_, Outcome::Failed { step }) => {
                 vec![(key.clone(), (*step).to_owned())]
@@ -250,6 +263,52 @@ pub(crate) fn check_dead_groups(
     );
 }
 
+/// A refused window is told once, whenever a row of it was refused: surely the last one, and others as batches were cut.
+pub(crate) fn check_refused_windows(
+    cluster: &Cluster,
+    history: &History,
+    verdicts: &Verdicts,
+    letters: &[Record],
+) {
+    let mut counts: BTreeMap<(i64, Key), Vec<i64>> = BTreeMap::new();
+    for letter in letters {
+        let text = |name| header(letter, name).unwrap_or_default();
+        assert_eq!(
+            (text("tidewheel-source"), text("tidewheel-step")),
+            ("win".to_owned(), "wins".to_owned())
+        );
+        let row: Value = serde_json::from_slice(letter.value.as_ref().unwrap()).unwrap();
+        let told = counts.entry((row["_generation"].as_i64().unwrap(), group_of(&row)));
+        told.or_default().push(row["c"].as_i64().unwrap());
+    }
+    let once = emits_once(cluster, "win");
+    for (key, (number, (row, _))) in staying_windows(cluster, history, verdicts) {
+        let Outcome::Row(row) = row else { continue };
+        let told = counts.remove(&(number, key.clone())).unwrap_or_default();
+        let is_right = told.is_sorted_by(|a, b| a < b)
+            && told.iter().all(|count| count % 3 == 2)
+            && (!once || told.iter().all(|count| *count == row.count))
+            && (told.last() == Some(&row.count)) == row.is_refused();
+        assert!(
+            is_right,
+            "dead letters of window {key:?}: {told:?}; {row:?}"
+        );
+    }
+    // What is left is of groups that have no row in the end, or of generations whose windows were made anew.
+    for (key, told) in counts {
+        assert!(
+            told.is_sorted_by(|a, b| a < b),
+            "dead letters of window {key:?}: {told:?}"
+        );
+    }
+}
+
+/// The window and group that a dead letter is of.
+fn group_of(value: &Value) -> Key {
+    let kind = value["kind"].as_str().map(str::to_owned);
+    (millis(&value["window_start"]), kind)
+}
+
 fn dead_group(record: &Record) -> DeadGroup {
     let text = |name| header(record, name).unwrap_or_default();
     assert_eq!(
@@ -257,12 +316,8 @@ fn dead_group(record: &Record) -> DeadGroup {
         ("win".to_owned(), "Evaluation".to_owned()),
         "{record:?}"
     );
-    let group: serde_json::Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
-    let kind = group["kind"].as_str().map(str::to_owned);
-    (
-        (millis(&group["window_start"]), kind),
-        text("tidewheel-step"),
-    )
+    let value: Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
+    (group_of(&value), text("tidewheel-step"))
 }
 
 pub(crate) fn check_ledgers(
@@ -290,15 +345,23 @@ pub(crate) fn check_ledgers(
                 .map(|(key, members)| (members.len(), fate(&outcomes[key])));
             ledger_of(groups.collect::<Vec<_>>())
         };
-        check_output_ledger(status, "wins", &of(&|(row, _)| group_fate(row)));
+        check_output_ledger(
+            status,
+            "wins",
+            &of(&|(row, _)| match row {
+                Outcome::Row(row) if row.is_refused() => Some(GroupFate::Refused),
+                row => group_fate(row),
+            }),
+        );
         check_output_ledger(status, "afters", &of(&|(_, row)| group_fate(row)));
     }
 }
 
-/// Why a group has no row: which step filtered it, or that it failed.
+/// Why a group has no row: which step filtered it, that it failed, or that its table did not take it.
 enum GroupFate {
     Filtered(&'static str),
     Failed,
+    Refused,
 }
 
 fn group_fate<T>(outcome: &Outcome<T>) -> Option<GroupFate> {
@@ -318,6 +381,10 @@ fn ledger_of(groups: impl IntoIterator<Item = (usize, Option<GroupFate>)>) -> Le
         *match fate {
             None => &mut ledger.written,
             Some(GroupFate::Filtered(step)) => ledger.filtered.entry(step.to_owned()).or_default(),
+            Some(GroupFate::Refused) => ledger
+                .dead_lettered
+                .entry("Refused".to_owned())
+                .or_default(),
             Some(GroupFate::Failed) => ledger
                 .dead_lettered
                 .entry("Evaluation".to_owned())
