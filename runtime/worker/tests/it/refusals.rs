@@ -33,7 +33,7 @@ spec:
       sql: |
         SELECT id, ts, kind, CASE WHEN n < 0 THEN chr(0) ELSE 'fine' END AS mark FROM events
         UNION ALL SELECT id, ts, kind, CASE WHEN n < -1 THEN chr(0) ELSE 'fine' END AS mark FROM events WHERE kind = 'double'
-    - {name: again, sql: SELECT id, mark FROM marked}
+    - {name: again, sql: 'SELECT id, mark FROM marked'}
     - name: win
       aggregate:
         window: {tumbling: 1m}
@@ -216,6 +216,7 @@ impl Place {
         let survives = tokio::time::timeout(Duration::from_secs(30), ended)
             .await
             .unwrap_or_else(|_| panic!("it never ends: {:#?}", control.status()));
+        let status = control.status();
         if survives {
             stop.cancel();
         } else {
@@ -225,7 +226,7 @@ impl Place {
             let ended = input.await;
             assert!(ended.is_ok() || !survives, "{ended:?}");
         }
-        survives.then(|| control.status())
+        survives.then_some(status)
     }
 
     /// The dead letters: the output that refused, offset, and of windows what they say.

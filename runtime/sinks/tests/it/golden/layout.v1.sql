@@ -42,7 +42,7 @@ INSERT INTO _tidewheel_columns VALUES
     ('numbers', '_offset', 'bigint', NULL),
     ('numbers', '_ordinal', 'bigint', NULL);
 INSERT INTO _tidewheel_generations VALUES ('shop/kpis', 'kpi', 1);
-INSERT INTO _tidewheel_progress VALUES ('shop/kpis', 'kpi', 'clicks', 0, 3, 0);
+INSERT INTO _tidewheel_progress VALUES ('shop/kpis', 'kpi', 'clicks', 0, 3, 30);
 INSERT INTO numbers VALUES (0, 1, 0, 0, 0), (1, 1, 0, 1, 0), (2, 1, 0, 2, 0);
 PRAGMA application_id = 1413764940;
 PRAGMA user_version = 1;
