@@ -89,6 +89,12 @@ impl From<SinkError> for Failure {
     }
 }
 
+impl From<prometheus::Error> for Failure {
+    fn from(error: prometheus::Error) -> Self {
+        Self::Run(format!("the metrics cannot be shown: {error}"))
+    }
+}
+
 impl From<WorkerError> for Failure {
     fn from(error: WorkerError) -> Self {
         Self::Run(error.to_string())

@@ -4,6 +4,7 @@ mod check;
 mod dev;
 mod failure;
 mod logging;
+mod metrics;
 mod view;
 
 use std::io::Write as _;

@@ -25,17 +25,17 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Takes the address, and serves these sources.
+    /// Takes the address, and serves these sources, with the metrics of `registry`.
     pub(crate) async fn start(
         address: SocketAddr,
         log: EmbeddedLog,
         sources: Vec<tidewheel_ingest::Source>,
+        registry: Registry,
     ) -> Result<Self, Failure> {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| cannot_listen(address, &error))?;
         let address = listener.local_addr()?;
-        let registry = Registry::new();
         let ingest = Ingest::new(IngestSettings::default(), Arc::new(log), &registry)
             .map_err(|error| Failure::Run(error.to_string()))?;
         ingest

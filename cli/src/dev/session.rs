@@ -1,6 +1,7 @@
 //! A run from its first event to its last.
 use std::time::Duration;
 
+use prometheus::Registry;
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::problem::Problem;
 use tokio::time::MissedTickBehavior;
@@ -18,6 +19,7 @@ use crate::dev::specs::{GeneratedSource, Specs};
 use crate::dev::store::Store;
 use crate::dev::watch::Changes;
 use crate::failure::{Exit, Failure};
+use crate::metrics::{ProcessMetrics, WorkerMetrics};
 use crate::view;
 
 /// How often the view is told of the moment.
@@ -114,16 +116,21 @@ impl Session {
         let address = args
             .listen
             .or((!args.until_idle && !specs.http_sources.is_empty()).then_some(DEFAULT_ADDRESS));
+        let worker_metrics = WorkerMetrics::new()?;
         let listening = match address {
-            Some(address) => Some(
-                Listening::start(address, store.log.clone(), specs.http_sources.clone()).await?,
-            ),
+            Some(address) => {
+                let registry = Registry::new();
+                registry.register(Box::new(worker_metrics.clone()))?;
+                registry.register(Box::new(ProcessMetrics::new()?))?;
+                let sources = specs.http_sources.clone();
+                Some(Listening::start(address, store.log.clone(), sources, registry).await?)
+            }
             None => None,
         };
         let mut session = Self {
             args,
             store,
-            pipelines: Pipelines::default(),
+            pipelines: Pipelines::new(worker_metrics),
             listening,
             generators: Generators::default(),
             kept,

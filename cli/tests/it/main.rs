@@ -12,6 +12,7 @@ mod help;
 mod hostile;
 mod http;
 mod killed;
+mod metrics;
 mod program;
 mod replan;
 mod several;

@@ -15,11 +15,13 @@ mod status;
 mod step_attempt;
 mod table_writers;
 mod timer;
+mod work;
 mod worker;
 
 pub use allot::{Allotment, AllottedOutput, AllottedStep};
 pub use context::{Limits, Sinks};
 pub use error::WorkerError;
-pub use status::{Status, TaskKey, TaskStatus};
+pub use status::{Membership, Status, TaskKey, TaskStatus};
 pub use timer::{SystemTimer, Timer};
+pub use work::{Durations, Work};
 pub use worker::{Control, Worker};

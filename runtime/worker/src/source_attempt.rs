@@ -152,6 +152,9 @@ impl<'a> SourceAttempt<'a> {
                 self.commit(effects, taken).await?;
             }
             self.records += taken.len() as u64;
+            self.context.board.update(self.key, |status| {
+                status.work.records += taken.len() as u64;
+            });
             // Without records the position moves to the next boundary or the end; while deduplications are filled it stays.
             if rest.is_empty()
                 && (self.task.next_offset() >= fetched.next_offset
@@ -183,6 +186,17 @@ impl<'a> SourceAttempt<'a> {
     }
 
     async fn commit(&mut self, effects: Effects, records: &[Record]) -> Result<(), AttemptError> {
+        let began_ms = self.context.timer.now_ms();
+        self.commit_in_order(effects, records).await?;
+        self.context.committed(self.key, began_ms);
+        Ok(())
+    }
+
+    async fn commit_in_order(
+        &mut self,
+        effects: Effects,
+        records: &[Record],
+    ) -> Result<(), AttemptError> {
         if sabotage::is(Bug::LogBeforeSinks) {
             let mut log = effects.log;
             log.extend(self.task.seal(records, &[], &[]));
@@ -230,7 +244,7 @@ impl<'a> SourceAttempt<'a> {
             status.closing_watermark_ms = self.task.closing_watermark_ms();
             status.ledgers = ledgers.outputs;
             status.step_ledgers = ledgers.steps;
-            status.blocked = None;
+            status.unblock();
         });
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::{AttemptError, WorkerError};
-use crate::status::TaskKey;
+use crate::status::{TaskKey, TaskStatus};
 
 /// The writers of one task.
 pub(crate) struct TableWriters<'a> {
@@ -49,16 +49,26 @@ impl<'a> TableWriters<'a> {
                 input: key.0.clone(),
                 partition: key.1,
             };
-            let mut writer = sink.writer(&id, &output.table, &task).await?;
-            writer
-                .begin_generation(generation, cut_ms)
-                .await
-                .map_err(|error| match error {
-                    SinkError::Fenced { .. } => AttemptError::Superseded(error),
-                    other => other.into(),
-                })?;
-            let progress = writer.progress().await?;
-            writers.insert(index, OutputWriter { writer, progress });
+            let opened = async {
+                let mut writer = sink.writer(&id, &output.table, &task).await?;
+                writer
+                    .begin_generation(generation, cut_ms)
+                    .await
+                    .map_err(|error| match error {
+                        SinkError::Fenced { .. } => AttemptError::Superseded(error),
+                        other => other.into(),
+                    })?;
+                let progress = writer.progress().await?;
+                Ok::<_, AttemptError>(OutputWriter { writer, progress })
+            };
+            let opened = opened.await.inspect_err(|error| {
+                if let AttemptError::Sink(SinkError::Unavailable { .. }) = error {
+                    context.board.update(key, |status| {
+                        status.blocked_by_sink = Some(output.sink.clone());
+                    });
+                }
+            });
+            writers.insert(index, opened?);
         }
         Ok(Self {
             context,
@@ -136,9 +146,7 @@ impl<'a> TableWriters<'a> {
             {
                 Ok(committed) => {
                     output.progress = Some(next);
-                    self.context
-                        .board
-                        .update(self.key, |status| status.blocked = None);
+                    self.unblock();
                     let refusal = |(row, reason)| Refusal {
                         output: write.output,
                         row,
@@ -150,9 +158,10 @@ impl<'a> TableWriters<'a> {
                 Err(error) => return Err(error.into()),
             };
             tracing::warn!(task = ?self.key, %reason, "the sink does not answer; trying again");
-            self.context
-                .board
-                .update(self.key, |status| status.blocked = Some(reason));
+            self.context.board.update(self.key, |status| {
+                status.blocked = Some(reason);
+                status.blocked_by_sink = Some(self.context.plan.outputs[write.output].sink.clone());
+            });
             tokio::select! {
                 biased;
                 () = self.context.timer.sleep(pause) => {}
@@ -167,11 +176,13 @@ impl<'a> TableWriters<'a> {
                 .is_ok_and(|found| found == Some(next))
             {
                 output.progress = Some(next);
-                self.context
-                    .board
-                    .update(self.key, |status| status.blocked = None);
+                self.unblock();
                 return Ok(Vec::new());
             }
         }
+    }
+
+    fn unblock(&self) {
+        self.context.board.update(self.key, TaskStatus::unblock);
     }
 }

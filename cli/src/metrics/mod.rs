@@ -1,0 +1,7 @@
+//! What Prometheus sees, beside what ingestion counts itself. `docs/metrics.md` lists every metric; a test compares.
+mod family;
+mod process;
+mod worker;
+
+pub(crate) use process::ProcessMetrics;
+pub(crate) use worker::WorkerMetrics;
