@@ -91,9 +91,7 @@ impl Context {
 
     /// The source partitions that feed an aggregate step, as `<source>/<partition>`.
     pub(crate) fn feeders(&self, step: usize) -> Vec<String> {
-        let mut sources = Vec::new();
-        collect_sources(&self.plan, step, &mut sources);
-        sources
+        sources_of(&self.plan, step)
             .into_iter()
             .flat_map(|source| {
                 let name = &self.plan.sources[source].name;
@@ -102,6 +100,13 @@ impl Context {
             })
             .collect()
     }
+}
+
+/// The sources whose events reach a step.
+pub(crate) fn sources_of(plan: &Plan, step: usize) -> Vec<usize> {
+    let mut sources = Vec::new();
+    collect_sources(plan, step, &mut sources);
+    sources
 }
 
 fn collect_sources(plan: &Plan, step: usize, sources: &mut Vec<usize>) {

@@ -16,6 +16,7 @@ use crate::error::AttemptError;
 use crate::source_attempt::SourceAttempt;
 use crate::status::{Membership, TaskKey};
 use crate::step_attempt::StepAttempt;
+use crate::topics::await_topics;
 
 /// How often a group is told how far its partitions were read, for the tools that watch lag.
 const REPORT_EVERY_MS: i64 = 5_000;
@@ -30,7 +31,7 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    fn name(self, context: &Context) -> String {
+    pub(crate) fn name(self, context: &Context) -> String {
         match self {
             Self::Source(source) => context.plan.sources[source].name.clone(),
             Self::Step(step) => context.plan.steps[step].name.clone(),
@@ -44,12 +45,11 @@ impl Input {
                 context.names.source_group(&name),
                 context.plan.sources[source].topic.clone(),
             ),
-            Self::Step(_) => (
-                context
-                    .names
-                    .partials_group(&name, context.generation(&name)),
-                context.partials(&name),
-            ),
+            Self::Step(_) => {
+                let number = context.generation(&name);
+                let group = context.names.partials_group(&name, number);
+                (group, context.partials(&name))
+            }
         }
     }
 }
@@ -77,7 +77,7 @@ pub(crate) async fn run(context: Arc<Context>, input: Input, stop: CancellationT
                 context
                     .board
                     .joined(&input.name(&context), Membership::Joining);
-                tracing::warn!(input = input.name(&context), %error, "lost the consumer group; joining again")
+                tracing::warn!(input = input.name(&context), %error, "cannot go on in the consumer group; joining again")
             }
         }
         tokio::select! {
@@ -94,6 +94,10 @@ async fn work(
     input: Input,
     stop: &CancellationToken,
 ) -> Result<(), LogError> {
+    await_topics(context, input, stop).await?;
+    if stop.is_cancelled() {
+        return Ok(());
+    }
     let (group, topic) = input.group_and_topic(context);
     let name = input.name(context);
     let mut member = context.log.join(&group, &topic).await?;

@@ -7,7 +7,7 @@ use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::StepKind;
 
 use super::watermark::{Idleness, PartitionWatermark};
-use super::{Partials, RowOutput, SourceSetup, SourceTask, reached, row_outputs};
+use super::{Partials, RowOutput, SourceSetup, SourceTask, companions, reached, row_outputs};
 use crate::deduplication::Deduplication;
 use crate::error::EngineError;
 use crate::generation::StepGeneration;
@@ -133,10 +133,7 @@ impl SourceTask {
                 at.next_offset,
                 &recovered.decrees,
             ),
-            idleness: Idleness::new(
-                source.idle_after_ms,
-                setup.source_partitions.saturating_sub(1),
-            ),
+            idleness: Idleness::new(source.idle_after_ms, companions(&setup)),
             idle: false,
             told: None,
             start_offset,

@@ -10,6 +10,7 @@
 mod aggregates;
 mod fixture;
 mod formats;
+mod idleness;
 mod isolation;
 mod lateness;
 mod recovery;
