@@ -70,14 +70,14 @@ type Tasks = FuturesUnordered<BoxFuture<'static, (Run, Ended)>>;
 /// Works on an input until told to stop, or until a newer plan has taken it.
 pub(crate) async fn run(context: Arc<Context>, input: Input, stop: CancellationToken) {
     let mut pause = Duration::from_millis(100);
+    let name = input.name(&context);
     while !stop.is_cancelled() {
+        context.board.joined(&name, Membership::Joining);
         match work(&context, input, &stop).await {
             Ok(()) => return,
             Err(error) => {
-                context
-                    .board
-                    .joined(&input.name(&context), Membership::Joining);
-                tracing::warn!(input = input.name(&context), %error, "cannot go on in the consumer group; joining again")
+                context.board.joined(&name, Membership::Joining);
+                tracing::warn!(input = name, %error, "cannot go on in the consumer group; joining again")
             }
         }
         tokio::select! {

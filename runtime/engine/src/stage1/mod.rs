@@ -1,6 +1,7 @@
 //! The task of one source partition: decode, row-wise steps, deduplication, row outputs, partial aggregates.
 mod fates;
 mod progress;
+mod refused;
 mod slice;
 mod watermark;
 
@@ -24,7 +25,7 @@ use crate::generation::{Generations, StepGeneration};
 use crate::ledger::Ledger;
 use crate::window::{closes_at, emission_count, start_of};
 use crate::wire::batch::{MAX_BATCH_BYTES, chunks};
-use crate::wire::dead_letter::{DeadLetter, Reason};
+use crate::wire::dead_letter::DeadLetter;
 use crate::wire::partial::{self, PartialHeader};
 use crate::wire::state::{Checkpoint, Position};
 use crate::wire::watermark::WatermarkRecord;
@@ -71,6 +72,8 @@ pub struct SourceTask {
     append_time_ms: Option<i64>,
     /// Where dead letters and the ledgers of row outputs begin to be ours to write.
     main_from: i64,
+    /// The records in hand lie before that: what sinks refuse of them the log has been told already.
+    is_replay: bool,
     main_watermark_ms: Option<i64>,
     /// The watermark by events alone at `main_from`, ms.
     main_event_watermark_ms: Option<i64>,
@@ -101,8 +104,10 @@ struct RowOutput {
     from: i64,
     sink_next_offset: Option<i64>,
     ledger: Ledger,
-    /// For each row of the write in hand, the index of its record.
-    in_hand: Vec<u32>,
+    /// What the sink refused of records that the log has not covered yet, in their order.
+    refused_ahead: Vec<Refusal>,
+    /// Those of the records in hand.
+    refused_in_hand: Vec<Refusal>,
 }
 
 impl SourceTask {
@@ -173,7 +178,7 @@ impl SourceTask {
     }
 
     /// Ends a batch: what goes to the log besides [`Effects::log`], in the same transaction: dead letters of what sinks refused,
-    /// and the progress. `records` are those that were given for the effects; `committed` names the outputs whose sinks have moved
+    /// and the progress. `records` are those that were taken for the effects; `committed` names the outputs whose sinks have moved
     /// to the effects' position.
     pub fn seal(
         &mut self,
@@ -187,12 +192,7 @@ impl SourceTask {
                 output.sink_next_offset = output.sink_next_offset.max(Some(self.at));
             }
         }
-        for refusal in refusals {
-            log.extend(self.bury_refused(records, refusal));
-        }
-        for output in &mut self.outputs {
-            output.in_hand.clear();
-        }
+        self.bury_refused(records, refusals, &mut log);
         log.push(self.progress_record());
         log
     }
@@ -386,6 +386,7 @@ impl SourceTask {
         effects: &mut Effects,
     ) -> Result<(), EngineError> {
         let at = self.at;
+        self.is_replay = self.main_from > at;
         let plan = Arc::clone(&self.setup.plan);
         let mut watermark = std::mem::take(&mut self.watermark);
         let mut partials_out = Vec::new();
@@ -515,18 +516,19 @@ impl SourceTask {
         if self.main_from <= at {
             let step_name = |step: u16| plan.steps[usize::from(step)].name.clone();
             count(&mut output.ledger, &traced.fates, &self.reasons, step_name);
+            output.take_up_refused(records, &traced.fates);
         }
         if output.from > at || traced.rows.records.is_empty() {
             return Ok(());
         }
         let rows = own_columns(&traced.rows, records, output.generation, partition)
             .map_err(|error| crate::wire::WireError::new("row", error))?;
-        output.in_hand.clone_from(&traced.rows.records);
         effects.writes.push(TableWrite {
             output: output.output,
             generation: output.generation,
             rows,
             deletes: None,
+            windows: Vec::new(),
         });
         Ok(())
     }
@@ -650,30 +652,6 @@ impl SourceTask {
             partition: self.setup.partition,
         }
         .of_record(&self.names.dead_letters(), record)
-    }
-
-    fn bury_refused(&mut self, records: &[Record], refusal: &Refusal) -> Option<NewRecord> {
-        let output = self
-            .outputs
-            .iter_mut()
-            .find(|output| output.output == refusal.output)?;
-        let record = records.get(*output.in_hand.get(refusal.row)? as usize)?;
-        output.ledger.written = output.ledger.written.saturating_sub(1);
-        *output
-            .ledger
-            .dead_lettered
-            .entry(Reason::Refused.as_str().to_owned())
-            .or_default() += 1;
-        let name = self.setup.plan.outputs[refusal.output].name.clone();
-        let letter = DeadLetter {
-            reason: Reason::Refused.as_str(),
-            message: &refusal.reason,
-            step: Some(&name),
-            field: None,
-            input: &self.source().name,
-            partition: self.setup.partition,
-        };
-        Some(letter.of_record(&self.names.dead_letters(), record))
     }
 }
 

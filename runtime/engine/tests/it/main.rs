@@ -14,3 +14,4 @@ mod idleness;
 mod isolation;
 mod lateness;
 mod recovery;
+mod refusals;
