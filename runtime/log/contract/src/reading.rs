@@ -91,11 +91,12 @@ pub async fn the_offset_at_a_time_is_that_of_the_first_record_from_then_on(subje
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let records = subject.all(&a, 0).await;
-    for (index, record) in records.iter().enumerate() {
-        let at = record.append_time_ms;
-        assert_eq!(log.offset_at(&a, 0, at).await.unwrap(), record.offset);
-        let next = records.get(index + 1).map_or(6, |next| next.offset);
-        assert_eq!(log.offset_at(&a, 0, at + 1).await.unwrap(), next);
+    for at in records.iter().flat_map(|record| [record.append_time_ms, record.append_time_ms + 1]) {
+        let expected = records.iter().find(|record| record.append_time_ms >= at);
+        let from = log.offset_at(&a, 0, at).await.unwrap();
+        let read = subject.read_from(&a, 0, from).await;
+        assert_eq!(read.records.first(), expected, "at {at}, from {from}");
+        assert_eq!(read.next_offset, 6);
     }
     for long_ago in [i64::MIN, -1, 0] {
         assert_eq!(log.offset_at(&a, 0, long_ago).await.unwrap(), 0);

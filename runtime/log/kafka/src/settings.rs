@@ -6,13 +6,12 @@ use tidewheel_kafka::Connection;
 pub(crate) const TRANSACTION_TIMEOUT_MS: u64 = 10_000;
 
 /// For every client.
-const COMMON: [(&str, &str); 6] = [
+const COMMON: [(&str, &str); 5] = [
     ("client.id", "tidewheel"),
     // A broker that comes back is found within a second, not within ten.
     ("reconnect.backoff.max.ms", "1000"),
     ("retry.backoff.ms", "20"),
     ("socket.keepalive.enable", "true"),
-    ("socket.timeout.ms", "30000"),
     ("statistics.interval.ms", "5000"),
 ];
 

@@ -147,18 +147,26 @@ impl Holder {
         for record in records {
             self.send(record, deadline)?;
         }
-        while self.client.in_flight_count() > 0 {
-            self.client.poll(STEP);
-            if Instant::now() > deadline {
-                return Err(LogError::Unavailable {
-                    reason: "the records of a transaction were not stored in time".to_owned(),
-                });
-            }
+        if !self.drain(deadline) {
+            return Err(LogError::Unavailable {
+                reason: "the records of a transaction were not stored in time".to_owned(),
+            });
         }
         match self.deliveries().take_failure() {
             Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+
+    /// Waits until what became of every record was reported; whether that was in time.
+    fn drain(&self, deadline: Instant) -> bool {
+        while self.client.in_flight_count() > 0 {
+            if Instant::now() > deadline {
+                return false;
+            }
+            self.client.poll(STEP);
+        }
+        true
     }
 
     fn send(&self, record: &NewRecord, deadline: Instant) -> Result<(), LogError> {
@@ -189,9 +197,11 @@ impl Holder {
     /// Ends a transaction of which nothing is to be seen. What the log will never take is no reason for a new client.
     fn give_up(&self, error: LogError) -> Outcome {
         use rdkafka::producer::PurgeConfig;
+        let deadline = Instant::now() + ABORT;
         self.client.purge(PurgeConfig::default().queue());
-        let _ = self.client.flush(Duration::ZERO); // takes the reports of what was just taken back
-        let aborted = self.client.abort_transaction(ABORT);
+        // An abort waits until every record was reported, and nobody else takes the reports.
+        self.drain(deadline);
+        let aborted = self.client.abort_transaction(remaining(deadline));
         self.deliveries().take_failure();
         let is_refusal = !matches!(error, LogError::Unavailable { .. } | LogError::Fenced { .. });
         let error = match &aborted {
