@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn the_users_properties_come_after_the_defaults_and_before_what_is_decided() {
-        let connection = Connection::new([("bootstrap.servers", "a:1"), ("linger.ms", "9")]).unwrap();
+        let connection =
+            Connection::new([("bootstrap.servers", "a:1"), ("linger.ms", "9")]).unwrap();
         let config = connection.config(
             &[("linger.ms", "5"), ("fetch.wait.max.ms", "20")],
             &[("group.id", "g")],
@@ -151,7 +152,8 @@ mod tests {
     #[test]
     fn the_newer_group_protocol_takes_no_session_timeout_from_us() {
         let connection =
-            Connection::new([("bootstrap.servers", "a:1"), ("group.protocol", "consumer")]).unwrap();
+            Connection::new([("bootstrap.servers", "a:1"), ("group.protocol", "consumer")])
+                .unwrap();
         let config = connection.config(&[("session.timeout.ms", "6000")], &[]);
         assert_eq!(config.get("session.timeout.ms"), None);
     }
@@ -160,7 +162,8 @@ mod tests {
     fn no_message_shows_a_value() {
         let secret = "hunter2";
         for name in ["sasl.passwort", "socket.timeout.ms", "ssl.key.pem"] {
-            let connection = Connection::new([("bootstrap.servers", "a:1"), (name, secret)]).unwrap();
+            let connection =
+                Connection::new([("bootstrap.servers", "a:1"), (name, secret)]).unwrap();
             assert!(!format!("{connection:?}").contains(secret));
             let made = connection.config(&[], &[]).create::<BaseConsumer>();
             if let Err(error) = made {

@@ -16,6 +16,7 @@ mod status;
 mod step_attempt;
 mod table_writers;
 mod timer;
+mod topic_settings;
 mod topics;
 mod worker;
 
@@ -24,4 +25,5 @@ pub use context::{Limits, Sinks};
 pub use error::WorkerError;
 pub use status::{Status, TaskKey, TaskStatus};
 pub use timer::{SystemTimer, Timer};
+pub use topic_settings::topic_settings;
 pub use worker::{Control, Worker};

@@ -53,16 +53,23 @@ pub async fn a_partition_moves_only_after_its_owner_gave_it_up(subject: &dyn Sub
     let mut first = subject.log().join(&group, &a).await.unwrap();
     assert_eq!(gets(&mut first, 4).await.len(), 4);
     let mut second = subject.log().join(&group, &a).await.unwrap();
-    let (of_first, of_second) = tokio::join!(told(&mut first), tokio::time::timeout(WATCH, told(&mut second)));
+    let (of_first, of_second) = tokio::join!(
+        told(&mut first),
+        tokio::time::timeout(WATCH, told(&mut second))
+    );
     assert!(of_second.is_err(), "the first still has them");
     let Assignment::Revoked(moving) = of_first else {
         panic!("{of_first:?}");
     };
     assert_eq!(moving.len(), 2);
     let early = tokio::time::timeout(WATCH, told(&mut second)).await;
-    assert!(early.is_err(), "the first may still work on them: {early:?}");
+    assert!(
+        early.is_err(),
+        "the first may still work on them: {early:?}"
+    );
     // This call gives them up.
-    let giving_up = tokio::spawn(async move { tokio::time::timeout(PATIENCE, told(&mut first)).await });
+    let giving_up =
+        tokio::spawn(async move { tokio::time::timeout(PATIENCE, told(&mut first)).await });
     assert_eq!(told(&mut second).await, Assignment::Assigned(moving));
     giving_up.abort();
 }

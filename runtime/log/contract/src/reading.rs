@@ -13,18 +13,32 @@ pub async fn a_fetch_keeps_to_its_limits_but_brings_at_least_one_record(subject:
         subject.commit(records.collect()).await.unwrap();
     }
     let mut reader = subject.log().reader(&a, 0, 0).await.unwrap();
-    for (max_records, max_bytes, expected) in
-        [(3, 1_000, 3), (9, 1, 1), (9, 20, 2), (0, 0, 1), (5, 1_000, 5)]
-    {
+    for (max_records, max_bytes, expected) in [
+        (3, 1_000, 3),
+        (9, 1, 1),
+        (9, 20, 2),
+        (0, 0, 1),
+        (5, 1_000, 5),
+    ] {
         let mut got = 0;
         while got < expected {
-            let fetched = reader.fetch(max_records, max_bytes, PATIENCE).await.unwrap();
+            let fetched = reader
+                .fetch(max_records, max_bytes, PATIENCE)
+                .await
+                .unwrap();
             let count = fetched.records.len();
             assert!(count > 0 || fetched.at_end, "waited for nothing");
             // What has not arrived yet comes with the next fetch: never more than the limits at once.
             assert!(count <= expected.max(1), "{count} of {max_records} records");
-            let bytes: usize = fetched.records.iter().map(|record| 1 + text(&record.value).len()).sum();
-            assert!(count <= 1 || bytes <= max_bytes, "{bytes} of {max_bytes} bytes");
+            let bytes: usize = fetched
+                .records
+                .iter()
+                .map(|record| 1 + text(&record.value).len())
+                .sum();
+            assert!(
+                count <= 1 || bytes <= max_bytes,
+                "{bytes} of {max_bytes} bytes"
+            );
             got += count;
         }
         assert_eq!(got, expected);
@@ -47,16 +61,32 @@ pub async fn a_reader_begins_anywhere_in_the_range_and_nowhere_else(subject: &dy
     let log = subject.log();
     let beyond = log.reader(&a, 0, 12).await.map(drop).unwrap_err();
     assert!(
-        matches!(beyond, LogError::OutOfRange { earliest: 0, offset: 12, .. }),
+        matches!(
+            beyond,
+            LogError::OutOfRange {
+                earliest: 0,
+                offset: 12,
+                ..
+            }
+        ),
         "{beyond}"
     );
     let no_partition = log.reader(&a, 1, 0).await.map(drop).unwrap_err();
-    assert!(matches!(no_partition, LogError::UnknownPartition { partition: 1, .. }));
+    assert!(matches!(
+        no_partition,
+        LogError::UnknownPartition { partition: 1, .. }
+    ));
     let nowhere = subject.name("nowhere");
     let no_topic = log.reader(&nowhere, 0, 0).await.map(drop).unwrap_err();
-    assert!(matches!(no_topic, LogError::UnknownPartition { .. }), "{no_topic}");
+    assert!(
+        matches!(no_topic, LogError::UnknownPartition { .. }),
+        "{no_topic}"
+    );
     let no_offsets = log.offsets(&nowhere, 0).await.unwrap_err();
-    assert!(matches!(no_offsets, LogError::UnknownPartition { .. }), "{no_offsets}");
+    assert!(
+        matches!(no_offsets, LogError::UnknownPartition { .. }),
+        "{no_offsets}"
+    );
 }
 
 /// Deletion, also under a reader's feet.
@@ -74,7 +104,14 @@ pub async fn what_was_deleted_below_is_out_of_range_and_never_comes_back(subject
     assert_eq!(subject.values(&a, 0).await[0], "13");
     let gone = log.reader(&a, 0, 4).await.map(drop).unwrap_err();
     assert!(
-        matches!(gone, LogError::OutOfRange { offset: 4, earliest: 13, .. }),
+        matches!(
+            gone,
+            LogError::OutOfRange {
+                offset: 4,
+                earliest: 13,
+                ..
+            }
+        ),
         "{gone}"
     );
     log.delete_below(&a, 0, 1_000).await.unwrap();
@@ -91,7 +128,10 @@ pub async fn the_offset_at_a_time_is_that_of_the_first_record_from_then_on(subje
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let records = subject.all(&a, 0).await;
-    for at in records.iter().flat_map(|record| [record.append_time_ms, record.append_time_ms + 1]) {
+    for at in records
+        .iter()
+        .flat_map(|record| [record.append_time_ms, record.append_time_ms + 1])
+    {
         let expected = records.iter().find(|record| record.append_time_ms >= at);
         let from = log.offset_at(&a, 0, at).await.unwrap();
         let read = subject.read_from(&a, 0, from).await;
@@ -161,10 +201,20 @@ pub async fn a_fetch_that_is_dropped_loses_nothing(subject: &dyn Subject) {
 pub async fn two_readers_of_a_partition_do_not_disturb_each_other(subject: &dyn Subject) {
     let (a, log) = (subject.topic(1).await, subject.log());
     for n in 0..6 {
-        subject.commit(vec![record(&a, 0, "k", &n.to_string())]).await.unwrap();
+        subject
+            .commit(vec![record(&a, 0, "k", &n.to_string())])
+            .await
+            .unwrap();
     }
     let mut ahead = log.reader(&a, 0, 0).await.unwrap();
-    assert!(!ahead.fetch(1, 1, PATIENCE).await.unwrap().records.is_empty());
+    assert!(
+        !ahead
+            .fetch(1, 1, PATIENCE)
+            .await
+            .unwrap()
+            .records
+            .is_empty()
+    );
     let behind = subject.values(&a, 0).await;
     assert_eq!(behind, ["0", "1", "2", "3", "4", "5"]);
     let mut rest = Vec::new();

@@ -41,11 +41,16 @@ pub async fn a_transaction_that_is_refused_leaves_nothing_anywhere(subject: &dyn
         );
         assert_eq!(refused.to_string(), expected);
     }
-    let refused = producer.commit(vec![record(&a, 0, "k", "1"), keyless]).await;
+    let refused = producer
+        .commit(vec![record(&a, 0, "k", "1"), keyless])
+        .await;
     let refused = refused.unwrap_err();
     assert!(matches!(refused, LogError::Invalid { .. }), "{refused}");
     // What the log will never take is no reason to take the id over again.
-    producer.commit(vec![record(&a, 0, "k", "3")]).await.unwrap();
+    producer
+        .commit(vec![record(&a, 0, "k", "3")])
+        .await
+        .unwrap();
     assert_eq!(subject.values(&a, 0).await, ["3"]);
 }
 
@@ -60,7 +65,10 @@ pub async fn a_record_that_is_too_large_is_refused(subject: &dyn Subject) {
         matches!(refused, LogError::TooLarge { size_bytes, limit_bytes } if size_bytes > limit_bytes),
         "{refused}"
     );
-    producer.commit(vec![record(&a, 0, "k", "next")]).await.unwrap();
+    producer
+        .commit(vec![record(&a, 0, "k", "next")])
+        .await
+        .unwrap();
     let refused = subject.log().append(vec![record(&a, 0, "k", &large)]).await;
     assert!(matches!(refused, Err(LogError::TooLarge { .. })));
     assert_eq!(subject.values(&a, 0).await, ["next"]);
@@ -83,7 +91,10 @@ pub async fn a_zombie_cannot_commit(subject: &dyn Subject) {
     let again = old.commit(vec![record(&a, 0, "k", "zombie")]).await;
     assert!(again.is_err());
     new.commit(vec![record(&a, 0, "k", "new")]).await.unwrap();
-    other.commit(vec![record(&a, 0, "k", "other")]).await.unwrap();
+    other
+        .commit(vec![record(&a, 0, "k", "other")])
+        .await
+        .unwrap();
     assert_eq!(subject.values(&a, 0).await, ["old", "new", "other"]);
 }
 
@@ -98,7 +109,10 @@ pub async fn transactions_leave_gaps_and_plain_appends_do_not(subject: &dyn Subj
     let records = subject.all(&a, 0).await;
     let offsets: Vec<i64> = records.iter().map(|record| record.offset).collect();
     assert_eq!(offsets, [0, 1, 3, 4]);
-    let range = Offsets { earliest: 0, end: 6 };
+    let range = Offsets {
+        earliest: 0,
+        end: 6,
+    };
     assert_eq!(log.offsets(&a, 0).await.unwrap(), range);
     let read = subject.read_from(&a, 0, 4).await;
     assert_eq!((read.next_offset, read.at_end), (6, true));
@@ -157,7 +171,11 @@ pub async fn a_record_comes_back_as_it_was_written(subject: &dyn Subject) {
     let written = [
         NewRecord {
             value: Some(Bytes::from_static(b"\0\xff")),
-            headers: vec![header("reason", b"late"), header("reason", b""), header("", b"x")],
+            headers: vec![
+                header("reason", b"late"),
+                header("reason", b""),
+                header("", b"x"),
+            ],
             ..record(&a, 0, "k", "")
         },
         NewRecord {

@@ -85,7 +85,10 @@ impl Appender {
         let refused = |code| {
             let partition = record.partition.unwrap_or(0);
             let (size, limit) = (size_bytes(record), self.limit_bytes);
-            batch.answer(index, Err(of_record(code, &record.topic, partition, size, limit)));
+            batch.answer(
+                index,
+                Err(of_record(code, &record.topic, partition, size, limit)),
+            );
         };
         while let Some(client) = &self.client {
             let batch = batch.clone();

@@ -77,7 +77,10 @@ struct Answers {
 impl Batch {
     pub(crate) fn new(
         records: usize,
-    ) -> (Arc<Self>, oneshot::Receiver<Result<Vec<Appended>, LogError>>) {
+    ) -> (
+        Arc<Self>,
+        oneshot::Receiver<Result<Vec<Appended>, LogError>>,
+    ) {
         let (tell, heard) = oneshot::channel();
         let nowhere = Appended {
             partition: -1,

@@ -68,7 +68,9 @@ pub(crate) fn of_record(
             ),
         },
         RDKafkaErrorCode::TopicAuthorizationFailed => LogError::Unavailable {
-            reason: format!("the user may not write to topic {topic}: grant Write and Describe on it"),
+            reason: format!(
+                "the user may not write to topic {topic}: grant Write and Describe on it"
+            ),
         },
         code => LogError::Unavailable {
             reason: format!("a record for {topic} was not stored: {code}"),

@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidewheel_kafka::Connection;
-use tidewheel_log::{Appended, Log, LogError, Member, NewRecord, Offsets, Producer, Reader, TopicInfo};
+use tidewheel_log::{
+    Appended, Log, LogError, Member, NewRecord, Offsets, Producer, Reader, TopicInfo,
+};
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -94,8 +96,7 @@ impl Log for KafkaLog {
         from: i64,
     ) -> Result<Box<dyn Reader>, LogError> {
         let shared = &self.shared;
-        let reader =
-            KafkaReader::open(shared.lookup.clone(), &shared.pool, topic, partition, from);
+        let reader = KafkaReader::open(shared.lookup.clone(), &shared.pool, topic, partition, from);
         Ok(Box::new(reader.await?))
     }
 

@@ -178,7 +178,10 @@ impl Member for KafkaMember {
             return Ok(());
         };
         if tokio::time::timeout(LEAVE, left).await.is_err() {
-            tracing::warn!(topic = self.topic, "the group did not answer while it was left");
+            tracing::warn!(
+                topic = self.topic,
+                "the group did not answer while it was left"
+            );
         }
         Ok(())
     }

@@ -187,11 +187,15 @@ impl KafkaReader {
             Some(RDKafkaErrorCode::BadMessage | RDKafkaErrorCode::InvalidMessage) => {
                 let offset = self.next_offset;
                 LogError::Damaged {
-                    reason: format!("what follows offset {offset} of {topic}/{partition} fails its checksum"),
+                    reason: format!(
+                        "what follows offset {offset} of {topic}/{partition} fails its checksum"
+                    ),
                 }
             }
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => LogError::Unavailable {
-                reason: format!("the user may not read topic {topic}: grant Read and Describe on it"),
+                reason: format!(
+                    "the user may not read topic {topic}: grant Read and Describe on it"
+                ),
             },
             _ => unavailable(&error),
         };

@@ -99,7 +99,9 @@ impl Producer for KafkaProducer {
         let Some(holder) = self.holder.take() else {
             let id = &self.transactional_id;
             return Err(LogError::Unavailable {
-                reason: format!("what became of a commit under {id} is not known: take the id over again"),
+                reason: format!(
+                    "what became of a commit under {id} is not known: take the id over again"
+                ),
             });
         };
         let working = holder.clone();
@@ -203,7 +205,10 @@ impl Holder {
         self.drain(deadline);
         let aborted = self.client.abort_transaction(remaining(deadline));
         self.deliveries().take_failure();
-        let is_refusal = !matches!(error, LogError::Unavailable { .. } | LogError::Fenced { .. });
+        let is_refusal = !matches!(
+            error,
+            LogError::Unavailable { .. } | LogError::Fenced { .. }
+        );
         let error = match &aborted {
             Err(failed) => match of_transaction(failed, &self.transactional_id) {
                 fenced @ LogError::Fenced { .. } => fenced,

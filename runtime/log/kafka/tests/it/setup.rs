@@ -79,7 +79,11 @@ impl Subject for OnKafka {
             Ok(_) => {}
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {
                 let more = NewPartitions::new(&settings.name, settings.partitions as usize);
-                let grown = self.admin.create_partitions([&more], &options).await.unwrap();
+                let grown = self
+                    .admin
+                    .create_partitions([&more], &options)
+                    .await
+                    .unwrap();
                 grown[0].as_ref().unwrap();
             }
             Err(error) => panic!("{error:?}"),
