@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use tidewheel_log::{Cleanup, EmbeddedLog, LogError, Options, TopicSettings};
-use tidewheel_planner::names::{PipelineNames, source_topic};
-use tidewheel_planner::plan::{Plan, StepKind};
+use tidewheel_planner::plan::Plan;
 use tidewheel_planner::resource::ResourceSet;
+use tidewheel_planner::topics::{self, Topic};
 use tidewheel_sinks::embedded::Database;
 use tidewheel_sinks::{OutputId, Sink, SinkError};
-use tidewheel_worker::Sinks;
+use tidewheel_worker::{Sinks, topic_settings};
 
 use crate::dev::generators::POSITIONS_TOPIC;
 use crate::dev::send::SENDS_TOPIC;
@@ -51,7 +51,11 @@ impl Store {
         };
         let log = EmbeddedLog::open(folder.join("log"), options)?;
         for positions in [SENDS_TOPIC, POSITIONS_TOPIC] {
-            log.create_topic(&topic(positions, 1, Cleanup::Compact))?;
+            log.create_topic(&TopicSettings {
+                name: positions.to_owned(),
+                partitions: 1,
+                cleanup: Cleanup::Compact,
+            })?;
         }
         Ok(Self {
             log,
@@ -83,25 +87,12 @@ impl Store {
 
     /// Makes the topics of all sources, those that no pipeline reads included.
     pub(crate) fn prepare_sources(&self, set: &ResourceSet) -> Result<(), LogError> {
-        for source in &set.event_sources {
-            let name = source_topic(&source.id.namespace, &source.id.name);
-            let retention_ms = source.spec.topic.retention.as_millis();
-            self.log.create_topic(&topic(
-                &name,
-                source.spec.topic.partitions,
-                Cleanup::Retention {
-                    ms: Some(retention_ms),
-                },
-            ))?;
-        }
-        Ok(())
+        self.create_topics(&topics::of_sources(set))
     }
 
     /// Makes the topics of a plan that do not depend on a generation, and its tables.
     pub(crate) async fn prepare(&mut self, plan: &Plan) -> Result<(), Failure> {
-        for settings in pipeline_topics(plan) {
-            self.log.create_topic(&settings)?;
-        }
+        self.create_topics(&topics::of_pipeline(plan))?;
         for output in &plan.outputs {
             if !self.databases.contains_key(&output.sink) {
                 let database = open_database(&self.tables, &output.sink).await?;
@@ -119,15 +110,16 @@ impl Store {
     }
 
     /// Makes the topics of partials, whose names carry a generation.
-    pub(crate) fn prepare_partials(&self, topics: &[(String, u32)]) -> Result<(), LogError> {
-        for (name, partitions) in topics {
-            self.log.create_topic(&topic(
-                name,
-                partition_count(*partitions),
-                Cleanup::Retention { ms: None },
-            ))?;
-        }
-        Ok(())
+    pub(crate) fn prepare_partials(&self, partials: &[(String, u32)]) -> Result<(), LogError> {
+        let partials = partials.iter().cloned();
+        let partials = partials.map(|(name, partitions)| topics::of_partial(name, partitions));
+        self.create_topics(&partials.collect::<Vec<_>>())
+    }
+
+    fn create_topics(&self, topics: &[Topic]) -> Result<(), LogError> {
+        topics
+            .iter()
+            .try_for_each(|topic| self.log.create_topic(&topic_settings(topic)).map(drop))
     }
 
     /// Leaves single files behind.
@@ -143,53 +135,4 @@ impl Store {
 /// The file of a Sink: names hold no dots, so no two share one.
 async fn open_database(tables: &Path, sink: &str) -> Result<Database, SinkError> {
     Database::open(tables.join(format!("{}.db", sink.replace('/', ".")))).await
-}
-
-fn pipeline_topics(plan: &Plan) -> Vec<TopicSettings> {
-    let names = PipelineNames::new(&plan.namespace, &plan.name);
-    let longest_ms = plan.sources.iter().map(|source| source.retention_ms).max();
-    let mut topics = vec![
-        topic(
-            &names.dead_letters(),
-            1,
-            Cleanup::Retention {
-                ms: Some(plan.dead_letter_retention_ms),
-            },
-        ),
-        topic(
-            &names.watermarks(),
-            1,
-            Cleanup::Retention { ms: longest_ms },
-        ),
-        topic(&names.generations(), 1, Cleanup::Compact),
-    ];
-    let sources = plan
-        .sources
-        .iter()
-        .map(|source| (source.name.as_str(), source.partitions));
-    let steps = plan.steps.iter().filter_map(|step| match &step.kind {
-        StepKind::Aggregate(aggregate) => Some((step.name.as_str(), aggregate.partitions)),
-        StepKind::Rows(_) | StepKind::Deduplicate(_) => None,
-    });
-    let state = |(input, partitions): (&str, u32)| {
-        topic(
-            &names.state(input),
-            partition_count(partitions),
-            Cleanup::Compact,
-        )
-    };
-    topics.extend(sources.chain(steps).map(state));
-    topics
-}
-
-fn topic(name: &str, partitions: i32, cleanup: Cleanup) -> TopicSettings {
-    TopicSettings {
-        name: name.to_owned(),
-        partitions,
-        cleanup,
-    }
-}
-
-fn partition_count(partitions: u32) -> i32 {
-    i32::try_from(partitions).unwrap_or(i32::MAX)
 }
