@@ -9,11 +9,6 @@ use crate::resource::{Path, Subject};
 use crate::sql::types::column_type;
 use crate::sql::windowed::WINDOW_START;
 
-/// Columns that a sink adds to appended rows: their place in the log.
-const ROW_COLUMNS: [&str; 4] = ["_generation", "_partition", "_offset", "_ordinal"];
-/// Columns that a sink adds to rows of windows: what they cover, and how often they were amended.
-const WINDOW_COLUMNS: [&str; 4] = ["_generation", "_partition", "_offset", "_revision"];
-
 /// The table for rows of `from`.
 pub(crate) fn table(
     from: &Facts,
@@ -36,12 +31,7 @@ pub(crate) fn table(
             TableKind::Windows { key }
         }
     };
-    let ours: &[&str] = if from.windowed.is_some() {
-        &WINDOW_COLUMNS
-    } else {
-        &ROW_COLUMNS
-    };
-    let columns = columns(&from.schema, ours).map_err(|name| {
+    let columns = columns(&from.schema, kind.position_columns()).map_err(|name| {
         let message = format!(
             "the column `{name}` of `{}` has a type or name that no table can store",
             from.name

@@ -301,6 +301,34 @@ pub enum TableKind {
     },
 }
 
+impl Table {
+    /// Names of the columns that identify a row of windows; none for other rows.
+    pub fn key(&self) -> &[String] {
+        match &self.kind {
+            TableKind::Rows => &[],
+            TableKind::Windows { key } => key,
+        }
+    }
+}
+
+impl TableKind {
+    /// Names of our columns, which say where a row comes from. They are never NULL.
+    pub fn position_columns(&self) -> &'static [&'static str] {
+        match self {
+            Self::Rows => &["_generation", "_partition", "_offset", "_ordinal"],
+            Self::Windows { .. } => &["_generation", "_partition", "_offset", "_revision"],
+        }
+    }
+
+    /// What the rows are, in a word: `rows` or `windows`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Rows => "rows",
+            Self::Windows { .. } => "windows",
+        }
+    }
+}
+
 /// A column of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
