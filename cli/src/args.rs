@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::roles::args::{GenerateArgs, IngestArgs, ProvisionArgs, WorkerArgs};
+
 /// Real-time analytics from three small YAML files.
 #[derive(Debug, Parser)]
 #[command(name = "tidewheel", version, propagate_version = true, after_help = EXAMPLES)]
@@ -12,18 +14,24 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// What to log to stderr: a level (error, warn, info, debug), or one for each target, such as `warn,tidewheel_worker=debug`
+    /// [default: warn, and info for roles]
     #[arg(
         long,
         global = true,
         value_name = "FILTER",
         env = "TIDEWHEEL_LOG",
-        default_value = "warn",
         help_heading = "Logs"
     )]
-    pub(crate) log: String,
-    /// How logs look
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, help_heading = "Logs")]
-    pub(crate) log_format: LogFormat,
+    pub(crate) log: Option<String>,
+    /// How logs look [default: text, and json for roles]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        env = "TIDEWHEEL_LOG_FORMAT",
+        help_heading = "Logs"
+    )]
+    pub(crate) log_format: Option<LogFormat>,
 }
 
 const EXAMPLES: &str = "\
@@ -42,8 +50,23 @@ pub(crate) enum Command {
     Dev(DevArgs),
     /// Judge resources: everything that is wrong, with its place and its fix
     Check(CheckArgs),
+    /// Make the topics, schemas and tables that resources need, on Kafka and PostgreSQL
+    Provision(ProvisionArgs),
+    /// Role: take events over HTTP into Kafka
+    Ingest(IngestArgs),
+    /// Role: run the tasks of a Pipeline, together with other workers
+    Worker(WorkerArgs),
+    /// Role: make up the events of an EventSource with `generator`
+    Generate(GenerateArgs),
     /// Print the CustomResourceDefinitions of EventSource, Pipeline and Sink
     Crds,
+}
+
+impl Command {
+    /// Whether it is one that a cluster runs.
+    pub(crate) fn is_role(&self) -> bool {
+        matches!(self, Self::Ingest(_) | Self::Worker(_) | Self::Generate(_))
+    }
 }
 
 /// How logs look.

@@ -20,7 +20,7 @@ use crate::dev::store::Store;
 use crate::dev::watch::Changes;
 use crate::failure::{Exit, Failure};
 use crate::metrics::{ProcessMetrics, WorkerMetrics};
-use crate::view;
+use crate::{signals, view};
 
 /// How often the view is told of the moment.
 const SHOW_EVERY: Duration = Duration::from_millis(250);
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: DevArgs, specs: Specs) -> Result<Exit, Failure> {
     if args.until_idle {
         refuse_endless(&specs)?;
     }
-    let stop = on_signals()?;
+    let stop = signals::stop()?;
     let mut session = Session::start(args, specs).await?;
     let outcome = if session.args.until_idle {
         session.play(&targets, &stop).await
@@ -73,31 +73,6 @@ fn refuse_endless(specs: &Specs) -> Result<(), Failure> {
             "give it a `count`, or leave --until-idle out and end the run with Ctrl-C",
         )),
     }
-}
-
-/// Cancelled by the first signal; the second ends the process at once.
-fn on_signals() -> Result<CancellationToken, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move {
-        for first in [true, false] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if first {
-                told.cancel();
-            } else {
-                std::process::exit(Exit::Stopped as i32);
-            }
-        }
-    });
-    Ok(stop)
 }
 
 impl Session {
