@@ -112,7 +112,10 @@ pub enum Difference {
         column: String,
     },
     /// No unique index with NULLS NOT DISTINCT has the columns of the key.
-    NoKey,
+    NoKey {
+        /// The columns of one that there is.
+        found: Option<Vec<String>>,
+    },
 }
 
 impl Difference {
@@ -148,7 +151,12 @@ impl Difference {
                 qualified(table),
                 quoted(column)
             ),
-            Self::NoKey => {
+            Self::NoKey { found: Some(found) } => format!(
+                "rows of table `{name}` are identified by ({}) and would be by ({}): give the output another name",
+                found.join(", "),
+                table.key().join(", ")
+            ),
+            Self::NoKey { found: None } => {
                 let key: Vec<String> = table.key().iter().map(|name| quoted(name)).collect();
                 format!(
                     "nothing keeps rows of table `{name}` apart by ({key}): ALTER TABLE {} ADD UNIQUE NULLS NOT DISTINCT ({key}), or give the output another name",
@@ -189,7 +197,9 @@ impl Found {
         let demanding = unplanned.map(|found| Difference::Demanding {
             column: found.name.clone(),
         });
-        let no_key = (!self.has_key(table)).then_some(Difference::NoKey);
+        let no_key = (!self.has_key(table)).then(|| Difference::NoKey {
+            found: self.keys.first().cloned(),
+        });
         planned.chain(demanding).chain(no_key).collect()
     }
 

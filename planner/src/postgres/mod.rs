@@ -23,12 +23,14 @@ mod create;
 mod found;
 pub mod layout;
 mod quote;
+mod url;
 
 use std::borrow::Cow;
 
 pub use self::create::{add_column, column_comment, create_table, table_comment};
 pub use self::found::{Difference, Found, FoundColumn, Owner, inspect};
 pub use self::quote::{literal, quoted};
+pub use self::url::{CheckedUrl, InvalidUrl, check_url};
 use crate::plan::{ColumnType, Table};
 
 /// The oldest version that is supported, as `server_version_num` has it: unique indexes have NULLS NOT DISTINCT since 15.

@@ -1,7 +1,7 @@
 //! What failures of a database mean.
 use std::{fmt, time::Duration};
 
-use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
+use sqlx::postgres::PgDatabaseError;
 
 use crate::SinkError;
 
