@@ -17,6 +17,9 @@ use crate::status::TaskKey;
 use crate::step_attempt::StepAttempt;
 use crate::topics::await_topics;
 
+/// How often the group is told how far its partitions were read, for tools that watch lag.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
 /// What the tasks of an input are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Input {
@@ -135,6 +138,20 @@ async fn work(
                     return leave(member).await;
                 }
             }
+            () = context.timer.sleep(REPORT_EVERY) => report(context, input, &running, member.as_mut()).await,
+        }
+    }
+}
+
+/// Tells the group how far the tasks have come. Best effort: nobody starts from there.
+async fn report(context: &Context, input: Input, running: &Running, member: &mut dyn Member) {
+    let name = input.name(context);
+    for &partition in running.keys() {
+        let Some(next_offset) = context.board.next_offset(&(name.clone(), partition)) else {
+            continue;
+        };
+        if let Err(error) = member.report(partition, next_offset).await {
+            tracing::debug!(input = name, partition, %error, "the group was not told how far a partition was read");
         }
     }
 }
@@ -213,16 +230,24 @@ async fn attempt(
 ) -> Result<(), AttemptError> {
     match input {
         Input::Source(source) => {
-            SourceAttempt::begin(context, source, key, stop)
-                .await?
-                .run()
-                .await
+            let begin = SourceAttempt::begin(context, source, key, stop);
+            unless_stopped(begin, stop).await?.run().await
         }
         Input::Step(step) => {
-            StepAttempt::begin(context, step, key, stop)
-                .await?
-                .run()
-                .await
+            let begin = StepAttempt::begin(context, step, key, stop);
+            unless_stopped(begin, stop).await?.run().await
         }
+    }
+}
+
+/// Taking a task over may wait for a log that does not answer; whoever stops does not wait for that.
+async fn unless_stopped<T>(
+    begin: impl Future<Output = Result<T, AttemptError>>,
+    stop: &CancellationToken,
+) -> Result<T, AttemptError> {
+    tokio::select! {
+        biased;
+        begun = begin => begun,
+        () = stop.cancelled() => Err(AttemptError::Stopped),
     }
 }

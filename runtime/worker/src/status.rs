@@ -58,6 +58,13 @@ impl Board {
         self.0.lock().get(key).and_then(|status| status.closed_ms)
     }
 
+    /// The first offset that a task has not covered; none before it begins.
+    pub(crate) fn next_offset(&self, key: &TaskKey) -> Option<i64> {
+        let board = self.0.lock();
+        let status = board.get(key).filter(|status| status.stage > 0)?;
+        Some(status.next_offset)
+    }
+
     pub(crate) fn remove(&self, key: &TaskKey) {
         self.0.lock().remove(key);
     }

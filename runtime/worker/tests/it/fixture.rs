@@ -106,7 +106,7 @@ pub(crate) async fn read_all(
     let mut records = Vec::new();
     loop {
         let fetched = reader
-            .fetch(100_000, usize::MAX, std::time::Duration::ZERO)
+            .fetch(100_000, usize::MAX, std::time::Duration::from_millis(100))
             .await
             .unwrap();
         records.extend(fetched.records);
