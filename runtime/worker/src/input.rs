@@ -247,16 +247,24 @@ async fn attempt(
 ) -> Result<(), AttemptError> {
     match input {
         Input::Source(source) => {
-            SourceAttempt::begin(context, source, key, stop)
-                .await?
-                .run()
-                .await
+            let begin = SourceAttempt::begin(context, source, key, stop);
+            unless_stopped(begin, stop).await?.run().await
         }
         Input::Step(step) => {
-            StepAttempt::begin(context, step, key, stop)
-                .await?
-                .run()
-                .await
+            let begin = StepAttempt::begin(context, step, key, stop);
+            unless_stopped(begin, stop).await?.run().await
         }
+    }
+}
+
+/// Taking a task over may wait for a log that does not answer; whoever stops does not wait for that.
+async fn unless_stopped<T>(
+    begin: impl Future<Output = Result<T, AttemptError>>,
+    stop: &CancellationToken,
+) -> Result<T, AttemptError> {
+    tokio::select! {
+        biased;
+        begun = begin => begun,
+        () = stop.cancelled() => Err(AttemptError::Stopped),
     }
 }

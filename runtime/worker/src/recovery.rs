@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidewheel_engine::wire::watermark::WatermarkRecord;
-use tidewheel_log::{Log, LogError, Record};
+use tidewheel_log::{Fetched, Log, LogError, Reader, Record};
 
 use crate::error::AttemptError;
 
 const FETCH_RECORDS: usize = 10_000;
 const FETCH_BYTES: usize = 16 * 1024 * 1024;
+/// How long a log may take to bring what it says that it has.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// The newest value of every key of a partition of a compacted topic, read to its end.
 pub(crate) async fn read_compacted(
@@ -39,15 +41,46 @@ pub(crate) async fn read_all(
     let offsets = log.offsets(topic, partition).await?;
     let mut reader = log.reader(topic, partition, offsets.earliest).await?;
     loop {
-        let fetched = reader
-            .fetch(FETCH_RECORDS, FETCH_BYTES, Duration::ZERO)
-            .await?;
+        let fetched = arrival(reader.as_mut(), FETCH_RECORDS, FETCH_BYTES).await?;
         let next_offset = fetched.next_offset;
         fetched.records.into_iter().for_each(&mut each);
         if fetched.at_end && next_offset >= offsets.end {
             return Ok(next_offset);
         }
     }
+}
+
+/// The first record that a reader finds; none where it comes to the end.
+pub(crate) async fn first_record(reader: &mut dyn Reader) -> Result<Option<Record>, LogError> {
+    loop {
+        let fetched = arrival(reader, 1, 1).await?;
+        if let Some(record) = fetched.records.into_iter().next() {
+            return Ok(Some(record));
+        }
+        if fetched.at_end {
+            return Ok(None);
+        }
+    }
+}
+
+/// The next records, or that there are none: whoever reads a bounded part of the log waits for either.
+async fn arrival(
+    reader: &mut dyn Reader,
+    max_records: usize,
+    max_bytes: usize,
+) -> Result<Fetched, LogError> {
+    let at_hand = reader.fetch(max_records, max_bytes, Duration::ZERO).await?;
+    if at_hand.at_end || !at_hand.records.is_empty() {
+        return Ok(at_hand);
+    }
+    let before = at_hand.next_offset;
+    let arrived = reader.fetch(max_records, max_bytes, ARRIVES_WITHIN).await?;
+    if arrived.at_end || !arrived.records.is_empty() || arrived.next_offset > before {
+        return Ok(arrived);
+    }
+    Err(LogError::Unavailable {
+        reason: format!("it did not bring what follows offset {before} within {ARRIVES_WITHIN:?}"),
+    })
 }
 
 /// What the watermarks topic says: the newest record of every partition, the decrees of ours, and where the next read begins.

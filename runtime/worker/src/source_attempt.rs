@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::AttemptError;
-use crate::recovery::{read_compacted, read_watermarks};
+use crate::recovery::{first_record, read_compacted, read_watermarks};
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 
@@ -310,12 +310,7 @@ async fn warm_up_from(
         return Ok(at);
     };
     let mut probe = log.reader(topic, partition, at).await?;
-    let first = probe
-        .fetch(1, 1, Duration::ZERO)
-        .await?
-        .records
-        .into_iter()
-        .next();
+    let first = first_record(probe.as_mut()).await?;
     // With no record there yet, the next one comes after the last of those before it.
     let append_time_ms = match first {
         Some(record) => record.append_time_ms,

@@ -99,6 +99,7 @@ impl Board {
             .and_then(|status| status.closed_ms)
     }
 
+    /// The first offset that a task has not covered; none before it begins.
     pub(crate) fn next_offset(&self, key: &TaskKey) -> Option<i64> {
         let posted = self.0.lock();
         let task = posted.tasks.get(key).filter(|task| task.has_begun())?;
