@@ -15,4 +15,5 @@ mod killed;
 mod metrics;
 mod program;
 mod replan;
+mod roles;
 mod several;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::program::{Running, root, specs};
 
 /// Names and types in the tables of `docs/metrics.md`.
-fn documented() -> BTreeMap<String, String> {
+pub(crate) fn documented() -> BTreeMap<String, String> {
     let text = std::fs::read_to_string(root().join("docs/metrics.md")).unwrap();
     let row = |line: &str| {
         let mut cells = line.strip_prefix("| `")?.split(" | ");
@@ -18,7 +18,7 @@ fn documented() -> BTreeMap<String, String> {
 }
 
 /// Names and types of an answer.
-fn exposed(text: &str) -> BTreeMap<String, String> {
+pub(crate) fn exposed(text: &str) -> BTreeMap<String, String> {
     let declared = |line: &str| {
         let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
         Some((name.to_owned(), kind.to_owned()))
@@ -37,6 +37,11 @@ fn value(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
 
 #[tokio::test]
 async fn metrics_are_those_that_are_documented_and_count_what_happened() {
+    let mut expected = documented();
+    // Of roles: they have clients of Kafka, and a generator counts for itself.
+    expected.retain(|name, _| {
+        !name.starts_with("tidewheel_kafka_") && !name.starts_with("tidewheel_generate_")
+    });
     let dev = Running::start(&["dev", &specs("counts"), "--listen", "127.0.0.1:0"]);
     let address = dev.address();
     let client = reqwest::Client::new();
@@ -65,13 +70,13 @@ async fn metrics_are_those_that_are_documented_and_count_what_happened() {
             .await
             .unwrap();
         text = answer.text().await.unwrap();
-        if sum(&text, "written") == 30.0 && exposed(&text).len() >= documented().len() {
+        if sum(&text, "written") == 30.0 && exposed(&text).len() >= expected.len() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(sum(&text, "written"), 30.0, "{text}");
-    assert_eq!(exposed(&text), documented());
+    assert_eq!(exposed(&text), expected);
     assert_eq!(sum(&text, "duplicate"), 10.0);
     let member = ["membership=\"member\"", "input=\"visits\""];
     let tasks = value(&text, "tidewheel_worker_tasks", &member);
