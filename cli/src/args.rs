@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::roles::args::{GenerateArgs, IngestArgs, ProvisionArgs, WorkerArgs};
+use crate::roles::args::{GenerateArgs, IngestArgs, ProvisionArgs, SinkArgs, WorkerArgs};
+use crate::roles::kafka::KafkaPlace;
 
 /// Real-time analytics from three small YAML files.
 #[derive(Debug, Parser)]
@@ -90,6 +91,9 @@ Examples:
   The same as one JSON document for programs:
     tidewheel dev pipelines/ --send shop/clicks=clicks.ndjson --send shop/orders=orders.json.gz --until-idle -o json
 
+  Use a real Kafka and a real PostgreSQL, one or both; topics and tables are made there:
+    tidewheel dev pipelines/ --kafka 127.0.0.1:9092 --sink warehouse=postgres://me:secret@127.0.0.1/analytics
+
   Keep the log and the tables, and look at them with SQL. The same command goes on where a killed one was:
     tidewheel dev pipelines/ --data ./data --send clicks.ndjson.gz --rate 500
     sqlite3 -header -column ./data/tables/shop.warehouse.db \\
@@ -131,6 +135,12 @@ pub(crate) struct DevArgs {
     /// temporary folder and end with the process
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Use this Kafka instead of the embedded log, and make the topics there: HOST:PORT, or a folder or file with properties of
+    /// librdkafka
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) kafka: Option<KafkaPlace>,
+    #[command(flatten)]
+    pub(crate) sinks: SinkArgs,
     /// Address on which events are taken; port 0 takes any that is free [default: 127.0.0.1:8080, and none with --until-idle]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,

@@ -35,7 +35,7 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     async fn start(store: &Store, plan: Arc<Plan>) -> Result<Self, Failure> {
-        let log = Arc::new(store.log.clone());
+        let log = store.log();
         let worker = Worker::new(
             plan.clone(),
             log,
@@ -44,7 +44,7 @@ impl Pipeline {
             Limits::default(),
         )
         .await?;
-        store.prepare_partials(&worker.partials_topics())?;
+        store.prepare_partials(&worker.partials_topics()).await?;
         let stop = CancellationToken::new();
         let mut inputs = JoinSet::new();
         for input in worker.inputs(&stop) {

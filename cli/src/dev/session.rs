@@ -82,8 +82,8 @@ impl Session {
         if !refused.is_empty() {
             return Err(Failure::Specs(refused));
         }
-        let store = Store::open(args.data.as_deref())?;
-        store.prepare_sources(&specs.set)?;
+        let store = Store::open(&args, &specs.set).await?;
+        store.prepare_sources(&specs.set).await?;
         kept.update(&specs.set.event_sources)?;
         let address = args
             .listen
@@ -95,7 +95,7 @@ impl Session {
                 registry.register(Box::new(worker_metrics.clone()))?;
                 registry.register(Box::new(ProcessMetrics::new()?))?;
                 let sources = specs.http_sources.clone();
-                Some(Listening::start(address, store.log.clone(), sources, registry).await?)
+                Some(Listening::start(address, store.log(), sources, registry).await?)
             }
             None => None,
         };
@@ -156,13 +156,13 @@ impl Session {
             }
         };
         sent?;
-        send::forget_positions(&self.store.log, targets).await?;
+        send::forget_positions(self.store.log().as_ref(), targets).await?;
         Ok(if balanced { Exit::Good } else { Exit::Failed })
     }
 
     /// Plays the input to its end and closes every window. What was sent, or why not all of it: what came before it counts either way.
     async fn read_to_end(&mut self, targets: &[Target]) -> Result<Result<Sent, Failure>, Failure> {
-        let sent = send::send_all(&self.store.log, targets, self.args.rate, true).await;
+        let sent = send::send_all(self.store.log().as_ref(), targets, self.args.rate, true).await;
         if let Ok(sent) = &sent {
             report(*sent).iter().for_each(|text| eprintln!("{text}"));
         }
@@ -213,9 +213,11 @@ impl Session {
         targets: Vec<Target>,
         stop: &CancellationToken,
     ) -> Result<Exit, Failure> {
-        let (log, rate) = (self.store.log.clone(), self.args.rate);
+        let (log, rate) = (self.store.log(), self.args.rate);
         let mut sending =
-            Box::pin(async move { send::send_all(&log, &targets, rate, !view::draws()).await });
+            Box::pin(
+                async move { send::send_all(log.as_ref(), &targets, rate, !view::draws()).await },
+            );
         let mut is_sent = self.args.send.is_empty();
         let mut shows = tokio::time::interval(SHOW_EVERY);
         shows.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -224,9 +226,7 @@ impl Session {
             tokio::select! {
                 () = stop.cancelled() => return Ok(Exit::Good),
                 _ = shows.tick() => live.show(&self.store, &self.pipelines, self.listening.as_ref(), &self.generators).await,
-                _ = upkeep.tick() => if let Err(error) = self.store.log.maintain() {
-                    tracing::warn!(%error, "the log was not tidied up");
-                },
+                _ = upkeep.tick() => self.store.tidy(),
                 () = changes.next() => self.take_changes(live).await,
                 sent = &mut sending, if !is_sent => {
                     is_sent = true;
@@ -269,7 +269,7 @@ impl Session {
 
     /// What is new in words. Before anything is stopped, everything that can be refused is done.
     async fn change_to(&mut self, new: Specs) -> Result<Vec<String>, Failure> {
-        self.store.prepare_sources(&new.set)?;
+        self.store.prepare_sources(&new.set).await?;
         self.kept.update(&new.set.event_sources)?;
         let changed: Vec<Plan> = new
             .plans

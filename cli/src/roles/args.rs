@@ -163,7 +163,8 @@ pub(crate) struct ProvisionArgs {
 /// Databases that are named on the command line.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SinkArgs {
-    /// The database of a Sink, instead of what its Secret says: NAME or NAMESPACE/NAME, and its URL. May be given several times
+    /// Write a Sink's results to this PostgreSQL database: NAME or NAMESPACE/NAME of the Sink, `=`, postgres://USER:PASSWORD@HOST/DATABASE.
+    /// May be given several times
     #[arg(long, value_name = "NAME=URL")]
     pub(crate) sink: Vec<String>,
 }

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
-use tidewheel_log::{EmbeddedLog, Log as _, Record};
+use tidewheel_log::{Log, Record};
 use tidewheel_planner::names::PipelineNames;
 
 use crate::dev::pipelines::Pipelines;
@@ -13,6 +13,9 @@ use crate::failure::Failure;
 
 /// Values up to this size are kept while dead letters are put in order; larger ones are read again, bytes.
 const KEPT_VALUE_BYTES: usize = 16 << 10;
+
+/// How long a fetch waits for the log to answer.
+const FETCH_WAIT: Duration = Duration::from_millis(500);
 
 /// A dead letter, its value perhaps still in the log.
 #[derive(Debug, Clone)]
@@ -92,14 +95,14 @@ impl DeadLetter {
     }
 
     /// With its bytes.
-    pub(crate) async fn shown(&self, log: &EmbeddedLog) -> Result<Shown<'_>, Failure> {
+    pub(crate) async fn shown(&self, log: &dyn Log) -> Result<Shown<'_>, Failure> {
         let bytes = match &self.value {
             Value::Here(bytes) => bytes.clone(),
             Value::InLog(topic, offset) => {
                 let fetched = log
                     .reader(topic, 0, *offset)
                     .await?
-                    .fetch(1, 1, Duration::ZERO)
+                    .fetch(1, 1, FETCH_WAIT)
                     .await?;
                 fetched
                     .records
@@ -129,10 +132,7 @@ impl DeadLetter {
 }
 
 /// The dead letters of all pipelines, by where they came from: an order that is the same in every run.
-pub(crate) async fn read(
-    log: &EmbeddedLog,
-    pipelines: &Pipelines,
-) -> Result<Vec<DeadLetter>, Failure> {
+pub(crate) async fn read(log: &dyn Log, pipelines: &Pipelines) -> Result<Vec<DeadLetter>, Failure> {
     let mut letters = Vec::new();
     for pipeline in pipelines.iter() {
         let (namespace, name) = (&pipeline.plan.namespace, &pipeline.plan.name);
@@ -141,7 +141,7 @@ pub(crate) async fn read(
         let offsets = log.offsets(&topic, 0).await?;
         let mut reader = log.reader(&topic, 0, offsets.earliest).await?;
         loop {
-            let fetched = reader.fetch(1_000, 8 << 20, Duration::ZERO).await?;
+            let fetched = reader.fetch(1_000, 8 << 20, FETCH_WAIT).await?;
             letters.extend(
                 fetched
                     .records

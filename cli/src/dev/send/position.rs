@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidewheel_log::{EmbeddedLog, Log as _, LogError, NewRecord};
+use tidewheel_log::{Log, LogError, NewRecord};
 
 use crate::dev::send::Target;
 
@@ -20,12 +20,14 @@ pub(crate) struct Position {
 
 impl Position {
     /// Where an earlier run was killed; the start where there was none, or it ended well.
-    pub(crate) async fn read(log: &EmbeddedLog, target: &Target) -> Result<Self, LogError> {
+    pub(crate) async fn read(log: &dyn Log, target: &Target) -> Result<Self, LogError> {
         let mut found = Self::default();
         let offsets = log.offsets(SENDS_TOPIC, 0).await?;
         let mut reader = log.reader(SENDS_TOPIC, 0, offsets.earliest).await?;
         loop {
-            let fetched = reader.fetch(10_000, 1 << 20, Duration::ZERO).await?;
+            let fetched = reader
+                .fetch(10_000, 1 << 20, Duration::from_millis(500))
+                .await?;
             for record in &fetched.records {
                 if record.key.as_deref() == Some(target.identity.as_bytes()) {
                     found = match &record.value {
