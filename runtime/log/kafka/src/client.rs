@@ -1,6 +1,10 @@
 //! What all clients have in common: how their lines are logged and their statistics kept.
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use parking_lot::Mutex;
 use rdkafka::{
     ClientConfig, ClientContext, TopicPartitionList,
     client::DefaultClientContext,
@@ -13,10 +17,15 @@ use tidewheel_log::LogError;
 
 use crate::statistics::{Meter, Role, Statistics};
 
+/// How long what a client said about a broker explains what does not work.
+const RECENT: Duration = Duration::from_secs(30);
+
 /// The context of a client, and what else its kind needs to know.
 pub(crate) struct Context<K> {
     name: String,
     meter: Arc<Meter>,
+    /// What the client said last about why it cannot reach a broker.
+    trouble: Mutex<Option<(Instant, String)>>,
     pub(crate) kind: K,
 }
 
@@ -25,7 +34,22 @@ impl<K: Send + Sync> Context<K> {
         Self {
             name: name.to_owned(),
             meter: statistics.register(role, name),
+            trouble: Mutex::default(),
             kind,
+        }
+    }
+
+    /// Adds to an error that a call gave up on what the client said meanwhile: `Timed out` alone does not tell a wrong
+    /// password from a broker that is away.
+    pub(crate) fn explain(&self, error: LogError) -> LogError {
+        let trouble = self.trouble.lock();
+        match (error, trouble.as_ref()) {
+            (LogError::Unavailable { reason }, Some((at, trouble))) if at.elapsed() < RECENT => {
+                LogError::Unavailable {
+                    reason: format!("{reason}: {trouble}"),
+                }
+            }
+            (error, _) => error,
         }
     }
 }
@@ -40,8 +64,22 @@ impl<K: Send + Sync> ClientContext for Context<K> {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            tracing::debug!(target: "kafka", client = self.name, %error, "{reason}");
+        let code = error.rdkafka_error_code();
+        if code == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        tracing::debug!(target: "kafka", client = self.name, %error, "{reason}");
+        let says_why = matches!(
+            code,
+            Some(
+                RDKafkaErrorCode::Authentication
+                    | RDKafkaErrorCode::SSL
+                    | RDKafkaErrorCode::Resolve
+                    | RDKafkaErrorCode::BrokerTransportFailure
+            )
+        );
+        if says_why {
+            *self.trouble.lock() = Some((Instant::now(), reason.to_owned()));
         }
     }
 }

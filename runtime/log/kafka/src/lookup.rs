@@ -232,10 +232,13 @@ impl Lookup {
                 reason: "the client is being closed".to_owned(),
             });
         };
-        tokio::task::spawn_blocking(move || ask(&client))
-            .await
-            .map_err(|error| ended(&error))?
-            .map_err(|error| unavailable(&error))
+        let asked = tokio::task::spawn_blocking(move || {
+            ask(&client).map_err(|error| {
+                serve(&client);
+                client.context().explain(unavailable(&error))
+            })
+        });
+        asked.await.map_err(|error| ended(&error))?
     }
 }
 

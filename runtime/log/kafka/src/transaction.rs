@@ -69,9 +69,11 @@ impl KafkaProducer {
         let id = transactional_id.to_owned();
         let taken = tokio::task::spawn_blocking(move || {
             let client: Client = create(&config, context)?;
-            client
-                .init_transactions(TAKE_OVER)
-                .map_err(|error| of_transaction(&error, &id))?;
+            client.init_transactions(TAKE_OVER).map_err(|error| {
+                client.poll(STEP); // it may say more
+                let error = of_transaction(&error, &id);
+                client.context().explain(error)
+            })?;
             Ok(Holder {
                 client,
                 transactional_id: id,

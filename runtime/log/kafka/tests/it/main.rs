@@ -7,5 +7,11 @@
     reason = "tests"
 )]
 
+mod compaction;
 mod contract;
+mod cost;
+mod groups;
+mod outage;
+mod secure;
 mod setup;
+mod takeover;
