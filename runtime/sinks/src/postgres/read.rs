@@ -23,7 +23,7 @@ pub(super) async fn for_each_row(
 ) -> Result<(), Failure> {
     let order = match &table.kind {
         TableKind::Rows => "_partition, _offset, _ordinal".to_owned(),
-        TableKind::Windows { key } => ordered(key, ""),
+        TableKind::Windows { key } => key_order(table, key),
     };
     let sql = Selected::new(table, columns).sql(&format!("ORDER BY {order}"));
     select(connections, table, columns, sql, each).await
@@ -64,6 +64,19 @@ pub(super) async fn count(connections: &Connections, table: &Table) -> Result<u6
         .map(|row| row.try_get_unchecked::<String, _>(0));
     let count = text.transpose().map_err(Failure::Sql)?;
     Ok(count.and_then(|count| count.parse().ok()).unwrap_or(0))
+}
+
+/// The order of a key that does not depend on the database's language.
+fn key_order(table: &Table, key: &[String]) -> String {
+    let column = |name: &String| {
+        let is_text = table
+            .columns
+            .iter()
+            .any(|column| column.name == *name && column.data_type == ColumnType::Text);
+        let collation = if is_text { " COLLATE \"C\"" } else { "" };
+        format!("{}{collation}", quoted(name))
+    };
+    key.iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
 fn ordered(key: &[String], direction: &str) -> String {
