@@ -50,7 +50,7 @@ impl<'a> StepAttempt<'a> {
             generations: context.generations.clone(),
             step,
             partition,
-            feeders: context.feeders(step),
+            feeders: context.feeders(&key.0),
         };
         let outputs: Vec<_> = StepTask::window_outputs(&setup)
             .into_iter()

@@ -51,7 +51,7 @@ pub struct SourceSetup {
     pub source: usize,
     /// Partition of the source.
     pub partition: i32,
-    /// How many partitions each source of the plan has.
+    /// How many partitions each source of the plan has by now.
     pub source_partitions: Vec<i32>,
 }
 
@@ -60,6 +60,8 @@ pub struct SourceSetup {
 pub struct SourceTask {
     setup: SourceSetup,
     names: PipelineNames,
+    /// Nothing of it was in the log.
+    is_new: bool,
     decoder: Decoder,
     reasons: Reasons,
     /// Everything below was taken, by whoever had not got it yet.
@@ -89,6 +91,8 @@ pub struct SourceTask {
 struct Partials {
     step: usize,
     generation: StepGeneration,
+    /// This task has not fed this generation before.
+    is_new: bool,
     from: i64,
     position: Position,
     ledger: Ledger,
@@ -113,6 +117,41 @@ struct RowOutput {
 impl SourceTask {
     fn source(&self) -> &Source {
         &self.setup.plan.sources[self.setup.source]
+    }
+
+    /// What goes to the log before anything is read: where the task begins, which is decided once, and to each partition of the partials
+    /// of a step that it has not fed before that it is there to be waited for. Nothing where the task goes on.
+    pub fn begin_to_speak(&mut self) -> Result<Vec<NewRecord>, EngineError> {
+        let mut log = Vec::new();
+        for partials in self.partials.iter().filter(|partials| partials.is_new) {
+            let header = PartialHeader {
+                source: self.source().name.clone(),
+                partition: self.setup.partition,
+                from: partials.from,
+                to: partials.from,
+                watermark_ms: None,
+            };
+            let topic = self
+                .names
+                .partials(&self.step_name(partials.step), partials.generation.number);
+            for target in 0..partials.told.len() {
+                log.push(NewRecord {
+                    topic: topic.clone(),
+                    partition: Some(target as i32),
+                    key: None,
+                    value: Some(partial::encode(&header, None)?),
+                    headers: Vec::new(),
+                });
+            }
+        }
+        if self.is_new || !log.is_empty() {
+            log.push(self.progress_record());
+        }
+        self.is_new = false;
+        self.partials
+            .iter_mut()
+            .for_each(|partials| partials.is_new = false);
+        Ok(log)
     }
 
     /// The longest horizon of the deduplications that records of this source reach, ms.
@@ -331,11 +370,9 @@ impl SourceTask {
         watermark: &mut PartitionWatermark,
         wanted: impl Fn(&StepKind) -> bool,
     ) -> Result<(Slice<'a>, Relations), EngineError> {
-        let source = &plan.sources[self.setup.source];
         let (mut slice, traced) = Slice::decode(
             plan,
-            source,
-            self.setup.partition,
+            (self.setup.source, self.setup.partition),
             records,
             &mut self.decoder,
             watermark,
@@ -695,8 +732,8 @@ fn reached(plan: &Plan, source: usize) -> Vec<usize> {
     steps
 }
 
-/// The other source partitions that feed an aggregate step which this one feeds too: they wait for each other.
-fn companions(setup: &SourceSetup) -> BTreeSet<(String, i32)> {
+/// The sources that feed an aggregate step which this one feeds too, and their partitions: they wait for each other.
+fn companions(setup: &SourceSetup) -> BTreeMap<String, i32> {
     let plan = &setup.plan;
     let fed = |source: usize| -> BTreeSet<usize> {
         let is_aggregate = |&step: &usize| matches!(plan.steps[step].kind, StepKind::Aggregate(_));
@@ -709,9 +746,7 @@ fn companions(setup: &SourceSetup) -> BTreeSet<(String, i32)> {
     let partitions = setup.source_partitions.iter().enumerate();
     partitions
         .filter(|&(source, _)| !ours.is_disjoint(&fed(source)))
-        .flat_map(|(source, &partitions)| (0..partitions).map(move |partition| (source, partition)))
-        .filter(|&other| other != (setup.source, setup.partition))
-        .map(|(source, partition)| (plan.sources[source].name.clone(), partition))
+        .map(|(source, &partitions)| (plan.sources[source].name.clone(), partitions))
         .collect()
 }
 

@@ -128,6 +128,7 @@ impl SourceTask {
             .collect();
         Ok(Self {
             names: PipelineNames::new(&setup.plan.namespace, &setup.plan.name),
+            is_new: known.is_none(),
             decoder: Decoder::new(source.events.clone()),
             reasons: Default::default(),
             at: at.next_offset,
@@ -137,7 +138,11 @@ impl SourceTask {
                 at.next_offset,
                 &recovered.decrees,
             ),
-            idleness: Idleness::new(source.idle_after_ms, companions(&setup)),
+            idleness: Idleness::new(
+                source.idle_after_ms,
+                (input, setup.partition),
+                companions(&setup),
+            ),
             idle: false,
             told: None,
             start_offset,
@@ -239,6 +244,7 @@ fn begin_partials(
         Some(Partials {
             step,
             generation,
+            is_new: going_on.is_none(),
             from: position.next_offset,
             position,
             ledger,

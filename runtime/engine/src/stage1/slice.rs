@@ -13,6 +13,7 @@ use tidewheel_log::Record;
 use tidewheel_planner::plan::{Aggregate, Deduplicate, LatePolicy, Plan, RowProgram, Source};
 
 use super::fates::{Fate, Reasons};
+use super::reached;
 use super::watermark::PartitionWatermark;
 use crate::deduplication::Deduplication;
 use crate::error::EngineError;
@@ -49,9 +50,14 @@ pub(crate) struct Times {
     pub(crate) before_ms: Vec<Option<i64>>,
 }
 
+/// A source has fewer partitions than these bits can number.
+const PARTITION_BITS: u32 = 20;
+
 /// One slice on its way through the steps.
 pub(crate) struct Slice<'a> {
     pub(crate) plan: &'a Plan,
+    /// Index of the source in the plan.
+    pub(crate) source: usize,
     pub(crate) partition: i32,
     pub(crate) records: &'a [Record],
     pub(crate) times: Times,
@@ -63,13 +69,14 @@ impl<'a> Slice<'a> {
     /// Decodes the records and judges their times; the source relation and the slice.
     pub(crate) fn decode(
         plan: &'a Plan,
-        source: &Source,
-        partition: i32,
+        (source, partition): (usize, i32),
         records: &'a [Record],
         decoder: &mut Decoder,
         watermark: &mut PartitionWatermark,
         reasons: &'a mut Reasons,
     ) -> Result<(Self, Traced), EngineError> {
+        let input = source;
+        let source = &plan.sources[input];
         let decoded = decoder.decode(
             records
                 .iter()
@@ -114,6 +121,7 @@ impl<'a> Slice<'a> {
         Ok((
             Self {
                 plan,
+                source: input,
                 partition,
                 records,
                 times,
@@ -232,7 +240,9 @@ impl<'a> Slice<'a> {
         let (arguments, failures) = evaluate(&aggregate.argument, &[Some(rows)]);
         self.bury(step, failures, &mut fates);
         let arguments = self.in_time(step, aggregate, cut_ms, arguments, &mut fates)?;
-        let calls = self.call_rows(aggregate, &arguments).map_err(failed)?;
+        let calls = self
+            .call_rows(step, aggregate, &arguments)
+            .map_err(failed)?;
         let (partials, failures, counted) =
             fold_isolating(aggregate, &calls, &self.windows(aggregate, &calls.records))
                 .map_err(|error| EngineError::aggregation(&self.plan.steps[step].name, &error))?;
@@ -333,7 +343,12 @@ impl<'a> Slice<'a> {
     }
 
     /// `rows` with the columns that `call_schema` has beyond those of the arguments.
-    fn call_rows(&self, aggregate: &Aggregate, rows: &Rows) -> Result<Rows, DataFusionError> {
+    fn call_rows(
+        &self,
+        step: usize,
+        aggregate: &Aggregate,
+        rows: &Rows,
+    ) -> Result<Rows, DataFusionError> {
         let mut columns = rows.batch.columns().to_vec();
         let count = rows.records.len();
         columns.push(Arc::new(timestamps(
@@ -341,7 +356,12 @@ impl<'a> Slice<'a> {
                 .iter()
                 .map(|&record| self.times.event_us[record as usize]),
         )));
-        columns.push(Arc::new(Int32Array::from(vec![self.partition; count])));
+        columns.push(Arc::new(Int32Array::from(vec![
+            self.place_among_feeders(
+                step
+            );
+            count
+        ])));
         columns.push(Arc::new(Int64Array::from_iter_values(
             rows.records
                 .iter()
@@ -355,6 +375,17 @@ impl<'a> Slice<'a> {
             batch,
             records: rows.records.clone(),
         })
+    }
+
+    /// Where this partition stands among all that feed `step`: by its source's name, then by its number. It breaks ties, so it has to differ
+    /// from those of other sources' partitions, and to stay when partitions are added.
+    fn place_among_feeders(&self, step: usize) -> i32 {
+        let own = &self.plan.sources[self.source].name;
+        let comes_before = |&source: &usize| {
+            self.plan.sources[source].name < *own && reached(self.plan, source).contains(&step)
+        };
+        let sources_before = (0..self.plan.sources.len()).filter(comes_before).count();
+        (sources_before as i32).wrapping_shl(PARTITION_BITS) | self.partition
     }
 
     fn bury(&mut self, step: usize, failures: Vec<Failure>, fates: &mut [Fate]) {

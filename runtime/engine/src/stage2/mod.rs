@@ -26,7 +26,7 @@ use crate::sabotage::{self, Bug};
 use crate::stage1::concat;
 use crate::window::{closes_at, emits_at, end_of};
 use crate::wire::dead_letter::Reason;
-use crate::wire::partial;
+use crate::wire::partial::{self, PartialHeader};
 use crate::wire::state::{OutputProgress, Position, StepKey, StepProgress, Versioned, version};
 
 pub use self::snapshot::RecoveredStep;
@@ -47,7 +47,8 @@ pub struct StepSetup {
     pub step: usize,
     /// Partition of its partials.
     pub partition: i32,
-    /// All source partitions that feed the step, as `<source>/<partition>`: each has to speak before a window is emitted.
+    /// The source partitions that fed the step when its generation began, as `<source>/<partition>`: each has to speak before a window is
+    /// emitted. Others are waited for from when they first speak, so that every replay waits for the same ones.
     pub feeders: Vec<String>,
 }
 
@@ -183,7 +184,6 @@ impl StepTask {
         }
         let began_at = self.at;
         self.at = next;
-        self.advance_watermark();
         let writes = self.emit(began_at, silent, &mut log)?;
         self.purge();
         if !silent {
@@ -257,10 +257,8 @@ impl StepTask {
         let aggregate = aggregate_of(&plan, self.setup.step);
         let value = record.value.as_deref().unwrap_or_default();
         let (header, partials) = partial::decode(value, &aggregate.partial_schema)?;
-        let feeder = format!("{}/{}", header.source, header.partition);
-        let told = self.watermarks.entry(feeder).or_default();
-        *told = (*told).max(header.watermark_ms);
         let Some(partials) = partials else {
+            self.hear(&header);
             return Ok(());
         };
         let windows = by_window(&partials).map_err(|error| self.failed(&error))?;
@@ -281,7 +279,19 @@ impl StepTask {
                 .add(aggregate, start_ms, &part)
                 .map_err(|error| self.failed(&error))?;
         }
+        self.hear(&header);
         Ok(())
+    }
+
+    /// Takes note of a feeder's watermark, which holds after what came with it. The watermark moves with each record and not with each batch:
+    /// where it stands, and who is waited for, is the same in every replay.
+    fn hear(&mut self, header: &PartialHeader) {
+        let feeder = format!("{}/{}", header.source, header.partition);
+        let told = self.watermarks.entry(feeder).or_default();
+        if *told < header.watermark_ms {
+            *told = header.watermark_ms;
+            self.advance_watermark();
+        }
     }
 
     fn is_purged(&self, aggregate: &Aggregate, start_ms: i64) -> bool {
@@ -292,8 +302,10 @@ impl StepTask {
     }
 
     fn advance_watermark(&mut self) {
-        let told = |feeder: &String| self.watermarks.get(feeder).copied().flatten();
-        let all = self.setup.feeders.iter().map(told);
+        if !(self.setup.feeders.iter()).all(|feeder| self.watermarks.contains_key(feeder)) {
+            return;
+        }
+        let all = self.watermarks.values().copied();
         let minimum = if sabotage::is(Bug::HighestWatermark) {
             all.max()
         } else {

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod added_partitions;
 mod aggregates;
 mod fixture;
 mod formats;
@@ -15,3 +16,4 @@ mod isolation;
 mod lateness;
 mod recovery;
 mod refusals;
+mod ties;

@@ -13,3 +13,4 @@ mod generations;
 mod on_kafka;
 mod refusals;
 mod simulation;
+mod starts;
