@@ -1,5 +1,6 @@
 //! `tidewheel ingest`: the HTTP endpoint of EventSources.
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus::Registry;
 use tidewheel_ingest::{Ingest, IngestSettings};
@@ -11,6 +12,9 @@ use crate::roles::args::IngestArgs;
 use crate::roles::operations::Operations;
 use crate::roles::specs::RoleSpecs;
 use crate::roles::{open_log, run_until_told};
+
+/// What of the grace period is left for probes and clients to end.
+const FOR_THE_REST: Duration = Duration::from_secs(2);
 
 /// Takes events until SIGTERM, then answers what was begun.
 pub(crate) fn run(args: IngestArgs) -> Result<Exit, Failure> {
@@ -26,7 +30,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let log = open_log(&args.kafka.kafka)?;
     let settings = IngestSettings {
-        shutdown_grace: args.operations.grace,
+        shutdown_grace: args.operations.grace.saturating_sub(FOR_THE_REST),
         ..IngestSettings::default()
     };
     let registry = Registry::new();
