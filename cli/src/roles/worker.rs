@@ -87,7 +87,8 @@ async fn run_tasks(
     Ok(())
 }
 
-/// A worker whose topics are there, apart from those that its inputs wait for; none where it was told to stop before they were.
+/// A worker whose topics are there, apart from those that its inputs wait for; none where it was told to stop before they were, or a
+/// newer plan has taken over.
 async fn begin(
     log: &KafkaLog,
     plan: &Arc<Plan>,
@@ -113,6 +114,12 @@ async fn begin(
                     | LogError::UnknownPartition { .. },
                 )),
             ) => error.to_string(),
+            // Starting again would not help: whoever manages this process is about to replace it.
+            Err(WorkerError::NewerPlan(error)) => {
+                tracing::warn!(%error, "there is nothing to do for this worker");
+                stop.cancelled().await;
+                return Ok(None);
+            }
             Err(error) => return Err(error.into()),
         };
         tracing::warn!(reason, "the worker cannot begin yet");
