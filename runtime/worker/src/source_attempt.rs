@@ -7,13 +7,13 @@ use tidewheel_engine::stage1::{Recovered, SourceSetup, SourceTask, StartAt};
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
 use tidewheel_engine::wire::watermark::WatermarkRecord;
 use tidewheel_engine::{Effects, EngineError};
-use tidewheel_log::{Fetched, Log, LogError, Producer, Reader, Record};
+use tidewheel_log::{Fetched, Log, LogError, Producer, Reader, Record, first_record};
 use tidewheel_planner::plan::StepKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::AttemptError;
-use crate::recovery::{first_record, read_compacted, read_watermarks};
+use crate::recovery::{read_compacted, read_watermarks};
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 

@@ -1,11 +1,9 @@
 //! Dead letters, read back from the log.
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
-use tidewheel_log::{Log, Record};
+use tidewheel_log::{Log, Record, first_record, read_to_end};
 use tidewheel_planner::names::PipelineNames;
 
 use crate::dev::pipelines::Pipelines;
@@ -13,9 +11,6 @@ use crate::failure::Failure;
 
 /// Values up to this size are kept while dead letters are put in order; larger ones are read again, bytes.
 const KEPT_VALUE_BYTES: usize = 16 << 10;
-
-/// How long a fetch waits for the log to answer.
-const FETCH_WAIT: Duration = Duration::from_millis(500);
 
 /// A dead letter, its value perhaps still in the log.
 #[derive(Debug, Clone)]
@@ -99,16 +94,9 @@ impl DeadLetter {
         let bytes = match &self.value {
             Value::Here(bytes) => bytes.clone(),
             Value::InLog(topic, offset) => {
-                let fetched = log
-                    .reader(topic, 0, *offset)
-                    .await?
-                    .fetch(1, 1, FETCH_WAIT)
-                    .await?;
-                fetched
-                    .records
-                    .into_iter()
-                    .next()
-                    .and_then(|record| record.value)
+                let mut reader = log.reader(topic, 0, *offset).await?;
+                let record = first_record(reader.as_mut()).await?;
+                record.and_then(|record| record.value)
             }
         };
         let (value, value_base64) = match bytes.as_deref().map(std::str::from_utf8) {
@@ -138,20 +126,10 @@ pub(crate) async fn read(log: &dyn Log, pipelines: &Pipelines) -> Result<Vec<Dea
         let (namespace, name) = (&pipeline.plan.namespace, &pipeline.plan.name);
         let topic = PipelineNames::new(namespace, name).dead_letters();
         let label = format!("{namespace}/{name}");
-        let offsets = log.offsets(&topic, 0).await?;
-        let mut reader = log.reader(&topic, 0, offsets.earliest).await?;
-        loop {
-            let fetched = reader.fetch(1_000, 8 << 20, FETCH_WAIT).await?;
-            letters.extend(
-                fetched
-                    .records
-                    .into_iter()
-                    .map(|record| DeadLetter::new(&label, &topic, record)),
-            );
-            if fetched.at_end {
-                break;
-            }
-        }
+        read_to_end(log, &topic, 0, |record| {
+            letters.push(DeadLetter::new(&label, &topic, record));
+        })
+        .await?;
     }
     letters.sort_by(|a, b| {
         let place = |letter: &DeadLetter| (letter.partition, letter.offset);

@@ -18,13 +18,13 @@ async fn a_worker_whose_database_is_away_is_ready_says_so_and_follows_its_secret
             && check(report, "sinks")["detail"]
                 .as_str()
                 .unwrap()
-                .contains("wait for one")
+                .contains("2 tasks wait for one")
     };
     let report = worker.until("/readyz", waits).await;
     assert_eq!(report["ready"], true);
     assert_eq!(check(&report, "sinks")["ready"], false);
     assert_eq!(check(&report, "sinks")["required"], false);
-    let (_, metrics) = worker.get("/metrics").await;
+    let metrics = worker.get("/metrics").await.1;
     let blocked = "tidewheel_worker_blocked_by_sink{pipeline=\"roles-away/all-made\",sink=\"roles-away/warehouse\"} 2";
     assert!(metrics.contains(blocked), "{metrics}");
 

@@ -158,6 +158,8 @@ fn row_of(row: &PgRow, columns: &[&Column]) -> Result<Row, Failure> {
                 let text = micros.as_i64().and_then(time::timestamp_text);
                 text.map_or(Value::Null, |text| time::with_z(&text).into())
             }
+            // PostgreSQL writes a whole number without a point.
+            (ColumnType::Double, Value::Number(number)) => number.as_f64().into(),
             (ColumnType::Json, Value::String(text)) => {
                 serde_json::from_str(&text).unwrap_or(Value::String(text))
             }
