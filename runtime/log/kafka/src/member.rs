@@ -1,5 +1,11 @@
 //! Members of consumer groups. A member's client never fetches: the group only says who owns what.
-use std::{collections::VecDeque, future::Future, pin::Pin, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -34,6 +40,10 @@ pub(crate) struct KafkaMember {
     client: Option<Client>,
     /// What was revoked and is let go at the next call.
     letting_go: Vec<i32>,
+    /// When the last call ended.
+    asked_at: Instant,
+    /// How long nobody may ask before the group passes the member over.
+    patience: Duration,
 }
 
 /// What the group said and nobody was told yet.
@@ -42,7 +52,9 @@ pub(crate) struct Membership {
     changes: Mutex<VecDeque<Assignment>>,
     changed: Notify,
     /// Nobody asks any more: what is revoked is let go at once.
-    is_leaving: std::sync::atomic::AtomicBool,
+    is_leaving: AtomicBool,
+    /// Nobody asked for so long that the group has passed the member over: what it had belongs to others.
+    is_passed_over: AtomicBool,
 }
 
 impl ConsumerContext for Context<Membership> {
@@ -57,21 +69,18 @@ impl ConsumerContext for Context<Membership> {
         partitions.sort_unstable();
         let change = match what {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                self.kind.is_passed_over.store(false, Relaxed);
                 if let Err(error) = assign_paused(consumer, list) {
                     tracing::warn!(%error, client = "member", "an assignment was not taken");
                 }
                 Assignment::Assigned(partitions)
             }
-            _ if consumer.assignment_lost() => {
+            _ if consumer.assignment_lost() || self.kind.is_passed_over.load(Relaxed) => {
                 let_go(consumer, list);
                 Assignment::Lost(partitions)
             }
             _ => {
-                if self
-                    .kind
-                    .is_leaving
-                    .load(std::sync::atomic::Ordering::Relaxed)
-                {
+                if self.kind.is_leaving.load(Relaxed) {
                     let_go(consumer, list);
                 }
                 Assignment::Revoked(partitions)
@@ -110,7 +119,9 @@ impl KafkaMember {
         topic: &str,
     ) -> Result<Self, LogError> {
         let context = Context::new(statistics, Role::Member, group, Membership::default());
-        let client: Client = create(&settings::member(connection, group), context)?;
+        let config = settings::member(connection, group);
+        let patience = settings::longest_poll_interval(&config);
+        let client: Client = create(&config, context)?;
         client
             .subscribe(&[topic])
             .map_err(|error| unavailable(&error))?;
@@ -118,6 +129,8 @@ impl KafkaMember {
             topic: topic.to_owned(),
             client: Some(client),
             letting_go: Vec::new(),
+            asked_at: Instant::now(),
+            patience,
         })
     }
 
@@ -131,7 +144,7 @@ impl KafkaMember {
     fn close(&mut self) -> Option<tokio::sync::oneshot::Receiver<()>> {
         let client = self.client.take()?;
         let leaving = &client.context().kind.is_leaving;
-        leaving.store(true, std::sync::atomic::Ordering::Relaxed);
+        leaving.store(true, Relaxed);
         if !self.letting_go.is_empty() {
             let_go(&client, &list_of(&self.topic, &self.letting_go));
         }
@@ -139,15 +152,31 @@ impl KafkaMember {
     }
 }
 
+/// A call under way; however it ends, that is when.
+struct Asking<'a>(&'a mut Instant);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        *self.0 = Instant::now();
+    }
+}
+
 #[async_trait]
 impl Member for KafkaMember {
     async fn next(&mut self) -> Result<Assignment, LogError> {
         let letting_go = std::mem::take(&mut self.letting_go);
-        let client = self.client()?;
+        let client = self
+            .client
+            .as_ref()
+            .ok_or_else(|| unavailable(&KafkaError::Canceled))?;
+        let membership = &client.context().kind;
+        if self.asked_at.elapsed() > self.patience {
+            membership.is_passed_over.store(true, Relaxed);
+        }
+        let _asking = Asking(&mut self.asked_at);
         if !letting_go.is_empty() {
             let_go(client, &list_of(&self.topic, &letting_go));
         }
-        let membership = &client.context().kind;
         loop {
             let change = membership.changes.lock().pop_front();
             if let Some(change) = change {

@@ -1,4 +1,6 @@
 //! The properties of each kind of client, and why. Whatever the user's Secret says comes after the defaults.
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 use tidewheel_kafka::Connection;
 
@@ -105,4 +107,11 @@ pub(crate) fn largest_record_bytes(config: &ClientConfig) -> usize {
         .get("message.max.bytes")
         .and_then(|bytes| bytes.parse().ok())
         .unwrap_or(1_000_000)
+}
+
+/// How long a member of this configuration may be silent.
+pub(crate) fn longest_poll_interval(config: &ClientConfig) -> Duration {
+    let ms = config.get("max.poll.interval.ms");
+    let ms = ms.and_then(|ms| ms.parse().ok()).unwrap_or(300_000);
+    Duration::from_millis(ms)
 }
