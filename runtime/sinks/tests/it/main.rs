@@ -12,6 +12,7 @@ mod example;
 mod fencing;
 mod fixture;
 mod rows;
+mod server;
 mod tables;
 mod types;
 mod windows;
