@@ -35,11 +35,11 @@ impl Failure {
     }
 
     /// Why a row was refused for its data, where this is such a failure: SQLSTATE classes 22 (data exception) and
-    /// 23 (integrity constraint violation).
+    /// 23 (integrity constraint violation), and 54000, a value that is too long for an index.
     pub(super) fn refusal(&self) -> Option<String> {
         let error = self.database_error()?;
         let code = error.code();
-        if !code.starts_with("22") && !code.starts_with("23") {
+        if !code.starts_with("22") && !code.starts_with("23") && code != "54000" {
             return None;
         }
         let detail = error.detail().map(|detail| format!(": {detail}"));

@@ -11,6 +11,7 @@ mod crashes;
 mod example;
 mod fencing;
 mod fixture;
+mod postgres;
 mod rows;
 mod server;
 mod tables;
