@@ -53,7 +53,8 @@ impl SinkUrls {
             return Ok(url.clone());
         }
         let refused = |message: String| {
-            let help = "mount the Sink's Secret with --secrets, or add it with `kind: Secret`";
+            let help =
+                "its value is the URL of the database: postgres://user:password@host:port/database";
             Failure::usage(format!("Sink {sink}: {message}"), help)
         };
         let (namespace, name) = sink.split_once('/').unwrap_or_default();
