@@ -42,6 +42,7 @@ mod shared_table;
 pub mod source;
 mod sql;
 mod steps;
+pub mod topics;
 
 pub use fingerprint::STATE_FORMAT;
 pub use problem::Problem;

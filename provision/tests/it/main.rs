@@ -1,4 +1,4 @@
-//! What provisioning promises, seen from outside.
+//! What provision does, against real servers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,4 +7,5 @@
     reason = "tests"
 )]
 
+mod kafka;
 mod postgres;

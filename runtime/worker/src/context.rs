@@ -61,6 +61,17 @@ impl Context {
         format!("{}/{}", self.plan.namespace, self.plan.name)
     }
 
+    /// Number of the generation of an aggregate step.
+    pub(crate) fn generation(&self, step: &str) -> i64 {
+        let generation = self.generations.steps.get(step);
+        generation.map_or(1, |generation| generation.number)
+    }
+
+    /// The topic of the partials of an aggregate step.
+    pub(crate) fn partials(&self, step: &str) -> String {
+        self.names.partials(step, self.generation(step))
+    }
+
     /// The transactional id of a task: taking it fences whoever had the task before.
     pub(crate) fn transactional_id(&self, (input, partition): &TaskKey) -> String {
         let id = self.names.task(input, *partition);
@@ -71,10 +82,11 @@ impl Context {
         }
     }
 
-    /// The number of an aggregate step's generation.
-    pub(crate) fn generation(&self, step: &str) -> i64 {
-        let generation = self.generations.steps.get(step);
-        generation.map_or(1, |generation| generation.number)
+    /// Counts a commit of a task that began at `began_ms`.
+    pub(crate) fn committed(&self, key: &TaskKey, began_ms: i64) {
+        let took_ms = u64::try_from(self.timer.now_ms() - began_ms).unwrap_or(0);
+        self.board
+            .update(key, |status| status.work.commits.add(took_ms));
     }
 
     /// The source partitions that fed an aggregate step when its generation began, as `<source>/<partition>`.

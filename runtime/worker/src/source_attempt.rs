@@ -7,7 +7,7 @@ use tidewheel_engine::stage1::{Recovered, SourceSetup, SourceTask, StartAt};
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
 use tidewheel_engine::wire::watermark::WatermarkRecord;
 use tidewheel_engine::{Effects, EngineError};
-use tidewheel_log::{Fetched, Log, LogError, Producer, Reader, Record};
+use tidewheel_log::{Fetched, Log, LogError, Producer, Reader, Record, first_record};
 use tidewheel_planner::plan::StepKind;
 use tokio_util::sync::CancellationToken;
 
@@ -153,6 +153,9 @@ impl<'a> SourceAttempt<'a> {
                 self.commit(effects, taken).await?;
             }
             self.records += taken.len() as u64;
+            self.context.board.update(self.key, |status| {
+                status.work.records += taken.len() as u64;
+            });
             // Without records the position moves to the next boundary or the end; while deduplications are filled it stays.
             if rest.is_empty()
                 && (self.task.next_offset() >= fetched.next_offset
@@ -184,6 +187,17 @@ impl<'a> SourceAttempt<'a> {
     }
 
     async fn commit(&mut self, effects: Effects, records: &[Record]) -> Result<(), AttemptError> {
+        let began_ms = self.context.timer.now_ms();
+        self.commit_in_order(effects, records).await?;
+        self.context.committed(self.key, began_ms);
+        Ok(())
+    }
+
+    async fn commit_in_order(
+        &mut self,
+        effects: Effects,
+        records: &[Record],
+    ) -> Result<(), AttemptError> {
         if sabotage::is(Bug::LogBeforeSinks) {
             let mut log = effects.log;
             log.extend(self.task.seal(records, &[], &[]));
@@ -231,7 +245,7 @@ impl<'a> SourceAttempt<'a> {
             status.closing_watermark_ms = self.task.closing_watermark_ms();
             status.ledgers = ledgers.outputs;
             status.step_ledgers = ledgers.steps;
-            status.blocked = None;
+            status.unblock();
         });
     }
 }
@@ -288,12 +302,7 @@ async fn warm_up_from(
         return Ok(at);
     };
     let mut probe = log.reader(topic, partition, at).await?;
-    let first = probe
-        .fetch(1, 1, Duration::ZERO)
-        .await?
-        .records
-        .into_iter()
-        .next();
+    let first = first_record(probe.as_mut()).await?;
     // With no record there yet, the next one comes after the last of those before it.
     let append_time_ms = match first {
         Some(record) => record.append_time_ms,

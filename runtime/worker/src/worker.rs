@@ -1,4 +1,5 @@
 //! A worker: everything that one process does for one plan.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::allot::{allot, generations};
 use crate::context::{Context, Limits, Sinks};
 use crate::error::WorkerError;
 use crate::input::{self, Input};
-use crate::status::{Board, Status};
+use crate::status::{Board, Membership, Status, TaskKey};
 use crate::timer::Timer;
 
 /// Runs one plan; several workers of the same plan share its partitions.
@@ -82,16 +83,14 @@ impl Worker {
     /// [`partials_topics`](tidewheel_planner::generations::partials_topics).
     pub fn partials_topics(&self) -> Vec<(String, u32)> {
         let context = &self.context;
-        let topic = |name: &str, partitions| {
-            let number = context.generation(name);
-            (context.names.partials(name, number), partitions)
-        };
         context
             .plan
             .steps
             .iter()
             .filter_map(|step| match &step.kind {
-                StepKind::Aggregate(aggregate) => Some(topic(&step.name, aggregate.partitions)),
+                StepKind::Aggregate(aggregate) => {
+                    Some((context.partials(&step.name), aggregate.partitions))
+                }
                 _ => None,
             })
             .collect()
@@ -130,6 +129,40 @@ impl Control {
     /// What every task is doing.
     pub fn status(&self) -> Status {
         self.context.board.read()
+    }
+
+    /// What this worker is to the consumer group of each input, by the input's name; inputs that were not begun are not there.
+    pub fn memberships(&self) -> BTreeMap<String, Membership> {
+        self.context.board.memberships()
+    }
+
+    /// How far each task that this worker has is behind the end of what is committed in its input, in offsets. Asks the log for
+    /// every task: not to be called more often than every few seconds.
+    ///
+    /// # Errors
+    /// The log does not answer.
+    pub async fn lag(&self) -> Result<BTreeMap<TaskKey, i64>, LogError> {
+        let mut lag = BTreeMap::new();
+        let begun = self
+            .status()
+            .into_iter()
+            .filter(|(_, task)| task.has_begun());
+        for (key, task) in begun {
+            let topic = self.topic(&key.0);
+            let end = self.context.log.offsets(&topic, key.1).await?.end;
+            lag.insert(key, (end - task.next_offset).max(0));
+        }
+        Ok(lag)
+    }
+
+    fn topic(&self, input: &str) -> String {
+        let context = &self.context;
+        let source = context
+            .plan
+            .sources
+            .iter()
+            .find(|source| source.name == input);
+        source.map_or_else(|| context.partials(input), |source| source.topic.clone())
     }
 
     /// Reads every source to its end, then closes every window that holds an event, by a decree in the log. Returns when all of it is

@@ -192,6 +192,7 @@ async fn a_member_that_waits_takes_over_from_one_that_hangs() {
     let mut hangs = log.join("g", "a").await.unwrap();
     hangs.next().await.unwrap();
     let mut other = log.join("g", "a").await.unwrap();
+    assert_eq!(other.next().await.unwrap(), Assigned(vec![]));
     let waiting = tokio::spawn(async move { other.next().await });
     tokio::time::sleep(Duration::from_secs(2)).await;
     clock.forward(10_000);

@@ -2,8 +2,9 @@
 //!
 //! Everything is a simple query, with its values in its text: nothing is prepared, so nothing is lost where a pooler gives each
 //! transaction another session, and a transaction's first and last steps are one round trip each.
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
+use futures::TryStreamExt as _;
 use parking_lot::Mutex;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, PgConnection,
@@ -121,6 +122,21 @@ impl Session<'_> {
     ) -> Result<Vec<PgRow>, Failure> {
         let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection);
         within(patience, rows).await
+    }
+
+    /// Gives each row of a query to `each`, as they come, until it breaks off. However long it takes: nobody waits for a person who reads.
+    pub(super) async fn each(
+        &mut self,
+        sql: String,
+        mut each: impl FnMut(PgRow) -> Result<ControlFlow<()>, Failure>,
+    ) -> Result<ControlFlow<()>, Failure> {
+        let mut rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch(&mut self.connection);
+        while let Some(row) = rows.try_next().await.map_err(Failure::Sql)? {
+            if each(row)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Copies binary rows, which come in pieces, by a `COPY ... FROM STDIN`.

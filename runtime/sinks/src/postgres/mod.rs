@@ -22,12 +22,13 @@ mod failure;
 mod health;
 mod limits;
 mod numeric;
+mod read;
 mod statements;
 mod table;
 mod url;
 mod write;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::ControlFlow, sync::Arc};
 
 use async_trait::async_trait;
 use tidewheel_planner::plan::Table;
@@ -35,6 +36,7 @@ pub use tidewheel_planner::postgres::InvalidUrl;
 
 use self::{connection::Connections, failure::Failure, statements::Statements, write::TableWriter};
 pub use self::{health::Health, limits::Limits};
+use crate::embedded::{Columns, Row};
 use crate::{Guarantee, OutputId, Sink, SinkError, TaskId, Writer};
 
 /// The tables of one Sink. Clones share their connections.
@@ -68,6 +70,39 @@ impl Postgres {
     /// How the database was when it was last asked.
     pub fn health(&self) -> Health {
         self.connections.health()
+    }
+
+    /// Gives every row of a table to `each` until it breaks off: rows by partition, offset and ordinal, windows by key.
+    /// All of them are of one moment, however long it takes.
+    ///
+    /// # Errors
+    /// [`SinkError::Unavailable`], [`SinkError::Misfit`], with the table's name as `output`.
+    pub async fn for_each_row(
+        &self,
+        table: &Table,
+        columns: Columns,
+        each: impl FnMut(Row) -> ControlFlow<()>,
+    ) -> Result<(), SinkError> {
+        let outcome = read::for_each_row(&self.connections, table, columns, each).await;
+        self.connections.settle(&table.name, outcome)
+    }
+
+    /// The newest rows without our columns, newest first: rows about as they were written, windows from the highest key.
+    ///
+    /// # Errors
+    /// As for [`for_each_row`](Self::for_each_row).
+    pub async fn newest(&self, table: &Table, limit: u32) -> Result<Vec<Row>, SinkError> {
+        let outcome = read::newest(&self.connections, table, limit).await;
+        self.connections.settle(&table.name, outcome)
+    }
+
+    /// How many rows a table has.
+    ///
+    /// # Errors
+    /// As for [`for_each_row`](Self::for_each_row).
+    pub async fn count(&self, table: &Table) -> Result<u64, SinkError> {
+        let outcome = read::count(&self.connections, table).await;
+        self.connections.settle(&table.name, outcome)
     }
 
     /// Asks the database whether it is there.
