@@ -29,8 +29,10 @@ const TAKE_OVER: Duration = Duration::from_secs(30);
 const COMMIT: Duration = Duration::from_millis(2 * settings::TRANSACTION_TIMEOUT_MS);
 /// How long an abort may take: the next owner's take-over does it as well.
 const ABORT: Duration = Duration::from_secs(3);
-/// How long a wait for delivery reports blocks at least: `poll` takes all of its time.
+/// How long a wait for delivery reports blocks at least: `poll` takes all of its time, whatever happens meanwhile.
 const STEP: Duration = Duration::from_millis(1);
+/// A long wait is looked at this many times less often: a late end costs little then, and waking up costs all the time.
+const PATIENT: u32 = 8;
 
 type Client = BaseProducer<Context<Transactional>>;
 
@@ -164,11 +166,12 @@ impl Holder {
 
     /// Waits until what became of every record was reported; whether that was in time.
     fn drain(&self, deadline: Instant) -> bool {
+        let began = Instant::now();
         while self.client.in_flight_count() > 0 {
             if Instant::now() > deadline {
                 return false;
             }
-            self.client.poll(STEP);
+            self.client.poll(STEP.max(began.elapsed() / PATIENT));
         }
         true
     }
