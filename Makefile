@@ -34,5 +34,5 @@ check: ## Check format, lints, documentation, licences and advisories
 .PHONY: bench
 bench: ## Measure the engine, the log and ingestion
 	@scripts/prerequisites.sh
-	$(BUILD)
-	$(CARGO_TARGET_DIR)/release/tidewheel-bench $(BENCH)
+	@$(BUILD)
+	@$(CARGO_TARGET_DIR)/release/tidewheel-bench $(BENCH)

@@ -11,7 +11,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::{
-    shape,
+    meant, shape,
     violation::{Code, Segment, Violation},
 };
 
@@ -46,13 +46,17 @@ pub(crate) fn check(
         ("number", Value::Number(number)) => check_number(schema, number, path, found),
         ("boolean", Value::Bool(_)) => {}
         (wanted, other) => {
+            let wanted = if meant::is_duration(schema) {
+                "a duration"
+            } else {
+                type_in_words(wanted)
+            };
+            let instead = meant::instead_of(schema, other)
+                .map(|instead| format!(": write {instead}"))
+                .unwrap_or_default();
             report(
                 Code::WrongType,
-                format!(
-                    "must be {}, not {}",
-                    type_in_words(wanted),
-                    value_in_words(other)
-                ),
+                format!("must be {wanted}, not {}{instead}", value_in_words(other)),
             );
         }
     }
@@ -127,6 +131,8 @@ fn check_object(
         .flat_map(|properties| properties.keys())
         .map(String::as_str)
         .collect();
+    // A field that was given under another name is not missing as well.
+    let mut meant = Vec::new();
     for name in fields.keys().filter(|name| !known.contains(&name.as_str())) {
         let mut path = path.to_vec();
         path.push(Segment::Field(name.clone()));
@@ -135,19 +141,26 @@ fn check_object(
             .copied()
             .filter(|known| !fields.contains_key(*known))
             .collect();
+        // One that is given cannot have been meant, unless nothing else is near.
+        let near = nearest(name, &unset).or_else(|| nearest(name, &known));
+        meant.extend(near);
+        if let [only] = known[..] {
+            meant.push(only);
+        }
         found.push(Violation {
             path,
             code: Code::UnknownField,
-            message: unknown_field(name, &known, &unset),
+            message: unknown_field(name, &known, near),
         });
     }
     for name in schema
         .required
         .iter()
         .flatten()
-        .filter(|name| !fields.contains_key(*name))
+        .filter(|name| !fields.contains_key(*name) && !meant.contains(&name.as_str()))
     {
-        let message = format!("`{name}` is missing");
+        let example = meant::example(schema, name).map(|example| format!(": write {example}"));
+        let message = format!("`{name}` is missing{}", example.unwrap_or_default());
         found.push(Violation {
             path: path.to_vec(),
             code: Code::MissingField,
@@ -156,9 +169,7 @@ fn check_object(
     }
 }
 
-/// Names the nearest field: of those not yet given first, as one that is given cannot have been meant.
-fn unknown_field(name: &str, known: &[&str], unset: &[&str]) -> String {
-    let nearest = nearest(name, unset).or_else(|| nearest(name, known));
+fn unknown_field(name: &str, known: &[&str], nearest: Option<&str>) -> String {
     match nearest {
         Some(nearest) => format!("unknown field `{name}`: did you mean `{nearest}`?"),
         None if known.is_empty() => {
@@ -303,9 +314,16 @@ fn wrong_text(schema: &JSONSchemaProps, text: &str) -> Option<(Code, String)> {
     if let Some(pattern) = pattern {
         let meaning = shape::meaning(pattern)
             .map_or_else(|| format!("text that matches `{pattern}`"), str::to_owned);
+        let guess = meant::duration(text)
+            .filter(|_| meant::is_duration(schema))
+            .map(|duration| format!("did you mean `{duration}`? "))
+            .unwrap_or_default();
         return Some((
             Code::Malformed,
-            format!("{} is not possible: write {meaning}", shown(&text.into())),
+            format!(
+                "{} is not possible: {guess}write {meaning}",
+                shown(&text.into())
+            ),
         ));
     }
     let least = schema.min_length.filter(|least| length < *least)?;
@@ -358,6 +376,8 @@ fn value_in_words(value: &Value) -> String {
         Value::Null => "null".to_owned(),
         Value::Object(_) => "an object".to_owned(),
         Value::Array(_) => "a list".to_owned(),
+        // An address may hold a password.
+        Value::String(text) if text.contains("://") => "an address".to_owned(),
         Value::String(_) => format!("the text {}", shown(value)),
         Value::Number(_) | Value::Bool(_) => shown(value),
     }

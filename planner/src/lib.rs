@@ -34,6 +34,7 @@ mod nearest;
 mod output;
 mod pipeline;
 pub mod plan;
+pub mod postgres;
 pub mod problem;
 mod relation;
 pub mod resource;

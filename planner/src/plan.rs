@@ -230,7 +230,7 @@ pub struct Call {
 }
 
 /// Columns the engine appends after `argument.schema` to order `first_value` and `last_value` by event time,
-/// ties broken by the place in the log: `_event_time` (timestamp), `_partition` (Int32), `_offset` (Int64), `_ordinal` (Int32, the row within its record).
+/// ties broken by the place in the log: `_event_time` (timestamp), `_partition` (Int32, which of all source partitions that feed the step), `_offset` (Int64), `_ordinal` (Int32, the row within its record).
 pub const ORDER_COLUMNS: [&str; 4] = ["_event_time", "_partition", "_offset", "_ordinal"];
 
 /// The windows of an aggregate step, aligned to the epoch in UTC.
@@ -299,6 +299,34 @@ pub enum TableKind {
         /// Names of the columns that identify a row: `window_start` and the group columns. NULLs are equal.
         key: Vec<String>,
     },
+}
+
+impl Table {
+    /// Names of the columns that identify a row of windows; none for other rows.
+    pub fn key(&self) -> &[String] {
+        match &self.kind {
+            TableKind::Rows => &[],
+            TableKind::Windows { key } => key,
+        }
+    }
+}
+
+impl TableKind {
+    /// Names of our columns, which say where a row comes from. They are never NULL.
+    pub fn position_columns(&self) -> &'static [&'static str] {
+        match self {
+            Self::Rows => &["_generation", "_partition", "_offset", "_ordinal"],
+            Self::Windows { .. } => &["_generation", "_partition", "_offset", "_revision"],
+        }
+    }
+
+    /// What the rows are, in a word: `rows` or `windows`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Rows => "rows",
+            Self::Windows { .. } => "windows",
+        }
+    }
 }
 
 /// A column of a table.

@@ -3,6 +3,7 @@
 //! | topic | partitions | old records |
 //! |---|---|---|
 //! | of a source | as declared | go after its `retention` |
+//! | positions of a source's generator | 1 | the newest of each key stays |
 //! | dead letters | 1 | go after `errors.deadLetter.retention` |
 //! | watermarks | 1 | go after the longest retention of the sources |
 //! | generations | 1 | the newest of each key stays |
@@ -11,7 +12,7 @@
 use tidewheel_crds::event_source::EventSourceSpec;
 
 use crate::generations::{self, Allotment, NewerPlan};
-use crate::names::{PipelineNames, source_topic};
+use crate::names::{PipelineNames, generator_positions, source_topic};
 use crate::plan::{Plan, Source, StepKind};
 use crate::resource::{Resource, ResourceSet};
 
@@ -41,14 +42,27 @@ pub enum Cleanup {
 
 /// The topics of all sources of a set, those that no pipeline reads included.
 pub fn of_sources(set: &ResourceSet) -> Vec<Topic> {
-    let sources = set.event_sources.iter();
-    let topic = |source: &Resource<EventSourceSpec>| Topic {
-        name: source_topic(&source.id.namespace, &source.id.name),
+    set.event_sources.iter().flat_map(of_source).collect()
+}
+
+/// The topic of a source, and that of its generator's positions where it has a generator.
+fn of_source(source: &Resource<EventSourceSpec>) -> Vec<Topic> {
+    let (namespace, name) = (&source.id.namespace, &source.id.name);
+    let mut topics = vec![Topic {
+        name: source_topic(namespace, name),
         partitions: u32::try_from(source.spec.topic.partitions).unwrap_or(1),
         cleanup: Cleanup::After(source.spec.topic.retention.as_millis()),
         is_internal: false,
-    };
-    sources.map(topic).collect()
+    }];
+    if source.spec.generator.is_some() {
+        topics.push(Topic {
+            name: generator_positions(namespace, name),
+            partitions: 1,
+            cleanup: Cleanup::Compact,
+            is_internal: true,
+        });
+    }
+    topics
 }
 
 /// The topics of the sources that a plan reads.

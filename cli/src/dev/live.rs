@@ -14,6 +14,7 @@ use crate::dev::pipelines::{Pipeline, Pipelines};
 use crate::dev::results::ledgers;
 use crate::dev::specs::Specs;
 use crate::dev::store::Store;
+use crate::dev::tables::Tables;
 use crate::logging;
 use crate::view::{self, Database, HttpSource, Snapshot, SourceCounts, collect};
 
@@ -102,15 +103,15 @@ impl Live {
             accepted,
             ..SourceCounts::default()
         }));
-        let database = |(sink, path): (&str, &std::path::Path)| Database {
+        let database = |(sink, tables): (&str, &Tables)| Database {
             sink: sink.to_owned(),
-            path: path.display().to_string(),
+            path: tables.place(),
         };
         self.snapshots.send_replace(Snapshot {
             now_ms: now_ms(),
             url: listening.map(url),
             http_sources: self.http_sources.clone(),
-            databases: store.databases().map(database).collect(),
+            databases: store.all_tables().map(database).collect(),
             sources,
             pipelines: shown,
             notices: self.notices.clone(),
@@ -144,10 +145,10 @@ fn now_ms() -> i64 {
 async fn newest(store: &Store, pipeline: &Pipeline) -> BTreeMap<String, Vec<Row>> {
     let mut newest = BTreeMap::new();
     for output in &pipeline.plan.outputs {
-        let Some(database) = store.database(&output.sink) else {
+        let Some(tables) = store.tables(&output.sink) else {
             continue;
         };
-        match database.newest(&output.table, NEWEST_ROWS).await {
+        match tables.newest(&output.table, NEWEST_ROWS).await {
             Ok(rows) => drop(newest.insert(output.name.clone(), rows)),
             Err(error) => tracing::debug!(%error, "the newest rows cannot be read"),
         }

@@ -1,38 +1,42 @@
-//! Where everything is kept: the log, and a SQLite file for each Sink.
+//! Where everything is kept: the log, and the tables of each Sink.
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tidewheel_log::{Cleanup, EmbeddedLog, LogError, Options, TopicSettings};
+use tidewheel_log::{EmbeddedLog, Log, Options};
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::resource::ResourceSet;
-use tidewheel_planner::topics::{self, Topic};
-use tidewheel_sinks::embedded::Database;
-use tidewheel_sinks::{OutputId, Sink, SinkError};
-use tidewheel_worker::{Sinks, topic_settings};
+use tidewheel_planner::topics::{self, Cleanup, Topic};
+use tidewheel_worker::Sinks;
 
-use crate::dev::generators::POSITIONS_TOPIC;
+use crate::args::DevArgs;
+use crate::dev::log::DevLog;
 use crate::dev::send::SENDS_TOPIC;
+use crate::dev::tables::Tables;
 use crate::failure::Failure;
+use crate::roles::secrets::Secrets;
+use crate::roles::sinks::SinkUrls;
 
 /// Largest record the log takes, bytes: an event as it came, far beyond what a decoder takes, with its key and headers.
 pub(crate) const MAX_RECORD_BYTES: usize = 64 << 20;
 
 /// The log and the tables.
 pub(crate) struct Store {
-    pub(crate) log: EmbeddedLog,
-    tables: PathBuf,
-    databases: BTreeMap<String, Database>,
+    log: DevLog,
+    folder: PathBuf,
+    urls: SinkUrls,
+    tables: BTreeMap<String, Tables>,
     /// Removed with everything in it when the process ends; none where the data are kept.
     _temporary: Option<TempDir>,
 }
 
 impl Store {
-    /// Opens what is in `data`, or begins anew in a temporary folder.
-    pub(crate) fn open(data: Option<&Path>) -> Result<Self, Failure> {
-        let (folder, temporary) = match data {
-            Some(folder) => (folder.to_owned(), None),
+    /// Opens what the command line names: what is in `--data`, or else a new temporary folder, and in the place of its parts Kafka
+    /// and databases.
+    pub(crate) async fn open(args: &DevArgs, set: &ResourceSet) -> Result<Self, Failure> {
+        let (folder, temporary) = match &args.data {
+            Some(folder) => (folder.clone(), None),
             None => {
                 let temporary = tempfile::Builder::new().prefix("tidewheel-").tempdir()?;
                 (temporary.path().to_owned(), Some(temporary))
@@ -49,90 +53,92 @@ impl Store {
             max_record_bytes: MAX_RECORD_BYTES,
             ..Options::default()
         };
-        let log = EmbeddedLog::open(folder.join("log"), options)?;
-        for positions in [SENDS_TOPIC, POSITIONS_TOPIC] {
-            log.create_topic(&TopicSettings {
-                name: positions.to_owned(),
-                partitions: 1,
-                cleanup: Cleanup::Compact,
-            })?;
-        }
+        let log = match &args.kafka {
+            Some(place) => DevLog::on_kafka(place)?,
+            None => DevLog::Embedded(EmbeddedLog::open(folder.join("log"), options)?),
+        };
+        let sends = Topic {
+            name: SENDS_TOPIC.to_owned(),
+            partitions: 1,
+            cleanup: Cleanup::Compact,
+            is_internal: true,
+        };
+        log.make(&[sends]).await?;
         Ok(Self {
             log,
-            tables,
-            databases: BTreeMap::new(),
+            folder: tables,
+            urls: SinkUrls::new(set, Secrets::new(None, set), &args.sinks.sink)?,
+            tables: BTreeMap::new(),
             _temporary: temporary,
         })
     }
 
-    /// The files of tables, by `<namespace>/<name>` of their Sinks.
-    pub(crate) fn databases(&self) -> impl Iterator<Item = (&str, &Path)> {
-        self.databases
+    /// The log.
+    pub(crate) fn log(&self) -> Arc<dyn Log> {
+        self.log.shared()
+    }
+
+    /// Forgets old events, and makes the log's state smaller.
+    pub(crate) fn tidy(&self) {
+        self.log.tidy();
+    }
+
+    /// The tables of all Sinks that an output was planned for, by `<namespace>/<name>`.
+    pub(crate) fn all_tables(&self) -> impl Iterator<Item = (&str, &Tables)> {
+        self.tables
             .iter()
-            .map(|(sink, database)| (sink.as_str(), database.path()))
+            .map(|(sink, tables)| (sink.as_str(), tables))
     }
 
     /// The tables of a Sink, by `<namespace>/<name>`; none before an output was planned for it.
-    pub(crate) fn database(&self, sink: &str) -> Option<&Database> {
-        self.databases.get(sink)
+    pub(crate) fn tables(&self, sink: &str) -> Option<&Tables> {
+        self.tables.get(sink)
     }
 
     /// The sinks as workers take them.
     pub(crate) fn sinks(&self) -> Sinks {
-        let sink = |(name, database): (&String, &Database)| {
-            (name.clone(), Arc::new(database.clone()) as Arc<dyn Sink>)
-        };
-        self.databases.iter().map(sink).collect()
+        let sinks = self.tables.iter();
+        sinks
+            .map(|(name, tables)| (name.clone(), tables.sink()))
+            .collect()
     }
 
     /// Makes the topics of all sources, those that no pipeline reads included.
-    pub(crate) fn prepare_sources(&self, set: &ResourceSet) -> Result<(), LogError> {
-        self.create_topics(&topics::of_sources(set))
+    pub(crate) async fn prepare_sources(&self, set: &ResourceSet) -> Result<(), Failure> {
+        self.log.make(&topics::of_sources(set)).await
     }
 
     /// Makes the topics of a plan that do not depend on a generation, and its tables.
     pub(crate) async fn prepare(&mut self, plan: &Plan) -> Result<(), Failure> {
-        self.create_topics(&topics::of_pipeline(plan))?;
-        for output in &plan.outputs {
-            if !self.databases.contains_key(&output.sink) {
-                let database = open_database(&self.tables, &output.sink).await?;
-                self.databases.insert(output.sink.clone(), database);
+        self.log.make(&topics::of_pipeline(plan)).await?;
+        let mut sinks: Vec<&String> = plan.outputs.iter().map(|output| &output.sink).collect();
+        sinks.sort_unstable();
+        sinks.dedup();
+        for sink in sinks {
+            if !self.tables.contains_key(sink) {
+                let tables = Tables::open(&self.folder, sink, self.urls.given(sink)).await?;
+                self.tables.insert(sink.clone(), tables);
             }
-            let id = OutputId {
-                pipeline: format!("{}/{}", plan.namespace, plan.name),
-                output: output.name.clone(),
-            };
-            if let Some(database) = self.databases.get(&output.sink) {
-                database.create_table(&id, &output.table).await?;
+            if let Some(tables) = self.tables.get(sink) {
+                tables.prepare(sink, plan).await?;
             }
         }
         Ok(())
     }
 
     /// Makes the topics of partials, whose names carry a generation.
-    pub(crate) fn prepare_partials(&self, partials: &[(String, u32)]) -> Result<(), LogError> {
+    pub(crate) async fn prepare_partials(&self, partials: &[(String, u32)]) -> Result<(), Failure> {
         let partials = partials.iter().cloned();
         let partials = partials.map(|(name, partitions)| topics::of_partial(name, partitions));
-        self.create_topics(&partials.collect::<Vec<_>>())
-    }
-
-    fn create_topics(&self, topics: &[Topic]) -> Result<(), LogError> {
-        topics
-            .iter()
-            .try_for_each(|topic| self.log.create_topic(&topic_settings(topic)).map(drop))
+        self.log.make(&partials.collect::<Vec<_>>()).await
     }
 
     /// Leaves single files behind.
     pub(crate) async fn close(&self) {
-        for database in self.databases.values() {
-            if let Err(error) = database.close().await {
+        for tables in self.tables.values() {
+            if let Err(error) = tables.close().await {
                 tracing::warn!(%error, "the tables were not closed; nothing is lost");
             }
         }
     }
-}
-
-/// The file of a Sink: names hold no dots, so no two share one.
-async fn open_database(tables: &Path, sink: &str) -> Result<Database, SinkError> {
-    Database::open(tables.join(format!("{}.db", sink.replace('/', ".")))).await
 }

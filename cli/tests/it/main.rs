@@ -12,6 +12,8 @@ mod help;
 mod hostile;
 mod http;
 mod killed;
+mod metrics;
 mod program;
 mod replan;
+mod roles;
 mod several;

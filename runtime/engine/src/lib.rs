@@ -23,10 +23,11 @@ mod rows;
 pub mod sabotage;
 pub mod stage1;
 pub mod stage2;
+mod timestamp;
 pub mod window;
 pub mod wire;
 
-pub use effects::{Effects, Refusal, TableWrite};
+pub use effects::{Effects, Refusal, TableWrite, WindowRow};
 pub use error::EngineError;
 pub use generation::{Generations, StepGeneration};
 pub use ledger::Ledger;

@@ -94,10 +94,15 @@ impl Generator {
         &self.declaration
     }
 
-    /// Counts from an event on: it is the first of the declared count, and the next one.
-    pub fn begin_at(&mut self, event: u64) {
-        self.first = event;
-        self.position = event;
+    /// The event from which on the declared count counts.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Counts from the event `first` on, of which those before `next` were made.
+    pub fn resume(&mut self, first: u64, next: u64) {
+        self.first = first;
+        self.seek(next);
     }
 
     /// Goes to an event (from 0): it is the next one.

@@ -36,8 +36,6 @@ pub struct Runner {
     topic: String,
     positions: String,
     generator: Generator,
-    /// The first event of the generator's declaration.
-    first_event: u64,
     /// Whether the log holds the generator's declaration.
     is_declared: bool,
     checker: Checker,
@@ -87,7 +85,6 @@ impl Runner {
             checker: Checker::new(source),
             pacer: Pacer::new(generator.events_per_second(), clock.now_ms()),
             producer: None,
-            first_event: 0,
             is_declared: false,
             made: watch::Sender::new(0),
             log,
@@ -119,7 +116,7 @@ impl Runner {
         let mut records = self.records(&events, first)?;
         if !records.is_empty() {
             let next = self.generator.position();
-            let position = Position::new(self.first_event, next);
+            let position = Position::new(self.generator.first(), next);
             records.push(position.record(&self.positions, &self.topic)?);
             if !self.is_declared {
                 let declaration = self.generator.declaration();
@@ -185,12 +182,11 @@ impl Runner {
         } = position::read(self.log.as_ref(), &self.positions, &self.topic).await?;
         let next = position.map_or(0, |position| position.next_event);
         self.is_declared = declaration.as_ref() == Some(self.generator.declaration());
-        self.first_event = match position {
+        let first = match position {
             Some(position) if self.is_declared => position.first_event,
             _ => next,
         };
-        self.generator.begin_at(self.first_event);
-        self.generator.seek(next);
+        self.generator.resume(first, next);
         self.made.send_replace(next);
         Ok(producer)
     }

@@ -12,14 +12,14 @@
 //! `F` itself, and events between it and the first new window that starts after it are in none.
 use tidewheel_engine::window::first_open;
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress, StepKey, StepProgress};
-use tidewheel_log::Log;
+use tidewheel_log::{Log, first_record};
 use tidewheel_planner::generations::AllottedStep;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Late, LatePolicy, Plan, Window};
 
 use crate::context::sources_of;
 use crate::error::WorkerError;
-use crate::recovery::{first_record, read_compacted};
+use crate::recovery::read_compacted;
 
 /// Where a step's new generation, with windows of `size_ms`, begins, ms; none: nothing of `before` is final.
 pub(crate) async fn cut(
@@ -157,6 +157,8 @@ async fn began_at(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn before(size_ms: i64, cut_ms: Option<i64>) -> AllottedStep {
@@ -166,6 +168,7 @@ mod tests {
             cut_ms,
             size_ms,
             allowed_ms: 0,
+            feeders: BTreeMap::new(),
             retired: false,
         }
     }

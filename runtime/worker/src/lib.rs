@@ -18,12 +18,14 @@ mod table_writers;
 mod timer;
 mod topic_settings;
 mod topics;
+mod work;
 mod worker;
 
 pub use allot::read_allotment;
 pub use context::{Limits, Sinks};
 pub use error::WorkerError;
-pub use status::{Status, TaskKey, TaskStatus};
+pub use status::{Membership, Status, TaskKey, TaskStatus};
 pub use timer::{SystemTimer, Timer};
 pub use topic_settings::topic_settings;
+pub use work::{Durations, Work};
 pub use worker::{Control, Worker};

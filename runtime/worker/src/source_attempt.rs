@@ -7,13 +7,13 @@ use tidewheel_engine::stage1::{Recovered, SourceSetup, SourceTask, StartAt};
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
 use tidewheel_engine::wire::watermark::WatermarkRecord;
 use tidewheel_engine::{Effects, EngineError};
-use tidewheel_log::{Fetched, Log, LogError, Producer, Reader, Record};
-use tidewheel_planner::plan::{Start, StepKind};
+use tidewheel_log::{Fetched, Log, LogError, Producer, Reader, Record, first_record};
+use tidewheel_planner::plan::StepKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::AttemptError;
-use crate::recovery::{first_record, read_compacted, read_watermarks};
+use crate::recovery::{read_compacted, read_watermarks};
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 
@@ -61,7 +61,7 @@ impl<'a> SourceAttempt<'a> {
             generations: context.generations.clone(),
             source,
             partition,
-            source_partitions: context.source_partitions.clone(),
+            source_partitions: context.source_partitions().await?,
         };
         let outputs: Vec<_> = SourceTask::row_outputs(&setup)
             .into_iter()
@@ -86,16 +86,16 @@ impl<'a> SourceAttempt<'a> {
         } else {
             told.decrees
         };
-        let is_new = progress.is_none();
         let recovered = Recovered {
             progress,
             sinks: writers.positions(),
+            refusals: writers.refusals()?,
             decrees,
         };
         let mut task = SourceTask::begin(setup, recovered, &start)?;
-        if is_new {
-            // Where the pipeline begins is decided once: whoever goes on after a crash reads from there, not from a later `Latest`.
-            producer.commit(task.seal(&[], &[], &[])).await?;
+        let first_words = task.begin_to_speak()?;
+        if !first_words.is_empty() {
+            producer.commit(first_words).await?;
         }
         told.newest
             .into_values()
@@ -153,6 +153,9 @@ impl<'a> SourceAttempt<'a> {
                 self.commit(effects, taken).await?;
             }
             self.records += taken.len() as u64;
+            self.context.board.update(self.key, |status| {
+                status.work.records += taken.len() as u64;
+            });
             // Without records the position moves to the next boundary or the end; while deduplications are filled it stays.
             if rest.is_empty()
                 && (self.task.next_offset() >= fetched.next_offset
@@ -184,6 +187,17 @@ impl<'a> SourceAttempt<'a> {
     }
 
     async fn commit(&mut self, effects: Effects, records: &[Record]) -> Result<(), AttemptError> {
+        let began_ms = self.context.timer.now_ms();
+        self.commit_in_order(effects, records).await?;
+        self.context.committed(self.key, began_ms);
+        Ok(())
+    }
+
+    async fn commit_in_order(
+        &mut self,
+        effects: Effects,
+        records: &[Record],
+    ) -> Result<(), AttemptError> {
         if sabotage::is(Bug::LogBeforeSinks) {
             let mut log = effects.log;
             log.extend(self.task.seal(records, &[], &[]));
@@ -231,7 +245,7 @@ impl<'a> SourceAttempt<'a> {
             status.closing_watermark_ms = self.task.closing_watermark_ms();
             status.ledgers = ledgers.outputs;
             status.step_ledgers = ledgers.steps;
-            status.blocked = None;
+            status.unblock();
         });
     }
 }
@@ -243,14 +257,7 @@ async fn start_at(
 ) -> Result<StartAt, AttemptError> {
     let (log, declared) = (context.log.as_ref(), &context.plan.sources[source]);
     let offsets = log.offsets(&declared.topic, partition).await?;
-    let first = match declared.start {
-        Start::Earliest => offsets.earliest,
-        Start::Latest => offsets.end,
-        Start::At(append_time_ms) => {
-            log.offset_at(&declared.topic, partition, append_time_ms)
-                .await?
-        }
-    };
+    let first = context.first(&declared.name, partition);
     let mut cuts = BTreeMap::new();
     for step in context
         .plan
@@ -274,7 +281,7 @@ async fn start_at(
     }
     Ok(StartAt {
         earliest: offsets.earliest,
-        first,
+        first: first.unwrap_or(offsets.earliest),
         cuts,
     })
 }

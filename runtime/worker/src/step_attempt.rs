@@ -1,6 +1,6 @@
 //! One attempt at the task of a partition of partials: take it over, go on from its state, until it is told to stop or something fails.
+use tidewheel_engine::Effects;
 use tidewheel_engine::stage2::{RecoveredStep, StepSetup, StepTask};
-use tidewheel_engine::{Effects, Refusal};
 use tidewheel_log::{Fetched, Producer, Reader};
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,7 @@ impl<'a> StepAttempt<'a> {
             generations: context.generations.clone(),
             step,
             partition,
-            feeders: context.feeders(step),
+            feeders: context.feeders(&key.0),
         };
         let outputs: Vec<_> = StepTask::window_outputs(&setup)
             .into_iter()
@@ -63,6 +63,7 @@ impl<'a> StepAttempt<'a> {
             &RecoveredStep {
                 state,
                 sinks: writers.positions(),
+                refusals: writers.refusals()?,
                 earliest,
             },
         )?;
@@ -111,6 +112,9 @@ impl<'a> StepAttempt<'a> {
                 self.task
                     .process(rest, fetched.next_offset, self.context.timer.now_ms())?;
             self.records += effects.consumed as u64;
+            self.context.board.update(self.key, |status| {
+                status.work.records += effects.consumed as u64;
+            });
             rest = &rest[effects.consumed..];
             if effects.consumed > 0 || !effects.log.is_empty() || !effects.writes.is_empty() {
                 self.commit(effects).await?;
@@ -122,28 +126,19 @@ impl<'a> StepAttempt<'a> {
     }
 
     async fn commit(&mut self, effects: Effects) -> Result<(), AttemptError> {
+        let began_ms = self.context.timer.now_ms();
         let refusals = self
             .writers
             .commit(&effects.writes, effects.position)
             .await?;
         let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
-        let with_rows = |refusal: Refusal| {
-            let rows = effects
-                .writes
-                .iter()
-                .find(|write| write.output == refusal.output)?
-                .rows
-                .clone();
-            Some((refusal, rows))
-        };
-        let refusals: Vec<_> = refusals.into_iter().filter_map(with_rows).collect();
         let mut log = effects.log;
         log.extend(self.task.seal(&committed, &refusals));
-        if log.is_empty() {
-            Ok(())
-        } else {
-            Ok(self.producer.commit(log).await?)
+        if !log.is_empty() {
+            self.producer.commit(log).await?;
         }
+        self.context.committed(self.key, began_ms);
+        Ok(())
     }
 
     /// Lets the log forget the partials that the newest snapshot covers.
@@ -177,7 +172,7 @@ impl<'a> StepAttempt<'a> {
                 status.open_windows = open_windows;
                 status.state_bytes = state_bytes;
             }
-            status.blocked = None;
+            status.unblock();
         });
     }
 }

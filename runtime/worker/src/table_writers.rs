@@ -3,14 +3,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidewheel_engine::sabotage::{self, Bug};
+use tidewheel_engine::wire::refusal::Origin;
 use tidewheel_engine::{Position, Refusal, TableWrite};
-use tidewheel_planner::plan::TableKind;
-use tidewheel_sinks::{Change, OutputId, Progress, SinkError, TaskId, Writer};
+use tidewheel_planner::plan::{Output, TableKind};
+use tidewheel_sinks::{Change, OutputId, Progress, Refused, Sink, SinkError, TaskId, Writer};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::{AttemptError, WorkerError};
-use crate::status::TaskKey;
+use crate::status::{TaskKey, TaskStatus};
 
 /// The writers of one task.
 pub(crate) struct TableWriters<'a> {
@@ -23,6 +24,8 @@ pub(crate) struct TableWriters<'a> {
 struct OutputWriter {
     writer: Box<dyn Writer>,
     progress: Option<Progress>,
+    /// What the commit that got it there refused.
+    refused: Vec<Refused>,
 }
 
 impl<'a> TableWriters<'a> {
@@ -49,16 +52,15 @@ impl<'a> TableWriters<'a> {
                 input: key.0.clone(),
                 partition: key.1,
             };
-            let mut writer = sink.writer(&id, &output.table, &task).await?;
-            writer
-                .begin_generation(generation, cut_ms)
-                .await
-                .map_err(|error| match error {
-                    SinkError::Fenced { .. } => AttemptError::Superseded(error),
-                    other => other.into(),
-                })?;
-            let progress = writer.progress().await?;
-            writers.insert(index, OutputWriter { writer, progress });
+            let opened = open_one(sink.as_ref(), &id, output, &task, (generation, cut_ms)).await;
+            let opened = opened.inspect_err(|error| {
+                if let AttemptError::Sink(SinkError::Unavailable { .. }) = error {
+                    context.board.update(key, |status| {
+                        status.blocked_by_sink = Some(output.sink.clone());
+                    });
+                }
+            });
+            writers.insert(index, opened?);
         }
         Ok(Self {
             context,
@@ -83,6 +85,15 @@ impl<'a> TableWriters<'a> {
                 ))
             })
             .collect()
+    }
+
+    /// What the sinks refused with their newest commits, of which the log may not know.
+    pub(crate) fn refusals(&self) -> Result<Vec<Refusal>, AttemptError> {
+        let kept = self
+            .writers
+            .iter()
+            .map(|(&output, writer)| refusals(output, &writer.refused));
+        kept.collect::<Result<Vec<_>, _>>().map(|all| all.concat())
     }
 
     /// Commits writes, each with the progress `position`. What the sinks refused for its data.
@@ -124,35 +135,30 @@ impl<'a> TableWriters<'a> {
         let Some(output) = self.writers.get_mut(&write.output) else {
             return Ok(Vec::new());
         };
+        let origin = |row| write.origin(row).encode();
         let mut pause = Duration::from_millis(50);
         loop {
             if sabotage::is(Bug::ProgressNotCompared) {
-                output.progress = output.writer.progress().await?;
+                output.progress = output.writer.last_commit().await?.map(|(at, _)| at);
             }
             let reason = match output
                 .writer
-                .commit(write.generation, change, output.progress, next)
+                .commit(write.generation, change, output.progress, next, &origin)
                 .await
             {
                 Ok(committed) => {
                     output.progress = Some(next);
-                    self.context
-                        .board
-                        .update(self.key, |status| status.blocked = None);
-                    let refusal = |(row, reason)| Refusal {
-                        output: write.output,
-                        row,
-                        reason,
-                    };
-                    return Ok(committed.refused.into_iter().map(refusal).collect());
+                    self.unblock();
+                    return refusals(write.output, &committed.refused);
                 }
                 Err(error @ SinkError::Unavailable { .. }) => error.to_string(),
                 Err(error) => return Err(error.into()),
             };
             tracing::warn!(task = ?self.key, %reason, "the sink does not answer; trying again");
-            self.context
-                .board
-                .update(self.key, |status| status.blocked = Some(reason));
+            self.context.board.update(self.key, |status| {
+                status.blocked = Some(reason);
+                status.blocked_by_sink = Some(self.context.plan.outputs[write.output].sink.clone());
+            });
             tokio::select! {
                 biased;
                 () = self.context.timer.sleep(pause) => {}
@@ -160,18 +166,55 @@ impl<'a> TableWriters<'a> {
             }
             pause = (pause * 2).min(self.context.limits.longest_pause);
             // The answer may have been lost, not the commit.
-            if output
-                .writer
-                .progress()
-                .await
-                .is_ok_and(|found| found == Some(next))
+            if let Ok(Some((found, committed))) = output.writer.last_commit().await
+                && found == next
             {
                 output.progress = Some(next);
-                self.context
-                    .board
-                    .update(self.key, |status| status.blocked = None);
-                return Ok(Vec::new());
+                self.unblock();
+                return refusals(write.output, &committed.refused);
             }
         }
     }
+
+    fn unblock(&self) {
+        self.context.board.update(self.key, TaskStatus::unblock);
+    }
+}
+
+/// Opens an output and makes our generation, with its cut, current.
+async fn open_one(
+    sink: &dyn Sink,
+    id: &OutputId,
+    output: &Output,
+    task: &TaskId,
+    (generation, cut_ms): (i64, Option<i64>),
+) -> Result<OutputWriter, AttemptError> {
+    let mut writer = sink.writer(id, &output.table, task).await?;
+    writer
+        .begin_generation(generation, cut_ms)
+        .await
+        .map_err(|error| match error {
+            SinkError::Fenced { .. } => AttemptError::Superseded(error),
+            other => other.into(),
+        })?;
+    let (progress, refused) = match writer.last_commit().await? {
+        Some((progress, committed)) => (Some(progress), committed.refused),
+        None => (None, Vec::new()),
+    };
+    Ok(OutputWriter {
+        writer,
+        progress,
+        refused,
+    })
+}
+
+fn refusals(output: usize, refused: &[Refused]) -> Result<Vec<Refusal>, AttemptError> {
+    let refusal = |row: &Refused| {
+        Ok(Refusal {
+            output,
+            origin: Origin::decode(&row.origin)?,
+            reason: row.reason.clone(),
+        })
+    };
+    refused.iter().map(refusal).collect()
 }

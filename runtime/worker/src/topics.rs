@@ -17,7 +17,7 @@ pub(crate) async fn await_topics(
     input: Input,
     stop: &CancellationToken,
 ) -> Result<(), LogError> {
-    let tasks = tasks(context, input);
+    let tasks = tasks(context, input).await?;
     let awaited = look_again(context, input, &tasks, stop).await;
     tasks.iter().for_each(|task| context.board.remove(task));
     awaited
@@ -66,10 +66,7 @@ async fn missing(context: &Context, input: Input) -> Result<Option<String>, LogE
 /// What the tasks of an input read and write.
 fn topics(context: &Context, input: Input) -> Vec<String> {
     let (plan, names) = (&context.plan, &context.names);
-    let partials = |step: usize| {
-        let name = &plan.steps[step].name;
-        names.partials(name, context.generation(name))
-    };
+    let partials = |step: usize| context.partials(&plan.steps[step].name);
     let mut topics = vec![names.state(&input.name(context)), names.dead_letters()];
     match input {
         Input::Step(step) => topics.push(partials(step)),
@@ -86,16 +83,16 @@ fn topics(context: &Context, input: Input) -> Vec<String> {
 }
 
 /// The tasks that the input has in all workers together.
-fn tasks(context: &Context, input: Input) -> Vec<TaskKey> {
+async fn tasks(context: &Context, input: Input) -> Result<Vec<TaskKey>, LogError> {
     let partitions = match input {
-        Input::Source(source) => context.source_partitions[source],
+        Input::Source(source) => context.source_partitions().await?[source],
         Input::Step(step) => match &context.plan.steps[step].kind {
             StepKind::Aggregate(aggregate) => aggregate.partitions.cast_signed(),
             StepKind::Rows(_) | StepKind::Deduplicate(_) => 0,
         },
     };
     let name = input.name(context);
-    (0..partitions)
+    Ok((0..partitions)
         .map(|partition| (name.clone(), partition))
-        .collect()
+        .collect())
 }

@@ -1,4 +1,5 @@
 //! A worker: everything that one process does for one plan.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,11 @@ use tidewheel_planner::plan::{Plan, StepKind};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::allot::allot;
+use crate::allot::{allot, generations};
 use crate::context::{Context, Limits, Sinks};
 use crate::error::WorkerError;
 use crate::input::{self, Input};
-use crate::status::{Board, Status};
+use crate::status::{Board, Membership, Status, TaskKey};
 use crate::timer::Timer;
 
 /// Runs one plan; several workers of the same plan share its partitions.
@@ -51,19 +52,19 @@ impl Worker {
             })?;
             source_partitions.push(topic.partitions);
         }
-        let generations = Arc::new(allot(log.as_ref(), &names, &plan).await?);
+        let allotment = allot(log.as_ref(), &names, &plan, &source_partitions).await?;
         let (closing, closing_seen) = watch::channel(None);
         let board = Board::default();
         let context = Context {
             plan,
             names,
-            generations,
+            generations: Arc::new(generations(&allotment)),
+            allotment,
             log,
             sinks,
             timer,
             limits,
             board,
-            source_partitions,
             closing: closing_seen,
         };
         Ok(Self {
@@ -72,21 +73,24 @@ impl Worker {
         })
     }
 
+    /// The revision that was allotted to the plan, which its tasks leave in their progress.
+    pub fn revision(&self) -> i64 {
+        self.context.generations.revision
+    }
+
     /// Topics of partials that the plan needs and their partitions: they carry the generation in their name. [`Self::inputs`] wait
     /// for them. Who makes topics before a worker starts knows them from
     /// [`partials_topics`](tidewheel_planner::generations::partials_topics).
     pub fn partials_topics(&self) -> Vec<(String, u32)> {
         let context = &self.context;
-        let topic = |name: &str, partitions| {
-            let number = context.generation(name);
-            (context.names.partials(name, number), partitions)
-        };
         context
             .plan
             .steps
             .iter()
             .filter_map(|step| match &step.kind {
-                StepKind::Aggregate(aggregate) => Some(topic(&step.name, aggregate.partitions)),
+                StepKind::Aggregate(aggregate) => {
+                    Some((context.partials(&step.name), aggregate.partitions))
+                }
                 _ => None,
             })
             .collect()
@@ -127,6 +131,40 @@ impl Control {
         self.context.board.read()
     }
 
+    /// What this worker is to the consumer group of each input, by the input's name; inputs that were not begun are not there.
+    pub fn memberships(&self) -> BTreeMap<String, Membership> {
+        self.context.board.memberships()
+    }
+
+    /// How far each task that this worker has is behind the end of what is committed in its input, in offsets. Asks the log for
+    /// every task: not to be called more often than every few seconds.
+    ///
+    /// # Errors
+    /// The log does not answer.
+    pub async fn lag(&self) -> Result<BTreeMap<TaskKey, i64>, LogError> {
+        let mut lag = BTreeMap::new();
+        let begun = self
+            .status()
+            .into_iter()
+            .filter(|(_, task)| task.has_begun());
+        for (key, task) in begun {
+            let topic = self.topic(&key.0);
+            let end = self.context.log.offsets(&topic, key.1).await?.end;
+            lag.insert(key, (end - task.next_offset).max(0));
+        }
+        Ok(lag)
+    }
+
+    fn topic(&self, input: &str) -> String {
+        let context = &self.context;
+        let source = context
+            .plan
+            .sources
+            .iter()
+            .find(|source| source.name == input);
+        source.map_or_else(|| context.partials(input), |source| source.topic.clone())
+    }
+
     /// Reads every source to its end, then closes every window that holds an event, by a decree in the log. Returns when all of it is
     /// written. For a worker that has all partitions, while nothing is sent any more.
     pub async fn close_windows(&self) -> Result<(), LogError> {
@@ -143,7 +181,7 @@ impl Control {
             return Ok(());
         };
         self.closing.send_replace(Some(closing_ms));
-        while !self.is_closed(closing_ms) {
+        while !self.is_closed(closing_ms).await? {
             self.context.timer.sleep(LOOK_EVERY).await;
         }
         Ok(())
@@ -152,7 +190,8 @@ impl Control {
     /// Whether the task of every source partition has taken all that is in the log now.
     pub async fn sources_are_read(&self) -> Result<bool, LogError> {
         let context = &self.context;
-        for (source, &partitions) in context.plan.sources.iter().zip(&context.source_partitions) {
+        let partitions = context.source_partitions().await?;
+        for (source, partitions) in context.plan.sources.iter().zip(partitions) {
             for partition in 0..partitions {
                 let end = context.log.offsets(&source.topic, partition).await?.end;
                 let status = self.status();
@@ -165,15 +204,12 @@ impl Control {
         Ok(true)
     }
 
-    fn source_tasks(&self) -> usize {
-        self.context
-            .source_partitions
+    async fn is_closed(&self, closing_ms: i64) -> Result<bool, LogError> {
+        let partitions = self.context.source_partitions().await?;
+        let source_tasks: usize = partitions
             .iter()
             .map(|&partitions| partitions as usize)
-            .sum()
-    }
-
-    fn is_closed(&self, closing_ms: i64) -> bool {
+            .sum();
         let status = self.status();
         let count = |stage, done: &dyn Fn(&crate::TaskStatus) -> bool| {
             status
@@ -181,9 +217,11 @@ impl Control {
                 .filter(|task| task.stage == stage && task.at_end && done(task))
                 .count()
         };
-        count(1, &|task| task.closed_ms >= Some(closing_ms)) == self.source_tasks()
+        let sources_are_closed =
+            count(1, &|task| task.closed_ms >= Some(closing_ms)) == source_tasks;
+        Ok(sources_are_closed
             && count(2, &|task| {
                 task.watermark_ms >= Some(closing_ms) && task.open_windows.is_empty()
-            }) == self.step_tasks
+            }) == self.step_tasks)
     }
 }

@@ -9,11 +9,12 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
 use tidewheel_planner::plan::{Output, Plan};
-use tidewheel_sinks::embedded::{Columns, Database, Row};
+use tidewheel_sinks::embedded::Row;
 
 use crate::args::ResultFormat;
 use crate::dev::pipelines::Pipelines;
 use crate::dev::store::Store;
+use crate::dev::tables::Tables;
 use crate::failure::Failure;
 #[cfg(test)]
 pub(crate) use ledgers::StageLedger;
@@ -40,7 +41,7 @@ impl Selection {
 struct Shown<'a> {
     plan: &'a Plan,
     output: &'a Output,
-    database: &'a Database,
+    tables: &'a Tables,
 }
 
 impl Shown<'_> {
@@ -54,15 +55,15 @@ impl Shown<'_> {
         mut each: impl FnMut(Row) -> io::Result<()>,
     ) -> Result<(), Failure> {
         let mut failed = None;
-        let reading =
-            self.database
-                .for_each_row(&self.output.table, Columns::Data, |row| match each(row) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(error) => {
-                        failed = Some(error);
-                        ControlFlow::Break(())
-                    }
-                });
+        let reading = self
+            .tables
+            .for_each_row(&self.output.table, |row| match each(row) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            });
         reading.await?;
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -89,7 +90,7 @@ pub(crate) async fn print(
             Some(Shown {
                 plan,
                 output,
-                database: store.database(&output.sink)?,
+                tables: store.tables(&output.sink)?,
             })
         })
         .collect();
@@ -108,11 +109,18 @@ pub(crate) async fn print(
         return Err(Failure::usage(format!("there is no output `{only}`"), help));
     }
     let ledgers = ledgers(pipelines);
-    let dead_letters = dead_letters::read(&store.log, pipelines).await?;
+    let dead_letters = dead_letters::read(store.log().as_ref(), pipelines).await?;
     let mut out = BufWriter::with_capacity(1 << 20, io::stdout());
     match format {
         ResultFormat::Json => {
-            document::write(&mut out, &store.log, &shown, &ledgers, &dead_letters).await?
+            document::write(
+                &mut out,
+                store.log().as_ref(),
+                &shown,
+                &ledgers,
+                &dead_letters,
+            )
+            .await?
         }
         ResultFormat::Csv => csv::write(&mut out, &shown).await?,
         ResultFormat::Table => {

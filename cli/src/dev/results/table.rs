@@ -1,6 +1,7 @@
 //! Tables for people.
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 use serde_json::Value;
 use tidewheel_planner::plan::TableKind;
@@ -66,20 +67,16 @@ async fn write_output(
             })
             .collect(),
     ];
-    let count = shown.database.count(&shown.output.table).await?;
+    let count = shown.tables.count(&shown.output.table).await?;
     let mut rows = 0;
-    let reading = shown.database.for_each_row(
-        &shown.output.table,
-        tidewheel_sinks::embedded::Columns::Data,
-        |row| {
-            if rows == limit {
-                return std::ops::ControlFlow::Break(());
-            }
-            rows += 1;
-            cells.push(row.values().map(Cell::new).collect());
-            std::ops::ControlFlow::Continue(())
-        },
-    );
+    let reading = shown.tables.for_each_row(&shown.output.table, |row| {
+        if rows == limit {
+            return ControlFlow::Break(());
+        }
+        rows += 1;
+        cells.push(row.values().map(Cell::new).collect());
+        ControlFlow::Continue(())
+    });
     reading.await?;
     let plural = if count == 1 { "row" } else { "rows" };
     writeln!(

@@ -37,8 +37,10 @@ impl<R: Read> Read for Rest<R> {
 
 enum Shape {
     Lines,
-    /// Inside an array.
-    Array,
+    /// Inside an array, before its first element or behind one.
+    Array {
+        is_first: bool,
+    },
     /// The whole input is one object.
     Whole,
 }
@@ -72,7 +74,7 @@ impl<R: Read> Cutter<R> {
         loop {
             let (event, ended) = match self.form {
                 Shape::Lines => self.line()?,
-                Shape::Array => self.element()?,
+                Shape::Array { .. } => self.element()?,
                 Shape::Whole => {
                     let mut whole = Vec::new();
                     self.input.read_to_end(&mut whole)?;
@@ -85,7 +87,7 @@ impl<R: Read> Cutter<R> {
             }
             if ended {
                 return match self.form {
-                    Shape::Array => Err(self.array_without_end()),
+                    Shape::Array { .. } => Err(self.array_without_end()),
                     Shape::Lines | Shape::Whole => Ok(None),
                 };
             }
@@ -98,6 +100,11 @@ impl<R: Read> Cutter<R> {
             self.at_byte
         );
         io::Error::new(io::ErrorKind::UnexpectedEof, reason)
+    }
+
+    /// Whether `end`, with nothing before it, ends an array of no elements.
+    fn is_empty_array(&self, end: u8) -> bool {
+        end == b']' && matches!(self.form, Shape::Array { is_first: true })
     }
 
     fn consume(&mut self, bytes: usize) {
@@ -154,9 +161,14 @@ impl<R: Read> Cutter<R> {
             let used = text.len() + usize::from(end.is_some());
             self.consume(used);
             if let Some((_, byte)) = end {
-                if byte == b']' {
-                    self.form = Shape::Lines;
+                if trimmed(&element).is_empty() && !self.is_empty_array(byte) {
+                    // Where JSON wants an element and there is none, the byte that stands there is what is refused.
+                    element.push(byte);
                 }
+                self.form = match byte {
+                    b']' => Shape::Lines,
+                    _ => Shape::Array { is_first: false },
+                };
                 return Ok((element, false));
             }
         }
@@ -183,7 +195,7 @@ fn keep(event: &mut Vec<u8>, text: &[u8]) {
 fn shape_of(head: &[u8], is_all: bool) -> (Shape, usize) {
     let indent = head.len() - head.trim_ascii_start().len();
     match head.get(indent) {
-        Some(b'[') if !is_a_line(&head[indent..]) => (Shape::Array, indent + 1),
+        Some(b'[') if !is_a_line(&head[indent..]) => (Shape::Array { is_first: true }, indent + 1),
         Some(b'{') if is_all && body::split(head).is_ok_and(|body| body.form == Form::Object) => {
             (Shape::Whole, indent)
         }
@@ -232,6 +244,14 @@ mod tests {
         );
         assert_eq!(cut(b"[{\"a\":1},\n{\"a\":2}]"), ["{\"a\":1}", "{\"a\":2}"]);
         assert!(cut(b"[]").is_empty());
+        assert!(cut(b" [ \n] ").is_empty());
+    }
+
+    #[test]
+    fn an_element_that_is_missing_is_given_as_the_byte_in_its_place() {
+        assert_eq!(cut(b"[{}, ,{}]"), ["{}", ",", "{}"]);
+        assert_eq!(cut(b"[{},]"), ["{}", "]"]);
+        assert_eq!(cut(b"[,]"), [",", "]"]);
     }
 
     #[test]

@@ -6,9 +6,11 @@ use tidewheel_log::NewRecord;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::StepKind;
 
+use super::refused::refused_ahead;
 use super::watermark::{Idleness, PartitionWatermark};
 use super::{Partials, RowOutput, SourceSetup, SourceTask, companions, reached, row_outputs};
 use crate::deduplication::Deduplication;
+use crate::effects::Refusal;
 use crate::error::EngineError;
 use crate::generation::StepGeneration;
 use crate::ledger::Ledger;
@@ -25,6 +27,8 @@ pub struct Recovered {
     pub progress: Option<SourceProgress>,
     /// Progress of each row output as its sink has it, by output name; outputs that were never written are left out.
     pub sinks: BTreeMap<String, Position>,
+    /// What the sinks refused with their newest commits.
+    pub refusals: Vec<Refusal>,
     /// Decrees of this partition in the watermarks topic: the offset from which each holds, and the watermark in ms.
     pub decrees: Vec<(i64, i64)>,
 }
@@ -124,6 +128,7 @@ impl SourceTask {
             .collect();
         Ok(Self {
             names: PipelineNames::new(&setup.plan.namespace, &setup.plan.name),
+            is_new: known.is_none(),
             decoder: Decoder::new(source.events.clone()),
             reasons: Default::default(),
             at: at.next_offset,
@@ -133,12 +138,17 @@ impl SourceTask {
                 at.next_offset,
                 &recovered.decrees,
             ),
-            idleness: Idleness::new(source.idle_after_ms, companions(&setup)),
+            idleness: Idleness::new(
+                source.idle_after_ms,
+                (input, setup.partition),
+                companions(&setup),
+            ),
             idle: false,
             told: None,
             start_offset,
             append_time_ms: known.and_then(|progress| progress.append_time_ms),
             main_from: main.next_offset,
+            is_replay: false,
             main_watermark_ms: main.watermark_ms,
             main_event_watermark_ms: known.and_then(|progress| progress.event_watermark_ms),
             deduplications,
@@ -234,6 +244,7 @@ fn begin_partials(
         Some(Partials {
             step,
             generation,
+            is_new: going_on.is_none(),
             from: position.next_offset,
             position,
             ledger,
@@ -314,7 +325,8 @@ fn begin_outputs(
             ledger: logged
                 .map(|progress| progress.ledger.clone())
                 .unwrap_or_default(),
-            in_hand: Vec::new(),
+            refused_ahead: refused_ahead(&recovered.refusals, output, main.next_offset),
+            refused_in_hand: Vec::new(),
         };
         Ok((output, position))
     };

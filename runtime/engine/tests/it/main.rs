@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod added_partitions;
 mod aggregates;
 mod fixture;
 mod formats;
@@ -14,3 +15,5 @@ mod idleness;
 mod isolation;
 mod lateness;
 mod recovery;
+mod refusals;
+mod ties;

@@ -6,8 +6,8 @@ use sqlx::{
 };
 use tidewheel_planner::plan::{Table, TableKind};
 
-use super::{encode::Rows, names};
-use crate::{Change, Committed};
+use super::{encode, names};
+use crate::{Change, rows::Rows};
 
 /// SQLite takes at most 32,766 parameters; beyond a few thousand, longer statements bring no more speed.
 const PARAMETERS: usize = 4096;
@@ -19,6 +19,9 @@ pub(super) struct Statement {
     pub(super) sql: SqlStr,
     pub(super) arguments: SqliteArguments,
 }
+
+/// Rows that cannot be stored: their index, and why.
+pub(super) type LeftOut = Vec<(usize, String)>;
 
 /// The statements of one table.
 #[derive(Debug)]
@@ -78,28 +81,27 @@ impl Statements {
         }
     }
 
-    /// What applies `change`, and the rows it leaves out because they cannot be stored.
+    /// What applies `change`, and the rows that it leaves out because they cannot be stored.
     pub(super) fn of(
         &self,
         table: &Table,
         change: &Change,
-    ) -> Result<(Vec<Statement>, Committed), String> {
+    ) -> Result<(Vec<Statement>, LeftOut), String> {
         let mut statements = Vec::new();
-        let mut committed = Committed::default();
+        let mut refused = Vec::new();
         match (change, &self.delete) {
             (Change::Nothing, _) => {}
             (Change::Append(batch), None) => {
-                committed.refused = self.insert_rows(table, batch, &mut statements)?;
+                refused = self.insert_rows(table, batch, &mut statements)?;
             }
             (Change::Windows { upserts, deletes }, Some(delete)) => {
-                committed.refused = self.insert_rows(table, upserts, &mut statements)?;
+                refused = self.insert_rows(table, upserts, &mut statements)?;
                 let rows = Rows::new(table, deletes)?;
-                let keyed = in_key_order(&rows, (0..rows.len()).collect());
-                delete.fill(&keyed, &mut statements, |(key, row), arguments| {
-                    arguments.add(key.as_slice())?;
-                    arguments.add(rows.position("_generation", *row))?;
-                    arguments.add(rows.position("_offset", *row))
-                })?;
+                fill_deletes(delete, &rows, (0..rows.len()).collect(), &mut statements)?;
+                // What the table has of a refused row's key is out of date.
+                let rows = Rows::new(table, upserts)?;
+                let outdated = refused.iter().map(|(row, _)| *row).collect();
+                fill_deletes(delete, &rows, outdated, &mut statements)?;
             }
             (Change::Append(_), Some(_)) => {
                 return Err("rows came for a table of windows".to_owned());
@@ -108,7 +110,7 @@ impl Statements {
                 return Err("windows came for a table of rows".to_owned());
             }
         }
-        Ok((statements, committed))
+        Ok((statements, refused))
     }
 
     fn insert_rows(
@@ -116,7 +118,7 @@ impl Statements {
         table: &Table,
         batch: &RecordBatch,
         statements: &mut Vec<Statement>,
-    ) -> Result<Vec<(usize, String)>, String> {
+    ) -> Result<LeftOut, String> {
         let rows = Rows::new(table, batch)?;
         let mut refused = Vec::new();
         let mut accepted = Vec::with_capacity(rows.len());
@@ -128,23 +130,40 @@ impl Statements {
         }
         if self.delete.is_none() {
             self.insert.fill(&accepted, statements, |row, arguments| {
-                rows.bind(*row, arguments)
+                encode::bind(&rows, *row, arguments)
             })?;
             return Ok(refused);
         }
         let keyed = in_key_order(&rows, accepted);
         self.insert
             .fill(&keyed, statements, |(key, row), arguments| {
-                rows.bind(*row, arguments)?;
+                encode::bind(&rows, *row, arguments)?;
                 arguments.add(key.as_slice())
             })?;
         Ok(refused)
     }
 }
 
+fn fill_deletes(
+    delete: &Repeated,
+    rows: &Rows<'_>,
+    of: Vec<usize>,
+    statements: &mut Vec<Statement>,
+) -> Result<(), String> {
+    let keyed = in_key_order(rows, of);
+    delete.fill(&keyed, statements, |(key, row), arguments| {
+        arguments.add(key.as_slice())?;
+        arguments.add(rows.position("_generation", *row))?;
+        arguments.add(rows.position("_offset", *row))
+    })
+}
+
 /// In the order of the table, so that neighbours find its pages still in the cache.
 fn in_key_order(rows: &Rows<'_>, of: Vec<usize>) -> Vec<(Vec<u8>, usize)> {
-    let mut keyed: Vec<_> = of.into_iter().map(|row| (rows.key(row), row)).collect();
+    let mut keyed: Vec<_> = of
+        .into_iter()
+        .map(|row| (encode::key(rows, row), row))
+        .collect();
     keyed.sort_unstable();
     keyed
 }

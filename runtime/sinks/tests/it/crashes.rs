@@ -9,7 +9,7 @@ use std::{
 
 use tidewheel_sinks::{Progress, Sink as _, SinkError, TaskId, Writer, embedded::Database};
 
-use crate::fixture::{Fixture, at, commit, number_table, numbers, output};
+use crate::fixture::{Fixture, at, commit, number_table, numbers, origin, output, progress};
 
 /// Polls a future at most `polls` times; none if it was not ready by then.
 struct CutShort<'a, F> {
@@ -31,7 +31,7 @@ impl<F: Future> Future for CutShort<'_, F> {
 
 #[tokio::test]
 async fn a_commit_that_is_dropped_anywhere_is_whole_or_nothing() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::embedded().await;
     let mut writer = fixture.writer(&number_table()).await;
     let mut stored: Option<i64> = None;
     let mut finished = false;
@@ -40,15 +40,15 @@ async fn a_commit_that_is_dropped_anywhere_is_whole_or_nothing() {
         let from = stored.unwrap_or(0);
         {
             let change = numbers(from..from + 700);
-            let future = pin!(writer.commit(1, &change, stored.map(at), at(from + 700)));
+            let future = pin!(writer.commit(1, &change, stored.map(at), at(from + 700), &origin));
             finished = CutShort { future, polls }
                 .await
                 .map(|outcome| outcome.unwrap())
                 .is_some();
         }
         // The connection is free at once, and not inside of a transaction that nobody ends.
-        let progress = writer.progress().await.unwrap();
-        let rows = fixture.database.count(&number_table()).await.unwrap();
+        let progress = progress(&mut writer).await;
+        let rows = fixture.database().count(&number_table()).await.unwrap();
         assert_eq!(
             rows as i64,
             progress.map_or(0, |progress| progress.next_offset)
@@ -72,13 +72,13 @@ async fn a_commit_that_is_dropped_anywhere_is_whole_or_nothing() {
 
 #[tokio::test]
 async fn a_file_that_is_locked_by_another_program_is_unavailable_and_then_works_again() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::embedded().await;
     let mut writer = fixture.writer(&number_table()).await;
     commit(&mut writer, &numbers(0..1), None, 1).await.unwrap();
     {
         use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
         let mut other = SqliteConnectOptions::new()
-            .filename(fixture.database.path())
+            .filename(fixture.database().path())
             .connect()
             .await
             .unwrap();
@@ -92,7 +92,7 @@ async fn a_file_that_is_locked_by_another_program_is_unavailable_and_then_works_
             "{outcome:?}"
         );
         assert_eq!(
-            writer.progress().await.unwrap(),
+            progress(&mut writer).await,
             Some(at(1)),
             "readers do not wait for the lock"
         );
@@ -106,7 +106,7 @@ async fn a_file_that_is_locked_by_another_program_is_unavailable_and_then_works_
 
 #[tokio::test]
 async fn an_error_that_ends_the_transaction_by_itself_leaves_nothing_behind() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::embedded().await;
     let mut writer = fixture.writer(&number_table()).await;
     commit(&mut writer, &numbers(0..1), None, 1).await.unwrap();
     // As a full disk does: the transaction is gone before anybody could roll it back.
@@ -116,7 +116,7 @@ async fn an_error_that_ends_the_transaction_by_itself_leaves_nothing_behind() {
         matches!(&outcome, Err(SinkError::Misfit { reason, .. }) if reason.contains("no more")),
         "{outcome:?}"
     );
-    assert_eq!(writer.progress().await.unwrap(), Some(at(1)));
+    assert_eq!(progress(&mut writer).await, Some(at(1)));
     fixture.meddle("DROP TRIGGER t").await;
     commit(&mut writer, &numbers(1..2), Some(1), 2)
         .await
@@ -140,7 +140,7 @@ async fn writes_until_it_is_killed() {
         .writer(&output(), &number_table(), &task)
         .await
         .unwrap();
-    let mut progress = writer.progress().await.unwrap();
+    let mut progress = progress(&mut writer).await;
     loop {
         let from = progress.map_or(0, |Progress { next_offset, .. }| next_offset);
         commit(
@@ -158,7 +158,7 @@ async fn writes_until_it_is_killed() {
 
 #[tokio::test]
 async fn a_process_that_is_killed_leaves_whole_commits() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::embedded().await;
     drop(fixture.writer(&number_table()).await);
     let mut least = 0;
     for round in 1..=5 {
@@ -169,7 +169,7 @@ async fn a_process_that_is_killed_leaves_whole_commits() {
                 "--ignored",
                 "--nocapture",
             ])
-            .env(FILE, fixture.database.path())
+            .env(FILE, fixture.database().path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -187,7 +187,7 @@ async fn a_process_that_is_killed_leaves_whole_commits() {
         child.wait().unwrap();
 
         let stored: i64 = fixture
-            .sql("SELECT next_offset FROM _tidewheel_progress")
+            .number("SELECT next_offset FROM _tidewheel_progress")
             .await;
         assert!(
             stored >= least && stored % BATCH == 0,
@@ -195,14 +195,12 @@ async fn a_process_that_is_killed_leaves_whole_commits() {
         );
         assert_eq!(
             fixture
-                .sql::<i64>("SELECT count(DISTINCT n) FROM numbers")
+                .number("SELECT count(DISTINCT n) FROM numbers")
                 .await,
             stored
         );
-        assert_eq!(
-            fixture.sql::<i64>("SELECT count(*) FROM numbers").await,
-            stored
-        );
-        assert_eq!(fixture.sql::<String>("PRAGMA integrity_check").await, "ok");
+        assert_eq!(fixture.number("SELECT count(*) FROM numbers").await, stored);
+        let intact = "SELECT integrity_check = 'ok' FROM pragma_integrity_check";
+        assert_eq!(fixture.number(intact).await, 1);
     }
 }

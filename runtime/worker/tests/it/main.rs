@@ -11,4 +11,6 @@ mod end_to_end;
 mod fixture;
 mod generations;
 mod on_kafka;
+mod refusals;
 mod simulation;
+mod starts;
