@@ -21,7 +21,7 @@ pub(crate) fn read_file(file: &Arc<SourceFile>, loader: &mut Loader) {
         Ok(found) => found.into_iter().filter(|document| !document.is_null()),
         Err(e) => {
             let place = unreadable_place(file, e.marker().line(), e.marker().col() + 1);
-            loader.loaded.problems.push(syntax_error(e.info(), place));
+            loader.unreadable(syntax_error(e.info(), place));
             return;
         }
     };
@@ -30,16 +30,13 @@ pub(crate) fn read_file(file: &Arc<SourceFile>, loader: &mut Loader) {
     if let Some((name, place)) = twice {
         let message = format!("the member `{name}` is written twice");
         let problem = syntax_error(&message, place.map(|place| without_text(file, place)));
-        loader
-            .loaded
-            .problems
-            .push(problem.help("remove one of them"));
+        loader.unreadable(problem.help("remove one of them"));
         return;
     }
     let values = match values(file) {
         Ok(values) => values,
         Err(problem) => {
-            loader.loaded.problems.push(*problem);
+            loader.unreadable(*problem);
             return;
         }
     };
@@ -147,10 +144,8 @@ fn read_document(document: Arc<Document>, value: &Value, loader: &mut Loader) {
             if api_version != format!("{GROUP}/{VERSION}") {
                 let message = format!("`{api_version}` is not a version of this API");
                 let problem = subject.error(&member!["apiVersion"], Code::NotAResource, message);
-                loader
-                    .loaded
-                    .problems
-                    .push(problem.help(format!("write `{GROUP}/{VERSION}`")));
+                let problem = problem.help(format!("write `{GROUP}/{VERSION}`"));
+                loader.broken(&subject, vec![problem]);
                 return;
             }
             if !loader.claim(&subject) {

@@ -11,7 +11,7 @@ use crate::nearest::suggestion;
 use crate::plan::{Output, Plan, Relation, Source, Step};
 use crate::problem::{Code, Problem};
 use crate::relation::{Facts, Lineage};
-use crate::resource::{Resource, ResourceSet, Subject, member};
+use crate::resource::{Resource, ResourceId, ResourceSet, Subject, member};
 use crate::source;
 use crate::sql::SqlProblem;
 use crate::sql::parse::parse;
@@ -93,7 +93,8 @@ impl<'a> Planning<'a> {
                         let message = format!(
                             "there is no EventSource `{name}` in the namespace `{namespace}`"
                         );
-                        let help = self.nearest_event_source(name);
+                        let known = self.set.event_source_ids();
+                        let help = self.meant(name, "EventSource", "reads", &known);
                         self.problems.push(
                             subject
                                 .error(&path, Code::UnknownSource, message)
@@ -112,24 +113,18 @@ impl<'a> Planning<'a> {
         }
     }
 
-    fn nearest_event_source(&self, name: &str) -> String {
+    /// Where else a resource of that name is, or which names are near.
+    fn meant(&self, name: &str, kind: &str, verb: &str, known: &[&ResourceId]) -> String {
         let namespace = &self.pipeline.id.namespace;
-        if let Some(other) = self.set.event_sources.iter().find(|s| s.id.name == name) {
+        if let Some(other) = known.iter().find(|id| id.name == name) {
+            let namespace = &other.namespace;
             return format!(
-                "it is in the namespace `{}`: a pipeline reads those of its own",
-                other.id.namespace
+                "it is in the namespace `{namespace}`, and a pipeline {verb} those of its own: let both have one `metadata.namespace`"
             );
         }
-        let here = self
-            .set
-            .event_sources
-            .iter()
-            .filter(|s| s.id.namespace == *namespace);
-        suggestion(
-            name,
-            "EventSources",
-            here.map(|s| s.id.name.as_str()).collect::<Vec<_>>(),
-        )
+        let here = known.iter().filter(|id| id.namespace == *namespace);
+        let here: Vec<&str> = here.map(|id| id.name.as_str()).collect();
+        suggestion(name, &format!("{kind}s"), here)
     }
 
     fn add_source(&mut self, source: Source, fingerprint: String) {
