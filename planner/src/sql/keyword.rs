@@ -8,10 +8,10 @@ use datafusion_sql::sqlparser::ast::{
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::keywords::Keyword;
-use datafusion_sql::sqlparser::tokenizer::{Token, Tokenizer, Word};
+use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
 use crate::problem::Code;
-use crate::sql::parse::Parsed;
+use crate::sql::parse::{Parsed, statements};
 use crate::sql::registry::Readable;
 use crate::sql::{SqlProblem, text_span};
 
@@ -104,10 +104,12 @@ impl Suspects {
             start.is_some() && span.map(|span| (span.line, span.column)) == start
         });
         let near = at.map_or(0..0, |at| at.saturating_sub(1)..at + 1);
-        let near = tokens.get(near).unwrap_or_default();
-        let suspects = near.iter().filter_map(|token| keyword(&token.token));
+        let suspects = near.filter_map(|at| {
+            let word = keyword(&tokens.get(at)?.token)?;
+            is_read_further(&tokens, at, start).then(|| word.value.clone())
+        });
         Self {
-            suspects: suspects.map(|word| word.value.clone()).collect(),
+            suspects: suspects.collect(),
             words: words(tokens.iter().map(|token| &token.token)),
         }
     }
@@ -140,6 +142,19 @@ impl Suspects {
                 quoted(column)
             ))
         })
+    }
+}
+
+/// Whether a text that is no SQL at `start` is so far, with the word `at` in double quotes.
+fn is_read_further(tokens: &[TokenWithSpan], at: usize, start: Option<(usize, usize)>) -> bool {
+    let mut tokens = tokens.to_vec();
+    if let Some(Token::Word(word)) = tokens.get_mut(at).map(|token| &mut token.token) {
+        word.quote_style = Some('"');
+        word.keyword = Keyword::NoKeyword;
+    }
+    match statements(&tokens) {
+        Ok(_) => true,
+        Err(problem) => problem.span.map(|span| (span.line, span.column)) > start,
     }
 }
 
