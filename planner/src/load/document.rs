@@ -4,7 +4,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tidewheel_crds::{GROUP, Kind, VERSION, admitted, name_violation, violations};
+use tidewheel_crds::{
+    GROUP, Kind, VERSION, Violation, admitted, name_violation, remainder, violations,
+};
 
 use crate::load::positions::{Document, Segment, SourceFile, documents, last_alias, place_in};
 use crate::load::{Loader, file_problem, secret};
@@ -224,28 +226,29 @@ fn read_spec(kind: Kind, subject: &Subject, value: &Value, loader: &mut Loader) 
         }
     }
     let mut violated = Vec::new();
-    for violation in violations(kind, spec, None) {
+    let found = violations(kind, spec, None);
+    for violation in &found {
         let mut path = member!["spec"];
         path.extend(violation.path.iter().map(segment));
         let problem = if violation.code == tidewheel_crds::Code::UnknownField {
-            subject.error_at_key(&path, Code::InvalidField, violation.message)
+            subject.error_at_key(&path, Code::InvalidField, &violation.message)
         } else {
-            subject.error(&path, Code::InvalidField, violation.message)
+            subject.error(&path, Code::InvalidField, &violation.message)
         };
         let part = part(&violation.path, spec);
         problems.push(Problem { part, ..problem });
         violated.push(path);
     }
     let set = &mut loader.loaded.set;
-    let spec = admitted(kind, spec);
     let read = match kind {
-        Kind::EventSource => {
-            typed(&spec).map(|spec| set.event_sources.push(resource(subject, value, spec)))
-        }
+        Kind::EventSource => typed(kind, spec, &found)
+            .map(|spec| set.event_sources.push(resource(subject, value, spec))),
         Kind::Pipeline => {
-            typed(&spec).map(|spec| set.pipelines.push(resource(subject, value, spec)))
+            typed(kind, spec, &found).map(|spec| set.pipelines.push(resource(subject, value, spec)))
         }
-        Kind::Sink => typed(&spec).map(|spec| set.sinks.push(resource(subject, value, spec))),
+        Kind::Sink => {
+            typed(kind, spec, &found).map(|spec| set.sinks.push(resource(subject, value, spec)))
+        }
     };
     if let Err(message) = read {
         if problems.is_empty() {
@@ -258,8 +261,12 @@ fn read_spec(kind: Kind, subject: &Subject, value: &Value, loader: &mut Loader) 
     loader.loaded.problems.extend(problems);
 }
 
-fn typed<T: DeserializeOwned>(spec: &Value) -> Result<T, String> {
-    T::deserialize(spec).map_err(|e| e.to_string())
+/// The spec, or what is left of it without its violations: the rest can be judged all the same.
+fn typed<T: DeserializeOwned>(kind: Kind, spec: &Value, found: &[Violation]) -> Result<T, String> {
+    T::deserialize(admitted(kind, spec)).or_else(|e| {
+        let rest = remainder(kind, spec, found).ok_or_else(|| e.to_string())?;
+        T::deserialize(rest).map_err(|_| e.to_string())
+    })
 }
 
 fn segment(segment: &tidewheel_crds::Segment) -> Segment {
