@@ -223,8 +223,8 @@ fn a_folder_that_knows_its_sources_only_is_taken_over() {
         json!({"version": 1, "sources": stored["sources"]}).to_string(),
     )
     .unwrap();
-    kept.change("source.yaml", "key: [id]", "key: [kind]");
-    refused(&kept.play(&[]), &["the key cannot change"]);
+    kept.change("source.yaml", "partitions: 3", "partitions: 2");
+    refused(&kept.play(&[]), &["partitions can be added, never removed"]);
     kept.restore();
     assert_eq!(rows(&kept.send(1).document(), "visits_once").len(), 4);
     assert!(new.exists() && !old.exists());
