@@ -87,7 +87,9 @@ fn plan_all(set: &ResourceSet) -> Result<Vec<Plan>, Vec<Problem>> {
     }
     problems.extend(shared_table::shared_tables(set));
     problems.retain(|problem| !set.is_violated(problem));
-    let complete = plans.len() == set.pipelines.len() && set.broken.is_empty();
+    // What was left out of a resource keeps it from running, though the rest of it was judged.
+    let whole = set.broken.is_empty() && set.violated.is_empty();
+    let complete = plans.len() == set.pipelines.len() && whole;
     if problems.is_empty() && complete {
         Ok(plans)
     } else {

@@ -75,7 +75,13 @@ impl Admin {
             }
         });
         let found = asked.await.unwrap_or(Err(KafkaError::Canceled));
-        found.map_err(|error| TopicError::unavailable(&error))
+        found.map_err(|error| match error.rdkafka_error_code() {
+            Some(
+                code
+                @ (RDKafkaErrorCode::InvalidTopic | RDKafkaErrorCode::TopicAuthorizationFailed),
+            ) => TopicError::refused(topic, "asking for it", code),
+            _ => TopicError::unavailable(&error),
+        })
     }
 
     /// Makes a topic; whether it was not there.

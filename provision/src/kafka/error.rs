@@ -57,6 +57,9 @@ impl TopicError {
             RDKafkaErrorCode::InvalidReplicationFactor => {
                 ": the cluster has fewer brokers than its `default.replication.factor`"
             }
+            RDKafkaErrorCode::InvalidTopic => {
+                ": names have 1 to 249 letters, digits, `.`, `_` and `-`"
+            }
             RDKafkaErrorCode::PolicyViolation => ": the cluster's policy forbids it",
             _ => "",
         };

@@ -149,8 +149,28 @@ impl Topics {
             let ours = declared.iter().map(|(name, to)| (*name, to.as_str()));
             let all: Vec<(&str, &str)> = others.chain(ours).collect();
             self.admin.replace_settings(topic, &all).await?;
+            self.await_settings(topic, declared).await?;
         }
         Ok(differing)
+    }
+
+    /// Waits until the brokers know the settings that the controller has taken.
+    async fn await_settings(&self, topic: &str, declared: &[Setting]) -> Result<(), TopicError> {
+        for _ in 0..LOOKS {
+            let entries = self.admin.settings(topic).await?;
+            if declared
+                .iter()
+                .all(|(name, to)| value(&entries, name) == Some(to))
+            {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Err(TopicError::Unavailable {
+            reason: format!(
+                "the settings of topic {topic} were changed, but the cluster does not show it"
+            ),
+        })
     }
 }
 

@@ -41,6 +41,7 @@ mod request_id;
 mod serve;
 mod settings;
 mod source;
+mod waiting;
 
 pub use check::{Checked, Checker, GeneratedValue, RefusedEvent};
 pub use ingest::{Ingest, IngestError};

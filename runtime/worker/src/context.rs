@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::status::{Board, TaskKey};
 use crate::timer::Timer;
+use crate::watermarks::Watermarks;
 
 /// Sinks by `<namespace>/<name>`.
 pub type Sinks = BTreeMap<String, Arc<dyn Sink>>;
@@ -52,6 +53,7 @@ pub(crate) struct Context {
     pub(crate) timer: Arc<dyn Timer>,
     pub(crate) limits: Limits,
     pub(crate) board: Board,
+    pub(crate) watermarks: Watermarks,
     /// The watermark that every source partition is to be lifted to once it is read to its end.
     pub(crate) closing: watch::Receiver<Option<i64>>,
 }

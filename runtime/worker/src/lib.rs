@@ -18,6 +18,7 @@ mod table_writers;
 mod timer;
 mod topic_settings;
 mod topics;
+mod watermarks;
 mod work;
 mod worker;
 

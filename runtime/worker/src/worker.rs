@@ -16,6 +16,7 @@ use crate::error::WorkerError;
 use crate::input::{self, Input};
 use crate::status::{Board, Membership, Status, TaskKey};
 use crate::timer::Timer;
+use crate::watermarks::Watermarks;
 
 /// Runs one plan; several workers of the same plan share its partitions.
 pub struct Worker {
@@ -65,6 +66,7 @@ impl Worker {
             timer,
             limits,
             board,
+            watermarks: Watermarks::default(),
             closing: closing_seen,
         };
         Ok(Self {

@@ -1,6 +1,6 @@
 //! Members of consumer groups. A member's client never fetches: the group only says who owns what.
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     future::Future,
     pin::Pin,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -35,11 +35,16 @@ type Client = StreamConsumer<Context<Membership>, Tokio>;
 
 /// A member on Kafka.
 pub(crate) struct KafkaMember {
+    connection: Connection,
+    statistics: Statistics,
+    group: String,
     topic: String,
     /// None once it left.
     client: Option<Client>,
     /// What was revoked and is let go at the next call.
     letting_go: Vec<i32>,
+    /// What it was told to have.
+    owned: BTreeSet<i32>,
     /// When the last call ended.
     asked_at: Instant,
     /// How long nobody may ask before the group passes the member over.
@@ -53,8 +58,6 @@ pub(crate) struct Membership {
     changed: Notify,
     /// Nobody asks any more: what is revoked is let go at once.
     is_leaving: AtomicBool,
-    /// Nobody asked for so long that the group has passed the member over: what it had belongs to others.
-    is_passed_over: AtomicBool,
 }
 
 impl ConsumerContext for Context<Membership> {
@@ -69,13 +72,12 @@ impl ConsumerContext for Context<Membership> {
         partitions.sort_unstable();
         let change = match what {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                self.kind.is_passed_over.store(false, Relaxed);
                 if let Err(error) = assign_paused(consumer, list) {
                     tracing::warn!(%error, client = "member", "an assignment was not taken");
                 }
                 Assignment::Assigned(partitions)
             }
-            _ if consumer.assignment_lost() || self.kind.is_passed_over.load(Relaxed) => {
+            _ if consumer.assignment_lost() => {
                 let_go(consumer, list);
                 Assignment::Lost(partitions)
             }
@@ -118,20 +120,30 @@ impl KafkaMember {
         group: &str,
         topic: &str,
     ) -> Result<Self, LogError> {
-        let context = Context::new(statistics, Role::Member, group, Membership::default());
-        let config = settings::member(connection, group);
-        let patience = settings::longest_poll_interval(&config);
-        let client: Client = create(&config, context)?;
-        client
-            .subscribe(&[topic])
-            .map_err(|error| unavailable(&error))?;
+        let (client, patience) = subscribe(connection, statistics, group, topic)?;
         Ok(Self {
+            connection: connection.clone(),
+            statistics: statistics.clone(),
+            group: group.to_owned(),
             topic: topic.to_owned(),
             client: Some(client),
             letting_go: Vec::new(),
+            owned: BTreeSet::new(),
             asked_at: Instant::now(),
             patience,
         })
+    }
+
+    /// Nobody asked for so long that the group has given the partitions to others. The client may not know it yet, and
+    /// might take up what it gets back as if nothing had been: another one begins anew.
+    fn begin_anew(&mut self) -> Result<Option<Assignment>, LogError> {
+        drop(self.close());
+        self.letting_go.clear();
+        let (client, _) = subscribe(&self.connection, &self.statistics, &self.group, &self.topic)?;
+        self.client = Some(client);
+        self.asked_at = Instant::now();
+        let lost: Vec<i32> = std::mem::take(&mut self.owned).into_iter().collect();
+        Ok((!lost.is_empty()).then_some(Assignment::Lost(lost)))
     }
 
     fn client(&self) -> Result<&Client, LogError> {
@@ -164,34 +176,33 @@ impl Drop for Asking<'_> {
 #[async_trait]
 impl Member for KafkaMember {
     async fn next(&mut self) -> Result<Assignment, LogError> {
+        if self.asked_at.elapsed() > self.patience
+            && let Some(lost) = self.begin_anew()?
+        {
+            return Ok(lost);
+        }
         let letting_go = std::mem::take(&mut self.letting_go);
         let client = self
             .client
             .as_ref()
             .ok_or_else(|| unavailable(&KafkaError::Canceled))?;
-        let membership = &client.context().kind;
-        if self.asked_at.elapsed() > self.patience {
-            membership.is_passed_over.store(true, Relaxed);
-        }
-        let _asking = Asking(&mut self.asked_at);
         if !letting_go.is_empty() {
             let_go(client, &list_of(&self.topic, &letting_go));
         }
-        loop {
-            let change = membership.changes.lock().pop_front();
-            if let Some(change) = change {
-                if let Assignment::Revoked(partitions) = &change {
-                    self.letting_go.clone_from(partitions);
-                }
-                return Ok(change);
+        let asking = Asking(&mut self.asked_at);
+        let change = next_change(client, &self.topic).await?;
+        drop(asking);
+        match &change {
+            Assignment::Assigned(partitions) => self.owned.extend(partitions),
+            Assignment::Lost(partitions) => {
+                self.owned.retain(|owned| !partitions.contains(owned));
             }
-            tokio::select! {
-                () = membership.changed.notified() => {}
-                received = client.recv() => if let Err(error) = received {
-                    heed(&error, &self.topic)?;
-                },
+            Assignment::Revoked(partitions) => {
+                self.owned.retain(|owned| !partitions.contains(owned));
+                self.letting_go.clone_from(partitions);
             }
         }
+        Ok(change)
     }
 
     async fn report(&mut self, partition: i32, next_offset: i64) -> Result<(), LogError> {
@@ -219,6 +230,40 @@ impl Member for KafkaMember {
 impl Drop for KafkaMember {
     fn drop(&mut self) {
         drop(self.close());
+    }
+}
+
+/// Joins the group with a new client. How long that may be silent.
+fn subscribe(
+    connection: &Connection,
+    statistics: &Statistics,
+    group: &str,
+    topic: &str,
+) -> Result<(Client, Duration), LogError> {
+    let context = Context::new(statistics, Role::Member, group, Membership::default());
+    let config = settings::member(connection, group);
+    let patience = settings::longest_poll_interval(&config);
+    let client: Client = create(&config, context)?;
+    client
+        .subscribe(&[topic])
+        .map_err(|error| unavailable(&error))?;
+    Ok((client, patience))
+}
+
+/// Polls a client until the group says something.
+async fn next_change(client: &Client, topic: &str) -> Result<Assignment, LogError> {
+    let membership = &client.context().kind;
+    loop {
+        let change = membership.changes.lock().pop_front();
+        if let Some(change) = change {
+            return Ok(change);
+        }
+        tokio::select! {
+            () = membership.changed.notified() => {}
+            received = client.recv() => if let Err(error) = received {
+                heed(&error, topic)?;
+            },
+        }
     }
 }
 

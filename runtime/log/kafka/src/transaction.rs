@@ -1,6 +1,7 @@
 //! Holders of transactional ids.
 use std::{
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -29,8 +30,11 @@ const TAKE_OVER: Duration = Duration::from_secs(30);
 const COMMIT: Duration = Duration::from_millis(2 * settings::TRANSACTION_TIMEOUT_MS);
 /// How long an abort may take: the next owner's take-over does it as well.
 const ABORT: Duration = Duration::from_secs(3);
-/// How long a wait for delivery reports blocks at least: `poll` takes all of its time.
+/// How long to sleep at least between two looks at delivery reports. The binding's `poll` cannot wait for them: it takes all of
+/// the time it is given, and spins through the last millisecond of it.
 const STEP: Duration = Duration::from_millis(1);
+/// A long wait is looked at this many times less often: a late end costs little then, and waking up costs all the time.
+const PATIENT: u32 = 8;
 
 type Client = BaseProducer<Context<Transactional>>;
 
@@ -70,7 +74,7 @@ impl KafkaProducer {
         let taken = tokio::task::spawn_blocking(move || {
             let client: Client = create(&config, context)?;
             client.init_transactions(TAKE_OVER).map_err(|error| {
-                client.poll(STEP); // it may say more
+                client.poll(Duration::ZERO); // it may say more
                 let error = of_transaction(&error, &id);
                 client.context().explain(error)
             })?;
@@ -164,11 +168,16 @@ impl Holder {
 
     /// Waits until what became of every record was reported; whether that was in time.
     fn drain(&self, deadline: Instant) -> bool {
+        let began = Instant::now();
         while self.client.in_flight_count() > 0 {
             if Instant::now() > deadline {
                 return false;
             }
-            self.client.poll(STEP);
+            let before = self.client.in_flight_count();
+            self.client.poll(Duration::ZERO); // takes one thing: the reports of a batch, or a line of the client's
+            if self.client.in_flight_count() == before {
+                thread::sleep(STEP.max(began.elapsed() / PATIENT));
+            }
         }
         true
     }
@@ -182,7 +191,8 @@ impl Holder {
                 KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)
                     if Instant::now() < deadline =>
                 {
-                    self.client.poll(STEP);
+                    self.client.poll(Duration::ZERO);
+                    thread::sleep(STEP);
                 }
                 // Another producer has the id, or a record sent before was refused: that one says why.
                 KafkaError::MessageProduction(

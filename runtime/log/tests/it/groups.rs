@@ -27,14 +27,6 @@ fn told(member: &mut Box<dyn Member>) -> Option<Assignment> {
 use Assignment::{Assigned, Lost, Revoked};
 
 #[test]
-fn the_only_member_gets_everything() {
-    let (log, _) = log(3);
-    let mut only = join(&log);
-    assert_eq!(told(&mut only), Some(Assigned(vec![0, 1, 2])));
-    assert_eq!(told(&mut only), None);
-}
-
-#[test]
 fn a_partition_moves_only_after_its_owner_gave_it_up() {
     let (log, _) = log(4);
     let mut first = join(&log);

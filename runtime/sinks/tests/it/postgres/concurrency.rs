@@ -1,4 +1,6 @@
 //! Tasks that do the same at the same time.
+use std::time::Duration;
+
 use futures::future::join_all;
 use tidewheel_sinks::{Change, Sink as _, SinkError};
 
@@ -71,7 +73,9 @@ async fn a_generation_that_begins_amid_commits_leaves_nothing_of_the_old_one() {
             unreachable!("it was never fenced")
         });
     let begin = async {
-        while fixture.count(&window_table()).await < 40 {}
+        while fixture.count(&window_table()).await < 40 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let mut new = fixture.second_writer(&window_table(), 0).await;
         new.begin_generation(2, Some(0)).await.unwrap();
         new

@@ -35,7 +35,7 @@ async fn a_commit_whose_answer_was_lost_is_read_back() {
         .await
         .unwrap();
     writer.begin_generation(1, None).await.unwrap();
-    proxy.inject(Fault::CutAfter("COMMIT"));
+    proxy.inject(Fault::CutAfter("COMMIT\0"));
     unavailable(commit(&mut writer, &numbers(0..3), None, 3).await);
     assert!(proxy.met());
     assert_eq!(progress(&mut writer).await, Some(at(3)));
@@ -59,7 +59,7 @@ async fn a_commit_that_never_arrived_is_done_once_more() {
         "COPY",
         "PGCOPY",
         "INSERT INTO public._tidewheel_progress",
-        "COMMIT",
+        "COMMIT\0",
     ] {
         proxy.inject(Fault::CutBefore(lost));
         unavailable(commit(&mut writer, &upsert(&[(0, None, 1, 1, 1)]), None, 1).await);

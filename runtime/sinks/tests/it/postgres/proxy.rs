@@ -38,6 +38,9 @@ struct Shared {
     fault: Mutex<Option<Fault>>,
     met: AtomicBool,
     go_on: Notify,
+    /// Whether answers are taken and not passed on.
+    mute: AtomicBool,
+    taken: Notify,
 }
 
 /// Passes connections on, until a fault is to happen.
@@ -81,21 +84,23 @@ impl Proxy {
 async fn pass(client: TcpStream, server: TcpStream, shared: Arc<Shared>) {
     let (client_in, client_out) = client.into_split();
     let (server_in, server_out) = server.into_split();
-    let answers = tokio::spawn(pass_answers(server_in, client_out));
-    pass_questions(client_in, server_out, &answers, &shared).await;
+    let answers = tokio::spawn(pass_answers(server_in, client_out, Arc::clone(&shared)));
+    pass_questions(client_in, server_out, &shared).await;
     answers.abort();
 }
 
-async fn pass_answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
-    let _ = tokio::io::copy(&mut from, &mut to).await;
+async fn pass_answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Shared>) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if shared.mute.swap(false, Ordering::SeqCst) {
+            shared.taken.notify_one();
+        } else if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
 }
 
-async fn pass_questions(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    answers: &tokio::task::JoinHandle<()>,
-    shared: &Shared,
-) {
+async fn pass_questions(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let piece = &buffer[..length];
@@ -115,11 +120,9 @@ async fn pass_questions(
                     Fault::CutBefore(_) => return,
                     Fault::Hold(_) => shared.go_on.notified().await,
                     Fault::CutAfter(_) => {
-                        answers.abort();
-                        let _ = to.write_all(piece).await;
-                        // The server ends the connection when it is done with what came.
-                        let _ = to.shutdown().await;
-                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                        shared.mute.store(true, Ordering::SeqCst);
+                        to.write_all(piece).await.unwrap();
+                        shared.taken.notified().await;
                         return;
                     }
                 }

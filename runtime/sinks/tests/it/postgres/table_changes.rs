@@ -52,9 +52,9 @@ async fn a_column_whose_type_was_changed_is_named_and_refuses_no_row() {
     check(
         &window_table(),
         [&window(1), &window(2)],
-        "ALTER TABLE kpi ALTER count TYPE integer",
-        "column `count` of table `kpi` holds integer and would get bigint: give the column another name with AS, or the output another name",
-        "ALTER TABLE kpi ALTER count TYPE bigint",
+        "ALTER TABLE kpi ALTER count TYPE date USING now()",
+        "column `count` of table `kpi` holds date and would get bigint: give the column another name with AS, or the output another name",
+        "ALTER TABLE kpi ALTER count TYPE bigint USING 1",
     )
     .await;
 }
