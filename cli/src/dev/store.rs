@@ -1,20 +1,24 @@
 //! Where everything is kept: the log, and the tables of each Sink.
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tempfile::TempDir;
 use tidewheel_log::{EmbeddedLog, Log, Options};
 use tidewheel_planner::plan::Plan;
+use tidewheel_planner::problem::{Code, Problem};
 use tidewheel_planner::resource::ResourceSet;
 use tidewheel_planner::topics::{self, Cleanup, Topic};
 use tidewheel_worker::Sinks;
 
 use crate::args::DevArgs;
+use crate::dev::changes::output_problem;
 use crate::dev::log::DevLog;
 use crate::dev::send::SENDS_TOPIC;
 use crate::dev::tables::Tables;
 use crate::failure::Failure;
+use crate::roles::provision::sinks_of;
 use crate::roles::secrets::Secrets;
 use crate::roles::sinks::SinkUrls;
 
@@ -103,6 +107,37 @@ impl Store {
             .collect()
     }
 
+    /// Everything for which the tables of `plans` could not be made. Makes no table.
+    pub(crate) async fn obstacles(
+        &mut self,
+        set: &ResourceSet,
+        plans: &[Plan],
+    ) -> Result<Vec<Problem>, Failure> {
+        let mut problems = Vec::new();
+        let outputs = plans
+            .iter()
+            .flat_map(|plan| plan.outputs.iter().map(move |output| (plan, output)));
+        for sink in sinks_of(plans) {
+            let planned: Vec<_> = outputs
+                .clone()
+                .filter(|(_, output)| output.sink == sink)
+                .collect();
+            let tables = self.open_tables(&sink).await?;
+            let help = tables.help();
+            for (index, message) in tables.obstacles(&sink, &planned).await? {
+                let (plan, output) = planned[index];
+                let path = ["name"];
+                let code = Code::UnstorableOutput;
+                let problem = output_problem(set, plan, &output.name, &path, code, &message);
+                problems.extend(problem.map(|problem| Problem {
+                    help: Some(help.to_owned()),
+                    ..problem
+                }));
+            }
+        }
+        Ok(problems)
+    }
+
     /// Makes the topics of all sources, those that no pipeline reads included.
     pub(crate) async fn prepare_sources(&self, set: &ResourceSet) -> Result<(), Failure> {
         self.log.make(&topics::of_sources(set)).await
@@ -111,19 +146,19 @@ impl Store {
     /// Makes the topics of a plan that do not depend on a generation, and its tables.
     pub(crate) async fn prepare(&mut self, plan: &Plan) -> Result<(), Failure> {
         self.log.make(&topics::of_pipeline(plan)).await?;
-        let mut sinks: Vec<&String> = plan.outputs.iter().map(|output| &output.sink).collect();
-        sinks.sort_unstable();
-        sinks.dedup();
-        for sink in sinks {
-            if !self.tables.contains_key(sink) {
-                let tables = Tables::open(&self.folder, sink, self.urls.given(sink)).await?;
-                self.tables.insert(sink.clone(), tables);
-            }
-            if let Some(tables) = self.tables.get(sink) {
-                tables.prepare(sink, plan).await?;
-            }
+        for sink in sinks_of(std::slice::from_ref(plan)) {
+            self.open_tables(&sink).await?.prepare(&sink, plan).await?;
         }
         Ok(())
+    }
+
+    async fn open_tables(&mut self, sink: &str) -> Result<&Tables, Failure> {
+        Ok(match self.tables.entry(sink.to_owned()) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(place) => {
+                place.insert(Tables::open(&self.folder, sink, self.urls.given(sink)).await?)
+            }
+        })
     }
 
     /// Makes the topics of partials, whose names carry a generation.

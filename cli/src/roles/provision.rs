@@ -79,7 +79,7 @@ pub(crate) async fn make_tables(
 }
 
 /// The Sinks that plans write to.
-fn sinks_of(plans: &[Plan]) -> BTreeSet<String> {
+pub(crate) fn sinks_of(plans: &[Plan]) -> BTreeSet<String> {
     let outputs = plans.iter().flat_map(|plan| &plan.outputs);
     outputs.map(|output| output.sink.clone()).collect()
 }

@@ -11,6 +11,8 @@ mod example;
 mod help;
 mod hostile;
 mod http;
+mod json_columns;
+mod kept;
 mod killed;
 mod metrics;
 mod program;
