@@ -39,16 +39,14 @@ async fn ensure_topics(
     set: &ResourceSet,
     plans: &[Plan],
 ) -> Result<usize, Failure> {
-    let mut changes = topics.ensure(&topics::of_sources(set)).await?;
+    let mut changes = Vec::new();
+    // A pipeline's own topics grow first: a task of a new partition of a source finds where its state goes.
+    for plan in plans {
+        changes.extend(topics.ensure_plan(plan).await?);
+    }
+    changes.extend(topics.ensure(&topics::of_sources(set)).await?);
     for change in &changes {
         say(change)?;
-    }
-    for plan in plans {
-        let more = topics.ensure_plan(plan).await?;
-        for change in &more {
-            say(change)?;
-        }
-        changes.extend(more);
     }
     Ok(changes.len())
 }
