@@ -1,4 +1,6 @@
 //! Topics on a real broker.
+use std::time::Duration;
+
 use rdkafka::{
     ClientConfig,
     admin::{
@@ -15,6 +17,12 @@ use tidewheel_planner::plan::Plan;
 use tidewheel_planner::topics::{Cleanup, Topic};
 use tidewheel_planner::{judge, problem};
 use tidewheel_provision::kafka::{Found, TopicError, Topics};
+use tokio::time::{sleep, timeout};
+
+/// How long a broker may take to hear of what its controller has answered.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is asked meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 const PIPELINE: &str = "
 apiVersion: tidewheel.dev/v1alpha1
@@ -80,6 +88,16 @@ impl Cluster {
         resource.get(name).unwrap().value.clone().unwrap()
     }
 
+    /// Waits until the broker has heard of a change: the controller answers before it has.
+    async fn settles(&self, topic: &str, name: &str, value: &str) {
+        let heard = async {
+            while self.setting(topic, name).await != value {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        timeout(PATIENCE, heard).await.expect(name);
+    }
+
     async fn make(&self, topic: &str, settings: &[(&str, &str)]) {
         let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
         let new = settings
@@ -138,11 +156,7 @@ async fn a_plan_gets_its_topics_once_and_those_of_its_next_generation_when_it_ch
         ),
         ("shop.kpis.watermarks", "min.insync.replicas", "1"),
     ] {
-        assert_eq!(
-            cluster.setting(name, setting).await,
-            value,
-            "{setting} of {name}"
-        );
+        cluster.settles(name, setting, value).await;
     }
 
     // A worker has run the plan; then its step changes.
@@ -152,7 +166,7 @@ async fn a_plan_gets_its_topics_once_and_those_of_its_next_generation_when_it_ch
         .key(KEY)
         .payload(&allotment);
     producer.send(record).map_err(|(error, _)| error).unwrap();
-    producer.flush(std::time::Duration::from_secs(30)).unwrap();
+    producer.flush(Duration::from_secs(30)).unwrap();
     assert_eq!(cluster.topics.ensure_plan(&old).await.unwrap(), []);
     let new = plan(&PIPELINE.replace("tumbling: 1m", "tumbling: 2m"));
     let made = cluster.topics.ensure_plan(&new).await.unwrap();
@@ -177,12 +191,13 @@ async fn declared_settings_are_corrected_and_others_left_alone() {
         .admin
         .alter_configs([&altered], &AdminOptions::new());
     altered.await.unwrap()[0].as_ref().unwrap();
+    cluster.settles("drifting", "retention.ms", "1").await;
     assert_eq!(
         cluster.ensure(&drifting).await,
         ["topic drifting has retention.ms=60000 now, not 1"]
     );
-    assert_eq!(cluster.setting("drifting", "retention.ms").await, "60000");
-    assert_eq!(cluster.setting("drifting", "flush.messages").await, "7");
+    cluster.settles("drifting", "retention.ms", "60000").await;
+    cluster.settles("drifting", "flush.messages", "7").await;
     assert_eq!(cluster.ensure(&drifting).await, [""; 0]);
 }
 
@@ -194,6 +209,14 @@ async fn partitions_are_added_and_never_taken() {
         cluster.ensure(&topic("growing", 5)).await,
         ["topic growing has 5 partitions now, not 2"]
     );
+    let grown = async {
+        while (cluster.topics.find("growing").await.unwrap())
+            .is_none_or(|found| found.partitions < 5)
+        {
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    timeout(PATIENCE, grown).await.expect("it grows");
     assert_eq!(cluster.ensure(&topic("growing", 3)).await, [""; 0]);
     let found = cluster.topics.find("growing").await.unwrap();
     let as_it_was = Found {
@@ -219,7 +242,7 @@ async fn a_topic_that_somebody_made_is_brought_in_line() {
             "topic adopted has retention.ms=60000 now, not 604800000",
         ]
     );
-    assert_eq!(cluster.setting("adopted", "compression.type").await, "zstd");
+    cluster.settles("adopted", "compression.type", "zstd").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
