@@ -40,7 +40,7 @@ async fn ensure_topics(
     plans: &[Plan],
 ) -> Result<usize, Failure> {
     let mut changes = Vec::new();
-    // A pipeline's own topics grow first: a task of a new partition of a source finds where its state goes.
+    // Of each plan, then those of sources that no pipeline reads.
     for plan in plans {
         changes.extend(topics.ensure_plan(plan).await?);
     }
