@@ -13,33 +13,21 @@
 mod install;
 mod settings;
 
-use std::{
-    path::PathBuf,
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::{sync::OnceLock, time::Duration};
 
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
 };
-use tempfile::TempDir;
 
 use crate::{
     kafka::{install::Installation, settings::Ports},
-    process::{self, Process},
-    server::{ServerError, io},
+    server::ServerError,
+    supervised::Supervised,
 };
 
 /// What it is called in messages.
 const SERVER: &str = "the broker";
-
-/// How long a broker may take to answer, on a machine that has other things to do.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
-/// How long a broker may take to stop when it is told to.
-const STOPS_WITHIN: Duration = Duration::from_secs(30);
-/// How often a broker whose ports were taken by somebody else in between is tried with others.
-const ATTEMPTS: usize = 3;
 
 /// What a broker is started with.
 #[derive(Debug, Clone, Default)]
@@ -66,10 +54,9 @@ pub struct Secure {
 /// A broker. When it is dropped, or the process that started it ends in whatever way, it is killed and its folder removed.
 pub struct Kafka {
     installation: Installation,
-    folder: TempDir,
+    server: Supervised,
     bootstrap: String,
     secure: Option<Secure>,
-    process: Option<Process>,
 }
 
 impl Kafka {
@@ -80,33 +67,23 @@ impl Kafka {
     /// not answer within two minutes.
     pub fn start(options: Options) -> Result<Self, ServerError> {
         let installation = Installation::find()?;
-        let mut attempt = 1;
-        loop {
-            match Self::try_start(&installation, &options) {
-                Err(ServerError::Server { .. }) if attempt < ATTEMPTS => attempt += 1,
-                result => return result,
-            }
-        }
+        Supervised::attempt(|| Self::try_start(&installation, &options))
     }
 
     fn try_start(installation: &Installation, options: &Options) -> Result<Self, ServerError> {
-        let folder = tempfile::Builder::new()
-            .prefix("tidewheel-kafka-")
-            .tempdir()
-            .map_err(io("making the broker's folder"))?;
+        let server = Supervised::new(SERVER, "tidewheel-kafka-")?;
         let ports = Ports::free()?;
         let secure = options
             .secure
-            .then(|| settings::make_secure(folder.path(), ports))
+            .then(|| settings::make_secure(server.folder(), ports))
             .transpose()?;
-        settings::write(folder.path(), ports, options)?;
-        installation.format(folder.path(), secure.as_ref())?;
+        settings::write(server.folder(), ports, options)?;
+        installation.format(server.folder(), secure.as_ref())?;
         let mut kafka = Self {
             installation: installation.clone(),
-            folder,
+            server,
             bootstrap: ports.bootstrap(),
             secure,
-            process: None,
         };
         kafka.start_again()?;
         Ok(kafka)
@@ -140,18 +117,7 @@ impl Kafka {
     /// # Errors
     /// [`ServerError::Server`] where it does not stop within half a minute.
     pub fn stop(&mut self) -> Result<(), ServerError> {
-        let Some(mut process) = self.process.take() else {
-            return Ok(());
-        };
-        process.terminate("TERM")?;
-        let deadline = Instant::now() + STOPS_WITHIN;
-        while !process.has_ended()? {
-            if Instant::now() > deadline {
-                return Err(self.failed("did not stop"));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        self.server.stop("TERM")
     }
 
     /// Kills the broker (SIGKILL). Its data stay as they are.
@@ -159,7 +125,7 @@ impl Kafka {
     /// # Errors
     /// [`ServerError::Io`] where the system refuses.
     pub fn kill(&mut self) -> Result<(), ServerError> {
-        self.process.take().map_or(Ok(()), Process::kill)
+        self.server.kill()
     }
 
     /// Starts a broker that was stopped or killed, on the same data and ports, and waits until it answers.
@@ -167,16 +133,18 @@ impl Kafka {
     /// # Errors
     /// As [`Kafka::start`].
     pub fn start_again(&mut self) -> Result<(), ServerError> {
-        if self.process.is_some() {
-            return Ok(());
-        }
-        let command = self.installation.broker(self.folder.path());
-        self.process = Some(Process::spawn(
-            command,
-            self.folder.path(),
-            &self.log_file(),
-        )?);
-        self.wait_until_it_answers()
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("reconnect.backoff.ms", "20")
+            .set("reconnect.backoff.max.ms", "100")
+            .set("log_level", "0")
+            .create()
+            .map_err(|error| self.server.failed(&format!("cannot be asked: {error}")))?;
+        let command = self.installation.broker(self.server.folder());
+        self.server.start(command, || {
+            let answer = client.fetch_metadata(None, Duration::from_millis(500));
+            Ok(answer.is_ok_and(|answer| !answer.brokers().is_empty()))
+        })
     }
 
     /// Holds the broker (SIGSTOP): it keeps its connections and answers nobody.
@@ -184,9 +152,7 @@ impl Kafka {
     /// # Errors
     /// [`ServerError::Io`] where the system refuses.
     pub fn pause(&self) -> Result<(), ServerError> {
-        self.process
-            .as_ref()
-            .map_or(Ok(()), |process| process.signal("STOP"))
+        self.server.pause()
     }
 
     /// Lets a held broker go on (SIGCONT).
@@ -194,49 +160,6 @@ impl Kafka {
     /// # Errors
     /// [`ServerError::Io`] where the system refuses.
     pub fn resume(&self) -> Result<(), ServerError> {
-        self.process
-            .as_ref()
-            .map_or(Ok(()), |process| process.signal("CONT"))
-    }
-
-    fn wait_until_it_answers(&mut self) -> Result<(), ServerError> {
-        let client: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", &self.bootstrap)
-            .set("reconnect.backoff.ms", "20")
-            .set("reconnect.backoff.max.ms", "100")
-            .set("log_level", "0")
-            .create()
-            .map_err(|error| self.failed(&format!("cannot be asked: {error}")))?;
-        let deadline = Instant::now() + ANSWERS_WITHIN;
-        loop {
-            let answer = client.fetch_metadata(None, Duration::from_millis(500));
-            if answer.is_ok_and(|answer| !answer.brokers().is_empty()) {
-                return Ok(());
-            }
-            let ended = match &mut self.process {
-                Some(process) => process.has_ended()?,
-                None => true,
-            };
-            if ended {
-                self.process = None;
-                return Err(self.failed("ended while starting"));
-            }
-            if Instant::now() > deadline {
-                return Err(self.failed("did not answer"));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn log_file(&self) -> PathBuf {
-        self.folder.path().join("broker.log")
-    }
-
-    fn failed(&self, what: &str) -> ServerError {
-        ServerError::Server {
-            server: SERVER,
-            what: what.to_owned(),
-            log: process::end_of(&self.log_file()),
-        }
+        self.server.resume()
     }
 }

@@ -6,5 +6,6 @@ mod ports;
 pub mod postgres;
 mod process;
 mod server;
+mod supervised;
 
 pub use server::ServerError;

@@ -24,17 +24,14 @@ use std::{
         OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
 };
-
-use tempfile::TempDir;
 
 pub use self::certificates::Tls;
 use crate::{
     ports,
     postgres::install::Installation,
-    process::{self, Process},
     server::{ServerError, io},
+    supervised::Supervised,
 };
 
 /// What it is called in messages.
@@ -43,12 +40,6 @@ const SERVER: &str = "PostgreSQL";
 const USER: &str = "tidewheel";
 /// Its first password. What must be escaped in a URL is part of it.
 const PASSWORD: &str = "correct horse: battery@staple/%";
-/// How long the server may take to answer, on a machine that has other things to do.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
-/// How long the server may take to stop when it is told to.
-const STOPS_WITHIN: Duration = Duration::from_secs(30);
-/// How often a server whose port was taken by somebody else in between is tried with another.
-const ATTEMPTS: usize = 3;
 
 /// What a server is started with.
 #[derive(Debug, Clone, Default)]
@@ -62,11 +53,10 @@ pub struct Options {
 /// A server. When it is dropped, or the process that started it ends in whatever way, it is killed and its folder removed.
 pub struct Postgres {
     installation: Installation,
-    folder: TempDir,
+    server: Supervised,
     port: u16,
     password: String,
     tls: Option<Tls>,
-    process: Option<Process>,
     /// How many databases and copies were made.
     made: AtomicUsize,
 }
@@ -82,32 +72,22 @@ impl Postgres {
     /// [`ServerError::NotInstalled`] where there is no PostgreSQL, [`ServerError::Server`] where it does not answer within two minutes.
     pub fn start(options: Options) -> Result<Self, ServerError> {
         let installation = Installation::find()?;
-        let mut attempt = 1;
-        loop {
-            match Self::try_start(&installation, &options) {
-                Err(ServerError::Server { .. }) if attempt < ATTEMPTS => attempt += 1,
-                result => return result,
-            }
-        }
+        Supervised::attempt(|| Self::try_start(&installation, &options))
     }
 
     fn try_start(installation: &Installation, options: &Options) -> Result<Self, ServerError> {
-        let folder = tempfile::Builder::new()
-            .prefix("tidewheel-postgres-")
-            .tempdir()
-            .map_err(io("making the server's folder"))?;
+        let server = Supervised::new(SERVER, "tidewheel-postgres-")?;
         let [port] = ports::free()?;
         let tls = options
             .tls
-            .then(|| certificates::make(folder.path()))
+            .then(|| certificates::make(server.folder()))
             .transpose()?;
         let mut postgres = Self {
             installation: installation.clone(),
-            folder,
+            server,
             port,
             password: PASSWORD.to_owned(),
             tls,
-            process: None,
             made: AtomicUsize::new(0),
         };
         postgres.make_data(options)?;
@@ -116,7 +96,7 @@ impl Postgres {
     }
 
     fn make_data(&self, options: &Options) -> Result<(), ServerError> {
-        let folder = self.folder.path();
+        let folder = self.server.folder();
         let password = folder.join("password");
         std::fs::write(&password, &self.password).map_err(io("writing the first password"))?;
         self.installation.hand_over(folder, folder)?;
@@ -145,7 +125,7 @@ log_lock_waits = on
             self.port
         );
         if self.tls.is_some() {
-            let folder = self.folder.path();
+            let folder = self.server.folder();
             let (certificate, key) = (certificates::certificate(folder), certificates::key(folder));
             let _ = writeln!(
                 text,
@@ -255,18 +235,7 @@ log_lock_waits = on
     /// # Errors
     /// [`ServerError::Server`] where it does not stop within half a minute.
     pub fn stop(&mut self) -> Result<(), ServerError> {
-        let Some(mut process) = self.process.take() else {
-            return Ok(());
-        };
-        process.terminate("INT")?;
-        let deadline = Instant::now() + STOPS_WITHIN;
-        while !process.has_ended()? {
-            if Instant::now() > deadline {
-                return Err(self.failed("did not stop"));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        self.server.stop("INT")
     }
 
     /// Kills the server and all its processes (SIGKILL). Its data stay as they are.
@@ -274,7 +243,7 @@ log_lock_waits = on
     /// # Errors
     /// [`ServerError::Io`] where the system refuses.
     pub fn kill(&mut self) -> Result<(), ServerError> {
-        self.process.take().map_or(Ok(()), Process::kill)
+        self.server.kill()
     }
 
     /// Starts a server that was stopped or killed, on the same data and port, and waits until it answers.
@@ -282,16 +251,16 @@ log_lock_waits = on
     /// # Errors
     /// As [`Postgres::start`].
     pub fn start_again(&mut self) -> Result<(), ServerError> {
-        if self.process.is_some() {
-            return Ok(());
-        }
         let command = self.installation.server(&self.data());
-        self.process = Some(Process::spawn(
-            command,
-            self.folder.path(),
-            &self.log_file(),
-        )?);
-        self.wait_until_it_answers()
+        let mut question = self.psql("postgres");
+        question
+            .args(["--command", "SELECT 1"])
+            .stderr(Stdio::null())
+            .stdout(Stdio::null());
+        self.server.start(command, || {
+            let answer = question.status().map_err(io("running psql"))?;
+            Ok(answer.success())
+        })
     }
 
     /// Holds the server and all its processes (SIGSTOP): it keeps its connections and answers nobody.
@@ -299,9 +268,7 @@ log_lock_waits = on
     /// # Errors
     /// [`ServerError::Io`] where the system refuses.
     pub fn pause(&self) -> Result<(), ServerError> {
-        self.process
-            .as_ref()
-            .map_or(Ok(()), |process| process.signal("STOP"))
+        self.server.pause()
     }
 
     /// Lets a held server go on (SIGCONT).
@@ -309,9 +276,7 @@ log_lock_waits = on
     /// # Errors
     /// [`ServerError::Io`] where the system refuses.
     pub fn resume(&self) -> Result<(), ServerError> {
-        self.process
-            .as_ref()
-            .map_or(Ok(()), |process| process.signal("CONT"))
+        self.server.resume()
     }
 
     /// Copies all data as they are at this moment; clients only notice that it takes a while.
@@ -319,7 +284,10 @@ log_lock_waits = on
     /// # Errors
     /// [`ServerError::Server`] where the data cannot be copied.
     pub fn save(&self) -> Result<Saved, ServerError> {
-        let saved = self.folder.path().join(format!("saved-{}", self.number()));
+        let saved = self
+            .server
+            .folder()
+            .join(format!("saved-{}", self.number()));
         self.pause()?;
         let copied = self.copy(&self.data(), &saved);
         self.resume()?;
@@ -341,41 +309,13 @@ log_lock_waits = on
     fn copy(&self, from: &Path, to: &Path) -> Result<(), ServerError> {
         let mut command = Command::new("cp");
         command.arg("-a").arg(from).arg(to);
-        install::run(command, self.folder.path(), "could not be copied")?;
+        install::run(command, self.server.folder(), "could not be copied")?;
         // It would name a process that is not this copy's.
         match std::fs::remove_file(to.join("postmaster.pid")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(io("removing a process's mark from a copy")(error))
             }
             _ => Ok(()),
-        }
-    }
-
-    fn wait_until_it_answers(&mut self) -> Result<(), ServerError> {
-        let deadline = Instant::now() + ANSWERS_WITHIN;
-        loop {
-            let answer = self
-                .psql("postgres")
-                .args(["--command", "SELECT 1"])
-                .stderr(Stdio::null())
-                .stdout(Stdio::null())
-                .status()
-                .map_err(io("running psql"))?;
-            if answer.success() {
-                return Ok(());
-            }
-            let ended = match &mut self.process {
-                Some(process) => process.has_ended()?,
-                None => true,
-            };
-            if ended {
-                self.process = None;
-                return Err(self.failed("ended while starting"));
-            }
-            if Instant::now() > deadline {
-                return Err(self.failed("did not answer"));
-            }
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -392,23 +332,11 @@ log_lock_waits = on
     }
 
     fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    fn log_file(&self) -> PathBuf {
-        self.folder.path().join("server.log")
+        self.server.folder().join("data")
     }
 
     fn number(&self) -> usize {
         self.made.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn failed(&self, what: &str) -> ServerError {
-        ServerError::Server {
-            server: SERVER,
-            what: what.to_owned(),
-            log: process::end_of(&self.log_file()),
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use rdkafka::{
 };
 use tidewheel_e2e::kafka::{Kafka, Options};
 use tidewheel_kafka::Connection;
-use tidewheel_log::{Cleanup, Log, NewRecord, Record, TopicSettings};
+use tidewheel_log::{Cleanup, Log, NewRecord, Record, TopicSettings, read_to_end};
 use tidewheel_log_contract::Subject;
 use tidewheel_log_kafka::KafkaLog;
 
@@ -101,17 +101,12 @@ impl OnKafka {
 
     /// All records of a partition, and where the next one will be read.
     pub(crate) async fn all(&self, topic: &str, partition: i32) -> (Vec<Record>, i64) {
-        let from = self.log.offsets(topic, partition).await.unwrap().earliest;
-        let mut reader = self.log.reader(topic, partition, from).await.unwrap();
         let mut records = Vec::new();
-        loop {
-            let wait = Duration::from_millis(100);
-            let fetched = reader.fetch(1_000, usize::MAX, wait).await.unwrap();
-            records.extend(fetched.records);
-            if fetched.at_end {
-                return (records, fetched.next_offset);
-            }
-        }
+        let each = |record| records.push(record);
+        let next_offset = read_to_end(&self.log, topic, partition, each)
+            .await
+            .unwrap();
+        (records, next_offset)
     }
 
     /// All values of a partition.
