@@ -48,11 +48,12 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &Source) -> fmt::Result {
         Start::Latest => "what comes next".to_owned(),
         Start::At(millis) => format!("{millis} ms since 1970"),
     };
-    writeln!(
-        f,
-        "source {} ({} partitions of {}, from {start})",
-        source.name, source.partitions, source.topic
-    )?;
+    let topic = if source.foreign {
+        format!("the existing topic {}", source.topic)
+    } else {
+        format!("{} partitions of {}", source.partitions, source.topic)
+    };
+    writeln!(f, "source {} ({topic}, from {start})", source.name)?;
     writeln!(f, "  columns {}", schema(&source.events.arrow_schema()))?;
     writeln!(
         f,
@@ -62,6 +63,11 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &Source) -> fmt::Result {
         duration(source.max_future_ms),
         duration(source.idle_after_ms)
     )?;
+    for field in &source.events.fields {
+        if field.part != tidewheel_decode::Part::Value {
+            writeln!(f, "  {} from the record's {}", field.name, field.part)?;
+        }
+    }
     if source.key.is_empty() {
         return writeln!(f, "  no key");
     }

@@ -46,11 +46,14 @@ pub enum Relation {
 pub struct Source {
     /// Name of the EventSource, which is also its name in SQL.
     pub name: String,
-    /// Topic that holds its events: `<namespace>.<name>`.
+    /// Topic that holds its events: `<namespace>.<name>`, or an existing one.
     pub topic: String,
-    /// Declared partitions of the topic.
+    /// Whether the topic is somebody else's: it is never altered, its partitions and its retention are its own, and its records have
+    /// the timestamps that their producers gave them.
+    pub foreign: bool,
+    /// Declared partitions of the topic; of a foreign one, those that are assumed until the log is asked.
     pub partitions: u32,
-    /// How long the topic keeps events.
+    /// How long the topic keeps events; says nothing of a foreign one.
     pub retention_ms: u64,
     /// How events are decoded; `events.arrow_schema()` is what SQL sees.
     pub events: Arc<tidewheel_decode::EventSchema>,

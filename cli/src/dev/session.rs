@@ -38,7 +38,7 @@ struct Session {
 
 /// Runs what the files say.
 pub(crate) async fn run(args: DevArgs, specs: Specs) -> Result<Exit, Failure> {
-    let targets = Target::parse_all(&args.send, &specs.http_sources)?;
+    let targets = Target::parse_all(&args.send, &specs.playable())?;
     if args.until_idle {
         refuse_endless(&specs)?;
     }

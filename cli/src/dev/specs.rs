@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tidewheel_crds::event_source::EventSourceSpec;
 use tidewheel_crds::{Kind, display_path, violations};
+use tidewheel_decode::{EventSchema, Part, UnknownFields};
 use tidewheel_ingest::ApiKeys;
-use tidewheel_planner::names::source_topic;
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::problem::{Code, Problem, Severity};
 use tidewheel_planner::resource::{Resource, ResourceId, ResourceSet};
-use tidewheel_planner::source::event_schema;
+use tidewheel_planner::source::{event_schema, topic};
 
 /// What the files say, with nothing wrong in it.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub(crate) struct Specs {
     pub(crate) plans: Vec<Plan>,
     /// The sources that take events: those with `http`.
     pub(crate) http_sources: Vec<tidewheel_ingest::Source>,
+    /// The sources over existing topics: here the log has none, so files stand for their producers.
+    pub(crate) kafka_sources: Vec<tidewheel_ingest::Source>,
     /// The sources that make their events up: those with `generator`.
     pub(crate) generated_sources: Vec<GeneratedSource>,
     /// What is odd.
@@ -47,11 +49,15 @@ impl Specs {
             .iter_mut()
             .filter(|problem| problem.code == Code::UnknownSecret)
             .for_each(|problem| problem.severity = Severity::Error);
-        let (mut http_sources, mut generated_sources) = (Vec::new(), Vec::new());
+        let (mut http_sources, mut kafka_sources, mut generated_sources) =
+            (Vec::new(), Vec::new(), Vec::new());
         if !problems.iter().any(Problem::is_error) {
             for resource in &set.event_sources {
                 match ingest_source(&set, resource) {
                     Ok(source) if resource.spec.http.is_some() => http_sources.push(source),
+                    Ok(source) if resource.spec.kafka.is_some() => {
+                        kafka_sources.push(as_produced(source));
+                    }
                     Ok(source) => generated_sources.push(GeneratedSource {
                         spec: resource.spec.clone(),
                         source,
@@ -70,9 +76,16 @@ impl Specs {
             set,
             plans,
             http_sources,
+            kafka_sources,
             generated_sources,
             warnings: problems,
         })
+    }
+
+    /// The sources that files can be played into.
+    pub(crate) fn playable(&self) -> Vec<tidewheel_ingest::Source> {
+        let sources = self.http_sources.iter().chain(&self.kafka_sources);
+        sources.cloned().collect()
     }
 
     /// What may not change from the EventSources that have filled the log.
@@ -115,7 +128,10 @@ impl Specs {
 
     /// How events come in, as text that is the same where nothing has changed.
     pub(crate) fn sources_text(&self) -> String {
-        format!("{:?} {:?}", self.http_sources, self.generated_sources)
+        format!(
+            "{:?} {:?} {:?}",
+            self.http_sources, self.kafka_sources, self.generated_sources
+        )
     }
 }
 
@@ -191,7 +207,7 @@ fn ingest_source(
     Ok(tidewheel_ingest::Source {
         namespace: source.id.namespace.clone(),
         name: source.id.name.clone(),
-        topic: source_topic(&source.id.namespace, &source.id.name),
+        topic: topic(source),
         generated: fields
             .filter(|(_, field)| field.generate.is_some())
             .map(|(index, _)| index)
@@ -204,6 +220,23 @@ fn ingest_source(
             .and_then(|limits| limits.events_per_second_per_key),
         schema: schema.into(),
     })
+}
+
+/// What a producer of an existing topic would make of events in a file: it takes a key that stands beside the event from the member of
+/// that name. What else stands beside events is not in a file.
+fn as_produced(mut source: tidewheel_ingest::Source) -> tidewheel_ingest::Source {
+    let mut schema = EventSchema::clone(&source.schema);
+    let beside = schema.fields.iter_mut();
+    for field in beside.filter(|field| field.part != Part::Value) {
+        field.required = false;
+        if field.part == Part::Key {
+            field.part = Part::Value;
+            field.path = vec![field.name.clone()];
+        }
+    }
+    schema.unknown = UnknownFields::Drop;
+    source.schema = schema.into();
+    source
 }
 
 fn api_keys(

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use tidewheel_log::{Cleanup, EmbeddedLog, LogError, Options, TopicSettings};
-use tidewheel_planner::names::{PipelineNames, source_topic};
+use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Plan, StepKind};
 use tidewheel_planner::resource::ResourceSet;
+use tidewheel_planner::source::topic as source_topic_of;
 use tidewheel_sinks::embedded::Database;
 use tidewheel_sinks::{OutputId, Sink, SinkError};
 use tidewheel_worker::Sinks;
@@ -84,14 +85,14 @@ impl Store {
     /// Makes the topics of all sources, those that no pipeline reads included.
     pub(crate) fn prepare_sources(&self, set: &ResourceSet) -> Result<(), LogError> {
         for source in &set.event_sources {
-            let name = source_topic(&source.id.namespace, &source.id.name);
-            let retention_ms = source.spec.topic.retention.as_millis();
+            let name = source_topic_of(source);
+            // A topic that stands for somebody else's keeps everything: how long its owner does is not known here.
+            let retention_ms = source.spec.kafka.is_none();
+            let retention_ms = retention_ms.then(|| source.spec.topic.retention.as_millis());
             self.log.create_topic(&topic(
                 &name,
                 source.spec.topic.partitions,
-                Cleanup::Retention {
-                    ms: Some(retention_ms),
-                },
+                Cleanup::Retention { ms: retention_ms },
             ))?;
         }
         Ok(())
@@ -147,7 +148,12 @@ async fn open_database(tables: &Path, sink: &str) -> Result<Database, SinkError>
 
 fn pipeline_topics(plan: &Plan) -> Vec<TopicSettings> {
     let names = PipelineNames::new(&plan.namespace, &plan.name);
-    let longest_ms = plan.sources.iter().map(|source| source.retention_ms).max();
+    // Decrees are needed for as long as the events are.
+    let longest_ms = if plan.sources.iter().any(|source| source.foreign) {
+        None
+    } else {
+        plan.sources.iter().map(|source| source.retention_ms).max()
+    };
     let mut topics = vec![
         topic(
             &names.dead_letters(),

@@ -8,6 +8,7 @@
 )]
 mod check;
 mod example;
+mod existing_topic;
 mod help;
 mod hostile;
 mod http;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use tidewheel_decode::Decoder;
 use tidewheel_log::NewRecord;
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::StepKind;
+use tidewheel_planner::plan::{Source, StepKind};
 
+use super::append_time::AppendTime;
 use super::watermark::{Idleness, PartitionWatermark};
 use super::{Partials, RowOutput, SourceSetup, SourceTask, reached, row_outputs};
 use crate::deduplication::Deduplication;
@@ -113,6 +114,7 @@ impl SourceTask {
             });
         }
         let source = &setup.plan.sources[setup.source];
+        let (append_from, append_ms) = append_known(source, known, at.next_offset);
         let deduplications = steps
             .iter()
             .filter_map(|&step| match &setup.plan.steps[step].kind {
@@ -140,7 +142,9 @@ impl SourceTask {
             idle: false,
             told: None,
             start_offset,
-            append_time_ms: known.and_then(|progress| progress.append_time_ms),
+            append: AppendTime::known(append_from, append_ms),
+            main_append_ms: known.and_then(|progress| progress.append_time_ms),
+            append_from,
             main_from: main.next_offset,
             main_watermark_ms: main.watermark_ms,
             main_event_watermark_ms: known.and_then(|progress| progress.event_watermark_ms),
@@ -189,7 +193,7 @@ impl SourceTask {
                 next_offset: self.main_from,
                 watermark_ms: self.main_watermark_ms,
             }),
-            append_time_ms: self.append_time_ms,
+            append_time_ms: self.main_append_ms,
             event_watermark_ms: self.main_event_watermark_ms,
             steps: steps.collect(),
             outputs: outputs.collect(),
@@ -278,6 +282,27 @@ fn event_watermark(known: Option<&SourceProgress>, position: Position) -> Option
     (position.next_offset == known.main.next_offset)
         .then_some(known.event_watermark_ms)
         .flatten()
+}
+
+/// An offset at or before `at` from which append times can be told, and the largest timestamp before it, ms.
+///
+/// At the main position progress says it. Anywhere else a log of our own says it with the next record; of a foreign one the records since
+/// the last checkpoint have to be read again.
+fn append_known(source: &Source, known: Option<&SourceProgress>, at: i64) -> (i64, Option<i64>) {
+    let Some(known) = known else {
+        return (at, None);
+    };
+    if known.main.next_offset == at {
+        return (at, known.append_time_ms);
+    }
+    let mut newest_first = known.checkpoints.iter().rev();
+    let checkpoint = newest_first.find(|checkpoint| checkpoint.position.next_offset <= at);
+    let known_ms = checkpoint.map(|checkpoint| checkpoint.append_time_ms);
+    match checkpoint {
+        _ if !source.foreign => (at, known_ms),
+        Some(checkpoint) => (checkpoint.position.next_offset, known_ms),
+        None => (known.start_offset.min(at), None),
+    }
 }
 
 fn begin_outputs(

@@ -12,7 +12,9 @@ use tidewheel_decode::Decoder;
 use tidewheel_log::Record;
 use tidewheel_planner::plan::{Aggregate, Deduplicate, LatePolicy, Plan, RowProgram, Source};
 
+use super::append_time::AppendTime;
 use super::fates::{Fate, Reasons};
+use super::source_record::SourceRecord;
 use super::watermark::PartitionWatermark;
 use crate::deduplication::Deduplication;
 use crate::error::EngineError;
@@ -47,6 +49,8 @@ pub(crate) struct Times {
     pub(crate) event_us: Vec<i64>,
     /// The partition's watermark before the record, ms.
     pub(crate) before_ms: Vec<Option<i64>>,
+    /// When the record counts as appended, ms.
+    pub(crate) append_ms: Vec<i64>,
 }
 
 /// One slice on its way through the steps.
@@ -61,6 +65,10 @@ pub(crate) struct Slice<'a> {
 
 impl<'a> Slice<'a> {
     /// Decodes the records and judges their times; the source relation and the slice.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what a verdict is made of, and what it changes"
+    )]
     pub(crate) fn decode(
         plan: &'a Plan,
         source: &Source,
@@ -68,12 +76,14 @@ impl<'a> Slice<'a> {
         records: &'a [Record],
         decoder: &mut Decoder,
         watermark: &mut PartitionWatermark,
+        append: &mut AppendTime,
         reasons: &'a mut Reasons,
     ) -> Result<(Self, Traced), EngineError> {
-        let decoded = decoder.decode(
+        let append_ms: Vec<i64> = records.iter().map(|record| append.of(record)).collect();
+        let decoded = decoder.decode_records(
             records
                 .iter()
-                .map(|record| record.value.as_deref().unwrap_or_default()),
+                .map(|record| SourceRecord { record, partition }),
         );
         let mut fates = vec![Fate::Present; records.len()];
         let mut dead = Vec::new();
@@ -95,7 +105,7 @@ impl<'a> Slice<'a> {
         }
         let event_us = event_times(source, &decoded.batch, &decoded.rows, records.len());
         let times = judge_times(
-            source, records, &event_us, &mut fates, &mut dead, watermark, reasons,
+            source, records, append_ms, &event_us, &mut fates, &mut dead, watermark, reasons,
         );
         let keep: UInt32Array = (0..decoded.rows.len() as u32)
             .filter(|&row| fates[decoded.rows[row as usize] as usize] == Fate::Present)
@@ -176,7 +186,7 @@ impl<'a> Slice<'a> {
                 .find(|(known, _)| *known == key)
                 .map(|(_, duplicate)| *duplicate);
             let duplicate = known.unwrap_or_else(|| {
-                let duplicate = seen.seen(key, self.records[record as usize].append_time_ms);
+                let duplicate = seen.seen(key, self.times.append_ms[record as usize]);
                 verdicts.push((key, duplicate));
                 duplicate
             });
@@ -420,9 +430,14 @@ fn event_times(source: &Source, batch: &RecordBatch, rows: &[u32], records: usiz
 }
 
 /// Judges each record's time in the order of the log, and moves the watermark on.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "what a verdict is made of, and what it changes"
+)]
 fn judge_times(
     source: &Source,
     records: &[Record],
+    append_ms: Vec<i64>,
     event_us: &[i64],
     fates: &mut [Fate],
     dead: &mut Vec<Dead>,
@@ -444,11 +459,11 @@ fn judge_times(
                 Reason::NoEventTime,
                 "the event has no event time".to_owned(),
             ))
-        } else if event_ms > record.append_time_ms.saturating_add(max_future_ms) {
+        } else if event_ms > append_ms[index].saturating_add(max_future_ms) {
             let message = format!(
                 "its event time {} is ahead of {}, when it came",
                 rfc3339(event_ms),
-                rfc3339(record.append_time_ms)
+                rfc3339(append_ms[index])
             );
             Some((Reason::Future, message))
         } else {
@@ -475,6 +490,7 @@ fn judge_times(
     Times {
         event_us: event_us.to_vec(),
         before_ms,
+        append_ms,
     }
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod aggregates;
+mod existing_topic;
 mod fixture;
 mod formats;
 mod isolation;
