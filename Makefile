@@ -23,7 +23,7 @@ demo: ## Play 6,000 real events through the example and show the windows
 
 .PHONY: test
 test: ## Run every test
-	@scripts/prerequisites.sh
+	@scripts/prerequisites.sh servers
 	@scripts/test.sh
 
 .PHONY: check
@@ -34,5 +34,5 @@ check: ## Check format, lints, documentation, licences and advisories
 .PHONY: bench
 bench: ## Measure the engine, the log and ingestion
 	@scripts/prerequisites.sh
-	$(BUILD)
-	$(CARGO_TARGET_DIR)/release/tidewheel-bench $(BENCH)
+	@$(BUILD)
+	@$(CARGO_TARGET_DIR)/release/tidewheel-bench $(BENCH)

@@ -3,6 +3,7 @@
 #
 #   scripts/prerequisites.sh                     to build and to test
 #   scripts/prerequisites.sh rustfmt clippy      and these components
+#   scripts/prerequisites.sh servers             and the real servers that tests run against
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,6 +26,11 @@ $compiler -x c - -o "$scratch/program" <<<"$program" 2>"$scratch/errors" || {
     cat "$scratch/errors" >&2
     missing "the C library's headers or the linker ($compiler cannot build a program)" "on Debian or Ubuntu: apt-get install build-essential"
 }
+
+if [[ ${1:-} == servers ]]; then
+    shift
+    scripts/servers.sh
+fi
 
 channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 

@@ -11,7 +11,7 @@ use tidewheel_planner::plan::Plan;
 use crate::Failure;
 use crate::engine::Engine;
 use crate::events::{Events, START_MS};
-use crate::figures::{Report, median};
+use crate::figures::Report;
 use crate::pipeline::{BY_METHOD, BY_USER, WINDOWS, plan};
 
 const EVENTS: usize = 1_000_000;
@@ -59,78 +59,36 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
         }
     }
     let [bare, dropped, kept, by_user, decoded, decoded_kept] = seconds;
-    let ratio = |other: &[f64]| {
-        median(
-            bare.iter()
-                .zip(other)
-                .map(|(bare, other)| bare / other)
-                .collect(),
-        )
-    };
     let mut report = Report::new(
         "decode",
         format!(
             "{events} events of {} bytes in micro-batches of {BATCH}, one thread; medians of {ROUNDS} rounds",
             bytes / events.max(1)
         ),
-        format!("cargo run --release -p tidewheel-bench -- decode --events {events}"),
+        events,
     );
-    report.add(
-        "engine, both stages, unknown fields dropped / arrow-json",
-        ratio(&dropped),
-        "",
-    );
-    report.add(
-        "engine, both stages, unknown fields kept / arrow-json",
-        ratio(&kept),
-        "",
-    );
-    report.add(
-        "engine, deduplication and windows by user, dropped / arrow-json",
-        ratio(&by_user),
-        "",
-    );
-    report.add(
-        "our decoder alone, dropped / arrow-json",
-        ratio(&decoded),
-        "",
-    );
-    report.add(
-        "our decoder alone, kept / arrow-json",
-        ratio(&decoded_kept),
-        "",
-    );
-    let rate = |seconds: Vec<f64>| events as f64 / median(seconds);
-    report.add("arrow-json, decoding only", rate(bare), "events/s");
-    report.add("engine, both stages, dropped", rate(dropped), "events/s");
-    report.add("engine, both stages, kept", rate(kept), "events/s");
-    report.add(
-        "engine, deduplication and windows by user, dropped",
-        rate(by_user),
-        "events/s",
-    );
-    report.add("our decoder alone, dropped", rate(decoded), "events/s");
-    report.add("our decoder alone, kept", rate(decoded_kept), "events/s");
+    for (name, seconds) in [
+        ("engine, both stages, unknown fields dropped", &dropped),
+        ("engine, both stages, unknown fields kept", &kept),
+        (
+            "engine, deduplication and windows by user, dropped",
+            &by_user,
+        ),
+        ("our decoder alone, dropped", &decoded),
+        ("our decoder alone, kept", &decoded_kept),
+    ] {
+        report.add_ratio(&format!("{name} / arrow-json"), &bare, seconds);
+        report.add_rate(name, events, seconds);
+    }
+    report.add_rate("arrow-json, decoding only", events, &bare);
     Ok(report)
 }
 
 fn batches(events: usize) -> Vec<Batch> {
     let mut source = Events::new(1, KEYS, PER_SECOND);
-    let mut offset = 0;
     let mut batches = Vec::new();
-    while (offset as usize) < events {
-        let count = BATCH.min(events - offset as usize);
-        let (lines, parts) = source.lines(count);
-        let append_time_ms = source.now_ms();
-        let record = |(offset, value)| Record {
-            offset,
-            append_time_ms,
-            key: None,
-            value: Some(value),
-            headers: Vec::new(),
-        };
-        let records = (offset..).zip(parts).map(record).collect();
-        offset += count as i64;
+    for first in (0..events).step_by(BATCH) {
+        let (lines, records) = source.records(first, BATCH.min(events - first));
         batches.push(Batch { lines, records });
     }
     batches

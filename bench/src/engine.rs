@@ -33,7 +33,7 @@ impl Engine {
             generations: generations.clone(),
             source: 0,
             partition: 0,
-            source_partitions: 1,
+            source_partitions: vec![1],
         };
         let feeders = vec![format!("{}/0", plan.sources[0].name)];
         let step_setup = StepSetup {

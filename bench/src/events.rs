@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use bytes::{Bytes, BytesMut};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tidewheel_log::Record;
 
 /// When the first event happens: 2026-01-01T00:00:00Z, ms since the epoch.
 pub(crate) const START_MS: i64 = 1_767_225_600_000;
@@ -100,6 +101,21 @@ impl Events {
         };
         let events = ends.into_iter().map(part).collect();
         (buffer, events)
+    }
+
+    /// The next `count` events as records from `first_offset` on that were appended just now; and the same in one buffer, a line each.
+    pub(crate) fn records(&mut self, first_offset: usize, count: usize) -> (Bytes, Vec<Record>) {
+        let (lines, events) = self.lines(count);
+        let append_time_ms = self.now_ms();
+        let record = |(offset, value)| Record {
+            offset,
+            append_time_ms,
+            key: None,
+            value: Some(value),
+            headers: Vec::new(),
+        };
+        let records = (first_offset as i64..).zip(events).map(record).collect();
+        (lines, records)
     }
 }
 

@@ -38,13 +38,25 @@ struct Machine {
 }
 
 impl Report {
-    pub(crate) fn new(name: &str, method: String, command: String) -> Self {
+    /// An empty report of a measurement of so many events.
+    pub(crate) fn new(name: &str, method: String, events: usize) -> Self {
         Self {
             name: name.to_owned(),
             method,
-            command,
+            command: format!("make bench BENCH=\"{name} --events {events}\""),
             figures: Vec::new(),
         }
+    }
+
+    /// How many times as fast as `base` something is: the median over rounds, both in seconds by round.
+    pub(crate) fn add_ratio(&mut self, name: &str, base: &[f64], seconds: &[f64]) {
+        let ratios = base.iter().zip(seconds).map(|(base, other)| base / other);
+        self.add(name, median(ratios.collect()), "");
+    }
+
+    /// Events per second, by the median of the rounds' seconds.
+    pub(crate) fn add_rate(&mut self, name: &str, events: usize, seconds: &[f64]) {
+        self.add(name, events as f64 / median(seconds.to_vec()), "events/s");
     }
 
     pub(crate) fn add(&mut self, name: impl Into<String>, value: f64, unit: &str) {
@@ -124,7 +136,7 @@ fn thousands(value: u64) -> String {
 }
 
 /// The middle of several measurements.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::Failure;
 use crate::deployment::open_log;
 use crate::events::Events;
-use crate::figures::{Report, median};
+use crate::figures::Report;
 use crate::pipeline::{BY_METHOD, WINDOWS, plan};
 
 const EVENTS: usize = 200_000;
@@ -50,28 +50,11 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
             "{events} events in requests of {BATCH} (NDJSON), {CLIENTS} clients on the same machine, log in a folder; \
              medians of {ROUNDS} rounds"
         ),
-        format!("cargo run --release -p tidewheel-bench -- ingest --events {events}"),
+        events,
     );
-    report.add(
-        "HTTP / Log::append",
-        median(
-            bare.iter()
-                .zip(&http)
-                .map(|(bare, http)| bare / http)
-                .collect(),
-        ),
-        "",
-    );
-    report.add(
-        "Log::append, batches of 100",
-        events as f64 / median(bare),
-        "events/s",
-    );
-    report.add(
-        "HTTP, checked and acknowledged",
-        events as f64 / median(http),
-        "events/s",
-    );
+    report.add_ratio("HTTP / Log::append", &bare, &http);
+    report.add_rate("Log::append, batches of 100", events, &bare);
+    report.add_rate("HTTP, checked and acknowledged", events, &http);
     Ok(report)
 }
 

@@ -8,7 +8,7 @@ use tidewheel_planner::plan::Plan;
 use crate::Failure;
 use crate::deployment::{Deployment, open_log};
 use crate::events::Events;
-use crate::figures::{Report, median};
+use crate::figures::Report;
 use crate::pipeline::{BY_METHOD, EVENTS as EVERY_EVENT, WINDOWS, plan};
 
 const EVENTS: usize = 300_000;
@@ -40,31 +40,16 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
             "{events} events appended in batches of {BATCH} to a folder, {PARTITIONS} partitions, until every row is in SQLite; \
              medians of {ROUNDS} rounds"
         ),
-        format!("cargo run --release -p tidewheel-bench -- log --events {events}"),
+        events,
     );
-    let ratio = |whole: &[f64]| {
-        median(
-            alone
-                .iter()
-                .zip(whole)
-                .map(|(alone, whole)| alone / whole)
-                .collect(),
-        )
-    };
-    report.add("to window tables / appending alone", ratio(&to_windows), "");
-    report.add(
-        "to window tables and a table of every event / appending alone",
-        ratio(&to_both),
-        "",
-    );
-    let rate = |seconds: Vec<f64>| events as f64 / median(seconds);
-    report.add("appending alone", rate(alone), "events/s");
-    report.add("to window tables", rate(to_windows), "events/s");
-    report.add(
-        "to window tables and a table of every event",
-        rate(to_both),
-        "events/s",
-    );
+    report.add_rate("appending alone", events, &alone);
+    for (name, seconds) in [
+        ("to window tables", &to_windows),
+        ("to window tables and a table of every event", &to_both),
+    ] {
+        report.add_ratio(&format!("{name} / appending alone"), &alone, seconds);
+        report.add_rate(name, events, seconds);
+    }
     Ok(report)
 }
 

@@ -23,7 +23,7 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Parser)]
 #[command(
     name = "tidewheel-bench",
-    after_help = "Example: tidewheel-bench decode --events 2000000 --json"
+    after_help = "Example: make bench BENCH=\"decode --events 2000000 --json\""
 )]
 struct Arguments {
     /// What to measure.

@@ -1,8 +1,6 @@
 //! Peak memory while many events with many keys pass through the engine.
 use std::time::Instant;
 
-use tidewheel_log::Record;
-
 use crate::Failure;
 use crate::engine::Engine;
 use crate::events::Events;
@@ -26,16 +24,7 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     let begin = Instant::now();
     while taken < events {
         let count = BATCH.min(events - taken);
-        let (_, parts) = source.lines(count);
-        let append_time_ms = source.now_ms();
-        let record = |(offset, value)| Record {
-            offset,
-            append_time_ms,
-            key: None,
-            value: Some(value),
-            headers: Vec::new(),
-        };
-        let records: Vec<Record> = (taken as i64..).zip(parts).map(record).collect();
+        let (_, records) = source.records(taken, count);
         engine.take(&records)?;
         state_bytes = state_bytes.max(engine.state_bytes());
         let million = taken / 1_000_000;
@@ -59,7 +48,7 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
              windows of a minute by user; one task",
             SECONDS / 60
         ),
-        format!("cargo run --release -p tidewheel-bench -- memory --events {events}"),
+        events,
     );
     report.add("peak of resident memory", mib(resident("VmHWM")?), "MiB");
     report.add("of it before the first event", mib(before_bytes), "MiB");

@@ -32,7 +32,8 @@ Examples:
   tidewheel dev examples/web-analytics            run them here; events are posted to http://127.0.0.1:8080
   tidewheel crds | kubectl apply -f -             teach a cluster the three kinds
 
-Exit codes: 0 all is well, 1 something failed or a ledger does not balance, 2 the command line or the files are wrong.";
+Exit codes: 0 all is well, 1 something failed or a ledger does not balance, 2 the command line or the files are wrong,
+  130 stopped before the end of the input.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -68,9 +69,11 @@ Examples:
 
   Keep the log and the tables, and look at them with SQL. The same command goes on where a killed one was:
     tidewheel dev pipelines/ --data ./data --send clicks.ndjson.gz --rate 500
-    sqlite3 ./data/tables/shop.warehouse.db 'SELECT * FROM kpi_1m'
+    sqlite3 -header -column ./data/tables/shop.warehouse.db \\
+      'SELECT window_start, source, count FROM kpi_1m'
 
-Exit codes: 0 all is well, 1 something failed or a ledger does not balance, 2 the command line or the files are wrong.";
+Exit codes: 0 all is well, 1 something failed or a ledger does not balance, 2 the command line or the files are wrong,
+  130 stopped before the end of the input.";
 
 /// `tidewheel dev`
 ///

@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     Failed = 1,
     /// The command line or the files are wrong.
     Refused = 2,
+    /// Told to stop before the end, as with Ctrl-C.
+    Stopped = 130,
 }
 
 impl From<Exit> for ExitCode {

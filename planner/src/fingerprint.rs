@@ -5,6 +5,7 @@ use datafusion_common::Column;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::{Expr, LogicalPlan};
 use sha2::{Digest, Sha256};
+use tidewheel_decode::{EventSchema, UnknownFields};
 
 /// Version of the state's layout. Steps of different versions never share state.
 pub const STATE_FORMAT: u32 = 1;
@@ -22,6 +23,31 @@ pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
         let _ = write!(text, "{byte:02x}");
     }
     text
+}
+
+/// What events are, and the columns of their key: field by field, as parts of a digest.
+pub(crate) fn event_schema(events: &EventSchema, key: &[usize]) -> Vec<String> {
+    let unknown = match events.unknown {
+        UnknownFields::Keep => "keep",
+        UnknownFields::Drop => "drop",
+        UnknownFields::Reject => "reject",
+    };
+    let mut parts = vec![unknown.to_owned(), key.len().to_string()];
+    parts.extend(key.iter().map(usize::to_string));
+    for field in &events.fields {
+        let required = if field.required {
+            "required"
+        } else {
+            "optional"
+        };
+        parts.extend([
+            field.name.clone(),
+            field.path_text(),
+            field.data_type.name().to_owned(),
+            required.to_owned(),
+        ]);
+    }
+    parts
 }
 
 /// A plan as text that is the same however its relations are called.

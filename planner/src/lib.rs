@@ -26,6 +26,7 @@
 //! Planning is pure: the same resources give the same plan, whenever and wherever they are planned. Only [`load::load`] reads files.
 mod explain;
 mod fingerprint;
+pub mod generations;
 mod graph;
 pub mod load;
 pub mod names;

@@ -1,9 +1,10 @@
 //! Outputs: the tables that rows go to.
 use arrow::datatypes::Schema;
 
+use crate::nearest::listed;
 use crate::plan::{Column, ColumnType, Table, TableKind};
 use crate::problem::{Code, Problem};
-use crate::relation::Facts;
+use crate::relation::{Facts, Windowed};
 use crate::resource::{Path, Subject};
 use crate::sql::types::column_type;
 use crate::sql::windowed::WINDOW_START;
@@ -31,31 +32,7 @@ pub(crate) fn table(
     let kind = match &from.windowed {
         None => TableKind::Rows,
         Some(windowed) => {
-            let mut key = Vec::with_capacity(windowed.key.len());
-            for column in &windowed.key {
-                let Some(index) = column.index else {
-                    let message = format!(
-                        "the rows of `{}` cannot be stored: `{}`, which tells them apart, was left out on the way",
-                        from.name, column.name
-                    );
-                    let help = format!(
-                        "add `{}` to the SELECT list of `{}`",
-                        column.name, from.name
-                    );
-                    return Err(refuse(message, help));
-                };
-                key.push(from.schema.field(index).name().clone());
-            }
-            if key.first().is_some_and(|name| name != WINDOW_START) {
-                let message = format!(
-                    "the rows of `{}` cannot be stored: `{WINDOW_START}` has another name there",
-                    from.name
-                );
-                return Err(refuse(
-                    message,
-                    format!("select `{WINDOW_START}` under its own name"),
-                ));
-            }
+            let key = key(from, windowed).map_err(|(message, help)| refuse(message, help))?;
             TableKind::Windows { key }
         }
     };
@@ -77,6 +54,40 @@ pub(crate) fn table(
         columns,
         kind,
     })
+}
+
+/// The columns that tell rows of windows apart, `window_start` first; or what is wrong with them, and what to write instead.
+fn key(from: &Facts, windowed: &Windowed) -> Result<Vec<String>, (String, String)> {
+    let left_out = windowed.key.iter().filter(|column| column.index.is_none());
+    let left_out: Vec<&str> = left_out.map(|column| column.name.as_str()).collect();
+    if !left_out.is_empty() {
+        let columns = listed(left_out.iter().copied());
+        let (tells, was) = match left_out.len() {
+            1 => ("which tells them apart", "was"),
+            _ => ("which tell them apart", "were"),
+        };
+        return Err((
+            format!(
+                "the rows of `{}` cannot be stored: {columns}, {tells}, {was} left out on the way",
+                from.name
+            ),
+            format!("add {columns} to the SELECT list of `{}`", from.name),
+        ));
+    }
+    let indices = windowed.key.iter().filter_map(|column| column.index);
+    let key: Vec<String> = indices
+        .map(|index| from.schema.field(index).name().clone())
+        .collect();
+    if key.first().is_some_and(|name| name != WINDOW_START) {
+        return Err((
+            format!(
+                "the rows of `{}` cannot be stored: `{WINDOW_START}` has another name there",
+                from.name
+            ),
+            format!("select `{WINDOW_START}` under its own name"),
+        ));
+    }
+    Ok(key)
 }
 
 fn columns(schema: &Schema, ours: &[&str]) -> Result<Vec<Column>, String> {

@@ -22,6 +22,9 @@ pub struct Plan {
     pub namespace: String,
     /// Name of the Pipeline.
     pub name: String,
+    /// Age of the resource as whoever resolved it counts it, for example its `metadata.generation`: of two plans that differ, the one
+    /// with the lower number is old and no longer runs. None: it is the newest there is.
+    pub revision: Option<i64>,
     /// The sources it reads, in the order of the spec.
     pub sources: Vec<Source>,
     /// The steps in an order in which each follows what it reads.

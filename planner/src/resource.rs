@@ -33,6 +33,8 @@ pub struct Resource<T> {
     pub id: ResourceId,
     /// Its spec.
     pub spec: T,
+    /// How often its spec was changed, where whoever keeps it counts that: `metadata.generation`.
+    pub revision: Option<i64>,
     pub(crate) document: Option<Arc<Document>>,
 }
 
@@ -79,6 +81,7 @@ impl<T> Resource<T> {
         Self {
             id,
             spec,
+            revision: None,
             document: None,
         }
     }

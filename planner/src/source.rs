@@ -5,7 +5,7 @@ use tidewheel_crds::event_source::{EventSourceSpec, Field, FieldType, From, Unkn
 use tidewheel_crds::pipeline::SourceRef;
 use tidewheel_decode as decode;
 
-use crate::fingerprint::digest;
+use crate::fingerprint::{self, digest};
 use crate::names::source_topic;
 use crate::nearest::suggestion;
 use crate::plan::{Source, Start};
@@ -163,15 +163,14 @@ pub(crate) fn plan(
     // Both are there: `event_schema` has judged.
     let event_time = index(&spec.event_time.field).unwrap_or_default();
     let topic = topic(source);
-    let fingerprint = digest([
-        "source",
-        &topic,
-        &format!("{:?} {:?}", events.fields, events.unknown),
-        &format!(
-            "{key:?} {event_time} {}",
-            spec.event_time.max_out_of_order.as_millis()
-        ),
-    ]);
+    let mut parts = vec![
+        "source".to_owned(),
+        topic.clone(),
+        event_time.to_string(),
+        spec.event_time.max_out_of_order.as_millis().to_string(),
+    ];
+    parts.extend(fingerprint::event_schema(&events, &key));
+    let fingerprint = digest(parts.iter().map(String::as_str));
     let planned = Source {
         name: source.id.name.clone(),
         topic,

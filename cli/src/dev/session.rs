@@ -45,10 +45,7 @@ pub(crate) async fn run(args: DevArgs, specs: Specs) -> Result<Exit, Failure> {
     let stop = on_signals()?;
     let mut session = Session::start(args, specs).await?;
     let outcome = if session.args.until_idle {
-        tokio::select! {
-            outcome = session.play(&targets) => outcome,
-            () = stop.cancelled() => Err(Failure::Run("stopped before the end of the input".to_owned())),
-        }
+        session.play(&targets, &stop).await
     } else {
         session.serve(targets, &stop).await
     };
@@ -94,7 +91,7 @@ fn on_signals() -> Result<CancellationToken, Failure> {
             if first {
                 told.cancel();
             } else {
-                std::process::exit(Exit::Failed as i32);
+                std::process::exit(Exit::Stopped as i32);
             }
         }
     });
@@ -153,8 +150,36 @@ impl Session {
         self.pipelines.start(&self.store, plan).await
     }
 
-    /// Plays the input to its end, closes every window, and prints what came of it.
-    async fn play(&mut self, targets: &[Target]) -> Result<Exit, Failure> {
+    /// Plays the input to its end and prints what came of it; told to stop, what there is by then.
+    async fn play(
+        &mut self,
+        targets: &[Target],
+        stop: &CancellationToken,
+    ) -> Result<Exit, Failure> {
+        let sent = tokio::select! {
+            biased;
+            sent = self.read_to_end(targets) => sent?,
+            () = stop.cancelled() => {
+                eprintln!("stopped before the end of the input: what is printed is what there is so far, without the windows that are open");
+                self.print(true).await?;
+                return Ok(Exit::Stopped);
+            }
+        };
+        let balanced = tokio::select! {
+            biased;
+            balanced = self.print(false) => balanced?,
+            () = stop.cancelled() => {
+                eprintln!("stopped while results were printed: they are not whole");
+                return Ok(Exit::Stopped);
+            }
+        };
+        sent?;
+        send::forget_positions(&self.store.log, targets).await?;
+        Ok(if balanced { Exit::Good } else { Exit::Failed })
+    }
+
+    /// Plays the input to its end and closes every window. What was sent, or why not all of it: what came before it counts either way.
+    async fn read_to_end(&mut self, targets: &[Target]) -> Result<Result<Sent, Failure>, Failure> {
         let sent = send::send_all(&self.store.log, targets, self.args.rate, true).await;
         if let Ok(sent) = &sent {
             report(*sent).iter().for_each(|text| eprintln!("{text}"));
@@ -164,20 +189,23 @@ impl Session {
             listening.stop().await;
         }
         self.pipelines.close_windows().await?;
+        Ok(sent)
+    }
+
+    /// Prints what there is. Whether every ledger balances.
+    async fn print(&self, is_partial: bool) -> Result<bool, Failure> {
         let selection = Selection {
             only: self.args.only.clone(),
             rows: self.args.rows,
+            is_partial,
         };
-        let balanced = results::print(
+        results::print(
             &self.store,
             &self.pipelines,
             self.args.output_format,
             &selection,
         )
-        .await?;
-        sent?;
-        send::forget_positions(&self.store.log, targets).await?;
-        Ok(if balanced { Exit::Good } else { Exit::Failed })
+        .await
     }
 
     /// Runs until told to stop; what changes in the files is taken over.

@@ -3,14 +3,26 @@ use super::model::Model;
 use super::snapshot::{Pipeline, Snapshot};
 use super::text;
 
-/// What was said already: how to send events and where the tables are is said once, and so is each notice.
+/// What was said already: how to send events and where the tables are is said once, and so is each notice; the state, when it changes.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     introduction: Vec<String>,
     notices: Vec<String>,
+    state: Vec<String>,
 }
 
 impl Told {
+    /// The lines of the state that were not said last time.
+    pub(crate) fn changes(&mut self, model: &Model) -> Vec<String> {
+        let state = lines(model);
+        let said = std::mem::replace(&mut self.state, state);
+        self.state
+            .iter()
+            .filter(|line| !said.contains(line))
+            .cloned()
+            .collect()
+    }
+
     /// What is new in a snapshot.
     pub(crate) fn news(&mut self, snapshot: &Snapshot) -> Vec<String> {
         let mut news = Vec::new();
@@ -62,7 +74,7 @@ fn introduction(snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// A line for each pipeline, and one for each thing that is wrong.
-pub(crate) fn lines(model: &Model) -> Vec<String> {
+pub(super) fn lines(model: &Model) -> Vec<String> {
     let snapshot = model.snapshot();
     let mut lines = Vec::new();
     for pipeline in &snapshot.pipelines {

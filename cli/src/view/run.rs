@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::lines::{Told, lines};
+use super::lines::Told;
 use super::model::Model;
 use super::screen;
 use super::snapshot::Snapshot;
@@ -143,7 +143,7 @@ async fn as_lines(
         model.update(snapshot);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            _ = ticks.tick() => print(&lines(&model))?,
+            _ = ticks.tick() => print(&told.changes(&model))?,
             changed = snapshots.changed() => if changed.is_err() { return Ok(()) },
         }
     }

@@ -314,6 +314,18 @@ fn lines_say_the_same_without_a_terminal() {
 }
 
 #[test]
+fn a_line_is_said_again_when_it_changes() {
+    let mut told = Told::default();
+    let mut several = several();
+    let said = told.changes(&model(several.clone()));
+    assert_eq!(said, lines(&model(several.clone())));
+    assert!(told.changes(&model(several.clone())).is_empty());
+    several.pipelines[0].records += 1;
+    let changed = told.changes(&model(several));
+    assert_eq!(changed.len(), 1, "{changed:?}");
+}
+
+#[test]
 fn how_to_send_is_said_once_and_each_notice_once() {
     let mut told = Told::default();
     let mut snapshot = snapshot();

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::program::{rows, run, specs};
+use crate::program::{Ended, rows, run, specs};
 
 fn good(id: usize) -> String {
     format!(
@@ -49,6 +49,10 @@ fn bad() -> Vec<(Vec<u8>, &'static str)> {
 }
 
 fn play(file: &std::path::Path) -> Value {
+    send(file).document()
+}
+
+fn send(file: &std::path::Path) -> Ended {
     run(&[
         "dev",
         &specs("counts"),
@@ -58,7 +62,6 @@ fn play(file: &std::path::Path) -> Value {
         "-o",
         "json",
     ])
-    .document()
 }
 
 #[test]
@@ -166,15 +169,7 @@ fn a_file_that_ends_in_the_middle_of_its_gzip_is_named_after_what_it_held() {
     (0..5_000).for_each(|index| writeln!(gzip, "{}", good(index)).unwrap());
     let whole = gzip.finish().unwrap();
     std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-    let ended = run(&[
-        "dev",
-        &specs("counts"),
-        "--send",
-        file.to_str().unwrap(),
-        "--until-idle",
-        "-o",
-        "json",
-    ]);
+    let ended = send(&file);
     assert_eq!(ended.code, 1);
     assert!(
         ended.stderr.contains("cut.gz") && ended.stderr.contains("were sent"),
@@ -183,4 +178,20 @@ fn a_file_that_ends_in_the_middle_of_its_gzip_is_named_after_what_it_held() {
     );
     let document: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert!(!rows(&document, "visits_once").is_empty());
+}
+
+#[test]
+fn an_array_that_is_cut_is_named_after_what_it_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cut.json");
+    let text = format!("[{},{}", good(1), good(2));
+    std::fs::write(&file, &text).unwrap();
+    let ended = send(&file);
+    assert_eq!(ended.code, 1);
+    let reason = format!("the array ends at byte {}", text.len());
+    for part in ["cut.json", &reason, "2 events of it were sent"] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+    let document: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(rows(&document, "visits_once").len(), 2);
 }

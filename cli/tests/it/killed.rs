@@ -97,6 +97,47 @@ fn a_run_that_was_killed_again_and_again_ends_as_one_that_was_not() {
     }
 }
 
+#[test]
+fn ctrl_c_before_the_end_prints_what_there_is_and_the_same_command_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.ndjson");
+    let text: String = (0..200)
+        .map(|id| format!("{{\"id\":\"{id}\",\"ts\":\"2026-01-01T00:00:01Z\",\"what\":{{\"kind\":\"a\"}},\"value\":1}}\n"))
+        .collect();
+    std::fs::write(&file, text).unwrap();
+    let (counts, data) = (specs("counts"), folder.path().join("data"));
+    let (file, data) = (file.to_str().unwrap(), data.to_str().unwrap());
+    let args = ["dev", &counts, "--data", data, "--send", file];
+    let print = ["--until-idle", "-o", "json"];
+    // It has minutes to go when it is stopped.
+    let child = command(&[&args[..], &["--rate", "1"], &print].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Past the point where signals are listened for: the log's folder is made after that.
+    while !std::path::Path::new(data).join("log").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{told}");
+    assert!(
+        told.contains("stopped before the end of the input"),
+        "{told}"
+    );
+    let partial: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert!(rows(&partial, "visits_once").len() < 200);
+
+    let whole = run(&[&args[..], &print].concat()).document();
+    assert_eq!(rows(&whole, "visits_by_kind")[0]["total"], 200);
+}
+
 #[tokio::test]
 async fn what_was_answered_202_survives_a_kill_and_is_counted_once() {
     let data = tempfile::tempdir().unwrap();

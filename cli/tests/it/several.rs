@@ -1,7 +1,7 @@
 //! Several pipelines and sources at once.
 use serde_json::json;
 
-use crate::program::{root, rows, run, specs};
+use crate::program::{Running, root, rows, run, specs};
 
 #[test]
 fn each_file_goes_to_its_source_and_each_pipeline_has_its_ledger() {
@@ -123,16 +123,11 @@ fn a_name_that_is_not_there_is_refused_with_those_that_are() {
     );
 }
 
-#[test]
-fn a_pipeline_that_starts_at_the_latest_event_reads_what_is_sent_then() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    let (file, latest) = (folder.path().join("events"), folder.path().join("specs"));
-    std::fs::write(
-        &file,
-        r#"{"id":"1","ts":"2026-01-01T00:00:00Z","what":{"kind":"a"},"value":4}"#,
-    )
-    .unwrap();
+const ONE_VISIT: &str = r#"{"id":"1","ts":"2026-01-01T00:00:00Z","what":{"kind":"a"},"value":4}"#;
+
+/// The specs `counts`, beginning at the latest event.
+fn latest(folder: &std::path::Path) -> std::path::PathBuf {
+    let latest = folder.join("specs");
     std::fs::create_dir(&latest).unwrap();
     for name in ["source.yaml", "pipeline.yaml"] {
         let text = std::fs::read_to_string(root().join(specs("counts")).join(name)).unwrap();
@@ -142,6 +137,37 @@ fn a_pipeline_that_starts_at_the_latest_event_reads_what_is_sent_then() {
         )
         .unwrap();
     }
+    latest
+}
+
+#[test]
+fn the_latest_event_is_decided_once_whatever_dies() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), folder.path().join("events"));
+    let specs = latest(folder.path());
+    std::fs::write(&file, ONE_VISIT).unwrap();
+    let (data, specs) = (data.to_str().unwrap(), specs.to_str().unwrap());
+    let dev = Running::start(&["dev", specs, "--listen", "127.0.0.1:0", "--data", data]);
+    dev.address();
+    // Dropping kills, before anything has come.
+    drop(dev);
+
+    // Meanwhile events come, and no pipeline runs.
+    let source = format!("{specs}/source.yaml");
+    let sent = ["--send", file.to_str().unwrap(), "--until-idle"];
+    let ended = run(&[&["dev", &source, "--data", data][..], &sent].concat());
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+
+    let document = run(&["dev", specs, "--data", data, "--until-idle", "-o", "json"]).document();
+    assert_eq!(rows(&document, "visits_by_kind")[0]["total"], 4);
+}
+
+#[test]
+fn a_pipeline_that_starts_at_the_latest_event_reads_what_is_sent_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (file, latest) = (folder.path().join("events"), latest(folder.path()));
+    std::fs::write(&file, ONE_VISIT).unwrap();
     let (data, file) = (data.to_str().unwrap(), file.to_str().unwrap());
     let args = [
         "dev",
@@ -158,6 +184,23 @@ fn a_pipeline_that_starts_at_the_latest_event_reads_what_is_sent_then() {
         rows(&run(&args).document(), "visits_by_kind")[0]["total"],
         4
     );
+}
+
+#[test]
+fn a_null_in_a_file_has_an_id_made_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("orders");
+    let line = "{\"order_id\":null,\"ts\":\"2026-01-01T00:10:00Z\",\"amount\":null}\n";
+    std::fs::write(&file, line.repeat(3)).unwrap();
+    let send = format!("orders={}", file.display());
+    let args = ["dev", &specs("counts"), &specs("two"), "--send", &send];
+    let document = run(&[&args[..], &["--until-idle", "-o", "json"]].concat()).document();
+    let hours = rows(&document, "revenue_hourly");
+    assert_eq!(
+        (&hours[0]["orders"], &hours[0]["revenue"]),
+        (&json!(3), &json!(null))
+    );
+    assert_eq!(document["deadLetters"], json!([]));
 }
 
 #[test]

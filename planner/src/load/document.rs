@@ -157,7 +157,11 @@ fn read_document(document: Arc<Document>, value: &Value, loader: &mut Loader) {
         _ if kind == "Secret" && api_version == "v1" => {
             if loader.claim(&subject) {
                 match secret::read(value, &subject) {
-                    Ok(data) => loader.loaded.set.secrets.push(resource(&subject, data)),
+                    Ok(data) => loader
+                        .loaded
+                        .set
+                        .secrets
+                        .push(resource(&subject, value, data)),
                     Err(problems) => loader.broken(&subject, problems),
                 }
             }
@@ -212,10 +216,12 @@ fn read_spec(kind: Kind, subject: &Subject, value: &Value, loader: &mut Loader) 
     let spec = admitted(kind, spec);
     let read = match kind {
         Kind::EventSource => {
-            typed(&spec).map(|spec| set.event_sources.push(resource(subject, spec)))
+            typed(&spec).map(|spec| set.event_sources.push(resource(subject, value, spec)))
         }
-        Kind::Pipeline => typed(&spec).map(|spec| set.pipelines.push(resource(subject, spec))),
-        Kind::Sink => typed(&spec).map(|spec| set.sinks.push(resource(subject, spec))),
+        Kind::Pipeline => {
+            typed(&spec).map(|spec| set.pipelines.push(resource(subject, value, spec)))
+        }
+        Kind::Sink => typed(&spec).map(|spec| set.sinks.push(resource(subject, value, spec))),
     };
     if let Err(message) = read {
         if problems.is_empty() {
@@ -259,10 +265,13 @@ fn part(path: &[tidewheel_crds::Segment], spec: &Value) -> Option<String> {
     Some(format!("{kind} `{name}`"))
 }
 
-fn resource<T>(subject: &Subject, spec: T) -> Resource<T> {
+fn resource<T>(subject: &Subject, value: &Value, spec: T) -> Resource<T> {
     Resource {
         id: subject.id.clone(),
         spec,
+        revision: value
+            .pointer("/metadata/generation")
+            .and_then(Value::as_i64),
         document: subject.document.clone(),
     }
 }

@@ -324,6 +324,7 @@ impl<'a> Planning<'a> {
         Ok(Plan {
             namespace: self.pipeline.id.namespace.clone(),
             name: self.pipeline.id.name.clone(),
+            revision: self.pipeline.revision,
             sources: self.sources,
             steps: self.planned,
             outputs: self.outputs,

@@ -177,7 +177,12 @@ fn aggregate_step(
     let mut key = vec![key_column(WINDOW_START, group_columns)];
     key.extend((0..group_columns).map(|g| key_column(compiled.merged_schema.field(g).name(), g)));
     let argument = program(compiled.argument, compiled.argument_schema, inputs);
-    let meaning = format!("{}\n{window:?} {late:?}", compiled.canonical);
+    let meaning = format!(
+        "{}\ntumbling {size_ms} late {} {}",
+        compiled.canonical,
+        late.allowed_ms,
+        policy_name(late.policy)
+    );
     let facts = Facts {
         name: step.spec.name.clone(),
         relation: Relation::Step(index),
@@ -228,6 +233,14 @@ fn aggregate_step(
         StepKind::Aggregate(Box::new(kind)),
         facts,
     ))
+}
+
+fn policy_name(policy: LatePolicy) -> &'static str {
+    match policy {
+        LatePolicy::Amend => "amend",
+        LatePolicy::DeadLetter => "dead letter",
+        LatePolicy::Drop => "drop",
+    }
 }
 
 fn deduplicate_step(

@@ -10,6 +10,7 @@
 mod aggregates;
 mod cases;
 mod fingerprints;
+mod generations;
 mod hostile;
 mod loading;
 mod plans;

@@ -1,6 +1,6 @@
 //! What a task wants done, in this order: sinks first, then everything on the log in one transaction.
 use arrow::array::RecordBatch;
-use tidewheel_log::NewRecord;
+use tidewheel_log::{NewRecord, Record};
 
 use crate::wire::state::Position;
 
@@ -39,4 +39,23 @@ pub struct Refusal {
     pub row: usize,
     /// Why, for people.
     pub reason: String,
+}
+
+/// How many of `records` a task at `at` takes of what was fetched to before `fetched_to`, and where it is afterwards: it stops at
+/// `limit`, the next offset from which it has more to do, where there is one.
+pub(crate) fn take_up_to(
+    limit: Option<i64>,
+    records: &[Record],
+    fetched_to: i64,
+    at: i64,
+) -> (usize, i64) {
+    let consumed = limit.map_or(records.len(), |limit| {
+        records.partition_point(|record| record.offset < limit)
+    });
+    let next = if consumed < records.len() {
+        limit
+    } else {
+        limit.map(|limit| limit.min(fetched_to))
+    };
+    (consumed, next.unwrap_or(fetched_to).max(at))
 }

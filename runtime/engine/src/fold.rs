@@ -10,6 +10,8 @@ use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_
 use datafusion_physical_plan::aggregates::order::GroupOrdering;
 use tidewheel_planner::plan::{Aggregate, Call};
 
+use crate::extreme;
+
 /// An aggregation in progress: groups of (window, group key) with one accumulator for each call.
 pub(crate) struct Fold<'a> {
     aggregate: &'a Aggregate,
@@ -198,6 +200,9 @@ impl<'a> Fold<'a> {
 }
 
 fn accumulator(call: &Call) -> Result<Box<dyn GroupsAccumulator>, DataFusionError> {
+    if let Some(extreme) = extreme::accumulator(call) {
+        return Ok(extreme);
+    }
     if call.function.groups_accumulator_supported() {
         return call.function.create_groups_accumulator();
     }

@@ -14,6 +14,7 @@
 pub mod deduplication;
 pub mod effects;
 pub mod error;
+mod extreme;
 mod fold;
 pub mod generation;
 pub mod ledger;

@@ -40,7 +40,7 @@ pub enum RunnerError {
     },
     /// The stored position cannot be read.
     #[error(
-        "the position of the generator of {topic} is unreadable ({reason}): it was written by another version"
+        "the position of the generator of {topic} is unreadable ({reason}): it was written by another version of tidewheel"
     )]
     Position {
         /// Topic of the source.

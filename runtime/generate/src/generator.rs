@@ -4,6 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use tidewheel_crds::EventSourceSpec;
 
+use crate::declaration::Declaration;
 use crate::error::GeneratorError;
 use crate::event::Object;
 use crate::value::Values;
@@ -14,6 +15,10 @@ pub struct Generator {
     event: Object,
     /// Never drawn from: each event draws from a stream of its own.
     seeded: ChaCha8Rng,
+    /// What decides the events.
+    declaration: Bytes,
+    /// From which event on `count` counts.
+    first: u64,
     position: u64,
     count: Option<u64>,
     events_per_second: u32,
@@ -38,6 +43,7 @@ impl Generator {
             });
         }
         let mut event = Object::default();
+        let mut declaration = Declaration::new(declared.seed);
         for column in &spec.schema.fields {
             let wrong = |reason| GeneratorError::Field {
                 field: column.name.clone(),
@@ -52,12 +58,15 @@ impl Generator {
                 }
                 None => continue,
             };
+            declaration.add(column, given);
             let path: Vec<_> = column.path().split('.').collect();
             event.insert(&path, values);
         }
         Ok(Self {
             event,
             seeded: ChaCha8Rng::seed_from_u64(declared.seed),
+            declaration: declaration.into_bytes(),
+            first: 0,
             position: 0,
             count: declared.count,
             events_per_second: declared.events_per_second,
@@ -79,6 +88,23 @@ impl Generator {
         Some(Bytes::from(event))
     }
 
+    /// What decides the events: the seed, and each column's path, type and values. Equal ones make equal events; the rate and
+    /// the count have no part in it.
+    pub fn declaration(&self) -> &Bytes {
+        &self.declaration
+    }
+
+    /// The event from which on the declared count counts.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Counts from the event `first` on, of which those before `next` were made.
+    pub fn resume(&mut self, first: u64, next: u64) {
+        self.first = first;
+        self.seek(next);
+    }
+
     /// Goes to an event (from 0): it is the next one.
     pub fn seek(&mut self, event: u64) {
         self.position = event;
@@ -96,7 +122,8 @@ impl Generator {
 
     /// Whether as many were made as are declared.
     pub fn is_finished(&self) -> bool {
-        self.count.is_some_and(|count| self.position >= count)
+        let made = self.position.saturating_sub(self.first);
+        self.count.is_some_and(|count| made >= count)
     }
 
     /// The declared rate.

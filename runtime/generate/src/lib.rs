@@ -11,6 +11,9 @@
 //! rate, nor on where making began. So [`Generator::seek`] goes on anywhere at no cost, and [`Runner`], which commits its position
 //! together with the events, neither loses nor repeats one when it is killed.
 //!
+//! The declaration that the events were made by stands beside the position. Under another one the numbers go on, so that no id comes
+//! twice, and the declared count begins anew.
+//!
 //! ```
 //! use serde_json::json;
 //! use tidewheel_crds::{EventSourceSpec, Kind, admitted};
@@ -34,6 +37,7 @@
 //! assert!(generator.next(1_767_225_600_020).is_none(), "two were asked for");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+mod declaration;
 mod error;
 mod event;
 mod generator;

@@ -1,4 +1,4 @@
-//! How far a generator has come, as it stands in the log.
+//! How far a generator has come, and by which declaration, as it stands in the log.
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -10,50 +10,81 @@ use crate::error::RunnerError;
 /// Version of the format.
 const VERSION: u32 = 1;
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Position {
+/// How far a generator has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Position {
     version: u32,
+    /// The number of the first event that the current declaration made.
+    pub(crate) first_event: u64,
     /// The number of the next event.
-    next_event: u64,
+    pub(crate) next_event: u64,
 }
 
-/// The record that says that `next_event` is the next event for `topic`: keyed by it, in the only partition of `positions`.
-pub(crate) fn record(
+/// What the log says of the generator for a topic.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) position: Option<Position>,
+    /// What the newest events were made by.
+    pub(crate) declaration: Option<Bytes>,
+}
+
+impl Position {
+    pub(crate) fn new(first_event: u64, next_event: u64) -> Self {
+        Self {
+            version: VERSION,
+            first_event,
+            next_event,
+        }
+    }
+
+    /// The record that keeps it: keyed by `topic`, in the only partition of `positions`.
+    pub(crate) fn record(&self, positions: &str, topic: &str) -> Result<NewRecord, RunnerError> {
+        let value = serde_json::to_vec(self).map_err(|error| unreadable(topic, &error))?;
+        Ok(record(positions, topic.to_owned(), value.into()))
+    }
+
+    fn decode(topic: &str, value: &[u8]) -> Result<Self, RunnerError> {
+        let position: Self =
+            serde_json::from_slice(value).map_err(|error| unreadable(topic, &error))?;
+        if position.version == VERSION {
+            Ok(position)
+        } else {
+            Err(unreadable(topic, &format!("version {}", position.version)))
+        }
+    }
+}
+
+/// The record that keeps what events are made by from now on.
+pub(crate) fn declaration_record(positions: &str, topic: &str, declaration: &Bytes) -> NewRecord {
+    record(positions, declaration_key(topic), declaration.clone())
+}
+
+/// Reads what earlier runners for `topic` have left.
+pub(crate) async fn read(
+    log: &dyn Log,
     positions: &str,
     topic: &str,
-    next_event: u64,
-) -> Result<NewRecord, RunnerError> {
-    let position = Position {
-        version: VERSION,
-        next_event,
-    };
-    let value = serde_json::to_vec(&position).map_err(|e| unreadable(topic, &e))?;
-    Ok(NewRecord {
-        topic: positions.to_owned(),
-        partition: Some(0),
-        key: Some(Bytes::copy_from_slice(topic.as_bytes())),
-        value: Some(Bytes::from(value)),
-        ..NewRecord::default()
-    })
-}
-
-/// The number of the next event for `topic`; 0 where none was made.
-pub(crate) async fn read(log: &dyn Log, positions: &str, topic: &str) -> Result<u64, RunnerError> {
-    let mut next_event = 0;
+) -> Result<Found, RunnerError> {
+    let declaration_key = declaration_key(topic);
+    let mut found = Found::default();
     let offsets = log.offsets(positions, 0).await?;
     let mut reader = log.reader(positions, 0, offsets.earliest).await?;
     loop {
         let fetched = reader.fetch(1_000, 1 << 20, Duration::ZERO).await?;
         for record in &fetched.records {
-            if record.key.as_deref() == Some(topic.as_bytes()) {
-                next_event = match &record.value {
-                    Some(value) => decode(topic, value)?,
-                    None => 0,
+            let key = record.key.as_deref().unwrap_or_default();
+            if key == topic.as_bytes() {
+                found.position = match &record.value {
+                    Some(value) => Some(Position::decode(topic, value)?),
+                    None => None,
                 };
+            } else if key == declaration_key.as_bytes() {
+                found.declaration.clone_from(&record.value);
             }
         }
         if fetched.at_end || fetched.next_offset >= offsets.end {
-            return Ok(next_event);
+            return Ok(found);
         }
         if fetched.records.is_empty() {
             let reason = "the log stopped before the end that it had named".to_owned();
@@ -62,12 +93,18 @@ pub(crate) async fn read(log: &dyn Log, positions: &str, topic: &str) -> Result<
     }
 }
 
-fn decode(topic: &str, value: &[u8]) -> Result<u64, RunnerError> {
-    let position: Position = serde_json::from_slice(value).map_err(|e| unreadable(topic, &e))?;
-    if position.version == VERSION {
-        Ok(position.next_event)
-    } else {
-        Err(unreadable(topic, &format!("version {}", position.version)))
+/// No name of a topic holds a slash.
+fn declaration_key(topic: &str) -> String {
+    format!("{topic}/declaration")
+}
+
+fn record(positions: &str, key: String, value: Bytes) -> NewRecord {
+    NewRecord {
+        topic: positions.to_owned(),
+        partition: Some(0),
+        key: Some(Bytes::from(key)),
+        value: Some(value),
+        ..NewRecord::default()
     }
 }
 

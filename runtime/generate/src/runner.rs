@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::RunnerError;
 use crate::generator::Generator;
 use crate::pace::Pacer;
-use crate::position;
+use crate::position::{self, Found, Position};
 
 /// Most events in a transaction.
 const BATCH_EVENTS: usize = 1_000;
@@ -27,12 +27,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 ///
 /// Its position is committed together with the events, so each event is in the log once, however often a runner is killed
 /// and opened again. Of several runners for one EventSource the newest works and the others fail as fenced.
+///
+/// Where the events that are there were made by another declaration (another seed, other columns or values), numbers go on and
+/// the declared count is made anew: a changed generator makes events again, and none of their ids is one that is there already.
 pub struct Runner {
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     topic: String,
     positions: String,
     generator: Generator,
+    /// Whether the log holds the generator's declaration.
+    is_declared: bool,
     checker: Checker,
     pacer: Pacer,
     /// None where the last commit's outcome is unknown.
@@ -80,6 +85,7 @@ impl Runner {
             checker: Checker::new(source),
             pacer: Pacer::new(generator.events_per_second(), clock.now_ms()),
             producer: None,
+            is_declared: false,
             made: watch::Sender::new(0),
             log,
             clock,
@@ -110,8 +116,18 @@ impl Runner {
         let mut records = self.records(&events, first)?;
         if !records.is_empty() {
             let next = self.generator.position();
-            records.push(position::record(&self.positions, &self.topic, next)?);
+            let position = Position::new(self.generator.first(), next);
+            records.push(position.record(&self.positions, &self.topic)?);
+            if !self.is_declared {
+                let declaration = self.generator.declaration();
+                records.push(position::declaration_record(
+                    &self.positions,
+                    &self.topic,
+                    declaration,
+                ));
+            }
             producer.commit(records).await?;
+            self.is_declared = true;
             self.made.send_replace(next);
         }
         self.producer = Some(producer);
@@ -160,8 +176,17 @@ impl Runner {
     async fn take_over(&mut self) -> Result<Box<dyn Producer>, RunnerError> {
         let transactional_id = format!("{}.generator", self.topic);
         let producer = self.log.producer(&transactional_id).await?;
-        let next = position::read(self.log.as_ref(), &self.positions, &self.topic).await?;
-        self.generator.seek(next);
+        let Found {
+            position,
+            declaration,
+        } = position::read(self.log.as_ref(), &self.positions, &self.topic).await?;
+        let next = position.map_or(0, |position| position.next_event);
+        self.is_declared = declaration.as_ref() == Some(self.generator.declaration());
+        let first = match position {
+            Some(position) if self.is_declared => position.first_event,
+            _ => next,
+        };
+        self.generator.resume(first, next);
         self.made.send_replace(next);
         Ok(producer)
     }

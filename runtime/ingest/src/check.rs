@@ -43,7 +43,7 @@ fn shared_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S
 /// What became of a batch of events.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// A record for each good event, in order: its original bytes, with generated members in front.
+    /// A record for each good event, in order: its original bytes, with generated members in front or in the place of a null.
     pub records: Vec<NewRecord>,
     /// The bad events, in order.
     pub refused: Vec<RefusedEvent>,
@@ -98,13 +98,7 @@ impl Checker {
             let Some(event) = events.get(index as usize) else {
                 continue;
             };
-            let made = match make(&self.fills, &batch, row, event, &mut ids) {
-                Ok(made) => made,
-                Err(fill) => {
-                    checked.refused.push(fill.refuse_null(index));
-                    continue;
-                }
-            };
+            let made = make(&self.fills, &batch, row, &mut ids);
             let value = fill::extended(event, &made);
             if !made.is_empty() && value.len() >= NEAR_LIMITS_FROM_BYTES {
                 let again = self.decoder.decode([value.as_ref()]);
@@ -144,17 +138,14 @@ impl RefusedEvent {
     }
 }
 
-/// Makes what an event lacks, or names what it has as null.
-fn make<'a>(
-    fills: &'a [Fill],
-    batch: &RecordBatch,
-    row: usize,
-    event: &[u8],
-    ids: &mut Ids,
-) -> Result<Vec<Made<'a>>, &'a Fill> {
+/// Makes what an event lacks.
+fn make<'a>(fills: &'a [Fill], batch: &RecordBatch, row: usize, ids: &mut Ids) -> Vec<Made<'a>> {
     let absent = |fill: &&Fill| batch.column(fill.column).is_null(row);
-    let make = |fill: &'a Fill| fill.make(event, ids).ok_or(fill);
-    fills.iter().filter(absent).map(make).collect()
+    fills
+        .iter()
+        .filter(absent)
+        .map(|fill| fill.make(ids))
+        .collect()
 }
 
 /// What is filled in later may be absent when the event is decoded.

@@ -8,11 +8,11 @@ use rand::Rng as _;
 use rand::rngs::ThreadRng;
 use uuid::Builder;
 
-use crate::check::{GeneratedValue, RefusedEvent};
+use crate::check::GeneratedValue;
 use crate::object;
 use crate::source::Source;
 
-/// A column that is filled in when it is absent.
+/// A column that is filled in when it is absent or null.
 #[derive(Debug)]
 pub(crate) struct Fill {
     pub(crate) column: usize,
@@ -69,35 +69,25 @@ impl Fill {
         fills.collect()
     }
 
-    /// A value for an event whose column decoded to NULL. None where a null was sent: that is not absent.
-    pub(crate) fn make(&self, event: &[u8], ids: &mut Ids) -> Option<Made<'_>> {
-        if self.is_in(event) {
-            return None;
-        }
-        Some(Made {
+    /// A value for an event whose column decoded to NULL.
+    pub(crate) fn make(&self, ids: &mut Ids) -> Made<'_> {
+        Made {
             fill: self,
             id: ids.next(),
-        })
-    }
-
-    fn is_in(&self, event: &[u8]) -> bool {
-        // Without escapes a name can only be there as it is written, which is quick to rule out.
-        let may_be_there = memchr(b'\\', event).is_some()
-            || memmem::find(event, self.quoted_member.as_bytes()).is_some();
-        may_be_there && object::has_member(event, &self.member)
-    }
-
-    pub(crate) fn refuse_null(&self, index: u32) -> RefusedEvent {
-        RefusedEvent {
-            index,
-            field: Some(self.name.to_string()),
-            code: "Null",
-            reason: "is null: send a uuid, or leave the member out to have one made".to_owned(),
         }
     }
 }
 
 impl Made<'_> {
+    fn in_place_of_null(&self, event: &[u8]) -> Option<Bytes> {
+        // Without escapes a name can only be there as it is written, which is quick to rule out.
+        let may_be_there = memchr(b'\\', event).is_some()
+            || memmem::find(event, self.fill.quoted_member.as_bytes()).is_some();
+        may_be_there
+            .then(|| object::with_null_replaced(event, &self.fill.member, &self.id))
+            .flatten()
+    }
+
     pub(crate) fn column(&self) -> usize {
         self.fill.column
     }
@@ -111,13 +101,21 @@ impl Made<'_> {
     }
 }
 
-/// The event with what was made for it in front, or as it is.
+/// The event with what was made for it: in the place of its nulls, and in front.
 pub(crate) fn extended(event: &Bytes, made: &[Made<'_>]) -> Bytes {
     if made.is_empty() {
         return event.clone();
     }
-    let members = made
-        .iter()
-        .map(|made| (made.fill.quoted_member.as_str(), made.id.as_str()));
-    object::with_members(event, members)
+    let mut event = event.clone();
+    let mut absent = Vec::with_capacity(made.len());
+    for made in made {
+        match made.in_place_of_null(&event) {
+            Some(replaced) => event = replaced,
+            None => absent.push((made.fill.quoted_member.as_str(), made.id.as_str())),
+        }
+    }
+    if absent.is_empty() {
+        return event;
+    }
+    object::with_members(&event, absent.into_iter())
 }

@@ -1,10 +1,22 @@
 //! Reading and extending an event that is known to be one valid JSON object, without parsing it again.
 use bytes::Bytes;
 
-/// Whether the object has a member of this name at its top level.
+/// The object with the value of a member at its top level, which is `null`, replaced; none where there is no such null.
 ///
-/// `object` must be valid JSON: this only counts brackets and skips strings.
-pub(crate) fn has_member(object: &[u8], name: &str) -> bool {
+/// `object` must be valid JSON: this only counts brackets and skips strings. The value is a text that needs no escapes.
+pub(crate) fn with_null_replaced(object: &[u8], name: &str, value: &str) -> Option<Bytes> {
+    let at = after_name(object, name)?;
+    let colon = at + memchr::memchr(b':', object.get(at..)?)?;
+    let is_solid = |byte: &u8| !byte.is_ascii_whitespace();
+    let start = colon + 1 + object.get(colon + 1..)?.iter().position(is_solid)?;
+    let rest = object.get(start..)?.strip_prefix(b"null")?;
+    Some(Bytes::from(
+        [&object[..start], b"\"", value.as_bytes(), b"\"", rest].concat(),
+    ))
+}
+
+/// One beyond the name of a member at the top level.
+fn after_name(object: &[u8], name: &str) -> Option<usize> {
     let mut depth = 0usize;
     let mut at = 0;
     let mut expects_name = false;
@@ -19,7 +31,7 @@ pub(crate) fn has_member(object: &[u8], name: &str) -> bool {
             b'"' => {
                 let end = string_end(object, at);
                 if expects_name && same_name(&object[at..end], name) {
-                    return true;
+                    return Some(end);
                 }
                 expects_name = false;
                 at = end;
@@ -29,7 +41,7 @@ pub(crate) fn has_member(object: &[u8], name: &str) -> bool {
         }
         at += 1;
     }
-    false
+    None
 }
 
 /// One beyond the closing quote of the string that begins at `start`.
@@ -99,7 +111,27 @@ mod tests {
             (r#"{"a":"\",\"id\":1","b":"\\"}"#, false),
             (r#"{"idx":1,"ID":2,"":3}"#, false),
         ] {
-            assert_eq!(has_member(object.as_bytes(), "id"), expected, "{object}");
+            let found = after_name(object.as_bytes(), "id").is_some();
+            assert_eq!(found, expected, "{object}");
+        }
+    }
+
+    #[test]
+    fn a_null_gives_way_to_a_value_and_all_else_stays() {
+        let replaced = |object: &str| {
+            let found = with_null_replaced(object.as_bytes(), "id", "1")?;
+            Some(String::from_utf8(found.to_vec()).unwrap())
+        };
+        for (object, expected) in [
+            (r#"{"id":null}"#, Some(r#"{"id":"1"}"#)),
+            (
+                r#" {"a":{"id":null}, "i\u0064" : null , "b":null} "#,
+                Some(r#" {"a":{"id":null}, "i\u0064" : "1" , "b":null} "#),
+            ),
+            (r#"{"a":null}"#, None),
+            (r#"{"id":"null"}"#, None),
+        ] {
+            assert_eq!(replaced(object).as_deref(), expected, "{object}");
         }
     }
 

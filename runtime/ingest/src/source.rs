@@ -26,7 +26,7 @@ pub struct Source {
     pub topic: String,
     /// What its events look like.
     pub schema: Arc<EventSchema>,
-    /// Columns that are filled with a new uuid when they are absent (indices into `schema.fields`): of type uuid, and
+    /// Columns that are filled with a new uuid when they are absent or null (indices into `schema.fields`): of type uuid, and
     /// with a path of one member.
     pub generated: Vec<usize>,
     /// Columns that make the message key (indices into `schema.fields`).

@@ -71,11 +71,15 @@ impl Context {
         }
     }
 
+    /// The number of an aggregate step's generation.
+    pub(crate) fn generation(&self, step: &str) -> i64 {
+        let generation = self.generations.steps.get(step);
+        generation.map_or(1, |generation| generation.number)
+    }
+
     /// The source partitions that feed an aggregate step, as `<source>/<partition>`.
     pub(crate) fn feeders(&self, step: usize) -> Vec<String> {
-        let mut sources = Vec::new();
-        collect_sources(&self.plan, step, &mut sources);
-        sources
+        sources_of(&self.plan, step)
             .into_iter()
             .flat_map(|source| {
                 let name = &self.plan.sources[source].name;
@@ -84,6 +88,13 @@ impl Context {
             })
             .collect()
     }
+}
+
+/// The sources whose events reach a step.
+pub(crate) fn sources_of(plan: &Plan, step: usize) -> Vec<usize> {
+    let mut sources = Vec::new();
+    collect_sources(plan, step, &mut sources);
+    sources
 }
 
 fn collect_sources(plan: &Plan, step: usize, sources: &mut Vec<usize>) {

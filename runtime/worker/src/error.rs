@@ -2,6 +2,7 @@
 use tidewheel_engine::EngineError;
 use tidewheel_engine::wire::WireError;
 use tidewheel_log::LogError;
+use tidewheel_planner::generations::{NewerPlan, UnreadableAllotment};
 use tidewheel_sinks::SinkError;
 
 /// Why a worker cannot run its plan.
@@ -21,8 +22,17 @@ pub enum WorkerError {
         /// The sink.
         sink: String,
     },
-    /// A topic that has to exist does not.
-    #[error("topic {topic} does not exist: it has to be created before a worker starts")]
+    /// The progress of a source's task cannot be read.
+    #[error(transparent)]
+    Progress(EngineError),
+    /// The allotment of generations cannot be read.
+    #[error(transparent)]
+    Allotment(#[from] UnreadableAllotment),
+    /// A newer plan has taken over.
+    #[error(transparent)]
+    NewerPlan(#[from] NewerPlan),
+    /// A topic that has to exist before a worker starts does not.
+    #[error("topic {topic} is not there: `tidewheel provision` or the operator makes it")]
     NoTopic {
         /// The topic.
         topic: String,

@@ -15,6 +15,7 @@ use crate::error::AttemptError;
 use crate::source_attempt::SourceAttempt;
 use crate::status::TaskKey;
 use crate::step_attempt::StepAttempt;
+use crate::topics::await_topics;
 
 /// What the tasks of an input are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    fn name(self, context: &Context) -> String {
+    pub(crate) fn name(self, context: &Context) -> String {
         match self {
             Self::Source(source) => context.plan.sources[source].name.clone(),
             Self::Step(step) => context.plan.steps[step].name.clone(),
@@ -41,11 +42,7 @@ impl Input {
                 context.plan.sources[source].topic.clone(),
             ),
             Self::Step(_) => {
-                let number = context
-                    .generations
-                    .steps
-                    .get(&name)
-                    .map_or(1, |generation| generation.number);
+                let number = context.generation(&name);
                 (
                     context.names.partials_group(&name, number),
                     context.names.partials(&name, number),
@@ -75,7 +72,7 @@ pub(crate) async fn run(context: Arc<Context>, input: Input, stop: CancellationT
         match work(&context, input, &stop).await {
             Ok(()) => return,
             Err(error) => {
-                tracing::warn!(input = input.name(&context), %error, "lost the consumer group; joining again")
+                tracing::warn!(input = input.name(&context), %error, "cannot go on in the consumer group; joining again")
             }
         }
         tokio::select! {
@@ -92,6 +89,10 @@ async fn work(
     input: Input,
     stop: &CancellationToken,
 ) -> Result<(), LogError> {
+    await_topics(context, input, stop).await?;
+    if stop.is_cancelled() {
+        return Ok(());
+    }
     let (group, topic) = input.group_and_topic(context);
     let mut member = context.log.join(&group, &topic).await?;
     let mut running = Running::new();

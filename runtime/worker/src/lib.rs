@@ -7,6 +7,7 @@
 //! with a [`Timer`] of one's own.
 mod allot;
 mod context;
+mod cut;
 mod error;
 mod input;
 mod recovery;
@@ -15,9 +16,10 @@ mod status;
 mod step_attempt;
 mod table_writers;
 mod timer;
+mod topics;
 mod worker;
 
-pub use allot::{Allotment, AllottedOutput, AllottedStep};
+pub use allot::read_allotment;
 pub use context::{Limits, Sinks};
 pub use error::WorkerError;
 pub use status::{Status, TaskKey, TaskStatus};

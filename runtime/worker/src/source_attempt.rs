@@ -40,7 +40,7 @@ impl<'a> SourceAttempt<'a> {
     ) -> Result<Self, AttemptError> {
         let (plan, log, partition) = (&context.plan, context.log.as_ref(), key.1);
         let topic = &plan.sources[source].topic;
-        let producer = log.producer(&context.transactional_id(key)).await?;
+        let mut producer = log.producer(&context.transactional_id(key)).await?;
         let state = read_compacted(log, &context.names.state(&key.0), partition).await?;
         let progress = state
             .get(SOURCE_PROGRESS_KEY.as_bytes())
@@ -61,11 +61,7 @@ impl<'a> SourceAttempt<'a> {
             generations: context.generations.clone(),
             source,
             partition,
-            source_partitions: context
-                .source_partitions
-                .iter()
-                .map(|&partitions| partitions as usize)
-                .sum(),
+            source_partitions: context.source_partitions.clone(),
         };
         let outputs: Vec<_> = SourceTask::row_outputs(&setup)
             .into_iter()
@@ -90,12 +86,17 @@ impl<'a> SourceAttempt<'a> {
         } else {
             told.decrees
         };
+        let is_new = progress.is_none();
         let recovered = Recovered {
             progress,
             sinks: writers.positions(),
             decrees,
         };
         let mut task = SourceTask::begin(setup, recovered, &start)?;
+        if is_new {
+            // Where the pipeline begins is decided once: whoever goes on after a crash reads from there, not from a later `Latest`.
+            producer.commit(task.seal(&[], &[], &[])).await?;
+        }
         told.newest
             .into_values()
             .for_each(|record| task.observe(record));

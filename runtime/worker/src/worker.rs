@@ -31,7 +31,10 @@ pub struct Control {
 }
 
 impl Worker {
-    /// Allots the plan's generations. The topics that do not depend on a generation exist already.
+    /// Allots the plan's generations. The topics of the sources and that of the generations exist already.
+    ///
+    /// # Errors
+    /// A newer plan has taken over, a topic is not there, or the log failed.
     pub async fn new(
         plan: Arc<Plan>,
         log: Arc<dyn Log>,
@@ -69,16 +72,13 @@ impl Worker {
         })
     }
 
-    /// Topics of partials that the plan needs and their partitions: they carry the generation in their name, and have to exist
-    /// before [`Self::inputs`] are run.
+    /// Topics of partials that the plan needs and their partitions: they carry the generation in their name. [`Self::inputs`] wait
+    /// for them. Who makes topics before a worker starts knows them from
+    /// [`partials_topics`](tidewheel_planner::generations::partials_topics).
     pub fn partials_topics(&self) -> Vec<(String, u32)> {
         let context = &self.context;
         let topic = |name: &str, partitions| {
-            let number = context
-                .generations
-                .steps
-                .get(name)
-                .map_or(1, |generation| generation.number);
+            let number = context.generation(name);
             (context.names.partials(name, number), partitions)
         };
         context

@@ -25,6 +25,8 @@ pub(crate) struct Selection {
     pub(crate) only: Option<String>,
     /// Rows of each table that are shown to people.
     pub(crate) rows: Option<usize>,
+    /// Tasks are still at work: what is on its way between them is in no ledger yet.
+    pub(crate) is_partial: bool,
 }
 
 impl Selection {
@@ -118,6 +120,9 @@ pub(crate) async fn print(
         }
     }
     out.flush()?;
+    if selection.is_partial {
+        return Ok(false);
+    }
     let off: Vec<&OutputLedger> = ledgers.iter().filter(|ledger| !ledger.balanced).collect();
     for ledger in &off {
         eprintln!(

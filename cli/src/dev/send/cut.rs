@@ -15,6 +15,8 @@ const HEAD_BYTES: u64 = 2 << 20;
 pub(crate) struct Cutter<R> {
     input: BufReader<io::Chain<Cursor<Vec<u8>>, Rest<R>>>,
     form: Shape,
+    /// How much of the input was cut, bytes; decompressed.
+    at_byte: usize,
 }
 
 /// What follows the beginning that was looked at.
@@ -35,8 +37,10 @@ impl<R: Read> Read for Rest<R> {
 
 enum Shape {
     Lines,
-    /// Inside an array.
-    Array,
+    /// Inside an array, before its first element or behind one.
+    Array {
+        is_first: bool,
+    },
     /// The whole input is one object.
     Whole,
 }
@@ -52,23 +56,25 @@ impl<R: Read> Cutter<R> {
         let text = ndjson::without_byte_order_mark(&head);
         let (form, skip) = shape_of(text, is_all);
         let skip = skip + (head.len() - text.len());
+        let at_byte = skip;
         let mut head = Cursor::new(head);
         head.set_position(skip as u64);
         Self {
             input: BufReader::with_capacity(256 << 10, head.chain(rest)),
             form,
+            at_byte,
         }
     }
 
     /// The next event, without white space around it; none at the end.
     ///
     /// # Errors
-    /// Where the input cannot be read, or is damaged as gzip.
+    /// Where the input cannot be read, is damaged as gzip, or ends within an array. What came before was given.
     pub(crate) fn next_event(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             let (event, ended) = match self.form {
                 Shape::Lines => self.line()?,
-                Shape::Array => self.element()?,
+                Shape::Array { .. } => self.element()?,
                 Shape::Whole => {
                     let mut whole = Vec::new();
                     self.input.read_to_end(&mut whole)?;
@@ -80,9 +86,30 @@ impl<R: Read> Cutter<R> {
                 return Ok(Some(Bytes::copy_from_slice(event)));
             }
             if ended {
-                return Ok(None);
+                return match self.form {
+                    Shape::Array { .. } => Err(self.array_without_end()),
+                    Shape::Lines | Shape::Whole => Ok(None),
+                };
             }
         }
+    }
+
+    fn array_without_end(&self) -> io::Error {
+        let reason = format!(
+            "the array ends at byte {} (decompressed) without its `]`: the file is not whole",
+            self.at_byte
+        );
+        io::Error::new(io::ErrorKind::UnexpectedEof, reason)
+    }
+
+    /// Whether `end`, with nothing before it, ends an array of no elements.
+    fn is_empty_array(&self, end: u8) -> bool {
+        end == b']' && matches!(self.form, Shape::Array { is_first: true })
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.input.consume(bytes);
+        self.at_byte += bytes;
     }
 
     /// A line, and whether it was the last.
@@ -97,7 +124,7 @@ impl<R: Read> Cutter<R> {
             let text = &available[..end.unwrap_or(available.len())];
             keep(&mut line, text);
             let used = text.len() + usize::from(end.is_some());
-            self.input.consume(used);
+            self.consume(used);
             if end.is_some() {
                 return Ok((line, false));
             }
@@ -132,11 +159,16 @@ impl<R: Read> Cutter<R> {
             let text = &available[..end.map_or(available.len(), |(index, _)| index)];
             keep(&mut element, text);
             let used = text.len() + usize::from(end.is_some());
-            self.input.consume(used);
+            self.consume(used);
             if let Some((_, byte)) = end {
-                if byte == b']' {
-                    self.form = Shape::Lines;
+                if trimmed(&element).is_empty() && !self.is_empty_array(byte) {
+                    // Where JSON wants an element and there is none, the byte that stands there is what is refused.
+                    element.push(byte);
                 }
+                self.form = match byte {
+                    b']' => Shape::Lines,
+                    _ => Shape::Array { is_first: false },
+                };
                 return Ok((element, false));
             }
         }
@@ -163,7 +195,7 @@ fn keep(event: &mut Vec<u8>, text: &[u8]) {
 fn shape_of(head: &[u8], is_all: bool) -> (Shape, usize) {
     let indent = head.len() - head.trim_ascii_start().len();
     match head.get(indent) {
-        Some(b'[') if !is_a_line(&head[indent..]) => (Shape::Array, indent + 1),
+        Some(b'[') if !is_a_line(&head[indent..]) => (Shape::Array { is_first: true }, indent + 1),
         Some(b'{') if is_all && body::split(head).is_ok_and(|body| body.form == Form::Object) => {
             (Shape::Whole, indent)
         }
@@ -211,8 +243,33 @@ mod tests {
             elements
         );
         assert_eq!(cut(b"[{\"a\":1},\n{\"a\":2}]"), ["{\"a\":1}", "{\"a\":2}"]);
-        assert_eq!(cut(b"[{\"a\":1},{\"a\":"), ["{\"a\":1}", "{\"a\":"]);
         assert!(cut(b"[]").is_empty());
+        assert!(cut(b" [ \n] ").is_empty());
+    }
+
+    #[test]
+    fn an_element_that_is_missing_is_given_as_the_byte_in_its_place() {
+        assert_eq!(cut(b"[{}, ,{}]"), ["{}", ",", "{}"]);
+        assert_eq!(cut(b"[{},]"), ["{}", "]"]);
+        assert_eq!(cut(b"[,]"), [",", "]"]);
+    }
+
+    #[test]
+    fn an_array_that_is_cut_says_where_after_what_it_held() {
+        for (text, held) in [
+            (&b"[{\"a\":1},{\"a\":2}"[..], 2),
+            (b"[{\"a\":1},{\"a\":", 2),
+            (b"\xef\xbb\xbf [ {\"a\":1} ,\n", 1),
+            (b"[", 0),
+        ] {
+            let mut cutter = Cutter::new(text);
+            for _ in 0..held {
+                assert!(cutter.next_event().unwrap().is_some());
+            }
+            let reason = cutter.next_event().unwrap_err().to_string();
+            let place = format!("ends at byte {} (decompressed) without its `]`", text.len());
+            assert!(reason.contains(&place), "{reason}");
+        }
     }
 
     #[test]

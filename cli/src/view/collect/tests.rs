@@ -36,6 +36,7 @@ fn plan() -> Plan {
     Plan {
         namespace: "shop".into(),
         name: "kpis".into(),
+        revision: None,
         sources: Vec::new(),
         steps: Vec::new(),
         outputs: vec![output],

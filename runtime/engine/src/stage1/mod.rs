@@ -6,7 +6,7 @@ mod slice;
 mod source_record;
 mod watermark;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -21,7 +21,7 @@ use self::fates::{Reasons, count};
 use self::slice::{Dead, Slice, Traced, ordinals, place};
 use self::watermark::{Idleness, PartitionWatermark};
 use crate::deduplication::Deduplication;
-use crate::effects::{Effects, Refusal, TableWrite};
+use crate::effects::{Effects, Refusal, TableWrite, take_up_to};
 use crate::error::EngineError;
 use crate::generation::{Generations, StepGeneration};
 use crate::ledger::Ledger;
@@ -53,8 +53,8 @@ pub struct SourceSetup {
     pub source: usize,
     /// Partition of the source.
     pub partition: i32,
-    /// How many source partitions the pipeline reads in all.
-    pub source_partitions: usize,
+    /// How many partitions each source of the plan has.
+    pub source_partitions: Vec<i32>,
 }
 
 /// The task of one source partition.
@@ -148,11 +148,9 @@ impl SourceTask {
         self.watermark.current_ms
     }
 
-    /// Takes note of what another source partition of the pipeline tells. What this partition told itself is ignored.
+    /// Takes note of what another source partition of the pipeline tells. What concerns no aggregate step that this one feeds is ignored.
     pub fn observe(&mut self, record: WatermarkRecord) {
-        if record.source != self.source().name || record.partition != self.setup.partition {
-            self.idleness.observe(record);
-        }
+        self.idleness.observe(record);
     }
 
     /// Takes records, in order, without gaps towards the last call, up to before `fetched_to`.
@@ -173,15 +171,7 @@ impl SourceTask {
             }
         }
         let limit = self.next_boundary();
-        let consumed = limit.map_or(records.len(), |limit| {
-            records.partition_point(|record| record.offset < limit)
-        });
-        let next = if consumed < records.len() {
-            limit
-        } else {
-            limit.map(|limit| limit.min(fetched_to))
-        };
-        let next = next.unwrap_or(fetched_to).max(self.at);
+        let (consumed, next) = take_up_to(limit, records, fetched_to, self.at);
         let mut effects = Effects {
             consumed,
             position: self.position(),
@@ -746,6 +736,26 @@ fn reached(plan: &Plan, source: usize) -> Vec<usize> {
         }
     }
     steps
+}
+
+/// The other source partitions that feed an aggregate step which this one feeds too: they wait for each other.
+fn companions(setup: &SourceSetup) -> BTreeSet<(String, i32)> {
+    let plan = &setup.plan;
+    let fed = |source: usize| -> BTreeSet<usize> {
+        let is_aggregate = |&step: &usize| matches!(plan.steps[step].kind, StepKind::Aggregate(_));
+        reached(plan, source)
+            .into_iter()
+            .filter(is_aggregate)
+            .collect()
+    };
+    let ours = fed(setup.source);
+    let partitions = setup.source_partitions.iter().enumerate();
+    partitions
+        .filter(|&(source, _)| !ours.is_disjoint(&fed(source)))
+        .flat_map(|(source, &partitions)| (0..partitions).map(move |partition| (source, partition)))
+        .filter(|&other| other != (setup.source, setup.partition))
+        .map(|(source, partition)| (plan.sources[source].name.clone(), partition))
+        .collect()
 }
 
 /// The row outputs that are reached from a source.

@@ -8,7 +8,7 @@ use tidewheel_planner::plan::{Source, StepKind};
 
 use super::append_time::AppendTime;
 use super::watermark::{Idleness, PartitionWatermark};
-use super::{Partials, RowOutput, SourceSetup, SourceTask, reached, row_outputs};
+use super::{Partials, RowOutput, SourceSetup, SourceTask, companions, reached, row_outputs};
 use crate::deduplication::Deduplication;
 use crate::error::EngineError;
 use crate::generation::StepGeneration;
@@ -135,10 +135,7 @@ impl SourceTask {
                 at.next_offset,
                 &recovered.decrees,
             ),
-            idleness: Idleness::new(
-                source.idle_after_ms,
-                setup.source_partitions.saturating_sub(1),
-            ),
+            idleness: Idleness::new(source.idle_after_ms, companions(&setup)),
             idle: false,
             told: None,
             start_offset,

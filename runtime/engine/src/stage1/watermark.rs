@@ -1,5 +1,5 @@
 //! The watermark of a source partition: the running maximum of event time minus `maxOutOfOrder`, lifted by decrees.
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::wire::watermark::WatermarkRecord;
 
@@ -59,14 +59,14 @@ impl PartitionWatermark {
 #[derive(Debug, Clone)]
 pub(crate) struct Idleness {
     idle_after_ms: i64,
-    /// How many source partitions the pipeline reads besides this one.
-    others: usize,
+    /// The source partitions whose watermarks count: those that feed an aggregate step together with this one.
+    others: BTreeSet<(String, i32)>,
     told: BTreeMap<(String, i32), WatermarkRecord>,
     at_end_since_ms: Option<i64>,
 }
 
 impl Idleness {
-    pub(crate) fn new(idle_after_ms: u64, others: usize) -> Self {
+    pub(crate) fn new(idle_after_ms: u64, others: BTreeSet<(String, i32)>) -> Self {
         Self {
             idle_after_ms: i64::try_from(idle_after_ms).unwrap_or(i64::MAX),
             others,
@@ -77,8 +77,10 @@ impl Idleness {
 
     /// Takes note of what another partition tells.
     pub(crate) fn observe(&mut self, record: WatermarkRecord) {
-        self.told
-            .insert((record.source.clone(), record.partition), record);
+        let partition = (record.source.clone(), record.partition);
+        if self.others.contains(&partition) {
+            self.told.insert(partition, record);
+        }
     }
 
     /// A record came.
@@ -95,7 +97,7 @@ impl Idleness {
     /// The watermark that this idle partition is lifted to: the lowest of those that are active; when all are idle the highest of
     /// all by their events, plus the time since the last of them was appended to. None while that is not known.
     pub(crate) fn target(&self, own: &WatermarkRecord, clock_ms: i64) -> Option<i64> {
-        if self.told.len() < self.others {
+        if self.told.len() < self.others.len() {
             return None;
         }
         let mut active = self.told.values().filter(|record| !record.idle).peekable();
@@ -115,6 +117,13 @@ impl Idleness {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn others(partitions: impl IntoIterator<Item = i32>) -> BTreeSet<(String, i32)> {
+        partitions
+            .into_iter()
+            .map(|n| ("s".to_owned(), n))
+            .collect()
+    }
 
     fn told(
         partition: i32,
@@ -147,7 +156,7 @@ mod tests {
 
     #[test]
     fn an_idle_partition_follows_the_slowest_active_one() {
-        let mut idleness = Idleness::new(30, 2);
+        let mut idleness = Idleness::new(30, others([1, 2]));
         idleness.observe(told(1, false, Some(500), Some(1)));
         assert_eq!(
             idleness.target(&told(0, true, None, None), 9),
@@ -162,8 +171,17 @@ mod tests {
     }
 
     #[test]
+    fn who_feeds_other_steps_is_not_waited_for() {
+        let mut idleness = Idleness::new(30, others([1]));
+        idleness.observe(told(1, false, Some(500), Some(1)));
+        idleness.observe(told(2, false, Some(400), Some(1)));
+        let target_ms = idleness.target(&told(0, true, None, None), 9);
+        assert_eq!(target_ms, Some(500));
+    }
+
+    #[test]
     fn when_all_are_idle_time_passes_by_the_clock() {
-        let mut idleness = Idleness::new(30, 1);
+        let mut idleness = Idleness::new(30, others([1]));
         idleness.observe(told(1, true, Some(500), Some(1_000)));
         assert_eq!(
             idleness.target(&told(0, true, Some(100), Some(900)), 1_040),

@@ -1,29 +1,30 @@
 //! The task of one partition of the partials of an aggregate step: merge, emit as the watermark passes, follow-up steps.
 mod emission;
+mod group_letters;
 mod snapshot;
 mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::Int64Type;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Aggregate, Plan, StepKind, TableKind};
 
 use self::emission::{Emission, chain, count_emission, evaluate_run, index_groups, window_outputs};
+use self::group_letters::describe;
 use self::windows::{Windows, by_window};
-use crate::effects::{Effects, Refusal, TableWrite};
+use crate::effects::{Effects, Refusal, TableWrite, take_up_to};
 use crate::error::EngineError;
 use crate::generation::Generations;
 use crate::ledger::Ledger;
 use crate::sabotage::{self, Bug};
-use crate::stage1::{concat, rfc3339};
+use crate::stage1::concat;
 use crate::window::{closes_at, emits_at, end_of};
-use crate::wire::dead_letter::{DeadLetter, Reason};
+use crate::wire::dead_letter::Reason;
 use crate::wire::partial;
 use crate::wire::state::{OutputProgress, Position, StepKey, StepProgress, Versioned, version};
 
@@ -170,15 +171,7 @@ impl StepTask {
             .map(|output| output.from)
             .chain([self.from]);
         let limit = ahead.filter(|&from| from > self.at).min();
-        let consumed = limit.map_or(records.len(), |limit| {
-            records.partition_point(|record| record.offset < limit)
-        });
-        let next = if consumed < records.len() {
-            limit
-        } else {
-            limit.map(|limit| limit.min(fetched_to))
-        };
-        let next = next.unwrap_or(fetched_to).max(self.at);
+        let (consumed, next) = take_up_to(limit, records, fetched_to, self.at);
         let silent = self.at < self.from && !sabotage::is(Bug::LoudReplay);
         let mut log = Vec::new();
         for record in &records[..consumed] {
@@ -299,56 +292,6 @@ impl StepTask {
             .is_some_and(|watermark_ms| watermark_ms >= kept_until_ms)
     }
 
-    /// A window that was purged is never made again: what still comes for it is told group by group.
-    fn bury_purged(
-        &mut self,
-        record: &Record,
-        header: &partial::PartialHeader,
-        start_ms: i64,
-        partials: &RecordBatch,
-        log: &mut Vec<NewRecord>,
-    ) {
-        for output in &mut self.outputs {
-            let counted = output
-                .ledger
-                .dead_lettered
-                .entry(Reason::WindowPurged.as_str().to_owned())
-                .or_default();
-            *counted += contributions(partials);
-        }
-        let message = format!(
-            "the window that starts at {} is no longer kept; contributions of {}/{} from offset {} to before {}",
-            rfc3339(start_ms),
-            header.source,
-            header.partition,
-            header.from,
-            header.to
-        );
-        let groups = self.aggregate().group_columns;
-        let letters = (0..partials.num_rows()).map(|row| {
-            let value = describe(&partials.slice(row, 1), groups);
-            self.letter(Reason::WindowPurged, &message, self.step_name())
-                .of_group(
-                    &self.names.dead_letters(),
-                    record.offset,
-                    record.append_time_ms,
-                    value,
-                )
-        });
-        log.extend(letters.collect::<Vec<_>>());
-    }
-
-    fn letter<'a>(&'a self, reason: Reason, message: &'a str, step: &'a str) -> DeadLetter<'a> {
-        DeadLetter {
-            reason: reason.as_str(),
-            message,
-            step: Some(step),
-            field: None,
-            input: self.step_name(),
-            partition: self.setup.partition,
-        }
-    }
-
     fn advance_watermark(&mut self) {
         let told = |feeder: &String| self.watermarks.get(feeder).copied().flatten();
         let all = self.setup.feeders.iter().map(told);
@@ -457,15 +400,6 @@ impl StepTask {
         let old = changed(&before, rows_of(&keys_of(&before)?, &dirty))?;
         self.windows.settle(start_ms, merged);
         Ok(Some((new, Some(old))))
-    }
-
-    fn bury_failures(&self, emission: &Emission, plan: &Plan, log: &mut Vec<NewRecord>) {
-        let groups = self.aggregate().group_columns;
-        for (group, step, message) in &emission.failures {
-            let value = describe(&emission.keys.slice(*group as usize, 1), groups);
-            let letter = self.letter(Reason::Evaluation, message, &plan.steps[*step].name);
-            log.push(letter.of_group(&self.names.dead_letters(), self.at, 0, value));
-        }
     }
 
     /// Gives outputs whose sink was set back everything that is kept of emitted windows, in place of what has just changed of it.
@@ -640,32 +574,6 @@ fn mark(count: usize, rows: &[u32]) -> Vec<bool> {
     let mut marks = vec![false; count];
     rows.iter().for_each(|&row| marks[row as usize] = true);
     marks
-}
-
-/// One group (or row) as a JSON object: the first column is the window's start, the group columns follow.
-fn describe(row: &RecordBatch, groups: usize) -> bytes::Bytes {
-    let options = FormatOptions::default();
-    let mut object = serde_json::Map::new();
-    for (index, field) in row.schema().fields().iter().take(groups + 1).enumerate() {
-        let column = row.column(index);
-        let value = if column.is_null(0) {
-            serde_json::Value::Null
-        } else if index == 0 && field.name() == "_window" {
-            rfc3339(column.as_primitive::<Int64Type>().value(0)).into()
-        } else {
-            ArrayFormatter::try_new(column.as_ref(), &options)
-                .map(|text| text.value(0).to_string())
-                .unwrap_or_default()
-                .into()
-        };
-        let name = if field.name() == "_window" {
-            "window_start"
-        } else {
-            field.name()
-        };
-        object.insert(name.to_owned(), value);
-    }
-    crate::wire::json(&object).into()
 }
 
 /// Rows of an emission that an output has to write, and of the one before that it has to delete.

@@ -106,6 +106,58 @@ fn ties_of_first_and_last_go_by_partition_and_offset() {
 }
 
 #[test]
+fn least_and_greatest_doubles_are_right_beyond_the_finite_ones() {
+    let steps = "
+    - {name: numbers, sql: 'SELECT status, CAST(page AS DOUBLE) AS x FROM clicks'}
+    - name: w
+      aggregate:
+        window: {tumbling: 1m}
+        sql: >-
+          SELECT status, min(x) AS least, max(x) AS greatest, min(-x) AS least_negated, max(-x) AS greatest_negated
+          FROM numbers GROUP BY status";
+    let groups: [(&[&str], [&str; 4]); 7] = [
+        (&["inf", "inf"], ["inf", "inf", "-inf", "-inf"]),
+        (&["-inf"], ["-inf", "-inf", "inf", "inf"]),
+        (&["inf", "-inf", "1"], ["-inf", "inf", "-inf", "inf"]),
+        (&["0.0", "-0.0"], ["-0.0", "0.0", "-0.0", "0.0"]),
+        (&["NaN", "5", "inf"], ["5.0", "NaN", "-inf", "NaN"]),
+        (&["-inf", "NaN", "NaN"], ["-inf", "NaN", "inf", "NaN"]),
+        (&["NaN", "NaN"], ["NaN"; 4]),
+    ];
+    let events: Vec<String> = (0..)
+        .zip(&groups)
+        .flat_map(|(group, (numbers, _)): (i32, _)| {
+            numbers.iter().map(move |number| {
+                let members = format!("\"status\": \"{group}\", \"page\": \"{number}\"");
+                event("e", 0, &members)
+            })
+        })
+        .collect();
+    let forth: Vec<&String> = events.iter().collect();
+    let back: Vec<&String> = events.iter().rev().collect();
+    // In one batch stage 1 folds alone; in batches of one it is the merge that does.
+    for (order, batch) in [(&forth, 100), (&back, 100), (&forth, 1), (&back, 1)] {
+        let mut pipeline = Pipeline::new(plan(steps, &["w"]), 1);
+        let records: Vec<Record> = (0..)
+            .zip(order)
+            .map(|(offset, event)| record(offset, 0, event))
+            .collect();
+        records
+            .chunks(batch)
+            .for_each(|records| pipeline.send(0, records));
+        pipeline.close();
+        let rows = pipeline.rows("w");
+        assert_eq!(rows.len(), groups.len());
+        for row in rows {
+            let (numbers, expected) = groups[row["status"].parse::<usize>().unwrap()];
+            let found = ["least", "greatest", "least_negated", "greatest_negated"]
+                .map(|column| row[column].as_str());
+            assert_eq!(found, expected, "{numbers:?} in batches of {batch}");
+        }
+    }
+}
+
+#[test]
 fn null_groups_are_one_group() {
     let sql = "SELECT page, count(*) AS n FROM clicks GROUP BY page";
     let mut pipeline = Pipeline::new(plan(&step(sql), &["w"]), 2);

@@ -295,7 +295,7 @@ pub(crate) fn source_setup(plan: &Arc<Plan>, partition: i32, partitions: i32) ->
         }),
         source: 0,
         partition,
-        source_partitions: partitions as usize,
+        source_partitions: vec![partitions],
     }
 }
 

@@ -427,6 +427,48 @@ fn headers_of_dead_letters() {
 }
 
 #[test]
+fn groups_of_dead_letters() {
+    let steps = "
+    - name: typed
+      sql: >-
+        SELECT ts, page, status, metric, items, items % 7 AS rest, items > 9 AS many,
+        CAST(user_id AS DOUBLE) AS far, CAST(metric AS DECIMAL(6, 3)) AS exact FROM clicks
+    - name: w
+      aggregate:
+        window: {tumbling: 1m}
+        sql: >-
+          SELECT page, status, ts, metric, rest, many, far, exact, sum(items) AS s
+          FROM typed GROUP BY page, status, ts, metric, rest, many, far, exact";
+    let mut pipeline = Pipeline::new(plan(steps, &["w"]), 1);
+    // Two of the largest bigint are more than a bigint: the groups cannot be computed.
+    let group = |offset: i64, page: &str, far: &str, metric: &str| {
+        let members = format!(
+            "\"page\": {page}, \"user_id\": {far}, \"metric\": {metric}, \"items\": {}",
+            i64::MAX
+        );
+        record(offset, 0, &event("e", 250, &members))
+    };
+    let of = [
+        ("\"/a \\\" b\"", "\"-inf\"", "2.5"),
+        ("null", "\"NaN\"", "null"),
+        ("\"\"", "\"1e300\"", "-0.125"),
+    ];
+    let records: Vec<Record> = (0..)
+        .zip(of.iter().chain(&of))
+        .map(|(offset, (page, far, metric))| group(offset, page, far, metric))
+        .collect();
+    pipeline.send(0, &records);
+    pipeline.close();
+    let mut values: Vec<&str> = pipeline
+        .dead
+        .iter()
+        .map(|letter| std::str::from_utf8(letter.value.as_ref().unwrap()).unwrap())
+        .collect();
+    values.sort_unstable();
+    golden("dead-letter-groups.v1.txt", values.join("\n").as_bytes());
+}
+
+#[test]
 fn our_columns_on_rows() {
     let (mut pipeline, _) = pipeline();
     pipeline.close();

@@ -11,6 +11,7 @@ mod aggregates;
 mod existing_topic;
 mod fixture;
 mod formats;
+mod idleness;
 mod isolation;
 mod lateness;
 mod recovery;

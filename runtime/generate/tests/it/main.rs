@@ -8,6 +8,7 @@
 )]
 mod distributions;
 mod events;
+mod formats;
 mod pace;
 mod runner;
 mod setup;

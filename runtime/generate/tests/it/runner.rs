@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde_json::Value;
 use tidewheel_crds::EventSourceSpec;
 use tidewheel_generate::{Ended, Generator, Runner, RunnerError};
@@ -16,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::setup::{EVERYTHING, Hand, NEW_YEAR_MS, all, small, source, spec};
 
-const POSITIONS: &str = "_positions";
+pub(crate) const POSITIONS: &str = "_positions";
 const PARTITIONS: i32 = 3;
 
-fn log() -> Arc<EmbeddedLog> {
+pub(crate) fn log() -> Arc<EmbeddedLog> {
     let log = EmbeddedLog::in_memory(Options::default());
     create_topics(&log);
     Arc::new(log)
@@ -40,7 +41,7 @@ fn create_topics(log: &EmbeddedLog) {
     }
 }
 
-async fn open(
+pub(crate) async fn open(
     log: &Arc<impl Log>,
     clock: &Arc<Hand>,
     spec: &EventSourceSpec,
@@ -86,11 +87,23 @@ fn expected_ids(spec: &EventSourceSpec) -> Vec<String> {
     ids(all(Generator::new(spec).unwrap()).iter().map(AsRef::as_ref))
 }
 
-async fn logged_ids(log: &impl Log) -> Vec<String> {
+pub(crate) async fn logged_ids(log: &impl Log) -> Vec<String> {
     let events = events(log).await;
     ids(events
         .iter()
         .map(|(_, record)| record.value.as_deref().unwrap()))
+}
+
+/// The newest value of each key in the topic of positions.
+pub(crate) async fn positions(log: &impl Log) -> BTreeMap<String, Bytes> {
+    let mut reader = log.reader(POSITIONS, 0, 0).await.unwrap();
+    let fetched = reader.fetch(10_000, 1 << 24, Duration::ZERO).await.unwrap();
+    let text = |key: Option<Bytes>| String::from_utf8(key.unwrap().to_vec()).unwrap();
+    fetched
+        .records
+        .into_iter()
+        .map(|record| (text(record.key), record.value.unwrap()))
+        .collect()
 }
 
 #[tokio::test]
@@ -195,6 +208,49 @@ async fn whoever_opens_it_again_goes_on_with_the_next_event() {
     }
     let log = EmbeddedLog::open(folder.path(), Options::default()).unwrap();
     assert_eq!(logged_ids(&log).await, expected_ids(&spec));
+}
+
+/// Opens it and makes all that it declares. How many events there are in all, and that no id is there twice.
+async fn all_of(log: &Arc<EmbeddedLog>, clock: &Arc<Hand>, spec: &EventSourceSpec) -> usize {
+    let mut runner = open(log, clock, spec).await.unwrap();
+    while runner.step().await.unwrap().rest.is_some() {
+        clock.advance(900);
+    }
+    let mut ids = logged_ids(log.as_ref()).await;
+    let all = ids.len();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "an id came twice");
+    all
+}
+
+#[tokio::test]
+async fn a_changed_generator_makes_its_count_anew_and_no_id_twice() {
+    let (log, clock, first) = (log(), Hand::at(NEW_YEAR_MS), small(100));
+    assert_eq!(all_of(&log, &clock, &first).await, 100);
+    assert_eq!(all_of(&log, &clock, &first).await, 100);
+
+    let mut other_values = first.clone();
+    let generator = other_values.generator.as_mut().unwrap();
+    generator.fields[1].zipf.as_mut().unwrap().cardinality = 3;
+    assert_eq!(all_of(&log, &clock, &other_values).await, 200);
+    assert_eq!(all_of(&log, &clock, &other_values).await, 200);
+
+    let mut other_seed = other_values.clone();
+    other_seed.generator.as_mut().unwrap().seed = 8;
+    assert_eq!(all_of(&log, &clock, &other_seed).await, 300);
+
+    assert_eq!(all_of(&log, &clock, &first).await, 400);
+}
+
+#[tokio::test]
+async fn a_new_rate_or_count_goes_on() {
+    let (log, clock, mut spec) = (log(), Hand::at(NEW_YEAR_MS), small(100));
+    assert_eq!(all_of(&log, &clock, &spec).await, 100);
+    let generator = spec.generator.as_mut().unwrap();
+    generator.events_per_second = 7_000;
+    generator.count = Some(150);
+    assert_eq!(all_of(&log, &clock, &spec).await, 150);
+    assert_eq!(logged_ids(log.as_ref()).await, expected_ids(&spec));
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ async fn an_id_that_is_absent_is_made_stored_and_returned() {
 }
 
 #[tokio::test]
-async fn an_id_that_was_sent_is_kept_and_one_that_is_null_is_refused() {
+async fn an_id_that_was_sent_is_kept_and_one_that_is_null_is_made() {
     let server = Server::start().await;
     let answer = server
         .send(format!(
@@ -116,12 +116,16 @@ async fn an_id_that_was_sent_is_kept_and_one_that_is_null_is_refused() {
         ))
         .await;
     assert_eq!(answer.status, 207);
-    assert_eq!(
-        answer.refused(),
-        [(1, "id", "Null"), (2, "user", "WrongType")]
-    );
-    assert_eq!(answer.json["generated"].as_array().unwrap().len(), 0);
-    assert_eq!(server.values().await, [GOOD]);
+    assert_eq!(answer.refused(), [(2, "user", "WrongType")]);
+    let generated = answer.json["generated"].as_array().unwrap();
+    assert_eq!((generated.len(), &generated[0]["index"]), (1, &1.into()));
+    let id = generated[0]["value"].as_str().unwrap();
+    let mut expected = vec![
+        GOOD.to_owned(),
+        format!("{{\"id\":\"{id}\",\"user\":\"a\"}}"),
+    ];
+    expected.sort();
+    assert_eq!(server.values().await, expected);
 }
 
 #[tokio::test]

@@ -9,5 +9,5 @@
 
 mod end_to_end;
 mod fixture;
-mod formats;
+mod generations;
 mod simulation;

@@ -13,7 +13,7 @@ use tidewheel_log::{Clock, EmbeddedLog, Log, NewRecord, Options};
 use tidewheel_planner::plan::Plan;
 use tidewheel_sinks::embedded::Database;
 use tidewheel_sinks::{OutputId, Sink, TaskId};
-use tidewheel_worker::{Allotment, Control, Limits, Status, Timer, Worker};
+use tidewheel_worker::{Control, Limits, Status, Timer, Worker, WorkerError, read_allotment};
 use tokio_util::sync::CancellationToken;
 
 use super::faulty_log::FaultyLog;
@@ -72,7 +72,7 @@ impl Cluster {
     pub(crate) fn new(seed: u64) -> Self {
         let world = World::new(seed);
         let scenario = Scenario::draw(&world);
-        let plan = plan(&scenario.yaml(scenario.versions[0]));
+        let plan = plan(&scenario.yaml(0));
         let clock: Arc<dyn Clock> = Arc::clone(&world) as _;
         let log = EmbeddedLog::in_memory(Options {
             clock,
@@ -331,9 +331,10 @@ impl Cluster {
     /// From now on processes start with the next version. Those that run go on with theirs.
     fn change_plan(&mut self) {
         self.version += 1;
-        // Whoever has not been given its generations yet would be given new ones, as if its plan were the newest.
+        // Whoever has not been given its generations yet would be given new ones, as if its plan were the newest: without ages nobody
+        // can tell.
         for index in (0..self.processes.len()).rev() {
-            if self.processes[index].control.lock().unwrap().is_none() {
+            if !self.scenario.ages && self.processes[index].control.lock().unwrap().is_none() {
                 self.crash(index, false);
             }
         }
@@ -344,12 +345,17 @@ impl Cluster {
     fn start(&mut self, closes: Option<Arc<AtomicBool>>) {
         let id = self.started;
         self.started += 1;
-        let version = self.version;
+        // Where plans have ages, some process may begin with one of long ago.
+        let version = if self.scenario.ages && closes.is_none() && self.world.chance(0.3) {
+            self.world.below(self.version + 1)
+        } else {
+            self.version
+        };
         self.trace(|_| format!("process {id} starts with version {version}"));
         let plan = if version == 0 {
             Arc::clone(&self.plan)
         } else {
-            plan(&self.scenario.yaml(self.scenario.versions[version]))
+            plan(&self.scenario.yaml(version))
         };
         let timer = Arc::new(ProcessTimer {
             world: Arc::clone(&self.world),
@@ -372,6 +378,7 @@ impl Cluster {
             longest_pause: Duration::from_secs(2),
             ..Limits::default()
         };
+        let topics_after = Duration::from_millis(*self.world.pick(&[0, 0, 300, 3_000]));
         let control = Arc::new(Mutex::new(None));
         let (seen, revisions) = (Arc::clone(&control), Arc::clone(&self.revisions));
         let work = async move {
@@ -384,13 +391,13 @@ impl Cluster {
                     limits,
                 )
                 .await;
-                if let Ok(worker) = made {
-                    break worker;
+                match made {
+                    Ok(worker) => break worker,
+                    Err(WorkerError::NewerPlan(_)) => return,
+                    Err(_) => timer.sleep(Duration::from_millis(200)).await,
                 }
-                timer.sleep(Duration::from_millis(200)).await;
             };
-            create_partials(&raw, &worker);
-            let allotment = Allotment::read(&raw, &names(&plan)).await.unwrap().unwrap();
+            let allotment = read_allotment(&raw, &names(&plan)).await.unwrap().unwrap();
             revisions
                 .lock()
                 .unwrap()
@@ -400,13 +407,17 @@ impl Cluster {
             *seen.lock().unwrap() = Some(control.clone());
             let stop = CancellationToken::new();
             let inputs = join_all(worker.inputs(&stop));
+            let provision = async {
+                timer.sleep(topics_after).await;
+                create_partials(&raw, &worker);
+            };
             let close = async move {
                 if let Some(is_closed) = closes {
                     control.close_windows().await.unwrap();
                     is_closed.store(true, Ordering::Relaxed);
                 }
             };
-            futures::join!(inputs, close);
+            futures::join!(provision, inputs, close);
         };
         let is_woken = Arc::new(Flag(AtomicBool::new(false)));
         self.processes.push(Process {

@@ -21,6 +21,8 @@ pub(crate) struct Scenario {
     /// Events of kind `b` yield a second row.
     pub(crate) doubles: bool,
     pub(crate) having: bool,
+    /// Whether plans say how old they are.
+    pub(crate) ages: bool,
     /// The first runs from the beginning, each other from somewhere in between.
     pub(crate) versions: Vec<Version>,
 }
@@ -68,16 +70,23 @@ impl Scenario {
             deduplicates: world.chance(0.7),
             doubles: world.chance(0.3),
             having: world.chance(0.6),
+            ages: world.chance(0.5),
             versions,
         }
     }
 
-    pub(crate) fn yaml(&self, version: Version) -> String {
+    /// The pipeline in one of its versions.
+    pub(crate) fn yaml(&self, version: usize) -> String {
         let Version {
             factor,
             skipped,
             add,
-        } = version;
+        } = self.versions[version];
+        let age = if self.ages {
+            format!(", generation: {}", version + 1)
+        } else {
+            String::new()
+        };
         let columns =
             |n: &str| format!("id, ts, kind, {n} AS n, x, CAST(raw AS BIGINT) AS v, 10 / d AS q");
         let n = format!("n * {factor}");
@@ -110,7 +119,7 @@ impl Scenario {
         let pipeline = format!(
             "apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
-metadata: {{name: kpis, namespace: shop}}
+metadata: {{name: kpis, namespace: shop{age}}}
 spec:
   sources: [{{name: events}}]
   steps:

@@ -7,9 +7,10 @@ use serde_json::Value;
 use tidewheel_engine::Ledger;
 use tidewheel_engine::wire::state::SourceProgress;
 use tidewheel_engine::wire::watermark::WatermarkRecord;
+use tidewheel_planner::generations::Allotment;
 use tidewheel_planner::plan::LatePolicy;
 use tidewheel_sinks::embedded::Columns;
-use tidewheel_worker::{Allotment, Status};
+use tidewheel_worker::Status;
 
 use super::cluster::Cluster;
 use super::oracle::{
@@ -43,7 +44,7 @@ impl History {
         let partitions = 0..cluster.scenario.partitions;
         let allotments = all(&names.generations(), 0)
             .into_iter()
-            .map(|record| serde_json::from_slice(record.value.as_ref().unwrap()).unwrap());
+            .map(|record| Allotment::decode(record.value.as_ref().unwrap()).unwrap());
         let covered = partitions.clone().map(|partition| {
             let mut covered: Vec<(i64, i64)> = Vec::new();
             for record in all(&names.state("events"), partition) {

@@ -1,0 +1,89 @@
+//! Where Kafka is, and how its programs are called.
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::kafka::{KafkaError, Secure, io, process, settings};
+
+const FOLDER: &str = "tidewheel/kafka-4.3.1";
+/// Small and quick to start rather than fast.
+const JAVA_OPTIONS: [&str; 6] = [
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Djava.awt.headless=true",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+];
+/// KRaft wants one; there is never a second cluster in the folder.
+const CLUSTER_ID: &str = "dGlkZXdoZWVsLXRlc3RzIQ";
+
+/// Kafka's jars.
+#[derive(Debug, Clone)]
+pub(crate) struct Installation {
+    class_path: PathBuf,
+}
+
+impl Installation {
+    pub(crate) fn find() -> Result<Self, KafkaError> {
+        let cache = std::env::var_os("XDG_CACHE_HOME")
+            .filter(|cache| !cache.is_empty())
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+            .ok_or_else(|| KafkaError::NotInstalled {
+                what: "neither XDG_CACHE_HOME nor HOME is set".to_owned(),
+            })?;
+        let folder = cache.join(FOLDER);
+        if !folder.join("complete").is_file() {
+            let what = format!("there is no Kafka in {}", folder.display());
+            return Err(KafkaError::NotInstalled { what });
+        }
+        Ok(Self {
+            class_path: folder.join("*"),
+        })
+    }
+
+    /// Prepares a broker's folder.
+    pub(crate) fn format(&self, folder: &Path, secure: Option<&Secure>) -> Result<(), KafkaError> {
+        let mut command = self.java("kafka.tools.StorageTool");
+        command
+            .args(["format", "--cluster-id", CLUSTER_ID, "--config"])
+            .arg(settings::file(folder));
+        if let Some(Secure { user, password, .. }) = secure {
+            command.arg("--add-scram");
+            command.arg(format!("SCRAM-SHA-512=[name={user},password={password}]"));
+        }
+        let output = command.stdin(Stdio::null()).output().map_err(|error| {
+            let what = format!("java cannot be run ({error})");
+            KafkaError::NotInstalled { what }
+        })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let log = folder.join("format.log");
+        std::fs::write(&log, [output.stdout, output.stderr].concat())
+            .map_err(io("keeping what the storage tool said"))?;
+        Err(KafkaError::Broker {
+            what: "could not prepare its folder".to_owned(),
+            log: process::end_of(&log),
+        })
+    }
+
+    /// The broker of a folder.
+    pub(crate) fn broker(&self, folder: &Path) -> Command {
+        let mut command = self.java("kafka.Kafka");
+        command.arg(settings::file(folder));
+        command
+    }
+
+    fn java(&self, class: &str) -> Command {
+        let mut command = Command::new("java");
+        command
+            .args(JAVA_OPTIONS)
+            .arg("-cp")
+            .arg(&self.class_path)
+            .arg(class);
+        command
+    }
+}

@@ -1,0 +1,323 @@
+//! Generations: which version of each aggregate step and of each row output writes.
+//!
+//! A pipeline's generations topic ([`PipelineNames::generations`]) holds one value, the [`Allotment`], under the key [`KEY`]. Workers
+//! write it, under the transactional id [`PipelineNames::allotter`]; whoever makes topics reads it to know which topics of
+//! partials a plan will ask for ([`partials_topics`]). Both follow [`Allotment::of`], so that they cannot differ.
+//!
+//! ```text
+//!  plan ──┐
+//!         ├── Allotment::of ──► what is allotted once the plan runs: an equal fingerprint keeps its number,
+//! known ──┘                     another one counts on, a new step begins with 1
+//! ```
+//!
+//! A *fingerprint* is a digest of fields that are written out one by one, and never of how a type happens to be printed: it is
+//! the same in every build.
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::{digest, event_schema};
+use crate::names::PipelineNames;
+use crate::plan::{
+    Aggregate, ColumnType, Output, Plan, Relation, Stage, StepKind, Table, TableKind, Window,
+};
+
+/// The key of the allotment in a pipeline's generations topic.
+pub const KEY: &str = "plan";
+
+const VERSION: u8 = 1;
+
+/// What is allotted to a pipeline: the value of [`KEY`], as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allotment {
+    version: u8,
+    /// Counts the changes of `steps` and `outputs`.
+    pub revision: i64,
+    /// The highest [`Plan::revision`] that was allotted; none while no plan had one.
+    pub plan_revision: Option<i64>,
+    /// Aggregate steps by name, those that are no longer there included: their numbers are not given out again.
+    pub steps: BTreeMap<String, AllottedStep>,
+    /// Row outputs by name, those that are no longer there included.
+    pub outputs: BTreeMap<String, AllottedOutput>,
+}
+
+/// The generation of an aggregate step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllottedStep {
+    /// What it computes and for which outputs.
+    pub fingerprint: String,
+    /// Number of the generation, from 1.
+    pub number: i64,
+    /// Windows that start before this belong to earlier generations, ms; none: all are this generation's.
+    pub cut_ms: Option<i64>,
+    /// Size of its windows, ms.
+    pub size_ms: i64,
+    /// Allowed lateness, ms.
+    pub allowed_ms: i64,
+    /// The newest plan does not have it. Where it comes back it is a new generation: its progress was let go.
+    #[serde(default)]
+    pub retired: bool,
+}
+
+/// The generation of a row output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllottedOutput {
+    /// What it writes.
+    pub fingerprint: String,
+    /// Number of the generation, from 1.
+    pub number: i64,
+    /// The newest plan does not have it.
+    #[serde(default)]
+    pub retired: bool,
+}
+
+impl Allotment {
+    /// What is allotted once `plan` runs, `known` being what was allotted before. Steps whose number is new have no cut: that
+    /// follows from how far the generation before has come, which its worker finds out.
+    ///
+    /// # Errors
+    /// A newer plan has taken over. See [`Plan::revision`].
+    pub fn of(plan: &Plan, known: Option<&Self>) -> Result<Self, NewerPlan> {
+        let next = Self {
+            version: VERSION,
+            revision: known.map_or(0, |known| known.revision),
+            plan_revision: known
+                .and_then(|known| known.plan_revision)
+                .max(plan.revision),
+            steps: next_steps(plan, known),
+            outputs: next_outputs(plan, known),
+        };
+        let is_changed =
+            known.is_none_or(|known| known.steps != next.steps || known.outputs != next.outputs);
+        if !is_changed {
+            return Ok(next);
+        }
+        match (
+            plan.revision,
+            known.and_then(|allotment| allotment.plan_revision),
+        ) {
+            (Some(ours), Some(theirs)) if ours < theirs => Err(NewerPlan { ours, theirs }),
+            _ => Ok(Self {
+                revision: next.revision + 1,
+                ..next
+            }),
+        }
+    }
+
+    /// Reads a value of the generations topic.
+    ///
+    /// # Errors
+    /// It is damaged, or a newer build has written it.
+    pub fn decode(value: &[u8]) -> Result<Self, UnreadableAllotment> {
+        let allotment: Self = serde_json::from_slice(value).map_err(|error| {
+            UnreadableAllotment(format!("it is damaged or from a newer build: {error}"))
+        })?;
+        if allotment.version == VERSION {
+            Ok(allotment)
+        } else {
+            let version = allotment.version;
+            Err(UnreadableAllotment(format!(
+                "its version {version} is not known to this build, which reads {VERSION}"
+            )))
+        }
+    }
+
+    /// The value as it stands in the generations topic.
+    pub fn encode(&self) -> Vec<u8> {
+        // Texts and numbers under text keys: there is nothing that JSON could not say.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+/// The generation that each aggregate step of `plan` will run with, by name.
+///
+/// # Errors
+/// A newer plan has taken over: this one will not run.
+pub fn step_numbers(
+    plan: &Plan,
+    known: Option<&Allotment>,
+) -> Result<BTreeMap<String, i64>, NewerPlan> {
+    let next = Allotment::of(plan, known)?;
+    let current = next.steps.into_iter().filter(|(_, step)| !step.retired);
+    Ok(current.map(|(name, step)| (name, step.number)).collect())
+}
+
+/// The topics of partials that `plan` will run with, and how many partitions each has.
+///
+/// # Errors
+/// A newer plan has taken over: this one will not run.
+pub fn partials_topics(
+    plan: &Plan,
+    known: Option<&Allotment>,
+) -> Result<Vec<(String, u32)>, NewerPlan> {
+    let names = PipelineNames::new(&plan.namespace, &plan.name);
+    let numbers = step_numbers(plan, known)?;
+    let topic = |(step, aggregate): (usize, &Aggregate)| {
+        let name = &plan.steps[step].name;
+        let number = numbers.get(name)?;
+        Some((names.partials(name, *number), aggregate.partitions))
+    };
+    Ok(aggregates(plan).filter_map(topic).collect())
+}
+
+fn aggregates(plan: &Plan) -> impl Iterator<Item = (usize, &Aggregate)> {
+    plan.steps
+        .iter()
+        .enumerate()
+        .filter_map(|(index, step)| match &step.kind {
+            StepKind::Aggregate(aggregate) => Some((index, aggregate.as_ref())),
+            _ => None,
+        })
+}
+
+fn next_steps(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, AllottedStep> {
+    let mut steps = known.map_or_else(BTreeMap::new, |known| known.steps.clone());
+    steps.values_mut().for_each(|step| step.retired = true);
+    for (index, aggregate) in aggregates(plan) {
+        let name = &plan.steps[index].name;
+        let fingerprint = step_fingerprint(plan, index, aggregate);
+        let before = known.and_then(|known| known.steps.get(name));
+        let goes_on = before.filter(|before| before.fingerprint == fingerprint && !before.retired);
+        let Window::Tumbling { size_ms } = aggregate.window;
+        let step = goes_on.cloned().unwrap_or(AllottedStep {
+            fingerprint,
+            number: before.map_or(1, |before| before.number + 1),
+            cut_ms: None,
+            size_ms,
+            allowed_ms: aggregate.late.allowed_ms,
+            retired: false,
+        });
+        steps.insert(name.clone(), step);
+    }
+    steps
+}
+
+fn next_outputs(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, AllottedOutput> {
+    let mut outputs = known.map_or_else(BTreeMap::new, |known| known.outputs.clone());
+    outputs
+        .values_mut()
+        .for_each(|output| output.retired = true);
+    let of_rows = |output: &&Output| output.table.kind == TableKind::Rows;
+    for output in plan.outputs.iter().filter(of_rows) {
+        let fingerprint = output_fingerprint(plan, output);
+        let before = known.and_then(|known| known.outputs.get(&output.name));
+        let goes_on = before.filter(|before| before.fingerprint == fingerprint && !before.retired);
+        let allotted = goes_on.cloned().unwrap_or(AllottedOutput {
+            fingerprint,
+            number: before.map_or(1, |before| before.number + 1),
+            retired: false,
+        });
+        outputs.insert(output.name.clone(), allotted);
+    }
+    outputs
+}
+
+/// The step itself and everything that its windows are made into: a change of any of it computes windows anew.
+fn step_fingerprint(plan: &Plan, step: usize, aggregate: &Aggregate) -> String {
+    let mut fields = vec![
+        "step".to_owned(),
+        plan.steps[step].fingerprint.clone(),
+        // Another number of partitions sends groups to other tasks than those that have their state.
+        aggregate.partitions.to_string(),
+    ];
+    for output in &plan.outputs {
+        let Relation::Step(from) = output.from else {
+            continue;
+        };
+        if from == step || plan.steps[from].stage == Stage::Two(step) {
+            fields.extend(["output", &output.name, &output.sink].map(str::to_owned));
+            fields.push(plan.steps[from].fingerprint.clone());
+            fields.extend(table_fields(&output.table));
+        }
+    }
+    digest(fields.iter().map(String::as_str))
+}
+
+fn output_fingerprint(plan: &Plan, output: &Output) -> String {
+    let mut fields = vec!["output".to_owned()];
+    match output.from {
+        Relation::Step(step) => {
+            fields.extend(["step".to_owned(), plan.steps[step].fingerprint.clone()]);
+        }
+        Relation::Source(source) => {
+            let source = &plan.sources[source];
+            fields.extend(["source", &source.topic].map(str::to_owned));
+            fields.extend(event_schema(&source.events, &source.key));
+        }
+    }
+    fields.extend(table_fields(&output.table));
+    digest(fields.iter().map(String::as_str))
+}
+
+fn table_fields(table: &Table) -> Vec<String> {
+    let mut fields: Vec<String> = ["table", &table.schema, &table.name]
+        .map(str::to_owned)
+        .into();
+    match &table.kind {
+        TableKind::Rows => fields.push("rows".to_owned()),
+        TableKind::Windows { key } => {
+            fields.extend(["windows".to_owned(), key.len().to_string()]);
+            fields.extend(key.iter().cloned());
+        }
+    }
+    for column in &table.columns {
+        let null = if column.nullable { "null" } else { "not null" };
+        fields.extend([
+            column.name.clone(),
+            type_name(column.data_type),
+            null.to_owned(),
+        ]);
+    }
+    fields
+}
+
+fn type_name(data_type: ColumnType) -> String {
+    match data_type {
+        ColumnType::Text => "text".to_owned(),
+        ColumnType::Bigint => "bigint".to_owned(),
+        ColumnType::Double => "double".to_owned(),
+        ColumnType::Boolean => "boolean".to_owned(),
+        ColumnType::Timestamp => "timestamp".to_owned(),
+        ColumnType::Uuid => "uuid".to_owned(),
+        ColumnType::Json => "json".to_owned(),
+        ColumnType::Numeric { precision, scale } => format!("numeric({precision},{scale})"),
+        ColumnType::Date => "date".to_owned(),
+    }
+}
+
+/// A newer plan of the pipeline, which differs, has taken over: this one is not to run any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewerPlan {
+    /// Revision of the plan that was to run.
+    pub ours: i64,
+    /// Revision of the plan that has taken over.
+    pub theirs: i64,
+}
+
+impl fmt::Display for NewerPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the plan of revision {} has been followed by revision {}, which differs: end this worker, or apply the pipeline again as it is to be",
+            self.ours, self.theirs
+        )
+    }
+}
+
+impl std::error::Error for NewerPlan {}
+
+/// A stored allotment cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableAllotment(String);
+
+impl fmt::Display for UnreadableAllotment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the pipeline's allotment of generations: {}", self.0)
+    }
+}
+
+impl std::error::Error for UnreadableAllotment {}

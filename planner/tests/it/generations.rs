@@ -1,0 +1,163 @@
+//! Generations as a plan and what is allotted decide them. The golden file is what every later build must write for the same plan, and read.
+//! `UPDATE_GOLDEN=1` writes it: a fingerprint that changes makes every pipeline compute its open windows anew.
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use tidewheel_planner::generations::{Allotment, NewerPlan, partials_topics, step_numbers};
+use tidewheel_planner::plan::Plan;
+
+use crate::cases::judged;
+
+const ONCE: &str = "{name: once, deduplicate: {from: clicks, by: [event_id], within: 10m}}";
+const KPI: &str = "{name: kpi, aggregate: {window: {tumbling: 1m}, late: {allowed: 5m}, sql: 'SELECT source, count(*) AS c, max(metric) AS m FROM once GROUP BY source'}}";
+const BUSY: &str = "{name: busy, sql: 'SELECT * FROM kpi WHERE c > 9'}";
+const OUTPUTS: [&str; 4] = ["clicks", "once", "kpi", "busy"];
+
+/// The plan of `steps`, with an output for each relation in `outputs` that is named after it.
+fn plan(revision: Option<i64>, steps: &[&str], outputs: &[&str]) -> Plan {
+    let generation = revision.map_or(String::new(), |n| format!(", generation: {n}"));
+    let lines = |items: Vec<String>| items.concat();
+    let steps = lines(steps.iter().map(|step| format!("    - {step}\n")).collect());
+    let output = |from: &&str| {
+        format!("    - {{name: {from}_out, from: {from}, postgres: {{sink: warehouse}}}}\n")
+    };
+    let outputs = lines(outputs.iter().map(output).collect());
+    let text = format!(
+        "apiVersion: tidewheel.dev/v1alpha1\nkind: Pipeline\nmetadata: {{name: kpis, namespace: shop{generation}}}\nspec:\n  \
+         sources: [{{name: clicks}}]\n  steps:\n{steps}  outputs:\n{outputs}"
+    );
+    let (mut plans, problems) = judged("inline", &text);
+    assert!(
+        problems.is_empty(),
+        "{}",
+        tidewheel_planner::problem::render(&problems)
+    );
+    plans.pop().unwrap()
+}
+
+fn whole(revision: Option<i64>) -> Plan {
+    plan(revision, &[ONCE, KPI, BUSY], &OUTPUTS)
+}
+
+fn changed(revision: Option<i64>) -> Plan {
+    let kpi = KPI.replace("count(*)", "count(metric)");
+    plan(revision, &[ONCE, &kpi, BUSY], &OUTPUTS)
+}
+
+fn of(plan: &Plan, known: Option<&Allotment>) -> Allotment {
+    Allotment::of(plan, known).unwrap()
+}
+
+#[test]
+fn the_generations_of_a_plan_are_the_same_in_every_build() {
+    let written = String::from_utf8(of(&whole(Some(7)), None).encode()).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/generations.v1.json");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &written).unwrap();
+    }
+    let stored = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(stored, written, "the format or a fingerprint has changed");
+
+    let read = Allotment::decode(stored.as_bytes()).unwrap();
+    let step = &read.steps["kpi"];
+    assert_eq!((read.revision, read.plan_revision), (1, Some(7)));
+    assert_eq!(
+        (step.number, step.cut_ms, step.size_ms, step.allowed_ms),
+        (1, None, 60_000, 300_000)
+    );
+    assert!(!step.retired);
+    let outputs: Vec<_> = read
+        .outputs
+        .iter()
+        .map(|(name, o)| (name.as_str(), o.number))
+        .collect();
+    assert_eq!(outputs, [("clicks_out", 1), ("once_out", 1)]);
+    assert_eq!(
+        of(&whole(Some(7)), Some(&read)),
+        read,
+        "nothing is allotted twice"
+    );
+}
+
+#[test]
+fn what_is_damaged_or_newer_is_refused() {
+    let stored = of(&whole(None), None).encode();
+    assert!(Allotment::decode(&stored[1..]).is_err());
+    let text = String::from_utf8(stored).unwrap();
+    let newer = text.replace("\"version\":1", "\"version\":2");
+    let error = Allotment::decode(newer.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("version 2"), "{error}");
+}
+
+#[test]
+fn a_changed_step_counts_on_and_its_topic_follows() {
+    let known = of(&whole(None), None);
+    let topics = |plan: &Plan, known| partials_topics(plan, known).unwrap();
+    assert_eq!(
+        topics(&whole(None), None),
+        [("shop.kpis.kpi.g1.partials".to_owned(), 6)]
+    );
+    assert_eq!(
+        topics(&whole(None), Some(&known)),
+        topics(&whole(None), None)
+    );
+    assert_eq!(
+        topics(&changed(None), Some(&known)),
+        [("shop.kpis.kpi.g2.partials".to_owned(), 6)]
+    );
+    let next = of(&changed(None), Some(&known));
+    assert_eq!((next.revision, next.steps["kpi"].number), (2, 2));
+    assert_eq!(
+        next.outputs, known.outputs,
+        "rows of events are as they were"
+    );
+}
+
+#[test]
+fn another_output_of_its_windows_is_another_generation_of_the_step() {
+    let known = of(&whole(None), None);
+    let fewer = plan(None, &[ONCE, KPI, BUSY], &["clicks", "once", "busy"]);
+    assert_eq!(of(&fewer, Some(&known)).steps["kpi"].number, 2);
+}
+
+#[test]
+fn what_was_gone_comes_back_as_a_new_generation() {
+    let known = of(&whole(None), None);
+    let without = plan(None, &[ONCE], &["clicks", "once"]);
+    let gone = of(&without, Some(&known));
+    assert_eq!((gone.revision, gone.steps["kpi"].number), (2, 1));
+    assert!(gone.steps["kpi"].retired);
+    assert_eq!(
+        step_numbers(&without, Some(&known)).unwrap(),
+        BTreeMap::new()
+    );
+    let back = of(&whole(None), Some(&gone));
+    assert_eq!((back.revision, back.steps["kpi"].number), (3, 2));
+    assert!(!back.steps["kpi"].retired);
+}
+
+#[test]
+fn an_old_plan_that_differs_is_refused() {
+    let known = of(&changed(Some(5)), None);
+    let refused = Err(NewerPlan { ours: 4, theirs: 5 });
+    assert_eq!(Allotment::of(&whole(Some(4)), Some(&known)), refused);
+    // Lacking a step is a difference too.
+    let without = plan(Some(4), &[ONCE], &["clicks", "once"]);
+    assert_eq!(Allotment::of(&without, Some(&known)), refused);
+    assert_eq!(of(&whole(Some(6)), Some(&known)).steps["kpi"].number, 2);
+}
+
+#[test]
+fn an_old_plan_that_says_the_same_runs() {
+    let known = of(&whole(Some(5)), None);
+    assert_eq!(of(&whole(Some(4)), Some(&known)), known);
+    let newer = of(&whole(Some(9)), Some(&known));
+    assert_eq!((newer.revision, newer.plan_revision), (1, Some(9)));
+}
+
+#[test]
+fn a_plan_without_an_age_is_the_newest() {
+    let known = of(&changed(Some(5)), None);
+    let next = of(&whole(None), Some(&known));
+    assert_eq!((next.steps["kpi"].number, next.plan_revision), (2, Some(5)));
+}

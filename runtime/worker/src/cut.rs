@@ -1,0 +1,202 @@
+//! The cut between two generations of an aggregate step: windows that start before it stay as the old generation wrote them, those
+//! from it on are deleted and computed anew.
+//!
+//! ```text
+//!  old, 10 s   |....|....|....|....|    final up to here: F
+//!  new, 15 s   |......|......|......|
+//!              ^ cut             ^ F
+//! ```
+//!
+//! No event may be counted in two windows that stay, or in none. So the cut is the last moment up to `F` at which an old and a new window begin
+//! together. Where that cannot be (retention has taken events since then, or an even older generation wrote windows since then), the cut is
+//! `F` itself, and events between it and the first new window that starts after it are in none.
+use std::time::Duration;
+use tidewheel_engine::window::first_open;
+use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress, StepKey, StepProgress};
+use tidewheel_log::Log;
+use tidewheel_planner::generations::AllottedStep;
+use tidewheel_planner::names::PipelineNames;
+use tidewheel_planner::plan::{Late, LatePolicy, Plan, Window};
+
+use crate::context::sources_of;
+use crate::error::WorkerError;
+use crate::recovery::read_compacted;
+
+/// Where a step's new generation, with windows of `size_ms`, begins, ms; none: nothing of `before` is final.
+pub(crate) async fn cut(
+    log: &dyn Log,
+    names: &PipelineNames,
+    plan: &Plan,
+    step: usize,
+    before: &AllottedStep,
+    size_ms: i64,
+) -> Result<Option<i64>, WorkerError> {
+    let name = &plan.steps[step].name;
+    let open_ms = first_open_window(log, names, name, before).await?;
+    let Some(final_ms) = open_ms.max(before.cut_ms) else {
+        return Ok(None);
+    };
+    let Some(together_ms) = together(final_ms, before, size_ms) else {
+        return Ok(Some(final_ms));
+    };
+    let kept_from_ms = if together_ms == final_ms {
+        i64::MIN
+    } else {
+        kept_from(log, names, plan, step).await?
+    };
+    if kept_from_ms <= together_ms {
+        return Ok(Some(together_ms));
+    }
+    tracing::warn!(
+        step = name,
+        cut_ms = final_ms,
+        "retention has taken events that the windows before the cut would need: events between it and the next window are in no window"
+    );
+    Ok(Some(final_ms))
+}
+
+/// The last moment up to `final_ms` at which a window of the generation before and one of `size_ms` begin together, unless it lies in what an
+/// even older generation wrote.
+fn together(final_ms: i64, before: &AllottedStep, size_ms: i64) -> Option<i64> {
+    let common_ms = before
+        .size_ms
+        .checked_mul(size_ms / greatest_common_divisor(before.size_ms, size_ms))?;
+    let together_ms = final_ms.div_euclid(common_ms).checked_mul(common_ms)?;
+    (before.cut_ms.is_none_or(|cut_ms| cut_ms <= together_ms)).then_some(together_ms)
+}
+
+fn greatest_common_divisor(mut a: i64, mut b: i64) -> i64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// The start of the first window of a generation that may still change: no partition of any source can add to those before it.
+async fn first_open_window(
+    log: &dyn Log,
+    names: &PipelineNames,
+    step: &str,
+    of: &AllottedStep,
+) -> Result<Option<i64>, WorkerError> {
+    let topic = names.state(step);
+    let Some(info) = log.topic(&topic).await? else {
+        return Ok(None);
+    };
+    let window = Window::Tumbling {
+        size_ms: of.size_ms,
+    };
+    let late = Late {
+        allowed_ms: of.allowed_ms,
+        policy: LatePolicy::Amend,
+    };
+    let mut lowest_ms: Option<i64> = None;
+    for partition in 0..info.partitions {
+        let values = read_compacted(log, &topic, partition).await?;
+        let progress = values
+            .get(&StepKey::Progress.encode(of.number))
+            .map(|bytes| StepProgress::decode(bytes));
+        let watermark_ms = progress
+            .transpose()?
+            .and_then(|progress| progress.watermark_ms);
+        let Some(watermark_ms) = watermark_ms else {
+            return Ok(None);
+        };
+        let open_ms = first_open(window, late, watermark_ms);
+        lowest_ms = Some(lowest_ms.map_or(open_ms, |lowest_ms| lowest_ms.min(open_ms)));
+    }
+    Ok(lowest_ms)
+}
+
+/// The event time from which on the log still has every event of the sources that feed a step, ms.
+async fn kept_from(
+    log: &dyn Log,
+    names: &PipelineNames,
+    plan: &Plan,
+    step: usize,
+) -> Result<i64, WorkerError> {
+    let mut kept_from_ms = i64::MIN;
+    for source in sources_of(plan, step) {
+        let source = &plan.sources[source];
+        let max_future_ms = i64::try_from(source.max_future_ms).unwrap_or(i64::MAX);
+        let partitions = log.topic(&source.topic).await?;
+        for partition in 0..partitions.map_or(0, |topic| topic.partitions) {
+            let earliest = log.offsets(&source.topic, partition).await?.earliest;
+            let began = began_at(log, &names.state(&source.name), partition).await?;
+            if began.is_none_or(|began| began >= earliest) {
+                continue;
+            }
+            let mut reader = log.reader(&source.topic, partition, earliest).await?;
+            let oldest = reader.fetch(1, 1, Duration::ZERO).await?;
+            // Whatever came before the oldest record claimed a time of at most `maxFuture` after that.
+            let gone_ms = oldest.records.first().map_or(i64::MAX, |record| {
+                record.append_time_ms.saturating_add(max_future_ms)
+            });
+            kept_from_ms = kept_from_ms.max(gone_ms.saturating_add(1));
+        }
+    }
+    Ok(kept_from_ms)
+}
+
+/// The offset at which the pipeline began to read a partition; none where it never did.
+async fn began_at(
+    log: &dyn Log,
+    state_topic: &str,
+    partition: i32,
+) -> Result<Option<i64>, WorkerError> {
+    if log.topic(state_topic).await?.is_none() {
+        return Ok(None);
+    }
+    let state = read_compacted(log, state_topic, partition).await?;
+    let progress = state
+        .get(SOURCE_PROGRESS_KEY.as_bytes())
+        .map(|bytes| SourceProgress::decode(bytes))
+        .transpose();
+    let progress = progress.map_err(WorkerError::Progress)?;
+    Ok(progress.map(|progress| progress.start_offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn before(size_ms: i64, cut_ms: Option<i64>) -> AllottedStep {
+        AllottedStep {
+            fingerprint: String::new(),
+            number: 1,
+            cut_ms,
+            size_ms,
+            allowed_ms: 0,
+            retired: false,
+        }
+    }
+
+    #[test]
+    fn windows_of_one_size_go_on_where_the_old_ones_end() {
+        assert_eq!(together(120, &before(60, None), 60), Some(120));
+    }
+
+    #[test]
+    fn sizes_that_divide_go_back_to_the_start_of_the_larger_window() {
+        assert_eq!(together(180, &before(60, None), 30), Some(180));
+        assert_eq!(together(180, &before(60, None), 120), Some(120));
+        assert_eq!(together(-60, &before(60, None), 120), Some(-120));
+    }
+
+    #[test]
+    fn sizes_that_do_not_divide_go_back_to_where_both_begin() {
+        assert_eq!(together(50, &before(10, None), 15), Some(30));
+        assert_eq!(together(20, &before(10, None), 15), Some(0));
+    }
+
+    #[test]
+    fn nothing_goes_back_into_an_even_older_generation() {
+        assert_eq!(together(50, &before(10, Some(30)), 15), Some(30));
+        assert_eq!(together(50, &before(10, Some(31)), 15), None);
+    }
+
+    #[test]
+    fn sizes_that_never_meet_within_the_calendar_do_not_overflow() {
+        assert_eq!(together(50, &before(i64::MAX, None), i64::MAX - 1), None);
+    }
+}

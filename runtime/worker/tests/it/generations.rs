@@ -1,0 +1,252 @@
+//! What workers are allotted, and what they do where they cannot run.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidewheel_log::{EmbeddedLog, Log, NewRecord, Options};
+use tidewheel_planner::generations::{NewerPlan, partials_topics};
+use tidewheel_planner::plan::Plan;
+use tidewheel_sinks::Sink;
+use tidewheel_sinks::embedded::{Columns, Database};
+use tidewheel_worker::{Limits, Sinks, SystemTimer, Worker, WorkerError, read_allotment};
+use tokio_util::sync::CancellationToken;
+
+use crate::fixture::{SINK, create_partials, create_tables, create_topics, names, plan, source};
+
+/// A pipeline whose windows hold `value`.
+fn kpis(generation: Option<i64>, value: &str) -> Arc<Plan> {
+    let generation = generation.map_or(String::new(), |n| format!(", generation: {n}"));
+    plan(&format!(
+        "{}apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {{name: kpis, namespace: shop{generation}}}
+spec:
+  sources: [{{name: events}}]
+  steps:
+    - name: win
+      aggregate: {{window: {{tumbling: 1m}}, sql: 'SELECT kind, {value} AS v FROM events GROUP BY kind'}}
+  outputs:
+    - {{name: wins, from: win, postgres: {{sink: tables}}}}
+",
+        source(2, "maxOutOfOrder: 10s")
+    ))
+}
+
+async fn start(log: &EmbeddedLog, plan: &Arc<Plan>) -> Result<Worker, WorkerError> {
+    let timer = Arc::new(SystemTimer);
+    let limits = Limits::default();
+    Worker::new(
+        plan.clone(),
+        Arc::new(log.clone()),
+        Sinks::default(),
+        timer,
+        limits,
+    )
+    .await
+}
+
+fn log_of(plan: &Plan) -> EmbeddedLog {
+    let log = EmbeddedLog::in_memory(Options::default());
+    create_topics(&log, plan);
+    log
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_old_plan_that_is_started_again_is_refused() {
+    let (old, new) = (kpis(Some(1), "count(*)"), kpis(Some(2), "sum(n)"));
+    let log = log_of(&old);
+    let first = start(&log, &old).await.unwrap();
+    assert_eq!(first.partials_topics()[0].0, "shop.kpis.win.g1.partials");
+    let second = start(&log, &new).await.unwrap();
+    assert_eq!(second.partials_topics()[0].0, "shop.kpis.win.g2.partials");
+
+    let allotted = || async { read_allotment(&log, &names(&old)).await.unwrap().unwrap() };
+    let before = allotted().await;
+    let refused = start(&log, &old).await.err();
+    assert!(
+        matches!(
+            refused,
+            Some(WorkerError::NewerPlan(NewerPlan { ours: 1, theirs: 2 }))
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(allotted().await, before, "nothing was allotted to it");
+    let again = start(&log, &new).await.unwrap();
+    assert_eq!(again.partials_topics(), second.partials_topics());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn without_ages_the_plan_that_starts_last_is_the_newest() {
+    let (old, new) = (kpis(None, "count(*)"), kpis(None, "sum(n)"));
+    let log = log_of(&old);
+    for (plan, topic) in [
+        (&old, "shop.kpis.win.g1.partials"),
+        (&new, "shop.kpis.win.g2.partials"),
+        (&old, "shop.kpis.win.g3.partials"),
+    ] {
+        assert_eq!(
+            start(&log, plan).await.unwrap().partials_topics()[0].0,
+            topic
+        );
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn topics_that_are_made_before_a_worker_starts_are_those_that_it_uses() {
+    let (old, new) = (kpis(Some(1), "count(*)"), kpis(Some(2), "sum(n)"));
+    let log = log_of(&old);
+    for plan in [&old, &new, &new] {
+        let known = read_allotment(&log, &names(plan)).await.unwrap();
+        let foreseen = partials_topics(plan, known.as_ref()).unwrap();
+        assert_eq!(start(&log, plan).await.unwrap().partials_topics(), foreseen);
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn without_its_generations_topic_no_worker_starts() {
+    let plan = kpis(None, "count(*)");
+    let log = log_of(&plan);
+    log.delete_topic(&names(&plan).generations()).unwrap();
+    let refused = start(&log, &plan).await.err();
+    let Some(WorkerError::NoTopic { topic }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(topic, "shop.kpis.generations");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_worker_waits_for_its_topics_and_says_so() {
+    let plan = kpis(None, "count(*)");
+    let log = log_of(&plan);
+    let worker = start(&log, &plan).await.unwrap();
+    let (control, stop) = (worker.control(), CancellationToken::new());
+    let inputs: Vec<_> = worker.inputs(&stop).into_iter().map(tokio::spawn).collect();
+    let look = || tokio::time::sleep(Duration::from_millis(5));
+
+    let awaited = "waiting for topic shop.kpis.win.g1.partials, which `tidewheel provision` or the operator makes";
+    let all_wait = || {
+        let status = control.status();
+        status.len() == 4
+            && status
+                .values()
+                .all(|task| task.blocked.as_deref() == Some(awaited))
+    };
+    let waiting = async {
+        while !all_wait() {
+            look().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    waited.unwrap_or_else(|_| panic!("{:#?}", control.status()));
+
+    create_partials(&log, &worker);
+    let going_on = async {
+        while !control.sources_are_read().await.unwrap() {
+            look().await;
+        }
+    };
+    let went_on = tokio::time::timeout(Duration::from_secs(20), going_on).await;
+    went_on.unwrap_or_else(|_| panic!("{:#?}", control.status()));
+    stop.cancel();
+    for input in inputs {
+        input.await.unwrap();
+    }
+}
+
+/// Runs `plan` until every window is closed.
+async fn run(log: &EmbeddedLog, database: &Database, plan: &Arc<Plan>) {
+    let sinks = BTreeMap::from([(SINK.to_owned(), Arc::new(database.clone()) as Arc<dyn Sink>)]);
+    let (timer, limits) = (Arc::new(SystemTimer), Limits::default());
+    let worker = Worker::new(plan.clone(), Arc::new(log.clone()), sinks, timer, limits)
+        .await
+        .unwrap();
+    create_partials(log, &worker);
+    let (control, stop) = (worker.control(), CancellationToken::new());
+    let inputs: Vec<_> = worker.inputs(&stop).into_iter().map(tokio::spawn).collect();
+    let closed = tokio::time::timeout(Duration::from_secs(20), control.close_windows()).await;
+    closed
+        .unwrap_or_else(|_| panic!("not closed: {:#?}", control.status()))
+        .unwrap();
+    stop.cancel();
+    for input in inputs {
+        input.await.unwrap();
+    }
+}
+
+/// A pipeline that counts events in windows of `size`.
+fn counts(size: &str) -> Arc<Plan> {
+    plan(&format!(
+        "{}apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {{name: kpis, namespace: shop}}
+spec:
+  sources: [{{name: events}}]
+  steps:
+    - {{name: win, aggregate: {{window: {{tumbling: {size}}}, sql: SELECT count(*) AS c FROM events}}}}
+  outputs:
+    - {{name: wins, from: win, postgres: {{sink: tables}}}}
+",
+        source(1, "maxOutOfOrder: 0s")
+    ))
+}
+
+/// The windows after an event at each tenth second up to 100 was counted in windows of 20 s, then in windows of 50 s: the second of the
+/// start, that of the end, and the count. `retains`: whether the log still has all events when the size changes.
+async fn windows_of_20_then_50_seconds(retains: bool) -> Vec<(String, String, i64)> {
+    let (old, new) = (counts("20s"), counts("50s"));
+    let log = log_of(&old);
+    let folder = tempfile::tempdir().unwrap();
+    let database = create_tables(&folder.path().join("tables.db"), &old).await;
+    let topic = &old.sources[0].topic;
+    let event = |tens: i64| NewRecord {
+        topic: topic.clone(),
+        partition: Some(0),
+        value: Some(
+            format!(
+                "{{\"id\": \"{tens}\", \"ts\": {}}}",
+                1_767_225_600_000 + tens * 10_000
+            )
+            .into(),
+        ),
+        ..NewRecord::default()
+    };
+    log.append((0..=10).map(event).collect()).await.unwrap();
+    run(&log, &database, &old).await;
+    if !retains {
+        log.delete_below(topic, 0, 5).await.unwrap();
+    }
+    run(&log, &database, &new).await;
+    let rows = database.rows(&new.outputs[0].table, Columns::Data).await;
+    let window = |row: &serde_json::Map<String, serde_json::Value>| {
+        let second = |column: &str| row[column].as_str().unwrap()[14..19].to_owned();
+        let count = row["c"].as_i64().unwrap();
+        (second("window_start"), second("window_end"), count)
+    };
+    rows.unwrap().iter().map(window).collect()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_changed_size_counts_every_event_in_one_window() {
+    // Windows up to 120 s are final. Those of both sizes begin together at 100 s.
+    let windows = windows_of_20_then_50_seconds(true).await;
+    let expected = [
+        ("00:00", "00:20", 2),
+        ("00:20", "00:40", 2),
+        ("00:40", "01:00", 2),
+        ("01:00", "01:20", 2),
+        ("01:20", "01:40", 2),
+        ("01:40", "02:30", 1),
+    ];
+    assert_eq!(windows, expected.map(owned));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn windows_that_cannot_be_computed_anew_stay() {
+    let windows = windows_of_20_then_50_seconds(false).await;
+    assert_eq!(windows.iter().map(|(.., count)| count).sum::<i64>(), 11);
+    assert_eq!(windows.last(), Some(&owned(("01:40", "02:00", 1))));
+}
+
+fn owned((start, end, count): (&str, &str, i64)) -> (String, String, i64) {
+    (start.to_owned(), end.to_owned(), count)
+}

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Fetches the real servers that tests run against, once, into the user's cache. A function for each server.
+#
+#   scripts/servers.sh               all of them
+#   scripts/servers.sh kafka         this one
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+[[ -n ${HOME:-} ]] || { printf '\n  missing: the variable HOME, for caches\n  do this: export HOME=/path/to/a/folder/that/can/be/written\n\n' >&2; exit 1; }
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidewheel
+
+missing() {
+    printf '\n  missing: %s\n  do this: %s\n\n' "$1" "$2" >&2
+    exit 1
+}
+
+# Installs Debian packages where that can be done without asking; says what is missing anywhere else.
+install_packages() {
+    local what=$1
+    shift
+    if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+        echo "installing $*" >&2
+        { apt-get install -y --no-install-recommends "$@" || { apt-get update && apt-get install -y --no-install-recommends "$@"; }; } >/dev/null && return
+    fi
+    missing "$what" "on Debian or Ubuntu, as root: apt-get install $*; elsewhere install it with the package manager"
+}
+
+# The major version of the Java that would be run; 0 where there is none.
+java_version() {
+    local version
+    version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n1) || true
+    echo "${version:-0}"
+}
+
+# A Kafka broker: its jars from Maven Central, each with a pinned checksum.
+kafka() {
+    (($(java_version) >= 17)) || install_packages "Java 17 or newer, for the Kafka broker that tests start" openjdk-17-jre-headless
+    (($(java_version) >= 17)) || missing "Java 17 or newer (java -version says $(java_version))" "put a newer java first in PATH"
+    command -v curl >/dev/null || install_packages "curl, to fetch Kafka" curl ca-certificates
+
+    local list=$PWD/e2e/kafka-4.3.1.sha256 folder=$cache/kafka-4.3.1
+    local central=${MAVEN_CENTRAL:-https://repo1.maven.org/maven2}
+    [[ -e $folder/complete ]] && cmp -s "$list" "$folder/complete" && return
+    echo "fetching Kafka 4.3.1 into $folder (45 MB, once)" >&2
+    mkdir -p "$cache"
+    local fresh
+    fresh=$(mktemp -d "$cache/kafka.XXXXXX")
+    # Several at a time, in one process that keeps its connections.
+    awk -v central="$central" -v fresh="$fresh" '{ n = split($2, path, "/"); printf "url = \"%s/%s\"\noutput = \"%s/%s\"\n", central, $2, fresh, path[n] }' "$list" |
+        curl --fail --silent --show-error --location --retry 5 --retry-connrefused --parallel --parallel-max 8 --config - ||
+        missing "Kafka's jars, which could not be fetched from $central" "check the network, or set MAVEN_CENTRAL to a mirror of Maven Central"
+    awk '{ n = split($2, path, "/"); print $1 "  " path[n] }' "$list" | (cd "$fresh" && sha256sum --check --quiet --strict -) >&2 ||
+        missing "Kafka's jars as they are pinned: a checksum differs (above)" "remove $fresh and run this again; if it persists, what $central serves is not what was pinned"
+    cp "$list" "$fresh/complete"
+    chmod 755 "$fresh"
+    rm -rf "$folder"
+    mv "$fresh" "$folder"
+}
+
+servers=("$@")
+[[ ${#servers[@]} -gt 0 ]] || servers=(kafka)
+for server in "${servers[@]}"; do
+    declare -F "$server" >/dev/null || missing "a server named $server" "use one of: kafka"
+    "$server"
+done
