@@ -32,6 +32,7 @@ pub mod start;
 mod admission;
 mod definition;
 mod generated_values;
+mod meant;
 mod reference;
 mod rules;
 mod shape;

@@ -11,7 +11,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::{
-    shape,
+    meant, shape,
     violation::{Code, Segment, Violation},
 };
 
@@ -46,13 +46,17 @@ pub(crate) fn check(
         ("number", Value::Number(number)) => check_number(schema, number, path, found),
         ("boolean", Value::Bool(_)) => {}
         (wanted, other) => {
+            let wanted = if meant::is_duration(schema) {
+                "a duration"
+            } else {
+                type_in_words(wanted)
+            };
+            let instead = meant::instead_of(schema, other)
+                .map(|instead| format!(": write {instead}"))
+                .unwrap_or_default();
             report(
                 Code::WrongType,
-                format!(
-                    "must be {}, not {}",
-                    type_in_words(wanted),
-                    value_in_words(other)
-                ),
+                format!("must be {wanted}, not {}{instead}", value_in_words(other)),
             );
         }
     }
@@ -147,7 +151,8 @@ fn check_object(
         .flatten()
         .filter(|name| !fields.contains_key(*name))
     {
-        let message = format!("`{name}` is missing");
+        let example = meant::example(schema, name).map(|example| format!(": write {example}"));
+        let message = format!("`{name}` is missing{}", example.unwrap_or_default());
         found.push(Violation {
             path: path.to_vec(),
             code: Code::MissingField,
@@ -303,9 +308,16 @@ fn wrong_text(schema: &JSONSchemaProps, text: &str) -> Option<(Code, String)> {
     if let Some(pattern) = pattern {
         let meaning = shape::meaning(pattern)
             .map_or_else(|| format!("text that matches `{pattern}`"), str::to_owned);
+        let guess = meant::duration(text)
+            .filter(|_| meant::is_duration(schema))
+            .map(|duration| format!("did you mean `{duration}`? "))
+            .unwrap_or_default();
         return Some((
             Code::Malformed,
-            format!("{} is not possible: write {meaning}", shown(&text.into())),
+            format!(
+                "{} is not possible: {guess}write {meaning}",
+                shown(&text.into())
+            ),
         ));
     }
     let least = schema.min_length.filter(|least| length < *least)?;
@@ -358,6 +370,8 @@ fn value_in_words(value: &Value) -> String {
         Value::Null => "null".to_owned(),
         Value::Object(_) => "an object".to_owned(),
         Value::Array(_) => "a list".to_owned(),
+        // An address may hold a password.
+        Value::String(text) if text.contains("://") => "an address".to_owned(),
         Value::String(_) => format!("the text {}", shown(value)),
         Value::Number(_) | Value::Bool(_) => shown(value),
     }

@@ -8,12 +8,22 @@ pub(crate) fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>
     let wanted = wanted.to_lowercase();
     let mut scored: Vec<(f64, &str)> = names
         .into_iter()
-        .map(|name| (strsim::jaro_winkler(&wanted, &name.to_lowercase()), name))
+        .map(|name| (likeness(&wanted, &name.to_lowercase()), name))
         .filter(|(score, _)| *score > 0.75)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     scored.dedup_by(|a, b| a.1 == b.1);
     scored.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// How alike two names are, up to 1. One slip of the fingers makes another name of a short one, but a near one.
+fn likeness(wanted: &str, name: &str) -> f64 {
+    let alike = strsim::jaro_winkler(wanted, name);
+    if wanted.len() > 2 && strsim::osa_distance(wanted, name) == 1 {
+        alike.max(0.9)
+    } else {
+        alike
+    }
 }
 
 /// "did you mean `a` or `b`?", if anything is near.

@@ -154,6 +154,8 @@ codes! {
     GroupNotSelected = "group-not-selected",
     /// Types that do not fit.
     TypeMismatch = "type-mismatch",
+    /// A constant that is no value of its type, or a call whose constants make it fail for every event.
+    InvalidConstant = "invalid-constant",
     /// A column of the result whose type no table can store.
     UnstorableType = "unstorable-type",
     /// A column of the result without a name.

@@ -22,7 +22,11 @@ pub struct ResourceId {
 
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        let name = match self.name.as_str() {
+            "" => "?",
+            name => name,
+        };
+        write!(f, "{} {}/{name}", self.kind, self.namespace)
     }
 }
 
@@ -190,10 +194,7 @@ impl Subject {
         code: Code,
         message: impl Into<String>,
     ) -> Problem {
-        let place = self
-            .document
-            .as_ref()
-            .and_then(|document| document.value(path));
+        let place = self.place(|document| document.value(path));
         self.problem(path, code, message.into(), place)
     }
 
@@ -204,10 +205,7 @@ impl Subject {
         code: Code,
         message: impl Into<String>,
     ) -> Problem {
-        let place = self
-            .document
-            .as_ref()
-            .and_then(|document| document.key(path));
+        let place = self.place(|document| document.key(path));
         self.problem(path, code, message.into(), place)
     }
 
@@ -235,6 +233,10 @@ impl Subject {
             (None, None) => None,
         };
         self.problem(path, code, message, place)
+    }
+
+    fn place(&self, find: impl FnOnce(&Document) -> Option<Place>) -> Option<Place> {
+        find(self.document.as_deref()?)
     }
 
     fn problem(

@@ -81,18 +81,8 @@ fn field_type(field_type: FieldType) -> decode::FieldType {
 fn judge(source: &Resource<EventSourceSpec>, schema: &decode::EventSchema) -> Vec<Problem> {
     let (spec, subject) = (&source.spec, source.subject());
     let mut problems = Vec::new();
-    if let Err(e) = schema.validate() {
-        let text = e.to_string();
-        let (message, help) = text
-            .split_once("; ")
-            .map_or((text.as_str(), None), |(m, h)| (m, Some(h)));
-        let mut problem = subject.error(
-            &member!["spec", "schema", "fields"],
-            Code::InvalidSource,
-            message,
-        );
-        problem.help = help.map(str::to_owned);
-        problems.push(problem);
+    if schema.validate().is_err() {
+        problems.extend(clashes(source, schema));
     }
     let names = || spec.schema.fields.iter().map(|f| f.name.as_str());
     let path = member!["spec", "eventTime", "field"];
@@ -139,6 +129,49 @@ fn judge(source: &Resource<EventSourceSpec>, schema: &decode::EventSchema) -> Ve
                     .help(help),
             );
         }
+    }
+    problems
+}
+
+/// Every field that cannot be, by itself or beside an earlier one.
+fn clashes(source: &Resource<EventSourceSpec>, schema: &decode::EventSchema) -> Vec<Problem> {
+    let judge = |fields: &[&decode::Field]| {
+        let fields = fields.iter().map(|field| (*field).clone()).collect();
+        let alone = decode::EventSchema {
+            fields,
+            unknown: schema.unknown,
+        };
+        alone.validate().err()
+    };
+    let mut good: Vec<&decode::Field> = Vec::new();
+    let mut problems = Vec::new();
+    for (index, field) in schema.fields.iter().enumerate() {
+        let beside = || good.iter().find_map(|earlier| judge(&[*earlier, field]));
+        let Some(error) = judge(&[field]).or_else(beside) else {
+            good.push(field);
+            continue;
+        };
+        let written = source.spec.schema.fields.get(index);
+        let of_name = matches!(
+            error,
+            decode::SchemaError::EmptyName { .. }
+                | decode::SchemaError::ReservedName { .. }
+                | decode::SchemaError::DuplicateName { .. }
+        );
+        let member = if matches!(error, decode::SchemaError::PartOfAnotherType { .. }) {
+            "from"
+        } else if of_name || written.is_none_or(|field| field.path.is_none()) {
+            "name"
+        } else {
+            "path"
+        };
+        let text = error.to_string();
+        let (message, help) = text
+            .split_once("; ")
+            .unwrap_or((text.as_str(), "choose another"));
+        let path = member!["spec", "schema", "fields", index, member];
+        let problem = source.subject().error(&path, Code::InvalidSource, message);
+        problems.push(problem.help(help));
     }
     problems
 }

@@ -133,6 +133,72 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn a_number_without_room_is_a_dead_letter_and_never_another_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let specs = folder.path().join("sums.yaml");
+    std::fs::write(&specs, SUMS).unwrap();
+    let file = folder.path().join("events.ndjson");
+    let nines = "9".repeat(38);
+    let event = |id: &str, items: i64, amount: &str| {
+        format!(
+            r#"{{"id":"{id}","ts":"2026-01-01T00:00:00Z","items":{items},"amount":"{amount}"}}"#
+        )
+    };
+    let events = [
+        event("good", i64::MAX - 1, &nines[1..]),
+        event("bigint", i64::MAX, "1"),
+        event("decimal", 1, &nines),
+    ];
+    std::fs::write(&file, events.join("\n")).unwrap();
+    let (specs, file) = (specs.to_str().unwrap(), file.to_str().unwrap());
+    let document = run(&["dev", specs, "--send", file, "--until-idle", "-o", "json"]).document();
+    let rows = rows(&document, "sums");
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0]["next"].to_string(), i64::MAX.to_string());
+    let amount = rows[0]["more"].to_string();
+    assert_eq!(amount.trim_matches('"'), format!("1{}", "0".repeat(37)));
+    let letters = document["deadLetters"].as_array().unwrap();
+    assert_eq!(letters.len(), 2, "{letters:?}");
+    for letter in letters {
+        assert_eq!(
+            (&letter["reason"], &letter["step"]),
+            (&"Evaluation".into(), &"sums".into())
+        );
+    }
+}
+
+const SUMS: &str = "
+apiVersion: tidewheel.dev/v1alpha1
+kind: EventSource
+metadata: {name: orders}
+spec:
+  schema:
+    fields:
+      - {name: id, type: text, required: true}
+      - {name: ts, type: timestamp, required: true}
+      - {name: items, type: bigint}
+      - {name: amount, type: text}
+  eventTime: {field: ts}
+  key: [id]
+  http: {}
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Sink
+metadata: {name: warehouse}
+spec: {postgres: {connection: {secretRef: {name: warehouse, key: url}}}}
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {name: sums}
+spec:
+  sources: [{name: orders}]
+  steps:
+    - {name: sums, sql: 'SELECT id, items + 1 AS next, CAST(amount AS numeric(38,0)) + 1 AS more FROM orders'}
+  outputs:
+    - {name: sums, from: sums, postgres: {sink: warehouse}}
+";
+
+#[test]
 fn an_empty_file_gives_empty_tables() {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in [

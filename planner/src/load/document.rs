@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tidewheel_crds::{GROUP, Kind, VERSION, admitted, name_violation, violations};
 
-use crate::load::positions::{Document, Segment, SourceFile, documents, place_in};
+use crate::load::positions::{Document, Segment, SourceFile, documents, last_alias, place_in};
 use crate::load::{Loader, file_problem, secret};
 use crate::nearest::did_you_mean;
 use crate::problem::{Code, Place, Problem, Severity};
@@ -52,10 +52,13 @@ fn values(file: &SourceFile) -> Result<Vec<Value>, Box<Problem>> {
     let mut values = Vec::new();
     for document in serde_yaml::Deserializer::from_str(&file.text) {
         let value = serde_yaml::Value::deserialize(document).map_err(|e| {
+            let text = e.to_string();
+            if text.contains("repetition limit") {
+                return Box::new(grows_without_end(file));
+            }
             let place = e
                 .location()
                 .and_then(|at| unreadable_place(file, at.line(), at.column()));
-            let text = e.to_string();
             Box::new(syntax_error(
                 text.split(" at line ").next().unwrap_or(&text),
                 place,
@@ -68,6 +71,14 @@ fn values(file: &SourceFile) -> Result<Vec<Value>, Box<Problem>> {
         values.push(serde_json::to_value(&value).unwrap_or(Value::Null));
     }
     Ok(values)
+}
+
+/// Aliases of lists of aliases: a few lines that stand for more than any memory holds.
+fn grows_without_end(file: &SourceFile) -> Problem {
+    let place = last_alias(file).map(|place| without_text(file, place));
+    let message = "the aliases of this file stand for far more than it says";
+    file_problem(Code::YamlSyntax, message.to_owned(), place)
+        .help("write out what this alias stands for; resources need none")
 }
 
 /// A place in a file that is not YAML. Where it may hold a Secret, its text is not shown.
@@ -88,7 +99,11 @@ fn syntax_error(message: &str, place: Option<Place>) -> Problem {
         format!("this is not YAML: {message}"),
         place,
     )
-    .help("check indentation, quotes and colons near this place")
+    .help(if message.contains("mapping values are not allowed") {
+        "put a text that holds `: ` in quotes, or below `|` on lines of its own"
+    } else {
+        "check indentation, quotes and colons near this place"
+    })
 }
 
 fn read_document(document: Arc<Document>, value: &Value, loader: &mut Loader) {
@@ -168,9 +183,16 @@ fn read_document(document: Arc<Document>, value: &Value, loader: &mut Loader) {
         }
         _ => {
             let message = format!("{kind} of `{api_version}` is not read: it is left alone");
-            let problem = subject.error(&member!["kind"], Code::IgnoredKind, message);
+            let told_by = if known.is_some() {
+                "apiVersion"
+            } else {
+                "kind"
+            };
+            let problem = subject.error(&member![told_by], Code::IgnoredKind, message);
+            let meant = known.map(|_| format!("did you mean `apiVersion: {GROUP}/{VERSION}`?"));
             loader.loaded.problems.push(Problem {
                 severity: Severity::Warning,
+                help: meant,
                 ..problem
             });
         }
@@ -181,7 +203,14 @@ fn read_spec(kind: Kind, subject: &Subject, value: &Value, loader: &mut Loader) 
     let missing = Value::Object(serde_json::Map::new());
     let spec = value.get("spec").unwrap_or(&missing);
     let mut problems = Vec::new();
-    if subject.id.name.is_empty() {
+    let name = value
+        .get("metadata")
+        .and_then(|metadata| metadata.get("name"));
+    if let Some(name) = name.filter(|name| !name.is_string() && !name.is_null()) {
+        let message = format!("the name of a resource is a text, and `{name}` is none");
+        let problem = subject.error(&member!["metadata", "name"], Code::InvalidField, message);
+        problems.push(problem.help(format!("write it in quotes: `name: \"{name}\"`")));
+    } else if subject.id.name.is_empty() {
         let problem = subject.error(
             &member!["metadata"],
             Code::InvalidField,

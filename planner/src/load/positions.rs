@@ -238,6 +238,16 @@ fn align(raw: &[char], value: &str, target: usize, style: ScalarStyle) -> Option
     None
 }
 
+/// Where the last alias of a file stands.
+pub(crate) fn last_alias(file: &SourceFile) -> Option<Place> {
+    let aliases = Parser::new_from_str(&file.text)
+        .filter_map(Result::ok)
+        .filter(|(event, _)| matches!(event, Event::Alias(_)));
+    let (_, span) = aliases.last()?;
+    let length = span.end.col().saturating_sub(span.start.col());
+    place_in(file, span.start.line(), span.start.col() + 1, length)
+}
+
 /// Where the documents of a file begin and what they hold, empty ones left out.
 pub(crate) fn documents(file: &Arc<SourceFile>) -> Result<Vec<Document>, ScanError> {
     let mut documents = Vec::new();

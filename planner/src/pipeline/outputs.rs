@@ -100,7 +100,8 @@ impl Planning<'_> {
     }
 
     pub(super) fn find_unread(&mut self) {
-        if self.unclear {
+        // Without outputs, which the schema refuses, everything would be unread.
+        if self.unclear || self.pipeline.spec.outputs.is_empty() {
             return;
         }
         let roots = self

@@ -1,15 +1,15 @@
 //! Which functions SQL may call, and why not the others.
 use datafusion_expr::Volatility;
 use datafusion_sql::sqlparser::ast::{
-    DuplicateTreatment, Function, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
-    Spanned,
+    DuplicateTreatment, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArgumentList, FunctionArguments, Spanned,
 };
 
 use crate::nearest::did_you_mean;
 use crate::problem::Code;
 use crate::sql::refuse::Context;
 use crate::sql::registry::FUNCTIONS;
-use crate::sql::{SqlProblem, text_span};
+use crate::sql::{SqlProblem, text_span, wording};
 
 /// Aggregate functions with a state of bounded size that can be merged, and an answer that does not depend on the order of rows
 /// (first and last: by event time).
@@ -92,7 +92,9 @@ pub(crate) fn judge_call(
     } else if FUNCTIONS.higher_order(&name).is_some() || BUILT_IN.contains(&name.as_str()) {
         return None;
     } else {
-        let help = did_you_mean(&name, FUNCTIONS.names());
+        let help = elsewhere(&name)
+            .map(str::to_owned)
+            .or_else(|| did_you_mean(&name, FUNCTIONS.names()));
         let problem = SqlProblem::new(
             Code::UnknownFunction,
             format!("there is no function `{name}`"),
@@ -103,6 +105,39 @@ pub(crate) fn judge_call(
         }
     };
     Some(problem.at(at))
+}
+
+/// What to write instead of functions of other databases that have no like-named one here.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "if" | "iif" => "write `CASE WHEN condition THEN a ELSE b END`",
+        "isnull" => "write `coalesce(x, 0)`, or `x IS NULL` as a condition",
+        "len" => "write `length(text)`",
+        "tostring" | "to_string" | "str" => "write `CAST(x AS TEXT)`",
+        "toint" | "to_int" | "to_number" | "tofloat" | "to_float" => {
+            "write `CAST(x AS BIGINT)` or `CAST(x AS DOUBLE)`"
+        }
+        "datediff" | "date_diff" | "timestampdiff" => {
+            "write `date_part('epoch', a) - date_part('epoch', b)` for the seconds between"
+        }
+        "dateadd" | "date_add" | "timestampadd" | "date_sub" => "write `ts + INTERVAL '1 day'`",
+        "countif" | "count_if" => "write `count(*) FILTER (WHERE condition)`",
+        "sumif" | "sum_if" => "write `sum(x) FILTER (WHERE condition)`",
+        "uniq" | "uniqexact" | "count_distinct" | "approx_count_distinct" => {
+            "write `approx_distinct(x)`"
+        }
+        "percentile" | "quantile" | "approx_percentile" | "percentile_approx" => {
+            "write `approx_percentile_cont(x, 0.95)`"
+        }
+        "group_concat" | "listagg" | "collect_list" | "collect_set" => {
+            "a list of all values has no bound: take `first_value(x)`, `last_value(x)`, `min(x)` or `max(x)`"
+        }
+        "tumble" | "hop" | "session" | "time_bucket" | "tumble_start" | "tumble_end" => {
+            "windows stand beside the SQL: `window: {tumbling: 1m}`; their bounds are `window_start` and `window_end`"
+        }
+        name if name.starts_with("json_") || name.starts_with("jsonb_") => wording::JSON_MEMBER,
+        _ => return None,
+    })
 }
 
 fn volatile(name: &str, context: Context, time_column: Option<&str>) -> SqlProblem {
@@ -159,6 +194,19 @@ fn judge_aggregate(
     let FunctionArguments::List(list) = &call.args else {
         return None;
     };
+    let wildcard = |arg: &FunctionArg| {
+        matches!(
+            arg,
+            FunctionArg::Unnamed(FunctionArgExpr::Wildcard | FunctionArgExpr::QualifiedWildcard(_))
+        )
+    };
+    if canonical != "count" && list.args.iter().any(wildcard) {
+        let message = format!("`{name}(*)` is not possible: only `count` takes whole rows");
+        return Some(
+            SqlProblem::new(Code::TypeMismatch, message)
+                .help(format!("name a column, such as `{name}(x)`")),
+        );
+    }
     if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
         let message =
             format!("`{name}(DISTINCT ...)` keeps every value there is: its state has no bound");

@@ -2,7 +2,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{
     DFSchema, DFSchemaRef, Result, internal_datafusion_err, internal_err, not_impl_err,
 };
@@ -10,10 +9,11 @@ use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::logical_plan::{Projection, TableScan, Unnest};
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{Expr, LogicalPlan};
-use datafusion_physical_expr::expressions::{BinaryExpr, Column};
+use datafusion_physical_expr::expressions::Column;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use crate::plan::RowNode;
+use crate::sql::exact::exact;
 use crate::sql::registry::{FUNCTIONS, Readable};
 use crate::sql::trace::plain_column;
 use crate::sql::types::marker;
@@ -56,24 +56,14 @@ pub(crate) fn lower(
     })
 }
 
-/// An expression over columns of `schema`.
+/// An expression over columns of `schema`, whose values are exact or an error of their row.
 pub(crate) fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     let props = ExecutionProps {
         config_options: Some(Arc::clone(FUNCTIONS.options())),
         ..ExecutionProps::new()
     };
     let expr = create_physical_expr(expr, schema, &props, &PhysicalPlanningContext::default())?;
-    // A number too large for its type is an error of that row, never another number.
-    let checked = expr.transform_up(|expr| {
-        Ok(match expr.downcast_ref::<BinaryExpr>() {
-            Some(binary) => {
-                let checked = binary.clone().with_fail_on_overflow(true);
-                Transformed::yes(Arc::new(checked) as Arc<dyn PhysicalExpr>)
-            }
-            None => Transformed::no(expr),
-        })
-    })?;
-    Ok(checked.data)
+    exact(expr, schema.as_arrow())
 }
 
 struct Lowering<'a> {

@@ -1,5 +1,9 @@
 //! SQL of steps: parsed, judged, typed and lowered to programs of physical expressions.
+pub(crate) mod culprit;
+pub(crate) mod exact;
 pub(crate) mod explain;
+pub(crate) mod extent;
+pub(crate) mod fold;
 pub(crate) mod functions;
 pub(crate) mod lower;
 pub(crate) mod parse;
@@ -11,6 +15,7 @@ pub(crate) mod trace;
 pub(crate) mod translate;
 pub(crate) mod types;
 pub(crate) mod windowed;
+pub(crate) mod wording;
 
 use datafusion_sql::sqlparser::tokenizer::Span;
 

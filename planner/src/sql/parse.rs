@@ -8,8 +8,10 @@ use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::Parser;
 use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
 
+use crate::nearest::nearest;
 use crate::problem::Code;
 use crate::resource::TextSpan;
+use crate::sql::wording::lower_first;
 use crate::sql::{SqlProblem, text_span};
 
 /// How deep expressions may nest.
@@ -40,13 +42,17 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, SqlProblem> {
         .tokenize_with_location()
         .map_err(|e| {
             let at = text_span(Span::new(e.location, e.location));
-            SqlProblem::new(Code::SqlSyntax, format!("this is not SQL: {}", e.message)).at(at)
+            let problem = SqlProblem::new(
+                Code::SqlSyntax,
+                format!("this is not SQL: {}", lower_first(&e.message)),
+            );
+            problem.help(UNTOKENIZED).at(at)
         })?;
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(MAX_DEPTH)
         .with_tokens_with_locations(tokens.clone());
     let statements = parser.parse_statements().map_err(|e| {
-        let problem = syntax_error(&e.to_string());
+        let problem = syntax_error(&e.to_string(), &tokens);
         // What ends too early has its place at the end.
         let end = tokens
             .iter()
@@ -101,33 +107,75 @@ fn is_select(body: &SetExpr) -> bool {
     }
 }
 
+/// What to do about text that is not even words and signs.
+const UNTOKENIZED: &str =
+    "close every quote; a quote inside a text is written twice, as in `'it''s'`";
+
 /// The parser says where in words: "... at Line: 1, Column: 8".
-fn syntax_error(text: &str) -> SqlProblem {
+fn syntax_error(text: &str, tokens: &[TokenWithSpan]) -> SqlProblem {
     let text = text.trim_start_matches("sql parser error: ");
     let (message, place) = match text.rsplit_once(" at Line: ") {
         Some((message, place)) => (message, place.split_once(", Column: ")),
         None => (text, None),
     };
-    let span = place.and_then(|(line, column)| {
-        Some(TextSpan {
-            line: line.parse().ok()?,
-            column: column.trim().parse().ok()?,
+    let start = place.and_then(|(line, column)| {
+        Some((
+            line.parse::<usize>().ok()?,
+            column.trim().parse::<usize>().ok()?,
+        ))
+    });
+    let mut words = tokens
+        .iter()
+        .filter(|t| !matches!(t.token, Token::Whitespace(_)));
+    let at = words.clone().position(|t| {
+        text_span(t.span).is_some_and(|span| Some((span.line, span.column)) == start)
+    });
+    let here = at.and_then(|at| words.clone().nth(at));
+    let before = at.and_then(|at| words.nth(at.checked_sub(1)?));
+    let span = here.and_then(|t| text_span(t.span)).or_else(|| {
+        start.map(|(line, column)| TextSpan {
+            line,
+            column,
             length: 1,
         })
     });
-    let message = if message.contains("recursion") {
-        "the SQL nests too deeply".to_owned()
-    } else {
-        format!(
-            "this is not SQL: {}{}",
-            message[..1].to_lowercase(),
-            &message[1..]
-        )
-    };
-    SqlProblem::new(Code::SqlSyntax, message)
-        .help("look at what stands here and just before it")
-        .at(span)
+    if message.contains("recursion") {
+        return SqlProblem::new(Code::SqlSyntax, "the SQL nests too deeply")
+            .help("compute part of it in a step before")
+            .at(span);
+    }
+    let message = message.replace("found: EOF", "found: the end of the SQL");
+    let help = [before, here]
+        .into_iter()
+        .flatten()
+        .find_map(|t| misspelt(&t.token))
+        .unwrap_or_else(|| "look at what stands here and just before it".to_owned());
+    SqlProblem::new(
+        Code::SqlSyntax,
+        format!("this is not SQL: {}", lower_first(&message)),
+    )
+    .help(help)
+    .at(span)
 }
+
+/// The keyword that a word which is none may have been meant for.
+fn misspelt(token: &Token) -> Option<String> {
+    let Token::Word(word) = token else {
+        return None;
+    };
+    if word.keyword != Keyword::NoKeyword || word.quote_style.is_some() || word.value.len() < 3 {
+        return None;
+    }
+    let near = nearest(&word.value, KEYWORDS.iter().copied());
+    near.first()
+        .map(|keyword| format!("did you mean `{keyword}` instead of `{}`?", word.value))
+}
+
+/// What a step is written with.
+const KEYWORDS: &[&str] = &[
+    "SELECT", "FROM", "WHERE", "GROUP", "HAVING", "UNION", "BETWEEN", "LIKE", "CASE", "WHEN",
+    "THEN", "ELSE", "FILTER", "INTERVAL", "AND", "NOT", "NULL",
+];
 
 impl Parsed {
     /// The first place where `keyword` stands.

@@ -80,6 +80,17 @@ impl Functions {
         self.aggregate.get(&name.to_lowercase())
     }
 
+    /// How a function is called, such as `upper(str)`.
+    pub(crate) fn usage(&self, name: &str) -> Option<&str> {
+        let scalar = self.scalar(name).and_then(|f| f.documentation());
+        let documentation = scalar.or_else(|| self.aggregate(name)?.documentation())?;
+        documentation
+            .syntax_example
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty())
+    }
+
     pub(crate) fn options(&self) -> &Arc<ConfigOptions> {
         &self.options
     }

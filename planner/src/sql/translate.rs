@@ -14,19 +14,56 @@ use datafusion_optimizer::{Analyzer, Optimizer, OptimizerContext, OptimizerRule}
 use datafusion_sql::planner::SqlToRel;
 use datafusion_sql::sqlparser::ast::{Query, Statement};
 
+use crate::sql::fold::{FoldConstants, try_out};
 use crate::sql::registry::{Catalog, FUNCTIONS, Readable};
 
 /// Resolves names and types.
-pub(crate) fn analyse(query: &Query, relations: &[Readable]) -> Result<LogicalPlan> {
+fn analyse(query: &Query, relations: &[Readable]) -> Result<LogicalPlan> {
     let catalog = Catalog { relations };
     let statement = Statement::Query(Box::new(query.clone()));
     let plan = SqlToRel::new(&catalog).sql_statement_to_plan(statement)?;
     Analyzer::new().execute_and_check(plan, FUNCTIONS.options(), |_, _| {})
 }
 
+/// Resolves names and types, and computes what is constant: what remains can only fail for some values.
+pub(crate) fn attempt(
+    query: &Query,
+    relations: &[Readable],
+) -> std::result::Result<LogicalPlan, Failure> {
+    let plan = analyse(query, relations).map_err(Failure::Types)?;
+    let simple = simplify(plan.clone()).map_err(Failure::Constant)?;
+    try_out(&simple).map_err(Failure::Call)?;
+    Ok(plan)
+}
+
+/// Why a query cannot be run.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Its names or types do not fit.
+    Types(DataFusionError),
+    /// A constant in it cannot be computed.
+    Constant(DataFusionError),
+    /// A call in it fails for whatever event.
+    Call(DataFusionError),
+}
+
+impl Failure {
+    pub(crate) fn error(&self) -> &DataFusionError {
+        match self {
+            Self::Types(error) | Self::Constant(error) | Self::Call(error) => error,
+        }
+    }
+}
+
 /// Folds constants, without moving anything.
 pub(crate) fn simplify(plan: LogicalPlan) -> Result<LogicalPlan> {
-    optimise_by(plan, vec![Arc::new(SimplifyExpressions::new())])
+    optimise_by(
+        plan,
+        vec![
+            Arc::new(FoldConstants),
+            Arc::new(SimplifyExpressions::new()),
+        ],
+    )
 }
 
 /// Makes a row-wise plan cheap to run. Only rules that keep to projection, filter, union and unnest.
@@ -35,6 +72,7 @@ pub(crate) fn optimise(plan: LogicalPlan) -> Result<LogicalPlan> {
         plan,
         vec![
             Arc::new(OptimizeUnions::new()),
+            Arc::new(FoldConstants),
             Arc::new(SimplifyExpressions::new()),
             Arc::new(EliminateFilter::new()),
             Arc::new(PropagateEmptyRelation::new()),

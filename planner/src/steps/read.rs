@@ -72,7 +72,12 @@ pub(crate) fn unknown_reads(step: &ReadStep<'_>, names: &[String]) -> Vec<Proble
                 .map(String::as_str)
                 .filter(|n| *n != step.spec.name)
                 .collect::<Vec<_>>();
-            let help = suggestion(&name, "sources and steps", others);
+            let bare = name.rsplit('.').next().unwrap_or(&name);
+            let help = if bare != name && others.contains(&bare) {
+                format!("write `{bare}`: sources and steps have no schema before their name")
+            } else {
+                suggestion(&name, "sources and steps", others)
+            };
             match step.parsed {
                 Some(_) => step.sql_problem(
                     SqlProblem::new(Code::UnknownTable, message)

@@ -54,7 +54,10 @@ fn yaml_that_grows_by_aliases_is_an_error() {
             before.trim_end_matches(", ")
         ));
     }
-    assert_eq!(judged("bomb", &text).1[0].code, Code::YamlSyntax);
+    let problem = &judged("bomb", &text).1[0];
+    assert_eq!(problem.code, Code::YamlSyntax);
+    let place = problem.place.as_ref().unwrap();
+    assert_eq!((place.file.as_deref(), place.line), (Some("bomb.yaml"), 12));
 }
 
 #[test]

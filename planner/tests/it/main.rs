@@ -8,6 +8,7 @@
 )]
 
 mod aggregates;
+mod arithmetic;
 mod cases;
 mod fingerprints;
 mod generations;

@@ -26,7 +26,7 @@ pub struct EventSchema {
 }
 
 /// A declared column.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     /// Column name.
     pub name: String,
@@ -169,22 +169,6 @@ impl EventSchema {
             }
         }
         Ok(())
-    }
-}
-
-/// Fingerprints are made of this text, so the part is told only where it is not the event itself: what was stored before there were others
-/// stays the same.
-impl fmt::Debug for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = f.debug_struct("Field");
-        text.field("name", &self.name)
-            .field("path", &self.path)
-            .field("data_type", &self.data_type)
-            .field("required", &self.required);
-        if self.part != Part::Value {
-            text.field("part", &self.part);
-        }
-        text.finish()
     }
 }
 

@@ -1,11 +1,13 @@
 //! What SQL of a stream may not contain, found in the text as it was parsed.
 mod from;
+mod lists;
+mod value;
 
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned,
-    TableFactor, Visit, Visitor,
+    Distinct, Expr, Function, GroupByExpr, Query, Select, SetExpr, SetOperator, SetQuantifier,
+    Spanned, TableFactor, Visit, Visitor,
 };
 use datafusion_sql::sqlparser::keywords::Keyword;
 
@@ -13,6 +15,8 @@ use crate::problem::Code;
 use crate::resource::TextSpan;
 use crate::sql::functions::judge_call;
 use crate::sql::parse::Parsed;
+use crate::sql::refuse::lists::{aggregate_call, judge_lists};
+use crate::sql::refuse::value::{is_negative, judge_value};
 use crate::sql::registry::Readable;
 use crate::sql::select_list::judge_names;
 use crate::sql::types::timestamp;
@@ -49,6 +53,8 @@ pub(crate) fn judge(
         found: Vec::new(),
         depth: 0,
         deepest: 0,
+        aggregates: 0,
+        negative: false,
     };
     let _ = parsed.query.visit(&mut refusals);
     if refusals.deepest > MAX_EXPRESSION_DEPTH {
@@ -72,6 +78,10 @@ struct Refusals<'a> {
     /// How deep the expression in hand is, and the deepest was.
     depth: usize,
     deepest: usize,
+    /// How many calls of aggregate functions are around the expression in hand.
+    aggregates: usize,
+    /// Whether the expression in hand stands right after a minus sign.
+    negative: bool,
 }
 
 impl Visitor for Refusals<'_> {
@@ -85,6 +95,8 @@ impl Visitor for Refusals<'_> {
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
         self.select(select);
         self.grouping(select);
+        self.found
+            .extend(judge_lists(select, self.context, self.parsed));
         self.from(select);
         ControlFlow::Continue(())
     }
@@ -94,14 +106,16 @@ impl Visitor for Refusals<'_> {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, _expr: &Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         self.depth -= 1;
+        self.aggregates -= usize::from(aggregate_call(expr).is_some());
         ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         self.depth += 1;
         self.deepest = self.deepest.max(self.depth);
+        let negative = std::mem::replace(&mut self.negative, is_negative(expr));
         match expr {
             Expr::Function(call) => {
                 self.found
@@ -117,7 +131,13 @@ impl Visitor for Refusals<'_> {
                 self.subquery(query);
             }
             Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => self.grouping_sets(),
-            _ => {}
+            other => self.found.extend(judge_value(other, negative)),
+        }
+        if let Some(call) = aggregate_call(expr) {
+            if self.aggregates == 1 && self.context == Context::Aggregate {
+                self.nested_aggregate(call);
+            }
+            self.aggregates += 1;
         }
         ControlFlow::Continue(())
     }
@@ -367,6 +387,19 @@ impl Refusals<'_> {
             SqlProblem::new(Code::AggregateOutsideStep, message)
                 .help(help)
                 .at(at),
+        );
+    }
+
+    fn nested_aggregate(&mut self, call: &Function) {
+        let name = call.name.to_string().to_lowercase();
+        let message = format!(
+            "`{name}` stands inside another aggregate function, and rows are aggregated once"
+        );
+        let help = "aggregate columns of the events; windows over windows are not supported yet";
+        self.found.push(
+            SqlProblem::new(Code::AggregateStep, message)
+                .help(help)
+                .at(text_span(call.name.span())),
         );
     }
 

@@ -55,6 +55,116 @@ fn records_that_fail_are_isolated_wherever_they_stand() {
     }
 }
 
+/// The largest decimal: 38 nines.
+const NINES: &str = "99999999999999999999999999999999999999";
+
+#[test]
+fn arithmetic_is_exact_or_costs_its_record() {
+    let largest = i64::MAX.to_string();
+    let smallest = i64::MIN.to_string();
+    let wide = "CAST(page AS DECIMAL(38, 0))";
+    let power_of_ten = |digits| format!("1{}", "0".repeat(digits));
+    // An expression over `page` and `items`, values that it has no room for, values that it has, and the result of those.
+    for (expression, bad, good, result) in [
+        (
+            "items + 1".to_owned(),
+            ("", i64::MAX),
+            ("", i64::MAX - 1),
+            largest.as_str(),
+        ),
+        (
+            "items - 2".to_owned(),
+            ("", i64::MIN + 1),
+            ("", i64::MIN + 2),
+            smallest.as_str(),
+        ),
+        ("items * 3".to_owned(), ("", i64::MAX / 2), ("", 5), "15"),
+        (
+            "-items".to_owned(),
+            ("", i64::MIN),
+            ("", -i64::MAX),
+            largest.as_str(),
+        ),
+        (
+            "abs(items)".to_owned(),
+            ("", i64::MIN),
+            ("", -i64::MAX),
+            largest.as_str(),
+        ),
+        (
+            "items / -1".to_owned(),
+            ("", i64::MIN),
+            ("", -i64::MAX),
+            largest.as_str(),
+        ),
+        (
+            format!("{wide} + 1"),
+            (NINES, 0),
+            (&NINES[1..], 0),
+            &power_of_ten(37),
+        ),
+        (format!("{wide} * items"), (NINES, 2), (NINES, 1), NINES),
+        (
+            format!("{wide} * {wide}"),
+            (NINES, 0),
+            (&power_of_ten(18), 0),
+            &power_of_ten(36),
+        ),
+        // What the optimiser brings to light is computed with the same care.
+        (
+            "coalesce(9223372036854775807, items) + items".to_owned(),
+            ("", 1),
+            ("", 0),
+            largest.as_str(),
+        ),
+    ] {
+        let steps =
+            format!("    - {{name: sums, sql: 'SELECT id, {expression} AS x FROM clicks'}}");
+        let mut pipeline = Pipeline::new(plan(&steps, &["sums"]), 1);
+        let members =
+            |(page, items): (&str, i64)| format!("\"page\": \"{page}\", \"items\": {items}");
+        pipeline.send(
+            0,
+            &[bad, good]
+                .map(members)
+                .into_iter()
+                .zip(0..)
+                .map(|(members, offset)| record(offset, 0, &event("e", 0, &members)))
+                .collect::<Vec<_>>(),
+        );
+        assert_eq!(
+            pipeline.dead_letters(),
+            [("Evaluation".to_owned(), "sums".to_owned(), 0)],
+            "{expression}"
+        );
+        let found: Vec<String> = pipeline
+            .rows("sums")
+            .iter()
+            .map(|row| row["x"].clone())
+            .collect();
+        assert_eq!(found, [result], "{expression}");
+    }
+}
+
+#[test]
+fn a_condition_without_room_for_its_number_filters_nobody() {
+    let steps = "    - {name: few, sql: 'SELECT id FROM clicks WHERE items + 1 < 10'}";
+    let mut pipeline = Pipeline::new(plan(steps, &["few"]), 1);
+    let items = |items: i64| format!("\"items\": {items}");
+    let records: Vec<Record> = [i64::MAX, 3, 20]
+        .map(items)
+        .iter()
+        .zip(0..)
+        .map(|(members, offset)| record(offset, 0, &event("e", 0, members)))
+        .collect();
+    pipeline.send(0, &records);
+    assert_eq!(
+        pipeline.dead_letters(),
+        [("Evaluation".to_owned(), "few".to_owned(), 0)]
+    );
+    assert_eq!(pipeline.rows("few").len(), 1);
+}
+
 #[test]
 fn a_dead_letter_has_the_original_bytes() {
     let mut pipeline = Pipeline::new(plan(CASTING, &["numbers", "w"]), 1);
