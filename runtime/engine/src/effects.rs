@@ -1,7 +1,10 @@
 //! What a task wants done, in this order: sinks first, then everything on the log in one transaction.
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use tidewheel_log::{NewRecord, Record};
 
+use crate::stage2::group_letters::describe;
+use crate::wire::refusal::{Origin, RecordOrigin, WindowOrigin};
 use crate::wire::state::Position;
 
 /// What a task wants done after a part of a batch.
@@ -28,6 +31,42 @@ pub struct TableWrite {
     pub rows: RecordBatch,
     /// Window rows to delete; none for outputs of rows.
     pub deletes: Option<RecordBatch>,
+    /// Which group each of `rows` is; empty for outputs of rows.
+    pub windows: Vec<WindowRow>,
+}
+
+/// Which group a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowRow {
+    /// Start of the window, ms.
+    pub start_ms: i64,
+    /// Fingerprint of the window's start and the group columns.
+    pub group: u128,
+    /// How many rows went into the group.
+    pub contributions: u64,
+}
+
+impl TableWrite {
+    /// Where a row of [`TableWrite::rows`] comes from: what its dead letter is made of, should the sink refuse it.
+    pub fn origin(&self, row: usize) -> Origin {
+        let columns = self.rows.num_columns();
+        // The last two columns are the offset and, by kind of table, the ordinal or the revision.
+        let offset = self
+            .rows
+            .column(columns - 2)
+            .as_primitive::<Int64Type>()
+            .value(row);
+        match self.windows.get(row) {
+            None => Origin::Record(RecordOrigin { offset }),
+            Some(window) => Origin::Window(WindowOrigin {
+                offset,
+                start_ms: window.start_ms,
+                group: window.group,
+                contributions: window.contributions,
+                row: describe(&self.rows.slice(row, 1), columns),
+            }),
+        }
+    }
 }
 
 /// A row that a sink refused for its data.
@@ -35,8 +74,8 @@ pub struct TableWrite {
 pub struct Refusal {
     /// Index into the plan's outputs.
     pub output: usize,
-    /// Index into [`TableWrite::rows`].
-    pub row: usize,
+    /// Where it comes from.
+    pub origin: Origin,
     /// Why, for people.
     pub reason: String,
 }

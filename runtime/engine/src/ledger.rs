@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::dead_letter::Reason;
+
 /// The fates of what one output was offered: of records in stage 1, of contributions (rows that went into windows) in stage 2.
 ///
 /// `read` is counted where something comes in and the fates where it goes out, so that [`Ledger::balance`] can fail.
@@ -47,6 +49,13 @@ impl Ledger {
             + self.late
             + self.earlier_generation
             + self.dead_lettered.values().sum::<u64>()
+    }
+
+    /// The count of dead letters for `reason`.
+    pub(crate) fn dead_lettered(&mut self, reason: Reason) -> &mut u64 {
+        self.dead_lettered
+            .entry(reason.as_str().to_owned())
+            .or_default()
     }
 
     /// Adds another task's counts.

@@ -26,7 +26,7 @@ pub mod stage2;
 pub mod window;
 pub mod wire;
 
-pub use effects::{Effects, Refusal, TableWrite};
+pub use effects::{Effects, Refusal, TableWrite, WindowRow};
 pub use error::EngineError;
 pub use generation::{Generations, StepGeneration};
 pub use ledger::Ledger;

@@ -24,6 +24,8 @@ pub enum Bug {
     ForgottenKeys,
     /// Decrees are not read back at a takeover.
     ForgottenDecrees,
+    /// What a sink refused before the log could be told is not read back at a takeover.
+    ForgottenRefusals,
 }
 
 #[cfg(feature = "sabotage")]

@@ -1,11 +1,12 @@
 //! One trait for places that results go to, and the sinks that implement it.
 //!
 //! A task writes an output in steps. Each applies a [`Change`] and moves the output's [`Progress`], both or neither, and only from the progress
-//! that the task believes in: whoever lost its partition to another task cannot write any more.
+//! that the task believes in: whoever lost its partition to another task cannot write any more. Rows that cannot be stored are kept
+//! beside the table until the next commit, so that their dead letters survive the process: see [`Writer`].
 //!
 //! ```text
 //!  task ── commit(change, expected, next) ──► Writer ──┬── generation current? progress as expected? ── no ──► Fenced
-//!                                                      └── rows and progress in one transaction ──► Committed
+//!                                                      └── rows, refused rows and progress in one transaction ──► Committed
 //! ```
 //!
 //! ```
@@ -29,8 +30,8 @@
 //!
 //! let rows = RecordBatch::try_from_iter(names.map(|name| (name, Arc::new(Int64Array::from(vec![7])) as _)))?;
 //! let next = Progress { next_offset: 8, watermark_ms: None };
-//! let expected = writer.progress().await?;
-//! writer.commit(1, &Change::Append(rows), expected, next).await?;
+//! let expected = writer.last_commit().await?.map(|(progress, _)| progress);
+//! writer.commit(1, &Change::Append(rows), expected, next, &|row| format!("row {row}")).await?;
 //! assert_eq!(database.rows(&table, Columns::Data).await?[0]["n"], 7);
 //! # Ok(())
 //! # }
@@ -59,31 +60,63 @@ pub trait Sink: Send + Sync + 'static {
 }
 
 /// Writes one output for one task. Tries once; retrying is the caller's.
+///
+/// # What is atomic
+/// A commit is one transaction: the comparison of generation and progress, the rows, the new progress, and what was refused. Whoever
+/// looks sees all of it or nothing, also where the process dies or the future is dropped.
+///
+/// # What is refused
+/// A row that the place cannot store *for its data* (a character, a range, a NULL, a constraint of the user's) is refused alone: the
+/// others of the commit are written, and the refused one is kept with them, as [`Refused`]. Everything else is an error of the whole
+/// commit. A refused row of a window takes the stored row of its key with it, since that one no longer holds: what the table has of
+/// a key is its newest row or none, in whatever steps it came about.
+///
+/// # How long it is kept
+/// Until the next commit of the same task and output, which replaces it by what it refuses itself. Whoever commits says by
+/// that that the log has the dead letters of the commit before.
+///
+/// # Answers that are lost
+/// After [`SinkError::Unavailable`] a commit may have happened, may not, or may still be under way. [`Writer::last_commit`] tells:
+/// where it has the progress `next`, the commit has happened, and its answer stands beside it. Otherwise commit once more; should the
+/// first come through nevertheless, the second is [`SinkError::Fenced`]. Therefore `next` always lies beyond `expected`.
 #[async_trait]
 pub trait Writer: Send {
     /// Makes `generation` the output's generation, in one transaction: lower generations can no longer commit (whoever
     /// holds them gets [`SinkError::Fenced`]), and for window tables their rows with `window_start >= cut_ms` are
-    /// deleted and their progress forgotten. Row tables keep their progress. Does nothing where `generation` is already current;
-    /// [`SinkError::Fenced`] where a higher one is.
+    /// deleted, and progress and refused rows of all their tasks forgotten. Row tables keep both. Does nothing where `generation` is
+    /// already current, so it may be repeated; [`SinkError::Fenced`] where a higher one is.
     async fn begin_generation(
         &mut self,
         generation: i64,
         cut_ms: Option<i64>,
     ) -> Result<(), SinkError>;
 
-    /// The progress of this task's output as the sink has it; none where it never wrote (in the current generation, for window tables).
-    async fn progress(&mut self) -> Result<Option<Progress>, SinkError>;
+    /// The newest commit of this task's output, by whichever process: the progress that it moved to, and its answer. None where there was
+    /// none (in the current generation, for window tables). Waits for a commit of this writer that is still under way, where it can.
+    async fn last_commit(&mut self) -> Result<Option<(Progress, Committed)>, SinkError>;
 
-    /// Applies `change` and moves the progress from `expected` to `next`, in one transaction.
-    /// [`SinkError::Fenced`], and nothing written, where the progress is not `expected` or the generation is no longer current.
-    /// After [`SinkError::Unavailable`] the outcome is unknown: read the progress back.
+    /// Applies `change` and moves the progress from `expected` to `next`. `origin` is asked about refused rows only.
+    /// [`SinkError::Fenced`], and nothing written, where the progress is not `expected` or the generation is not `generation`.
     async fn commit(
         &mut self,
         generation: i64,
         change: &Change,
         expected: Option<Progress>,
         next: Progress,
+        origin: Origin<'_>,
     ) -> Result<Committed, SinkError>;
+}
+
+/// What is to be kept of a refused row, which is given by its index into the appended or upserted rows.
+pub type Origin<'a> = &'a (dyn Fn(usize) -> String + Send + Sync);
+
+/// A row that a sink refused for its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// What [`Origin`] said of it: opaque to the sink.
+    pub origin: String,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// What a sink promises about the rows it was given.
@@ -155,8 +188,8 @@ pub enum Change {
 /// What a commit did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// Rows that the sink refused for their data (index into the appended or upserted rows, and why), found one by one; the others were written.
-    pub refused: Vec<(usize, String)>,
+    /// Rows that were refused, in the order of the change; the others were written.
+    pub refused: Vec<Refused>,
 }
 
 /// What a sink can fail with.

@@ -90,6 +90,7 @@ impl<'a> SourceAttempt<'a> {
         let recovered = Recovered {
             progress,
             sinks: writers.positions(),
+            refusals: writers.refusals()?,
             decrees,
         };
         let mut task = SourceTask::begin(setup, recovered, &start)?;

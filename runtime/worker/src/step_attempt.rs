@@ -1,6 +1,6 @@
 //! One attempt at the task of a partition of partials: take it over, go on from its state, until it is told to stop or something fails.
+use tidewheel_engine::Effects;
 use tidewheel_engine::stage2::{RecoveredStep, StepSetup, StepTask};
-use tidewheel_engine::{Effects, Refusal};
 use tidewheel_log::{Fetched, Producer, Reader};
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +63,7 @@ impl<'a> StepAttempt<'a> {
             &RecoveredStep {
                 state,
                 sinks: writers.positions(),
+                refusals: writers.refusals()?,
                 earliest,
             },
         )?;
@@ -127,16 +128,6 @@ impl<'a> StepAttempt<'a> {
             .commit(&effects.writes, effects.position)
             .await?;
         let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
-        let with_rows = |refusal: Refusal| {
-            let rows = effects
-                .writes
-                .iter()
-                .find(|write| write.output == refusal.output)?
-                .rows
-                .clone();
-            Some((refusal, rows))
-        };
-        let refusals: Vec<_> = refusals.into_iter().filter_map(with_rows).collect();
         let mut log = effects.log;
         log.extend(self.task.seal(&committed, &refusals));
         if log.is_empty() {

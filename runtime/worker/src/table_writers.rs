@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidewheel_engine::sabotage::{self, Bug};
+use tidewheel_engine::wire::refusal::Origin;
 use tidewheel_engine::{Position, Refusal, TableWrite};
 use tidewheel_planner::plan::TableKind;
-use tidewheel_sinks::{Change, OutputId, Progress, SinkError, TaskId, Writer};
+use tidewheel_sinks::{Change, OutputId, Progress, Refused, SinkError, TaskId, Writer};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -23,6 +24,8 @@ pub(crate) struct TableWriters<'a> {
 struct OutputWriter {
     writer: Box<dyn Writer>,
     progress: Option<Progress>,
+    /// What the commit that got it there refused.
+    refused: Vec<Refused>,
 }
 
 impl<'a> TableWriters<'a> {
@@ -57,8 +60,16 @@ impl<'a> TableWriters<'a> {
                     SinkError::Fenced { .. } => AttemptError::Superseded(error),
                     other => other.into(),
                 })?;
-            let progress = writer.progress().await?;
-            writers.insert(index, OutputWriter { writer, progress });
+            let (progress, refused) = match writer.last_commit().await? {
+                Some((progress, committed)) => (Some(progress), committed.refused),
+                None => (None, Vec::new()),
+            };
+            let output = OutputWriter {
+                writer,
+                progress,
+                refused,
+            };
+            writers.insert(index, output);
         }
         Ok(Self {
             context,
@@ -83,6 +94,15 @@ impl<'a> TableWriters<'a> {
                 ))
             })
             .collect()
+    }
+
+    /// What the sinks refused with their newest commits, of which the log may not know.
+    pub(crate) fn refusals(&self) -> Result<Vec<Refusal>, AttemptError> {
+        let kept = self
+            .writers
+            .iter()
+            .map(|(&output, writer)| refusals(output, &writer.refused));
+        kept.collect::<Result<Vec<_>, _>>().map(|all| all.concat())
     }
 
     /// Commits writes, each with the progress `position`. What the sinks refused for its data.
@@ -124,14 +144,15 @@ impl<'a> TableWriters<'a> {
         let Some(output) = self.writers.get_mut(&write.output) else {
             return Ok(Vec::new());
         };
+        let origin = |row| write.origin(row).encode();
         let mut pause = Duration::from_millis(50);
         loop {
             if sabotage::is(Bug::ProgressNotCompared) {
-                output.progress = output.writer.progress().await?;
+                output.progress = output.writer.last_commit().await?.map(|(at, _)| at);
             }
             let reason = match output
                 .writer
-                .commit(write.generation, change, output.progress, next)
+                .commit(write.generation, change, output.progress, next, &origin)
                 .await
             {
                 Ok(committed) => {
@@ -139,12 +160,7 @@ impl<'a> TableWriters<'a> {
                     self.context
                         .board
                         .update(self.key, |status| status.blocked = None);
-                    let refusal = |(row, reason)| Refusal {
-                        output: write.output,
-                        row,
-                        reason,
-                    };
-                    return Ok(committed.refused.into_iter().map(refusal).collect());
+                    return refusals(write.output, &committed.refused);
                 }
                 Err(error @ SinkError::Unavailable { .. }) => error.to_string(),
                 Err(error) => return Err(error.into()),
@@ -160,18 +176,26 @@ impl<'a> TableWriters<'a> {
             }
             pause = (pause * 2).min(self.context.limits.longest_pause);
             // The answer may have been lost, not the commit.
-            if output
-                .writer
-                .progress()
-                .await
-                .is_ok_and(|found| found == Some(next))
+            if let Ok(Some((found, committed))) = output.writer.last_commit().await
+                && found == next
             {
                 output.progress = Some(next);
                 self.context
                     .board
                     .update(self.key, |status| status.blocked = None);
-                return Ok(Vec::new());
+                return refusals(write.output, &committed.refused);
             }
         }
     }
+}
+
+fn refusals(output: usize, refused: &[Refused]) -> Result<Vec<Refusal>, AttemptError> {
+    let refusal = |row: &Refused| {
+        Ok(Refusal {
+            output,
+            origin: Origin::decode(&row.origin)?,
+            reason: row.reason.clone(),
+        })
+    };
+    refused.iter().map(refusal).collect()
 }

@@ -17,7 +17,7 @@ use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Aggregate, Plan, Relation, Source, Stage, StepKind, TableKind};
 
 use self::append_time::AppendTime;
-use self::fates::{Reasons, count};
+use self::fates::{Fate, Reasons, count};
 use self::slice::{Dead, Slice, Traced, ordinals, place};
 use self::watermark::{Idleness, PartitionWatermark};
 use crate::deduplication::Deduplication;
@@ -29,6 +29,7 @@ use crate::window::{closes_at, emission_count, start_of};
 use crate::wire::batch::{MAX_BATCH_BYTES, chunks};
 use crate::wire::dead_letter::{DeadLetter, Reason};
 use crate::wire::partial::{self, PartialHeader};
+use crate::wire::refusal::{Origin, RecordOrigin};
 use crate::wire::state::{Checkpoint, Position};
 use crate::wire::watermark::WatermarkRecord;
 
@@ -78,6 +79,8 @@ pub struct SourceTask {
     append_from: i64,
     /// Where dead letters and the ledgers of row outputs begin to be ours to write.
     main_from: i64,
+    /// What that was before the records in hand: what sinks refuse of earlier records has been told before.
+    main_before: i64,
     main_watermark_ms: Option<i64>,
     /// The watermark by events alone at `main_from`, ms.
     main_event_watermark_ms: Option<i64>,
@@ -108,8 +111,10 @@ struct RowOutput {
     from: i64,
     sink_next_offset: Option<i64>,
     ledger: Ledger,
-    /// For each row of the write in hand, the index of its record.
-    in_hand: Vec<u32>,
+    /// What the sink refused of records that the log has not covered yet, in their order.
+    refused_ahead: Vec<Refusal>,
+    /// Those of the records in hand.
+    refused_in_hand: Vec<Refusal>,
 }
 
 impl SourceTask {
@@ -185,7 +190,7 @@ impl SourceTask {
     }
 
     /// Ends a batch: what goes to the log besides [`Effects::log`], in the same transaction: dead letters of what sinks refused,
-    /// and the progress. `records` are those that were given for the effects; `committed` names the outputs whose sinks have moved
+    /// and the progress. `records` are those that were taken for the effects; `committed` names the outputs whose sinks have moved
     /// to the effects' position.
     pub fn seal(
         &mut self,
@@ -199,11 +204,8 @@ impl SourceTask {
                 output.sink_next_offset = output.sink_next_offset.max(Some(self.at));
             }
         }
-        for refusal in refusals {
-            log.extend(self.bury_refused(records, refusal));
-        }
-        for output in &mut self.outputs {
-            output.in_hand.clear();
+        for refusal in self.refused_records(refusals) {
+            log.extend(self.bury_refused(records, &refusal));
         }
         log.push(self.progress_record());
         log
@@ -406,6 +408,7 @@ impl SourceTask {
         effects: &mut Effects,
     ) -> Result<(), EngineError> {
         let at = self.at;
+        self.main_before = self.main_from;
         let plan = Arc::clone(&self.setup.plan);
         let mut watermark = std::mem::take(&mut self.watermark);
         let mut partials_out = Vec::new();
@@ -536,18 +539,19 @@ impl SourceTask {
         if self.main_from <= at {
             let step_name = |step: u16| plan.steps[usize::from(step)].name.clone();
             count(&mut output.ledger, &traced.fates, &self.reasons, step_name);
+            output.take_up_refused(records, &traced.fates);
         }
         if output.from > at || traced.rows.records.is_empty() {
             return Ok(());
         }
         let rows = own_columns(&traced.rows, records, output.generation, partition)
             .map_err(|error| crate::wire::WireError::new("row", error))?;
-        output.in_hand.clone_from(&traced.rows.records);
         effects.writes.push(TableWrite {
             output: output.output,
             generation: output.generation,
             rows,
             deletes: None,
+            windows: Vec::new(),
         });
         Ok(())
     }
@@ -673,18 +677,30 @@ impl SourceTask {
         .of_record(&self.names.dead_letters(), record)
     }
 
+    /// What sinks refused, once for each record: what they have just said, and what they had said before the log could be told.
+    fn refused_records(&mut self, refusals: &[Refusal]) -> Vec<Refusal> {
+        let mut all: Vec<Refusal> = self
+            .outputs
+            .iter_mut()
+            .flat_map(|output| std::mem::take(&mut output.refused_in_hand))
+            .collect();
+        let is_new =
+            |refusal: &&Refusal| offset_of(refusal).is_some_and(|at| at >= self.main_before);
+        all.extend(refusals.iter().filter(is_new).cloned());
+        let record = |refusal: &Refusal| (refusal.output, offset_of(refusal));
+        all.sort_by_key(record);
+        all.dedup_by_key(|refusal| record(refusal));
+        all
+    }
+
     fn bury_refused(&mut self, records: &[Record], refusal: &Refusal) -> Option<NewRecord> {
         let output = self
             .outputs
             .iter_mut()
             .find(|output| output.output == refusal.output)?;
-        let record = records.get(*output.in_hand.get(refusal.row)? as usize)?;
+        let record = &records[index_of(records, offset_of(refusal)?)?];
         output.ledger.written = output.ledger.written.saturating_sub(1);
-        *output
-            .ledger
-            .dead_lettered
-            .entry(Reason::Refused.as_str().to_owned())
-            .or_default() += 1;
+        *output.ledger.dead_lettered(Reason::Refused) += 1;
         let name = self.setup.plan.outputs[refusal.output].name.clone();
         let letter = DeadLetter {
             reason: Reason::Refused.as_str(),
@@ -696,6 +712,38 @@ impl SourceTask {
         };
         Some(letter.of_record(&self.names.dead_letters(), record))
     }
+}
+
+impl RowOutput {
+    /// Takes up what the sink refused of `records` before the log had them. A record that this plan leaves out misses no row.
+    fn take_up_refused(&mut self, records: &[Record], fates: &[Fate]) {
+        let covered = |refusal: &Refusal| {
+            let last = records.last().map(|record| record.offset);
+            offset_of(refusal) <= last
+        };
+        let count = self.refused_ahead.partition_point(covered);
+        let is_present = |refusal: &Refusal| {
+            offset_of(refusal)
+                .and_then(|offset| index_of(records, offset))
+                .is_some_and(|index| fates[index] == Fate::Present)
+        };
+        let taken = self.refused_ahead.drain(..count).filter(is_present);
+        self.refused_in_hand.extend(taken);
+    }
+}
+
+/// Offset of the record whose row was refused.
+fn offset_of(refusal: &Refusal) -> Option<i64> {
+    match refusal.origin {
+        Origin::Record(RecordOrigin { offset }) => Some(offset),
+        Origin::Window(_) => None,
+    }
+}
+
+fn index_of(records: &[Record], offset: i64) -> Option<usize> {
+    records
+        .binary_search_by_key(&offset, |record| record.offset)
+        .ok()
 }
 
 /// The ledgers of a source task.

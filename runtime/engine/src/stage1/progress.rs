@@ -8,8 +8,11 @@ use tidewheel_planner::plan::{Source, StepKind};
 
 use super::append_time::AppendTime;
 use super::watermark::{Idleness, PartitionWatermark};
-use super::{Partials, RowOutput, SourceSetup, SourceTask, companions, reached, row_outputs};
+use super::{
+    Partials, RowOutput, SourceSetup, SourceTask, companions, offset_of, reached, row_outputs,
+};
 use crate::deduplication::Deduplication;
+use crate::effects::Refusal;
 use crate::error::EngineError;
 use crate::generation::StepGeneration;
 use crate::ledger::Ledger;
@@ -26,6 +29,8 @@ pub struct Recovered {
     pub progress: Option<SourceProgress>,
     /// Progress of each row output as its sink has it, by output name; outputs that were never written are left out.
     pub sinks: BTreeMap<String, Position>,
+    /// What the sinks refused with their newest commits.
+    pub refusals: Vec<Refusal>,
     /// Decrees of this partition in the watermarks topic: the offset from which each holds, and the watermark in ms.
     pub decrees: Vec<(i64, i64)>,
 }
@@ -143,6 +148,7 @@ impl SourceTask {
             main_append_ms: known.and_then(|progress| progress.append_time_ms),
             append_from,
             main_from: main.next_offset,
+            main_before: main.next_offset,
             main_watermark_ms: main.watermark_ms,
             main_event_watermark_ms: known.and_then(|progress| progress.event_watermark_ms),
             deduplications,
@@ -339,7 +345,8 @@ fn begin_outputs(
             ledger: logged
                 .map(|progress| progress.ledger.clone())
                 .unwrap_or_default(),
-            in_hand: Vec::new(),
+            refused_ahead: refused_ahead(recovered, output, main),
+            refused_in_hand: Vec::new(),
         };
         Ok((output, position))
     };
@@ -347,4 +354,17 @@ fn begin_outputs(
         .into_iter()
         .map(begin)
         .collect()
+}
+
+/// What a sink refused of records that the log has not covered yet: the process died between the two commits.
+fn refused_ahead(recovered: &Recovered, output: usize, main: Position) -> Vec<Refusal> {
+    if sabotage::is(Bug::ForgottenRefusals) {
+        return Vec::new();
+    }
+    let ahead = |refusal: &&Refusal| {
+        refusal.output == output && offset_of(refusal).is_some_and(|at| at >= main.next_offset)
+    };
+    let mut refusals: Vec<Refusal> = recovered.refusals.iter().filter(ahead).cloned().collect();
+    refusals.sort_by_key(offset_of);
+    refusals
 }

@@ -8,12 +8,13 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion_common::DataFusionError;
 use tidewheel_planner::plan::{Aggregate, Plan, Relation, RowProgram, StepKind, TableKind};
 
+use crate::effects::WindowRow;
 use crate::error::EngineError;
 use crate::fold::Fold;
 use crate::rows::{Rows, evaluate, reason};
 use crate::stage1::timestamps;
 use crate::window::end_of;
-use crate::wire::placement;
+use crate::wire::{WireError, placement};
 
 /// The groups of a window as rows of each relation of stage 2.
 pub(crate) struct Emission {
@@ -97,6 +98,26 @@ impl Emission {
             }
         }
         rows
+    }
+
+    /// Which groups the rows of `step` at `rows` are.
+    pub(crate) fn window_rows(
+        &self,
+        step: usize,
+        rows: &[u32],
+    ) -> Result<Vec<WindowRow>, WireError> {
+        let of = &self.relations[&step].records;
+        let fingerprints = placement::fingerprints(self.keys.columns(), self.keys.num_rows())?;
+        let starts_ms = self.keys.column(0).as_primitive::<Int64Type>().values();
+        let window = |&row: &u32| {
+            let group = of[row as usize] as usize;
+            WindowRow {
+                start_ms: starts_ms[group],
+                group: fingerprints[group],
+                contributions: self.contributions[group] as u64,
+            }
+        };
+        Ok(rows.iter().map(window).collect())
     }
 
     /// The rows of `step` at `rows`, with our columns.

@@ -2,7 +2,7 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::TYPE_KEY;
 use tidewheel_planner::plan::Plan;
@@ -17,9 +17,9 @@ impl StepTask {
     pub(super) fn bury_failures(&self, emission: &Emission, plan: &Plan, log: &mut Vec<NewRecord>) {
         let groups = self.aggregate().group_columns;
         for (group, step, message) in &emission.failures {
-            let value = describe(&emission.keys.slice(*group as usize, 1), groups);
+            let value = describe(&emission.keys.slice(*group as usize, 1), groups + 1);
             let letter = self.letter(Reason::Evaluation, message, &plan.steps[*step].name);
-            log.push(letter.of_group(&self.names.dead_letters(), self.at, 0, value));
+            log.push(letter.of_group(&self.names.dead_letters(), self.at, 0, &value));
         }
     }
 
@@ -33,12 +33,7 @@ impl StepTask {
         log: &mut Vec<NewRecord>,
     ) {
         for output in &mut self.outputs {
-            let counted = output
-                .ledger
-                .dead_lettered
-                .entry(Reason::WindowPurged.as_str().to_owned())
-                .or_default();
-            *counted += contributions(partials);
+            *output.ledger.dead_lettered(Reason::WindowPurged) += contributions(partials);
         }
         let message = format!(
             "the window that starts at {} is no longer kept; contributions of {}/{} from offset {} to before {}",
@@ -50,13 +45,13 @@ impl StepTask {
         );
         let groups = self.aggregate().group_columns;
         let letters = (0..partials.num_rows()).map(|row| {
-            let value = describe(&partials.slice(row, 1), groups);
+            let value = describe(&partials.slice(row, 1), groups + 1);
             self.letter(Reason::WindowPurged, &message, self.step_name())
                 .of_group(
                     &self.names.dead_letters(),
                     record.offset,
                     record.append_time_ms,
-                    value,
+                    &value,
                 )
         });
         log.extend(letters.collect::<Vec<_>>());
@@ -79,12 +74,11 @@ impl StepTask {
     }
 }
 
-/// One group (or row) as a JSON object: the first column is the window's start, the group columns follow. Values are as readers of
-/// tables are given them.
-pub(super) fn describe(row: &RecordBatch, groups: usize) -> bytes::Bytes {
+/// A group or a row of one, by its first `columns` columns. Values are as readers of tables are given them.
+pub(crate) fn describe(row: &RecordBatch, columns: usize) -> Map<String, Value> {
     let options = FormatOptions::default();
-    let mut object = serde_json::Map::new();
-    for (index, field) in row.schema().fields().iter().take(groups + 1).enumerate() {
+    let mut object = Map::new();
+    for (index, field) in row.schema().fields().iter().take(columns).enumerate() {
         let column = row.column(index);
         let is_window = index == 0 && field.name() == "_window";
         let value = if column.is_null(0) {
@@ -103,7 +97,7 @@ pub(super) fn describe(row: &RecordBatch, groups: usize) -> bytes::Bytes {
         };
         object.insert(name.to_owned(), value);
     }
-    crate::wire::json(&object).into()
+    object
 }
 
 /// A value by its text: numbers and booleans are JSON's own, an infinite double is `"Infinity"` or `"-Infinity"` and NaN null, json is what

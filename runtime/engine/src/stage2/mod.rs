@@ -1,6 +1,7 @@
 //! The task of one partition of the partials of an aggregate step: merge, emit as the watermark passes, follow-up steps.
 mod emission;
-mod group_letters;
+pub(crate) mod group_letters;
+mod refused;
 mod snapshot;
 mod windows;
 
@@ -15,9 +16,9 @@ use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Aggregate, Plan, StepKind, TableKind};
 
 use self::emission::{Emission, chain, count_emission, evaluate_run, index_groups, window_outputs};
-use self::group_letters::describe;
+use self::refused::RefusedGroups;
 use self::windows::{Windows, by_window};
-use crate::effects::{Effects, Refusal, TableWrite, take_up_to};
+use crate::effects::{Effects, Refusal, TableWrite, WindowRow, take_up_to};
 use crate::error::EngineError;
 use crate::generation::Generations;
 use crate::ledger::Ledger;
@@ -83,6 +84,9 @@ struct WindowOutput {
     /// The sink was set back: it is given all windows that are still kept once more.
     repair: bool,
     ledger: Ledger,
+    refused: RefusedGroups,
+    /// What the sink refused with a commit that the log has not covered yet: due where the sink is.
+    refused_ahead: Vec<Refusal>,
 }
 
 /// A window that is not emitted yet, or has changed since.
@@ -184,6 +188,7 @@ impl StepTask {
         self.purge();
         if !silent {
             self.from = self.from.max(self.at);
+            self.forget_refused();
             self.snapshot_if_due(clock_ms, &mut log)?;
         }
         Ok(Effects {
@@ -196,11 +201,7 @@ impl StepTask {
 
     /// Ends a batch: the progress, and dead letters of what sinks refused, for the same transaction as [`Effects::log`].
     /// Nothing while the task only reads again what was done before.
-    pub fn seal(
-        &mut self,
-        committed: &[usize],
-        refusals: &[(Refusal, RecordBatch)],
-    ) -> Vec<NewRecord> {
+    pub fn seal(&mut self, committed: &[usize], refusals: &[Refusal]) -> Vec<NewRecord> {
         if self.at < self.from {
             return Vec::new();
         }
@@ -212,9 +213,7 @@ impl StepTask {
         {
             output.sink_next_offset = Some(self.at);
         }
-        for (refusal, rows) in refusals {
-            log.push(self.bury_refused(refusal, rows));
-        }
+        self.bury_refused(refusals, &mut log);
         if let Some(offset) = self.snapshot_pending.take() {
             self.snapshot_at = offset;
         }
@@ -335,7 +334,13 @@ impl StepTask {
             }
             self.bury_failures(&new, &plan, log);
             for index in 0..self.outputs.len() {
-                let change = compare(&mut self.outputs[index], &new, old.as_ref(), &plan)?;
+                let change = compare(
+                    &mut self.outputs[index],
+                    start_ms,
+                    &new,
+                    old.as_ref(),
+                    &plan,
+                )?;
                 if self.outputs[index].from <= began_at {
                     let output = &self.outputs[index];
                     let position = (self.generation, self.setup.partition, self.at);
@@ -427,8 +432,10 @@ impl StepTask {
             let emission = evaluate_run(plan, self.setup.step, aggregate, &run)?;
             for output in self.outputs.iter().filter(|output| output.repair) {
                 let rows = emission.row_of_group(output.step);
+                let upserts: Vec<u32> = rows.iter().copied().flatten().collect();
                 let all = Changed {
-                    upserts: rows.iter().copied().flatten().collect(),
+                    windows: emission.window_rows(output.step, &upserts)?,
+                    upserts,
                     deletes: Vec::new(),
                 };
                 let changes = changes.entry(output.output).or_default();
@@ -485,6 +492,7 @@ impl StepTask {
                     generation: self.generation,
                     rows,
                     deletes: all(&changes.deletes)?,
+                    windows: changes.windows,
                 })
             })
             .collect()
@@ -531,16 +539,6 @@ impl StepTask {
             headers: Vec::new(),
         }
     }
-
-    fn bury_refused(&mut self, refusal: &Refusal, rows: &RecordBatch) -> NewRecord {
-        let name = self.setup.plan.outputs[refusal.output].name.clone();
-        let value = describe(
-            &rows.slice(refusal.row, 1),
-            rows.num_columns().saturating_sub(1),
-        );
-        self.letter(Reason::Refused, &refusal.reason, &name)
-            .of_group(&self.names.dead_letters(), self.at, 0, value)
-    }
 }
 
 fn aggregate_of(plan: &Plan, step: usize) -> &Aggregate {
@@ -579,37 +577,39 @@ fn mark(count: usize, rows: &[u32]) -> Vec<bool> {
 /// Rows of an emission that an output has to write, and of the one before that it has to delete.
 struct Changed {
     upserts: Vec<u32>,
+    /// Which group each of them is.
+    windows: Vec<WindowRow>,
     deletes: Vec<u32>,
 }
 
 /// Compares what an output had of the changed groups with what it has now, and enters the difference into its ledger.
 fn compare(
     output: &mut WindowOutput,
+    start_ms: i64,
     new: &Emission,
     old: Option<&Emission>,
     plan: &Plan,
 ) -> Result<Changed, EngineError> {
     let mut upserts = Vec::new();
-    let mut gone = Vec::new();
     let rows = new.row_of_group(output.step);
     for (group, row) in rows.iter().enumerate() {
         *fate(&mut output.ledger, &output.chain, new, group, plan) +=
             new.contributions[group] as u64;
-        match row {
-            Some(row) => upserts.push(*row),
-            None => gone.push(group),
-        }
+        upserts.extend(*row);
     }
     let mut deletes = Vec::new();
     if let Some(old) = old {
         let old_rows = old.row_of_group(output.step);
         let groups = index_groups(&old.keys)?;
         let new_groups = index_groups(&new.keys)?;
-        for (group, count) in old.contributions.iter().enumerate() {
-            let fate = fate(&mut output.ledger, &output.chain, old, group, plan);
-            *fate = fate.saturating_sub(*count as u64);
-        }
         for (key, old_group) in groups {
+            let (group, ledger) = (old_group as usize, &mut output.ledger);
+            let fate = if output.refused.remove(start_ms, key) {
+                ledger.dead_lettered(Reason::Refused)
+            } else {
+                fate(ledger, &output.chain, old, group, plan)
+            };
+            *fate = fate.saturating_sub(old.contributions[group] as u64);
             let vanished = new_groups
                 .get(&key)
                 .is_some_and(|&group| rows[group as usize].is_none());
@@ -617,7 +617,12 @@ fn compare(
         }
         deletes.sort_unstable();
     }
-    Ok(Changed { upserts, deletes })
+    let windows = new.window_rows(output.step, &upserts)?;
+    Ok(Changed {
+        upserts,
+        windows,
+        deletes,
+    })
 }
 
 /// The count that a group's contributions stand under in a ledger.
@@ -634,10 +639,7 @@ fn fate<'a>(
             .iter()
             .any(|(failed, at, _)| *failed as usize == group && *at == step)
         {
-            return ledger
-                .dead_lettered
-                .entry(Reason::Evaluation.as_str().to_owned())
-                .or_default();
+            return ledger.dead_lettered(Reason::Evaluation);
         }
         let there = emission
             .relations
@@ -657,6 +659,8 @@ fn fate<'a>(
 #[derive(Default)]
 struct Changes {
     upserts: Vec<RecordBatch>,
+    /// Which group each row of the upserts is.
+    windows: Vec<WindowRow>,
     deletes: Vec<RecordBatch>,
 }
 
@@ -670,6 +674,7 @@ impl Changes {
         (generation, partition, offset): (i64, i32, i64),
     ) -> Result<(), datafusion_common::DataFusionError> {
         if !changed.upserts.is_empty() {
+            self.windows.extend(changed.windows);
             self.upserts.push(new.table_rows(
                 step,
                 &changed.upserts,

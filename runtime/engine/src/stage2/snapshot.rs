@@ -1,5 +1,5 @@
 //! Window state in the state topic: written every few seconds, read when a task is taken over.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -8,9 +8,12 @@ use tidewheel_planner::names::PipelineNames;
 
 use super::windows::{Run, WindowState, Windows};
 use super::{
-    SNAPSHOT_EVERY_MS, StepSetup, StepTask, WindowOutput, aggregate_of, chain, window_outputs,
+    RefusedGroups, SNAPSHOT_EVERY_MS, StepSetup, StepTask, WindowOutput, aggregate_of, chain,
+    window_outputs,
 };
+use crate::effects::Refusal;
 use crate::error::EngineError;
+use crate::sabotage::{self, Bug};
 use crate::stage1::concat;
 use crate::wire::WireError;
 use crate::wire::batch::{self, MAX_BATCH_BYTES};
@@ -25,6 +28,8 @@ pub struct RecoveredStep {
     pub state: BTreeMap<Bytes, Bytes>,
     /// Progress of each output as its sink has it, by output name; outputs that were never written are left out.
     pub sinks: BTreeMap<String, Position>,
+    /// What the sinks refused with their newest commits.
+    pub refusals: Vec<Refusal>,
     /// The oldest retained offset of the partials.
     pub earliest: i64,
 }
@@ -40,10 +45,16 @@ impl StepTask {
             .map_or(1, |generation| generation.number);
         let mut obsolete = Vec::new();
         let mut ours = BTreeMap::new();
+        let mut refused = BTreeMap::new();
         for (key, value) in &recovered.state {
-            let (of, _) = StepKey::decode(key)?;
+            let (of, kind) = StepKey::decode(key)?;
             if of == generation {
-                ours.insert(key.clone(), value.clone());
+                if let StepKey::Refused(group) = kind {
+                    let groups: &mut BTreeSet<_> = refused.entry(group.output).or_default();
+                    groups.insert((group.start_ms, group.group));
+                } else {
+                    ours.insert(key.clone(), value.clone());
+                }
             } else if of < generation {
                 obsolete.push(key.clone());
             } else {
@@ -87,7 +98,7 @@ impl StepTask {
             });
         }
         let (windows, stored) = load(&setup, snapshot.as_ref(), generation, &ours)?;
-        let outputs = begin_outputs(&setup, recovered, progress.as_ref(), from)?;
+        let outputs = begin_outputs(&setup, recovered, progress.as_ref(), refused, from)?;
         Ok(Self {
             names: PipelineNames::new(&setup.plan.namespace, &setup.plan.name),
             generation,
@@ -245,6 +256,7 @@ fn begin_outputs(
     setup: &StepSetup,
     recovered: &RecoveredStep,
     progress: Option<&StepProgress>,
+    mut refused: BTreeMap<String, BTreeSet<(i64, u128)>>,
     from: i64,
 ) -> Result<Vec<WindowOutput>, EngineError> {
     let begin = |(output, step): (usize, usize)| {
@@ -272,10 +284,26 @@ fn begin_outputs(
             ledger: logged
                 .map(|progress| progress.ledger.clone())
                 .unwrap_or_default(),
+            refused: RefusedGroups::stored(refused.remove(name).unwrap_or_default()),
+            refused_ahead: refused_ahead(recovered, output, sink.is_some_and(|sink| sink > from)),
         })
     };
     window_outputs(&setup.plan, setup.step)
         .into_iter()
         .map(begin)
+        .collect()
+}
+
+/// What the sink refused with a commit that the log has not covered: the process died, or was fenced, between the two.
+fn refused_ahead(recovered: &RecoveredStep, output: usize, is_ahead: bool) -> Vec<Refusal> {
+    if !is_ahead || sabotage::is(Bug::ForgottenRefusals) {
+        return Vec::new();
+    }
+    let of_output = |refusal: &&Refusal| refusal.output == output;
+    recovered
+        .refusals
+        .iter()
+        .filter(of_output)
+        .cloned()
         .collect()
 }

@@ -9,7 +9,10 @@
 //! | `tidewheel-field` | the field that is wrong, where one is |
 //! | `tidewheel-source`, `tidewheel-partition`, `tidewheel-offset`, `tidewheel-append-time` | where it came from; ms since the epoch |
 use bytes::Bytes;
+use serde_json::{Map, Value};
 use tidewheel_log::{Header, NewRecord, Record};
+
+use super::json;
 
 /// Version of the headers.
 pub const VERSION: &str = "1";
@@ -83,9 +86,10 @@ impl DeadLetter<'_> {
         topic: &str,
         offset: i64,
         append_time_ms: i64,
-        value: Bytes,
+        value: &Map<String, Value>,
     ) -> NewRecord {
-        self.build(topic, offset, append_time_ms, None, Some(value))
+        let value = Some(json(value).into());
+        self.build(topic, offset, append_time_ms, None, value)
     }
 
     fn build(

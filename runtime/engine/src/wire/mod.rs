@@ -5,6 +5,7 @@ pub(crate) mod batch;
 pub mod dead_letter;
 pub mod partial;
 pub mod placement;
+pub mod refusal;
 pub mod state;
 pub mod watermark;
 

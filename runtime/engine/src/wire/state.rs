@@ -6,6 +6,7 @@
 //! | an aggregate step | `g<generation>/progress` | [`StepProgress`] as JSON |
 //! | | `g<generation>/snapshot` | [`Snapshot`] as JSON |
 //! | | `g<generation>/run/<number>/<part>` | a batch: a part of a run of partial aggregates of one window |
+//! | | `g<generation>/refused/<output>/<start_ms>/<group>` | `1`: the sink refused the newest row of that group (its fingerprint, 32 hex digits) |
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -187,7 +188,7 @@ versioned!(SourceProgress: "progress of a source", StepProgress: "progress of a 
 pub const SOURCE_PROGRESS_KEY: &str = "progress";
 
 /// A key of a step task's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepKey {
     /// [`StepProgress`].
     Progress,
@@ -195,15 +196,36 @@ pub enum StepKey {
     Snapshot,
     /// A part of a run: the run's number, the part's.
     Run(u64, u32),
+    /// The sink refused the newest row of a group.
+    Refused(RefusedGroup),
 }
+
+/// A group of a window, at an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedGroup {
+    /// Name of the output.
+    pub output: String,
+    /// Start of the window, ms.
+    pub start_ms: i64,
+    /// Fingerprint of the window's start and the group columns.
+    pub group: u128,
+}
+
+/// The value of [`StepKey::Refused`]: its version, and that is all.
+pub const REFUSED: &[u8] = b"1";
 
 impl StepKey {
     /// The key as it stands in the topic.
-    pub fn encode(self, generation: i64) -> Bytes {
+    pub fn encode(&self, generation: i64) -> Bytes {
         match self {
             Self::Progress => format!("g{generation}/progress"),
             Self::Snapshot => format!("g{generation}/snapshot"),
             Self::Run(number, part) => format!("g{generation}/run/{number}/{part}"),
+            Self::Refused(RefusedGroup {
+                output,
+                start_ms,
+                group,
+            }) => format!("g{generation}/refused/{output}/{start_ms}/{group:032x}"),
         }
         .into()
     }
@@ -216,19 +238,19 @@ impl StepKey {
             .strip_prefix('g')
             .and_then(|text| text.split_once('/'))
             .ok_or_else(damaged)?;
-        let key = match rest {
-            "progress" => Self::Progress,
-            "snapshot" => Self::Snapshot,
-            run => {
-                let (number, part) = run
-                    .strip_prefix("run/")
-                    .and_then(|run| run.split_once('/'))
-                    .ok_or_else(damaged)?;
-                Self::Run(
-                    number.parse().map_err(|_| damaged())?,
-                    part.parse().map_err(|_| damaged())?,
-                )
-            }
+        let key = match rest.split('/').collect::<Vec<_>>()[..] {
+            ["progress"] => Self::Progress,
+            ["snapshot"] => Self::Snapshot,
+            ["run", number, part] => Self::Run(
+                number.parse().map_err(|_| damaged())?,
+                part.parse().map_err(|_| damaged())?,
+            ),
+            ["refused", output, start_ms, group] => Self::Refused(RefusedGroup {
+                output: output.to_owned(),
+                start_ms: start_ms.parse().map_err(|_| damaged())?,
+                group: u128::from_str_radix(group, 16).map_err(|_| damaged())?,
+            }),
+            _ => return Err(damaged()),
         };
         Ok((generation.parse().map_err(|_| damaged())?, key))
     }

@@ -7,7 +7,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
 use tidewheel_engine::stage1::{Recovered, SourceSetup, SourceTask, StartAt};
 use tidewheel_engine::stage2::{RecoveredStep, StepSetup, StepTask};
-use tidewheel_engine::{Effects, Generations, Ledger};
+use tidewheel_engine::{Effects, Generations, Ledger, Refusal};
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Aggregate, Plan, StepKind, TableKind};
@@ -74,6 +74,8 @@ pub(crate) struct Pipeline {
     /// Tables by output: rows by the text of their key.
     pub(crate) tables: BTreeMap<String, BTreeMap<String, Row>>,
     pub(crate) clock_ms: i64,
+    /// Which rows the tables refuse.
+    pub(crate) refuses: fn(&Row) -> bool,
 }
 
 impl Pipeline {
@@ -103,6 +105,7 @@ impl Pipeline {
             state: BTreeMap::new(),
             tables: BTreeMap::new(),
             clock_ms: T0,
+            refuses: |_| false,
             plan,
         }
     }
@@ -124,9 +127,9 @@ impl Pipeline {
             let (taken, left) = rest.split_at(effects.consumed);
             assert!(!taken.is_empty(), "the task takes something");
             let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
-            self.write(&effects);
+            let refusals = self.write(&effects);
             let mut log = effects.log;
-            log.extend(self.sources[partition].seal(taken, &committed, &[]));
+            log.extend(self.sources[partition].seal(taken, &committed, &refusals));
             partials.extend(self.append(log));
             rest = left;
         }
@@ -158,9 +161,9 @@ impl Pipeline {
             .unwrap();
         assert_eq!(effects.consumed, records.len());
         let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
-        self.write(&effects);
+        let refusals = self.write(&effects);
         let mut log = effects.log;
-        log.extend(self.steps[partition].seal(&committed, &[]));
+        log.extend(self.steps[partition].seal(&committed, &refusals));
         self.append(log);
     }
 
@@ -261,7 +264,9 @@ impl Pipeline {
         partials
     }
 
-    fn write(&mut self, effects: &Effects) {
+    /// Applies what goes to tables, but for what they refuse.
+    fn write(&mut self, effects: &Effects) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
         for write in &effects.writes {
             let output = &self.plan.outputs[write.output];
             let key: Vec<&str> = match &output.table.kind {
@@ -279,10 +284,20 @@ impl Pipeline {
             for row in write.deletes.iter().flat_map(rows_of) {
                 table.remove(&key_of(&row));
             }
-            for row in rows_of(&write.rows) {
-                table.insert(key_of(&row), row);
+            for (index, row) in rows_of(&write.rows).into_iter().enumerate() {
+                if !(self.refuses)(&row) {
+                    table.insert(key_of(&row), row);
+                    continue;
+                }
+                table.remove(&key_of(&row));
+                refusals.push(Refusal {
+                    output: write.output,
+                    origin: write.origin(index),
+                    reason: "refused".to_owned(),
+                });
             }
         }
+        refusals
     }
 }
 

@@ -15,7 +15,10 @@ use tidewheel_engine::stage1::{Recovered, SourceTask, StartAt};
 use tidewheel_engine::stage2::{RecoveredStep, StepTask};
 use tidewheel_engine::wire::partial::{self, PartialHeader};
 use tidewheel_engine::wire::placement;
-use tidewheel_engine::wire::state::{Position, SourceProgress, StepKey, StepProgress};
+use tidewheel_engine::wire::refusal::{Origin, RecordOrigin, WindowOrigin};
+use tidewheel_engine::wire::state::{
+    Position, REFUSED, RefusedGroup, SourceProgress, StepKey, StepProgress,
+};
 use tidewheel_engine::wire::watermark::WatermarkRecord;
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::plan::Plan;
@@ -284,6 +287,7 @@ fn progress_of_a_source() {
         progress: Some(progress),
         sinks,
         decrees: Vec::new(),
+        refusals: Vec::new(),
     };
     let task = SourceTask::begin(
         source_setup(&pipeline.plan, 0, 1),
@@ -358,6 +362,7 @@ fn state_of_a_step() {
             state: kept,
             sinks,
             earliest: 0,
+            refusals: Vec::new(),
         };
         let task = StepTask::begin(step_setup(&pipeline.plan, partition, 1), &recovered).unwrap();
         assert_eq!(
@@ -369,6 +374,39 @@ fn state_of_a_step() {
         all >= 5,
         "progress and snapshot of two tasks, and a run at least: {all}"
     );
+}
+
+#[test]
+fn refused_rows() {
+    let record = Origin::Record(RecordOrigin { offset: 7 });
+    let row = serde_json::json!({"page": "/", "n": 3, "window_start": "2026-01-01T00:00:00Z", "_offset": 9});
+    let window = Origin::Window(WindowOrigin {
+        offset: 9,
+        start_ms: T0,
+        group: 0x0102_0304,
+        contributions: 3,
+        row: row.as_object().unwrap().clone(),
+    });
+    for (name, origin) in [("record", record), ("window", window)] {
+        let bytes = golden(
+            &format!("refused-{name}.v1.json"),
+            origin.encode().as_bytes(),
+        );
+        let text = std::str::from_utf8(&bytes).unwrap();
+        assert_eq!(Origin::decode(text).unwrap(), origin);
+        let newer = text.replace("\"version\":1", "\"version\":2");
+        assert!(Origin::decode(&newer).is_err(), "{newer}");
+    }
+    let group = RefusedGroup {
+        output: "w".to_owned(),
+        start_ms: T0,
+        group: 0x0102_0304,
+    };
+    let key = StepKey::Refused(group);
+    let written = [&key.encode(2), &b"\n"[..], REFUSED].concat();
+    let bytes = golden("refused-group.v1.txt", &written);
+    let stored = bytes.split(|byte| *byte == b'\n').next().unwrap();
+    assert_eq!(StepKey::decode(stored).unwrap(), (2, key));
 }
 
 #[test]

@@ -15,3 +15,4 @@ mod idleness;
 mod isolation;
 mod lateness;
 mod recovery;
+mod refusals;

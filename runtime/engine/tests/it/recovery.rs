@@ -36,6 +36,7 @@ fn take_over(pipeline: &mut Pipeline, records: &[Record], at: i64) {
         progress: Some(progress),
         sinks,
         decrees: Vec::new(),
+        refusals: Vec::new(),
     };
     let mut task = SourceTask::begin(
         source_setup(&pipeline.plan, 0, 1),
@@ -67,6 +68,7 @@ fn take_over(pipeline: &mut Pipeline, records: &[Record], at: i64) {
             state,
             sinks,
             earliest: 0,
+            refusals: Vec::new(),
         };
         let mut task =
             StepTask::begin(step_setup(&pipeline.plan, partition as i32, 1), &recovered).unwrap();
@@ -175,6 +177,7 @@ fn what_a_sink_has_beyond_the_log_is_not_written_again() {
         progress: Some(progress),
         sinks: BTreeMap::from([("once".to_owned(), ahead)]),
         decrees: Vec::new(),
+        refusals: Vec::new(),
     };
     pipeline.sources[0] = SourceTask::begin(
         source_setup(&pipeline.plan, 0, 1),

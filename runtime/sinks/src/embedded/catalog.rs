@@ -10,10 +10,11 @@ use super::{connection::Failure, names};
 use crate::OutputId;
 
 /// Version of the layout.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// `PRAGMA application_id` of a file of ours: `TDWL`.
 const APPLICATION: i64 = 0x5444_574C;
 
+/// Version 1.
 const LAYOUT: &str = "
     CREATE TABLE _tidewheel_tables (
         name TEXT NOT NULL PRIMARY KEY COLLATE NOCASE,
@@ -44,7 +45,20 @@ const LAYOUT: &str = "
         PRIMARY KEY (pipeline, output, input, partition)
     ) STRICT, WITHOUT ROWID;";
 
-/// Lays out an empty file; checks that any other is ours and of this version.
+/// What version 2 has besides: the rows that the newest commit of each task and output refused.
+const REFUSALS: &str = "
+    CREATE TABLE _tidewheel_refusals (
+        pipeline TEXT NOT NULL,
+        output TEXT NOT NULL,
+        input TEXT NOT NULL,
+        partition INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        origin TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        PRIMARY KEY (pipeline, output, input, partition, number)
+    ) STRICT, WITHOUT ROWID;";
+
+/// Lays out an empty file, and brings one of an earlier version up to date; checks that any other is ours and of this version.
 pub(super) async fn lay_out(connection: &mut SqliteConnection) -> Result<(), Failure> {
     let application: i64 = sqlx::query_scalar("PRAGMA application_id")
         .fetch_one(&mut *connection)
@@ -56,23 +70,28 @@ pub(super) async fn lay_out(connection: &mut SqliteConnection) -> Result<(), Fai
         .fetch_one(&mut *connection)
         .await?;
     match (application, version) {
-        (APPLICATION, VERSION) => Ok(()),
-        (APPLICATION, newer) => Err(Failure::Misfit(format!(
-            "the file has layout {newer} and this build knows {VERSION}: use the newer tidewheel, or another file"
-        ))),
+        (APPLICATION, VERSION) => return Ok(()),
+        (APPLICATION, 1) => {}
+        (APPLICATION, newer) => {
+            return Err(Failure::Misfit(format!(
+                "the file has layout {newer} and this build knows {VERSION}: use the newer tidewheel, or another file"
+            )));
+        }
         (0, 0) if objects == 0 => {
             sqlx::raw_sql(LAYOUT).execute(&mut *connection).await?;
-            let marks =
-                format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}");
-            sqlx::raw_sql(AssertSqlSafe(marks))
-                .execute(connection)
-                .await?;
-            Ok(())
         }
-        _ => Err(Failure::Misfit(
-            "the file is another program's database: give the path of another file".to_owned(),
-        )),
+        _ => {
+            return Err(Failure::Misfit(
+                "the file is another program's database: give the path of another file".to_owned(),
+            ));
+        }
     }
+    sqlx::raw_sql(REFUSALS).execute(&mut *connection).await?;
+    let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}");
+    sqlx::raw_sql(AssertSqlSafe(marks))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Makes the file's table what is planned, or says why it cannot. Idempotent.

@@ -12,7 +12,7 @@
 //!
 //! A table in the schema `public` has its own name, any other is called `schema.table` (in SQL: `"schema.table"`). Rows of windows also have
 //! `_key`, the bytes of their key columns. What cannot be stored (U+0000 in a text, a year beyond 1 to 9999, a NULL where the plan has none) is refused row
-//! by row. The tables `_tidewheel_*` hold each output's progress and generation, written in the transaction of its rows.
+//! by row. The tables `_tidewheel_*` hold each output's progress, generation and refused rows, written in the transaction of its rows.
 mod catalog;
 mod connection;
 mod encode;

@@ -7,7 +7,7 @@ use sqlx::{
 use tidewheel_planner::plan::{Table, TableKind};
 
 use super::{encode::Rows, names};
-use crate::{Change, Committed};
+use crate::Change;
 
 /// SQLite takes at most 32,766 parameters; beyond a few thousand, longer statements bring no more speed.
 const PARAMETERS: usize = 4096;
@@ -78,28 +78,27 @@ impl Statements {
         }
     }
 
-    /// What applies `change`, and the rows it leaves out because they cannot be stored.
+    /// What applies `change`, and the rows that it leaves out because they cannot be stored.
     pub(super) fn of(
         &self,
         table: &Table,
         change: &Change,
-    ) -> Result<(Vec<Statement>, Committed), String> {
+    ) -> Result<(Vec<Statement>, Vec<(usize, String)>), String> {
         let mut statements = Vec::new();
-        let mut committed = Committed::default();
+        let mut refused = Vec::new();
         match (change, &self.delete) {
             (Change::Nothing, _) => {}
             (Change::Append(batch), None) => {
-                committed.refused = self.insert_rows(table, batch, &mut statements)?;
+                refused = self.insert_rows(table, batch, &mut statements)?;
             }
             (Change::Windows { upserts, deletes }, Some(delete)) => {
-                committed.refused = self.insert_rows(table, upserts, &mut statements)?;
+                refused = self.insert_rows(table, upserts, &mut statements)?;
                 let rows = Rows::new(table, deletes)?;
-                let keyed = in_key_order(&rows, (0..rows.len()).collect());
-                delete.fill(&keyed, &mut statements, |(key, row), arguments| {
-                    arguments.add(key.as_slice())?;
-                    arguments.add(rows.position("_generation", *row))?;
-                    arguments.add(rows.position("_offset", *row))
-                })?;
+                fill_deletes(delete, &rows, (0..rows.len()).collect(), &mut statements)?;
+                // What the table has of a refused row's key is out of date.
+                let rows = Rows::new(table, upserts)?;
+                let outdated = refused.iter().map(|(row, _)| *row).collect();
+                fill_deletes(delete, &rows, outdated, &mut statements)?;
             }
             (Change::Append(_), Some(_)) => {
                 return Err("rows came for a table of windows".to_owned());
@@ -108,7 +107,7 @@ impl Statements {
                 return Err("windows came for a table of rows".to_owned());
             }
         }
-        Ok((statements, committed))
+        Ok((statements, refused))
     }
 
     fn insert_rows(
@@ -140,6 +139,20 @@ impl Statements {
             })?;
         Ok(refused)
     }
+}
+
+fn fill_deletes(
+    delete: &Repeated,
+    rows: &Rows<'_>,
+    of: Vec<usize>,
+    statements: &mut Vec<Statement>,
+) -> Result<(), String> {
+    let keyed = in_key_order(rows, of);
+    delete.fill(&keyed, statements, |(key, row), arguments| {
+        arguments.add(key.as_slice())?;
+        arguments.add(rows.position("_generation", *row))?;
+        arguments.add(rows.position("_offset", *row))
+    })
 }
 
 /// In the order of the table, so that neighbours find its pages still in the cache.

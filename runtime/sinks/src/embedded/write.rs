@@ -15,7 +15,7 @@ use super::{
     statements::{Statement, Statements},
     time,
 };
-use crate::{Change, Committed, OutputId, Progress, SinkError, TaskId, Writer};
+use crate::{Change, Committed, Origin, OutputId, Progress, Refused, SinkError, TaskId, Writer};
 
 /// Takes the file's only write lock at once, so that what a transaction reads stays true until it commits.
 const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -46,10 +46,10 @@ impl Writer for TableWriter {
         lease.settle(&self.output.to_string(), outcome)
     }
 
-    async fn progress(&mut self) -> Result<Option<Progress>, SinkError> {
+    async fn last_commit(&mut self) -> Result<Option<(Progress, Committed)>, SinkError> {
         // On the writing connection, behind a commit whose answer may have been lost.
         let mut lease = self.shared.writer.lease().await;
-        let outcome = async { Ok(self.stored_progress(lease.connection().await?).await?) }.await;
+        let outcome = self.read_last_commit(&mut lease).await;
         lease.settle(&self.output.to_string(), outcome)
     }
 
@@ -59,15 +59,24 @@ impl Writer for TableWriter {
         change: &Change,
         expected: Option<Progress>,
         next: Progress,
+        origin: Origin<'_>,
     ) -> Result<Committed, SinkError> {
         let statements = self.statements.of(&self.table, change);
-        let (statements, committed) =
+        let (statements, refused) =
             statements.map_err(|reason| Failure::Misfit(reason).of(&self.output.to_string()))?;
+        let refused = refused.into_iter().map(|(row, reason)| Refused {
+            origin: origin(row),
+            reason,
+        });
+        let refused: Vec<Refused> = refused.collect();
         let mut lease = self.shared.writer.lease().await;
         let outcome = self
-            .apply(&mut lease, generation, statements, expected, next)
+            .apply(&mut lease, generation, statements, &refused, expected, next)
             .await;
-        lease.settle(&self.output.to_string(), outcome.map(|()| committed))
+        lease.settle(
+            &self.output.to_string(),
+            outcome.map(|()| Committed { refused }),
+        )
     }
 }
 
@@ -78,6 +87,7 @@ impl TableWriter {
         lease: &mut Lease<'_>,
         generation: i64,
         statements: Vec<Statement>,
+        refused: &[Refused],
         expected: Option<Progress>,
         next: Progress,
     ) -> Result<(), Failure> {
@@ -96,6 +106,7 @@ impl TableWriter {
             }
         }
         self.move_progress(&mut transaction, expected, next).await?;
+        self.replace_refusals(&mut transaction, refused).await?;
         for statement in statements {
             sqlx::query_with(statement.sql, statement.arguments)
                 .execute(&mut *transaction)
@@ -103,6 +114,19 @@ impl TableWriter {
         }
         transaction.commit().await?;
         Ok(())
+    }
+
+    async fn read_last_commit(
+        &self,
+        lease: &mut Lease<'_>,
+    ) -> Result<Option<(Progress, Committed)>, Failure> {
+        // Both of one moment: another process may write in between.
+        let mut transaction = lease.connection().await?.begin().await?;
+        let Some(progress) = self.stored_progress(&mut transaction).await? else {
+            return Ok(None);
+        };
+        let refused = self.stored_refusals(&mut transaction).await?;
+        Ok(Some((progress, Committed { refused })))
     }
 
     async fn move_generation(
@@ -130,6 +154,8 @@ impl TableWriter {
             .await?;
         if let TableKind::Windows { .. } = self.table.kind {
             let forget = "DELETE FROM _tidewheel_progress WHERE pipeline = ? AND output = ?";
+            self.of_output(forget).execute(&mut *transaction).await?;
+            let forget = "DELETE FROM _tidewheel_refusals WHERE pipeline = ? AND output = ?";
             self.of_output(forget).execute(&mut *transaction).await?;
             if let Some(cut_ms) = cut_ms {
                 let cut = format!(
@@ -196,6 +222,43 @@ impl TableWriter {
             .execute(connection)
             .await?;
         Ok(())
+    }
+
+    async fn replace_refusals(
+        &self,
+        connection: &mut SqliteConnection,
+        refused: &[Refused],
+    ) -> Result<(), sqlx::Error> {
+        let forget = "DELETE FROM _tidewheel_refusals
+                      WHERE pipeline = ? AND output = ? AND input = ? AND partition = ?";
+        self.of_task(forget).execute(&mut *connection).await?;
+        for (number, row) in (0_i64..).zip(refused) {
+            let keep = "INSERT INTO _tidewheel_refusals (pipeline, output, input, partition, number, origin, reason)
+                        VALUES (?, ?, ?, ?, ?, ?, ?)";
+            self.of_task(keep)
+                .bind(number)
+                .bind(row.origin.clone())
+                .bind(row.reason.clone())
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn stored_refusals(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> Result<Vec<Refused>, sqlx::Error> {
+        let read = "SELECT origin, reason FROM _tidewheel_refusals
+                    WHERE pipeline = ? AND output = ? AND input = ? AND partition = ? ORDER BY number";
+        let rows = self.of_task(read).fetch_all(connection).await?;
+        let refused = rows.iter().map(|row| {
+            Ok(Refused {
+                origin: row.try_get(0)?,
+                reason: row.try_get(1)?,
+            })
+        });
+        refused.collect()
     }
 
     fn of_output(&self, sql: &'static str) -> SqliteQuery {

@@ -9,7 +9,7 @@ use std::{
 
 use tidewheel_sinks::{Progress, Sink as _, SinkError, TaskId, Writer, embedded::Database};
 
-use crate::fixture::{Fixture, at, commit, number_table, numbers, output};
+use crate::fixture::{Fixture, at, commit, number_table, numbers, origin, output, progress};
 
 /// Polls a future at most `polls` times; none if it was not ready by then.
 struct CutShort<'a, F> {
@@ -40,14 +40,14 @@ async fn a_commit_that_is_dropped_anywhere_is_whole_or_nothing() {
         let from = stored.unwrap_or(0);
         {
             let change = numbers(from..from + 700);
-            let future = pin!(writer.commit(1, &change, stored.map(at), at(from + 700)));
+            let future = pin!(writer.commit(1, &change, stored.map(at), at(from + 700), &origin));
             finished = CutShort { future, polls }
                 .await
                 .map(|outcome| outcome.unwrap())
                 .is_some();
         }
         // The connection is free at once, and not inside of a transaction that nobody ends.
-        let progress = writer.progress().await.unwrap();
+        let progress = progress(&mut writer).await;
         let rows = fixture.database.count(&number_table()).await.unwrap();
         assert_eq!(
             rows as i64,
@@ -92,7 +92,7 @@ async fn a_file_that_is_locked_by_another_program_is_unavailable_and_then_works_
             "{outcome:?}"
         );
         assert_eq!(
-            writer.progress().await.unwrap(),
+            progress(&mut writer).await,
             Some(at(1)),
             "readers do not wait for the lock"
         );
@@ -116,7 +116,7 @@ async fn an_error_that_ends_the_transaction_by_itself_leaves_nothing_behind() {
         matches!(&outcome, Err(SinkError::Misfit { reason, .. }) if reason.contains("no more")),
         "{outcome:?}"
     );
-    assert_eq!(writer.progress().await.unwrap(), Some(at(1)));
+    assert_eq!(progress(&mut writer).await, Some(at(1)));
     fixture.meddle("DROP TRIGGER t").await;
     commit(&mut writer, &numbers(1..2), Some(1), 2)
         .await
@@ -140,7 +140,7 @@ async fn writes_until_it_is_killed() {
         .writer(&output(), &number_table(), &task)
         .await
         .unwrap();
-    let mut progress = writer.progress().await.unwrap();
+    let mut progress = progress(&mut writer).await;
     loop {
         let from = progress.map_or(0, |Progress { next_offset, .. }| next_offset);
         commit(

@@ -1,7 +1,9 @@
 //! Progress by compare-and-swap, and generations.
 use tidewheel_sinks::{Change, Progress, SinkError};
 
-use crate::fixture::{Fixture, at, commit, number_table, numbers, output, upsert, window_table};
+use crate::fixture::{
+    Fixture, at, commit, number_table, numbers, origin, output, progress, upsert, window_table,
+};
 
 fn found(outcome: Result<impl std::fmt::Debug, SinkError>) -> String {
     match outcome {
@@ -16,7 +18,7 @@ async fn a_zombie_cannot_write() {
     let mut zombie = fixture.writer(&number_table()).await;
     commit(&mut zombie, &numbers(0..3), None, 3).await.unwrap();
     let mut heir = fixture.second_writer(&number_table(), 0).await;
-    assert_eq!(heir.progress().await.unwrap(), Some(at(3)));
+    assert_eq!(progress(&mut heir).await, Some(at(3)));
     commit(&mut heir, &numbers(3..5), Some(3), 5).await.unwrap();
 
     let refused = commit(&mut zombie, &numbers(3..9), Some(3), 9).await;
@@ -25,14 +27,14 @@ async fn a_zombie_cannot_write() {
         "offset 5 at watermark 50 ms instead of offset 3 at watermark 30 ms"
     );
     assert_eq!(fixture.rows(&number_table()).await.len(), 5);
-    assert_eq!(zombie.progress().await.unwrap(), Some(at(5)));
+    assert_eq!(progress(&mut zombie).await, Some(at(5)));
 }
 
 #[tokio::test]
 async fn the_first_commit_of_a_task_is_also_compared() {
     let fixture = Fixture::new().await;
     let mut first = fixture.writer(&number_table()).await;
-    assert_eq!(first.progress().await.unwrap(), None);
+    assert_eq!(progress(&mut first).await, None);
     assert_eq!(
         found(commit(&mut first, &numbers(0..1), Some(0), 1).await),
         "no progress instead of offset 0 at watermark 0 ms"
@@ -55,7 +57,7 @@ async fn the_watermark_is_part_of_what_is_compared() {
         watermark_ms: None,
     };
     writer
-        .commit(1, &numbers(0..1), None, without)
+        .commit(1, &numbers(0..1), None, without, &origin)
         .await
         .unwrap();
     let guessed = Progress {
@@ -65,13 +67,13 @@ async fn the_watermark_is_part_of_what_is_compared() {
     assert_eq!(
         found(
             writer
-                .commit(1, &Change::Nothing, Some(guessed), at(2))
+                .commit(1, &Change::Nothing, Some(guessed), at(2), &origin)
                 .await
         ),
         "offset 1 without a watermark instead of offset 1 at watermark 0 ms"
     );
     writer
-        .commit(1, &Change::Nothing, Some(without), at(2))
+        .commit(1, &Change::Nothing, Some(without), at(2), &origin)
         .await
         .unwrap();
 }
@@ -82,13 +84,10 @@ async fn partitions_progress_on_their_own() {
     let mut zero = fixture.writer(&number_table()).await;
     let mut one = fixture.second_writer(&number_table(), 1).await;
     commit(&mut zero, &numbers(0..7), None, 7).await.unwrap();
-    assert_eq!(one.progress().await.unwrap(), None);
+    assert_eq!(progress(&mut one).await, None);
     commit(&mut one, &numbers(0..2), None, 2).await.unwrap();
     assert_eq!(
-        (
-            zero.progress().await.unwrap(),
-            one.progress().await.unwrap()
-        ),
+        (progress(&mut zero).await, progress(&mut one).await),
         (Some(at(7)), Some(at(2)))
     );
 }
@@ -139,7 +138,7 @@ async fn a_new_generation_fences_the_old_one_and_makes_room_from_the_cut_on() {
     assert_eq!(left.len(), 1);
     assert_eq!(left[0]["window_start"], "1970-01-01T00:00:00Z");
     assert_eq!(
-        old.progress().await.unwrap(),
+        progress(&mut old).await,
         None,
         "progress of windows is that of the current generation"
     );
@@ -155,7 +154,7 @@ async fn a_generation_that_has_begun_does_not_begin_again() {
     let mut late = fixture.second_writer(&window_table(), 1).await;
     late.begin_generation(1, Some(0)).await.unwrap();
     assert_eq!(fixture.rows(&window_table()).await.len(), 1);
-    assert_eq!(writer.progress().await.unwrap(), Some(at(3)));
+    assert_eq!(progress(&mut writer).await, Some(at(3)));
 }
 
 #[tokio::test]
@@ -165,12 +164,12 @@ async fn row_tables_keep_rows_and_progress_in_a_new_generation() {
     commit(&mut old, &numbers(0..4), None, 4).await.unwrap();
     let mut new = fixture.second_writer(&number_table(), 0).await;
     new.begin_generation(2, Some(0)).await.unwrap();
-    assert_eq!(new.progress().await.unwrap(), Some(at(4)));
+    assert_eq!(progress(&mut new).await, Some(at(4)));
     assert_eq!(
         found(commit(&mut old, &numbers(4..5), Some(4), 5).await),
         "generation 2 instead of 1"
     );
-    new.commit(2, &numbers(4..6), Some(at(4)), at(6))
+    new.commit(2, &numbers(4..6), Some(at(4)), at(6), &origin)
         .await
         .unwrap();
     assert_eq!(fixture.rows(&number_table()).await.len(), 6);

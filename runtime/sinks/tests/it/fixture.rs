@@ -1,4 +1,5 @@
 //! A database in a folder of its own, and two tables to write.
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::{
@@ -7,7 +8,7 @@ use arrow::{
 };
 use tidewheel_planner::plan::{Column, ColumnType, Table, TableKind};
 use tidewheel_sinks::{
-    Change, Committed, OutputId, Progress, Sink as _, SinkError, TaskId, Writer,
+    Change, Committed, OutputId, Progress, Refused, Sink as _, SinkError, TaskId, Writer,
     embedded::{Columns, Database, Row},
 };
 
@@ -65,14 +66,17 @@ impl Fixture {
 
     /// What another program does to the file.
     pub(crate) async fn meddle(&self, sql: &'static str) {
-        use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
-        let mut connection = SqliteConnectOptions::new()
-            .filename(self.database.path())
-            .connect()
-            .await
-            .unwrap();
-        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        meddle(self.database.path(), sql).await;
     }
+}
+
+/// Runs SQL on a file, which is made if need be.
+pub(crate) async fn meddle(path: &Path, sql: &'static str) {
+    use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut connection = options.create_if_missing(true).connect().await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
 }
 
 pub(crate) fn output() -> OutputId {
@@ -204,5 +208,24 @@ pub(crate) async fn commit(
     from: Option<i64>,
     to: i64,
 ) -> Result<Committed, SinkError> {
-    writer.commit(1, change, from.map(at), at(to)).await
+    writer
+        .commit(1, change, from.map(at), at(to), &origin)
+        .await
+}
+
+/// What the tests tell of a row.
+pub(crate) fn origin(row: usize) -> String {
+    format!("row {row}")
+}
+
+/// How far a writer's output has come.
+pub(crate) async fn progress(writer: &mut Box<dyn Writer>) -> Option<Progress> {
+    let (progress, _) = writer.last_commit().await.unwrap()?;
+    Some(progress)
+}
+
+/// What the newest commit refused.
+pub(crate) async fn refused(writer: &mut Box<dyn Writer>) -> Vec<Refused> {
+    let newest = writer.last_commit().await.unwrap();
+    newest.map_or_else(Vec::new, |(_, committed)| committed.refused)
 }

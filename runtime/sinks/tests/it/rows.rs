@@ -7,7 +7,8 @@ use tidewheel_planner::plan::{Column, ColumnType};
 use tidewheel_sinks::{Change, embedded::Columns};
 
 use crate::fixture::{
-    Fixture, at, batch, column, commit, integers, number_table, numbers, row_table, texts,
+    Fixture, at, batch, column, commit, integers, number_table, numbers, progress, refused,
+    row_table, texts,
 };
 
 #[tokio::test]
@@ -113,23 +114,31 @@ async fn rows_that_cannot_be_stored_are_named_and_the_others_are_written() {
     let reasons: Vec<_> = committed
         .refused
         .iter()
-        .map(|(row, reason)| (*row, reason.as_str()))
+        .map(|refused| (refused.origin.as_str(), refused.reason.as_str()))
         .collect();
     assert_eq!(
         reasons,
         [
             (
-                0,
+                "row 0",
                 "column `page` holds the character U+0000, which text cannot"
             ),
-            (2, "column `seen` lies outside of the years 1 to 9999"),
-            (3, "column `user` is NULL where none is allowed"),
+            ("row 2", "column `seen` lies outside of the years 1 to 9999"),
+            ("row 3", "column `user` is NULL where none is allowed"),
         ]
     );
     let rows = fixture.rows(&table).await;
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0]["page"], "ok");
-    assert_eq!(writer.progress().await.unwrap(), Some(at(4)));
+    assert_eq!(progress(&mut writer).await, Some(at(4)));
+
+    // Whoever takes over is told the same, until a commit has come after it.
+    let mut heir = fixture.second_writer(&table, 0).await;
+    assert_eq!(refused(&mut heir).await, committed.refused);
+    commit(&mut heir, &Change::Nothing, Some(4), 5)
+        .await
+        .unwrap();
+    assert_eq!(refused(&mut heir).await, []);
 }
 
 #[tokio::test]

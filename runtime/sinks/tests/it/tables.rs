@@ -6,8 +6,8 @@ use tidewheel_sinks::{
 };
 
 use crate::fixture::{
-    Fixture, at, batch, column, commit, integers, number_table, numbers, output, row_table, texts,
-    upsert, window_table,
+    Fixture, at, batch, column, commit, integers, meddle, number_table, numbers, output, progress,
+    refused, row_table, texts, upsert, window_table,
 };
 
 fn misfit<T>(outcome: Result<T, SinkError>) -> String {
@@ -242,7 +242,7 @@ async fn a_table_that_was_dropped_is_not_made_anew_in_silence() {
         lost.contains("no such table") && lost.contains("start over with a new file"),
         "{lost}"
     );
-    assert_eq!(writer.progress().await.unwrap(), Some(at(2)));
+    assert_eq!(progress(&mut writer).await, Some(at(2)));
 }
 
 #[tokio::test]
@@ -295,7 +295,7 @@ async fn files_that_are_not_ours_are_refused_and_not_touched() {
     let reason = misfit(Database::open(fixture.database.path()).await);
     assert_eq!(
         reason,
-        "the file has layout 7 and this build knows 1: use the newer tidewheel, or another file"
+        "the file has layout 7 and this build knows 2: use the newer tidewheel, or another file"
     );
     fixture.meddle("PRAGMA application_id = 9").await;
     let reason = misfit(Database::open(fixture.database.path()).await);
@@ -303,6 +303,26 @@ async fn files_that_are_not_ours_are_refused_and_not_touched() {
         reason,
         "the file is another program's database: give the path of another file"
     );
+}
+
+#[tokio::test]
+async fn a_file_of_the_layout_before_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tables.db");
+    meddle(&path, include_str!("golden/layout.v1.sql")).await;
+    let database = Database::open(&path).await.unwrap();
+    let fixture = Fixture { database, folder };
+    let mut writer = fixture.writer(&number_table()).await;
+    assert_eq!(progress(&mut writer).await, Some(at(3)));
+    assert_eq!(refused(&mut writer).await, []);
+    commit(&mut writer, &numbers(3..4), Some(3), 4)
+        .await
+        .unwrap();
+    assert_eq!(fixture.rows(&number_table()).await.len(), 4);
+    // Once more, now that it has the newer layout.
+    fixture.database.close().await.unwrap();
+    let database = Database::open(&path).await.unwrap();
+    assert_eq!(database.count(&number_table()).await.unwrap(), 4);
 }
 
 #[tokio::test]

@@ -1,8 +1,13 @@
 //! Window rows: upserted only forward, NULL groups equal.
+use arrow::array::{ArrayRef, RecordBatch};
 use serde_json::json;
+use tidewheel_planner::plan::{ColumnType, Table};
 use tidewheel_sinks::{Change, SinkError};
 
-use crate::fixture::{Fixture, Window, commit, numbers, upsert, window_table, windows};
+use crate::fixture::{
+    Fixture, Window, at, batch, column, commit, numbers, origin, progress, refused, texts, upsert,
+    window_table, windows,
+};
 
 async fn counts(fixture: &Fixture) -> Vec<(serde_json::Value, serde_json::Value)> {
     let rows = fixture.rows(&window_table()).await;
@@ -158,5 +163,83 @@ async fn a_change_of_the_other_kind_is_refused_whole() {
         matches!(&outcome, Err(SinkError::Misfit { reason, .. }) if reason == "rows came for a table of windows"),
         "{outcome:?}"
     );
-    assert_eq!(writer.progress().await.unwrap(), None);
+    assert_eq!(progress(&mut writer).await, None);
+}
+
+/// A window table with a text besides its count.
+fn noted_table() -> Table {
+    let mut table = window_table();
+    table.columns.insert(2, column("note", ColumnType::Text));
+    table
+}
+
+/// A page, and the note beside it.
+type Noted<'a> = (&'a str, &'a str);
+
+fn noted(rows: &[Noted<'_>], offset: i64) -> Change {
+    let plain: Vec<Window<'_>> = rows
+        .iter()
+        .map(|(page, _)| (0, Some(*page), 1, 1, offset))
+        .collect();
+    let rows_of = |windows: RecordBatch, notes: ArrayRef| {
+        let mut arrays = windows.columns().to_vec();
+        arrays.insert(2, notes);
+        batch(&noted_table(), arrays)
+    };
+    Change::Windows {
+        upserts: rows_of(windows(&plain), texts(rows.iter().map(|row| Some(row.1)))),
+        deletes: rows_of(windows(&[]), texts([])),
+    }
+}
+
+#[tokio::test]
+async fn a_refused_row_takes_the_stored_one_of_its_key_with_it() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.writer(&noted_table()).await;
+    let pages = async || -> Vec<_> {
+        let rows = fixture.rows(&noted_table()).await;
+        rows.iter().map(|row| row["page"].clone()).collect()
+    };
+    let rows = [("a", "first"), ("b", "first"), ("c", "first")];
+    commit(&mut writer, &noted(&rows, 1), None, 1)
+        .await
+        .unwrap();
+    // An older row, of a task that was taken over, takes nothing with it; neither does one whose key cannot be stored.
+    commit(&mut writer, &noted(&[("c", "\0")], 0), Some(1), 2)
+        .await
+        .unwrap();
+    let rows = [("a", "\0"), ("b", "second"), ("c\0", "second")];
+    let committed = commit(&mut writer, &noted(&rows, 3), Some(2), 3)
+        .await
+        .unwrap();
+    let origins: Vec<_> = committed
+        .refused
+        .iter()
+        .map(|row| row.origin.as_str())
+        .collect();
+    assert_eq!(origins, ["row 0", "row 2"]);
+    assert_eq!(pages().await, ["b", "c"]);
+
+    // Where a lower position was refused, a higher one comes in.
+    commit(&mut writer, &noted(&[("a", "third")], 4), Some(3), 4)
+        .await
+        .unwrap();
+    assert_eq!(pages().await, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_generation_of_windows_forgets_what_the_one_before_refused() {
+    let fixture = Fixture::new().await;
+    let mut old = fixture.writer(&noted_table()).await;
+    commit(&mut old, &noted(&[("a", "\0")], 1), None, 1)
+        .await
+        .unwrap();
+    assert_eq!(refused(&mut old).await.len(), 1);
+    let mut new = fixture.second_writer(&noted_table(), 0).await;
+    new.begin_generation(2, Some(0)).await.unwrap();
+    assert_eq!(new.last_commit().await.unwrap(), None);
+    new.commit(2, &Change::Nothing, None, at(1), &origin)
+        .await
+        .unwrap();
+    assert_eq!(refused(&mut new).await, []);
 }

@@ -10,4 +10,5 @@
 mod end_to_end;
 mod fixture;
 mod generations;
+mod refusals;
 mod simulation;

@@ -322,7 +322,7 @@ impl Cluster {
                     partition,
                 };
                 let mut writer = block_on(self.database.writer(&id, &output.table, &task)).unwrap();
-                known.push(block_on(writer.progress()).unwrap().is_some());
+                known.push(block_on(writer.last_commit()).unwrap().is_some());
             }
         }
         known

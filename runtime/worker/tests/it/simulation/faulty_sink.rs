@@ -6,7 +6,7 @@ use futures::executor::block_on;
 use tidewheel_planner::plan::Table;
 use tidewheel_sinks::embedded::Database;
 use tidewheel_sinks::{
-    Change, Committed, Guarantee, OutputId, Progress, Sink, SinkError, TaskId, Writer,
+    Change, Committed, Guarantee, Origin, OutputId, Progress, Sink, SinkError, TaskId, Writer,
 };
 
 use super::world::{Luck, World};
@@ -83,9 +83,9 @@ impl Writer for FaultyWriter {
             .await
     }
 
-    async fn progress(&mut self) -> Result<Option<Progress>, SinkError> {
+    async fn last_commit(&mut self) -> Result<Option<(Progress, Committed)>, SinkError> {
         let sink = self.sink.clone();
-        sink.disturb(|| block_on(self.inner.progress())).await
+        sink.disturb(|| block_on(self.inner.last_commit())).await
     }
 
     async fn commit(
@@ -94,9 +94,15 @@ impl Writer for FaultyWriter {
         change: &Change,
         expected: Option<Progress>,
         next: Progress,
+        origin: Origin<'_>,
     ) -> Result<Committed, SinkError> {
         let sink = self.sink.clone();
-        sink.disturb(|| block_on(self.inner.commit(generation, change, expected, next)))
-            .await
+        sink.disturb(|| {
+            block_on(
+                self.inner
+                    .commit(generation, change, expected, next, origin),
+            )
+        })
+        .await
     }
 }

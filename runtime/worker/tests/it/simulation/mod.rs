@@ -89,6 +89,7 @@ caught! {
     a_zombie_that_nobody_fences_is_caught: NoFencing;
     a_takeover_that_forgets_keys_is_caught: ForgottenKeys;
     a_takeover_that_forgets_decrees_is_caught: ForgottenDecrees;
+    a_takeover_that_forgets_refusals_is_caught: ForgottenRefusals;
 }
 
 #[test]

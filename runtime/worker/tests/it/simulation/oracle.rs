@@ -3,7 +3,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use tidewheel_planner::plan::LatePolicy;
 
-use super::scenario::{Event, FUTURE_MS, OUT_OF_ORDER_MS, Scenario, Version, WINDOW_MS, WITHIN_MS};
+use super::scenario::{
+    Event, FUTURE_MS, OUT_OF_ORDER_MS, REFUSED_FROM, Scenario, Version, WINDOW_MS, WITHIN_MS,
+};
 
 /// A record of the source topic.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub(crate) struct Row {
     pub(crate) x: Option<f64>,
     pub(crate) v: Option<i64>,
     pub(crate) q: Option<i64>,
+    /// Its table takes no such row.
+    pub(crate) refused: bool,
 }
 
 /// What becomes of a record on its way to the row output.
@@ -64,6 +68,13 @@ pub(crate) struct WindowRow {
     pub(crate) average: Option<f64>,
     pub(crate) first: String,
     pub(crate) last: String,
+}
+
+impl WindowRow {
+    /// Its table takes no such row.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.count % 3 == 2
+    }
 }
 
 /// By window start and group.
@@ -126,10 +137,10 @@ fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms:
     }
     let mut values_of_n = Vec::new();
     if event.kind.unwrap_or_default() != version.skipped {
-        values_of_n.push(event.n.map(|n| n * version.factor));
+        values_of_n.push((event.n.map(|n| n * version.factor), REFUSED_FROM));
     }
     if scenario.doubles && event.kind == Some("b") {
-        values_of_n.push(event.n.map(|n| n + 100));
+        values_of_n.push((event.n.map(|n| n + 100), REFUSED_FROM + 1.0));
     }
     if values_of_n.is_empty() {
         return Fate::Filtered;
@@ -151,7 +162,7 @@ fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms:
         };
     }
     let q = event.d.map(|d| 10 / d);
-    let row = |n| Row {
+    let row = |(n, refused_from)| Row {
         id: event.id.clone(),
         ts_ms: event.ts_ms,
         kind: event.kind,
@@ -159,6 +170,7 @@ fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms:
         x: event.x,
         v,
         q,
+        refused: matches!(event.kind, Some("a" | "b")) && event.x.is_some_and(|x| x > refused_from),
     };
     Fate::Rows(values_of_n.into_iter().map(row).collect())
 }

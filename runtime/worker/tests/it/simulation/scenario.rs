@@ -9,6 +9,8 @@ pub(crate) const WINDOW_MS: i64 = 10_000;
 pub(crate) const OUT_OF_ORDER_MS: i64 = 3_000;
 pub(crate) const FUTURE_MS: i64 = 5_000;
 pub(crate) const WITHIN_MS: i64 = 12_000;
+/// Above which `x` tables refuse rows of some kinds; their second rows from one more on.
+pub(crate) const REFUSED_FROM: f64 = 8.0;
 
 /// The pipeline, as far as it stays the same.
 #[derive(Debug, Clone)]
@@ -87,17 +89,23 @@ impl Scenario {
         } else {
             String::new()
         };
-        let columns =
-            |n: &str| format!("id, ts, kind, {n} AS n, x, CAST(raw AS BIGINT) AS v, 10 / d AS q");
+        let columns = |n: &str, mark: &str| {
+            format!("id, ts, kind, {n} AS n, x, CAST(raw AS BIGINT) AS v, 10 / d AS q, {mark}")
+        };
+        // Which rows the tables refuse is the same in every version: whose row it was that was refused cannot be told.
+        let mark =
+            |refused: &str| format!("CASE WHEN {refused} THEN chr(0) ELSE 'fine' END AS mark");
+        let of_row = |from: f64| mark(&format!("kind IN ('a', 'b') AND x > {from:.1}"));
+        let of_window = mark("count(*) % 3 = 2");
         let n = format!("n * {factor}");
         let mut parsed = format!(
             "SELECT {} FROM events WHERE coalesce(kind, '') <> '{skipped}'",
-            columns(&n)
+            columns(&n, &of_row(REFUSED_FROM))
         );
         if self.doubles {
             parsed.push_str(&format!(
                 " UNION ALL SELECT {} FROM events WHERE kind = 'b'",
-                columns("n + 100")
+                columns("n + 100", &of_row(REFUSED_FROM + 1.0))
             ));
         }
         let (deduplicate, once) = if self.deduplicates {
@@ -131,7 +139,7 @@ spec:
         late: {{allowed: {}s, policy: {:?}}}
         sql: |
           SELECT kind, count(*) AS c, sum(n) + {add} AS s, min(v) AS lo, max(q) AS hi, avg(x) AS a,
-                 first_value(id ORDER BY ts) AS f, last_value(id ORDER BY ts) AS l
+                 first_value(id ORDER BY ts) AS f, last_value(id ORDER BY ts) AS l, {of_window}
           FROM {once} GROUP BY kind{having}
     - {{name: after, sql: 'SELECT kind, window_start, window_end, c * 2 AS c2, s - 1 AS s1 FROM win WHERE c <> 2'}}
   outputs:

@@ -156,30 +156,29 @@ fn decided<'a>(
 fn check_dead_letters(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
     let mut expected: Vec<Letter> = Vec::new();
     for (partition, revision, stored, judged) in decided(history, verdicts) {
-        let (reason, step) = match &judged.fate {
-            Fate::Dead { reason, step } => (*reason, *step),
-            Fate::Rows(_) => {
+        let mut expect = |reason: &str, step: &str| {
+            let letter = (partition as i32, stored.offset, reason.into(), step.into());
+            expected.push(letter);
+        };
+        match &judged.fate {
+            Fate::Dead { reason, step } => expect(reason, step),
+            Fate::Rows(rows) => {
+                if rows.iter().any(|row| row.refused) {
+                    expect("Refused", "rows");
+                }
                 let cut_ms = history.allotment(revision).steps["win"].cut_ms;
-                match entry(
+                let entry = entry(
                     &cluster.scenario,
                     cut_ms,
                     stored.event.ts_ms,
                     judged.watermark_ms,
-                )
-                .reason(&cluster.scenario)
-                {
-                    Some(reason) => (reason, "win"),
-                    None => continue,
+                );
+                if let Some(reason) = entry.reason(&cluster.scenario) {
+                    expect(reason, "win");
                 }
             }
-            Fate::Filtered | Fate::Duplicate => continue,
-        };
-        expected.push((
-            partition as i32,
-            stored.offset,
-            reason.to_owned(),
-            step.to_owned(),
-        ));
+            Fate::Filtered | Fate::Duplicate => {}
+        }
     }
     let letter = |record: &tidewheel_log::Record| {
         let text = |name| header(record, name).unwrap_or_default();
@@ -207,6 +206,7 @@ fn check_dead_letters(cluster: &Cluster, history: &History, verdicts: &Verdicts)
         0,
     ))
     .iter()
+    .filter(|record| header(record, "tidewheel-source").as_deref() == Some("events"))
     .map(letter)
     .collect();
     expected.sort();
@@ -267,6 +267,7 @@ fn check_rows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
                 match &verdicts[versions[&generation]][partition][index].fate {
                     Fate::Rows(rows) => (0..)
                         .zip(rows)
+                        .filter(|(_, row)| !row.refused)
                         .map(|(ordinal, row)| (generation, ordinal, row.clone()))
                         .collect(),
                     _ => Vec::new(),
@@ -305,6 +306,7 @@ fn row_of(row: &tidewheel_sinks::embedded::Row, kind: &Option<&'static str>) -> 
         x: row["x"].as_f64(),
         v: row["v"].as_i64(),
         q: row["q"].as_i64(),
+        refused: false,
     }
 }
 
@@ -314,6 +316,7 @@ fn millis(value: &Value) -> i64 {
 
 fn check_windows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
     let mut expected = Windows::new();
+    let mut written_by = BTreeMap::new();
     let mut last_number = 0;
     for allotment in &history.allotments {
         let step = &allotment.steps["win"];
@@ -339,10 +342,12 @@ fn check_windows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
                 cluster.scenario.versions[version],
                 &members,
             ) {
+                written_by.insert(key.clone(), step.number);
                 expected.insert(key, row);
             }
         }
     }
+    check_refused_windows(cluster, &expected, &written_by);
     let read = |output: usize| {
         block_on(
             cluster
@@ -391,6 +396,7 @@ fn check_windows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
         "windows",
         &expected
             .iter()
+            .filter(|(_, row)| !row.is_refused())
             .map(|(key, row)| (key.clone(), row.clone()))
             .collect::<Vec<_>>(),
         &sorted,
@@ -408,11 +414,68 @@ fn check_windows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
     same("rows after windows", &followers, &actual);
 }
 
+/// A refused window is told once, whenever a row of it was refused: surely the last one, and others as batches were cut.
+fn check_refused_windows(
+    cluster: &Cluster,
+    expected: &Windows,
+    written_by: &BTreeMap<(i64, Option<String>), i64>,
+) {
+    let scenario = &cluster.scenario;
+    let letters = block_on(read_all(
+        &cluster.log,
+        &names(&cluster.plan).dead_letters(),
+        0,
+    ));
+    let mut counts: BTreeMap<(i64, (i64, Option<String>)), Vec<i64>> = BTreeMap::new();
+    for letter in &letters {
+        let text = |name| header(letter, name).unwrap_or_default();
+        if text("tidewheel-source") != "win" {
+            continue;
+        }
+        assert_eq!(
+            (text("tidewheel-reason"), text("tidewheel-step")),
+            ("Refused".to_owned(), "wins".to_owned())
+        );
+        let row: Value = serde_json::from_slice(letter.value.as_ref().unwrap()).unwrap();
+        let key = (
+            millis(&row["window_start"]),
+            row["kind"].as_str().map(str::to_owned),
+        );
+        let told = counts.entry((row["_generation"].as_i64().unwrap(), key));
+        told.or_default().push(row["c"].as_i64().unwrap());
+    }
+    for (key, row) in expected {
+        let told = counts.remove(&(written_by[key], key.clone()));
+        let told = told.unwrap_or_default();
+        let amends = scenario.policy == LatePolicy::Amend && scenario.allowed_ms > 0;
+        let is_right = told.is_sorted_by(|a, b| a < b)
+            && told.iter().all(|count| count % 3 == 2)
+            && (amends || told.iter().all(|count| *count == row.count))
+            && (told.last() == Some(&row.count)) == row.is_refused();
+        assert!(
+            is_right,
+            "dead letters of window {key:?}: {told:?}; {row:?}"
+        );
+    }
+    // What is left is of groups that HAVING left out in the end, or of generations whose windows were made anew.
+    for (key, told) in counts {
+        assert!(
+            told.is_sorted_by(|a, b| a < b),
+            "dead letters of window {key:?}: {told:?}"
+        );
+    }
+}
+
 fn check_row_ledger(history: &History, verdicts: &Verdicts, status: &Status) {
     let mut expected = Ledger::default();
     for (_, _, _, judged) in decided(history, verdicts) {
         expected.read += 1;
-        enter(&mut expected, &judged.fate, || Entry::Counts, None);
+        match &judged.fate {
+            Fate::Rows(rows) if rows.iter().any(|row| row.refused) => {
+                *expected.dead_lettered.entry("Refused".into()).or_default() += 1
+            }
+            fate => enter(&mut expected, fate, || Entry::Counts, None),
+        }
     }
     let mut actual = Ledger::default();
     status
@@ -496,6 +559,9 @@ fn check_window_ledgers(
                 Some(row) if is_after && row.count == 2 => {
                     *ledger.filtered.entry("after".to_owned()).or_default() += contributions
                 }
+                Some(row) if !is_after && row.is_refused() => {
+                    *ledger.dead_lettered.entry("Refused".into()).or_default() += contributions
+                }
                 Some(_) => ledger.written += contributions,
             }
         }
@@ -507,6 +573,7 @@ fn check_window_ledgers(
             .filter_map(|task| task.ledgers.get(output))
             .for_each(|ledger| actual.add(ledger));
         actual.filtered.retain(|_, count| *count > 0);
+        actual.dead_lettered.retain(|_, count| *count > 0);
         assert_eq!(actual, expected, "ledger of {output}");
     }
 }

@@ -1,0 +1,133 @@
+//! Groups whose newest row the sink refused: their contributions are dead letters, until an amendment makes a row that the sink takes.
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use tidewheel_log::NewRecord;
+
+use super::{StepTask, aggregate_of};
+use crate::effects::Refusal;
+use crate::wire::dead_letter::Reason;
+use crate::wire::refusal::{Origin, WindowOrigin};
+use crate::wire::state::{REFUSED, RefusedGroup, StepKey};
+
+/// The refused groups of one output: start of the window in ms, and fingerprint. Kept as long as the windows, in the state topic too.
+#[derive(Debug, Default)]
+pub(super) struct RefusedGroups {
+    groups: BTreeSet<(i64, u128)>,
+    /// Those that the state topic may have otherwise.
+    changed: BTreeSet<(i64, u128)>,
+}
+
+impl RefusedGroups {
+    /// As the state topic has them.
+    pub(super) fn stored(groups: BTreeSet<(i64, u128)>) -> Self {
+        Self {
+            groups,
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// Whether it is new.
+    fn insert(&mut self, start_ms: i64, group: u128) -> bool {
+        let is_new = self.groups.insert((start_ms, group));
+        if is_new {
+            self.changed.insert((start_ms, group));
+        }
+        is_new
+    }
+
+    /// Whether it was there.
+    pub(super) fn remove(&mut self, start_ms: i64, group: u128) -> bool {
+        let was_there = self.groups.remove(&(start_ms, group));
+        if was_there {
+            self.changed.insert((start_ms, group));
+        }
+        was_there
+    }
+
+    fn forget(&mut self, is_purged: impl Fn(i64) -> bool) {
+        while let Some(&(start_ms, group)) = self.groups.first()
+            && is_purged(start_ms)
+        {
+            self.remove(start_ms, group);
+        }
+    }
+}
+
+impl StepTask {
+    /// Dead letters of what sinks have just refused, and of what they had refused before the log could be told.
+    pub(super) fn bury_refused(&mut self, refusals: &[Refusal], log: &mut Vec<NewRecord>) {
+        let mut all = Vec::new();
+        for output in self
+            .outputs
+            .iter_mut()
+            .filter(|output| output.from <= self.at)
+        {
+            all.append(&mut output.refused_ahead);
+        }
+        all.extend_from_slice(refusals);
+        for Refusal {
+            output,
+            origin,
+            reason,
+        } in &all
+        {
+            if let Origin::Window(origin) = origin
+                && self.enter_refused(*output, origin)
+            {
+                let name = &self.setup.plan.outputs[*output].name;
+                let letter = self.letter(Reason::Refused, reason, name);
+                let topic = self.names.dead_letters();
+                log.push(letter.of_group(&topic, origin.offset, 0, &origin.row));
+            }
+        }
+        for index in 0..self.outputs.len() {
+            let changed = std::mem::take(&mut self.outputs[index].refused.changed);
+            log.extend(
+                changed
+                    .into_iter()
+                    .map(|group| self.refused_record(index, group)),
+            );
+        }
+    }
+
+    /// Enters a refused row into its output's ledger. Not where it stands there already: then it was only written again.
+    fn enter_refused(&mut self, output: usize, origin: &WindowOrigin) -> bool {
+        let found = self.outputs.iter_mut().find(|found| found.output == output);
+        let Some(output) = found else { return false };
+        let is_new = output.refused.insert(origin.start_ms, origin.group);
+        if is_new {
+            let ledger = &mut output.ledger;
+            ledger.written = ledger.written.saturating_sub(origin.contributions);
+            *ledger.dead_lettered(Reason::Refused) += origin.contributions;
+        }
+        is_new
+    }
+
+    /// Lets go of groups whose windows are no longer kept: nothing can change them.
+    pub(super) fn forget_refused(&mut self) {
+        let plan = self.setup.plan.clone();
+        let aggregate = aggregate_of(&plan, self.setup.step);
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in &mut outputs {
+            output
+                .refused
+                .forget(|start_ms| self.is_purged(aggregate, start_ms));
+        }
+        self.outputs = outputs;
+    }
+
+    fn refused_record(&self, output: usize, (start_ms, group): (i64, u128)) -> NewRecord {
+        let output = &self.outputs[output];
+        let is_refused = output.refused.groups.contains(&(start_ms, group));
+        let key = StepKey::Refused(RefusedGroup {
+            output: self.setup.plan.outputs[output.output].name.clone(),
+            start_ms,
+            group,
+        });
+        self.state_record(
+            key.encode(self.generation),
+            is_refused.then_some(Bytes::from_static(REFUSED)),
+        )
+    }
+}
