@@ -141,6 +141,7 @@ fn append_time_goes_on_where_a_task_is_taken_over() {
         progress: Some(progress),
         sinks,
         decrees: Vec::new(),
+        refusals: BTreeMap::new(),
     };
     let setup = source_setup(&pipeline.plan, 0, 1);
     let task = SourceTask::begin(setup, recovered, &StartAt::default()).unwrap();
@@ -186,6 +187,7 @@ fn append_time_is_told_from_the_last_checkpoint_where_a_table_was_set_back() {
         progress: Some(progress),
         sinks: BTreeMap::from([("once".to_owned(), set_back)]),
         decrees: Vec::new(),
+        refusals: BTreeMap::new(),
     };
     let setup = source_setup(&pipeline.plan, 0, 1);
     let task = SourceTask::begin(setup, recovered, &StartAt::default()).unwrap();
