@@ -45,12 +45,19 @@ pub(crate) fn is_duration(schema: &JSONSchemaProps) -> bool {
 /// What to write where `value` has the wrong type.
 pub(crate) fn instead_of(schema: &JSONSchemaProps, value: &Value) -> Option<String> {
     let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     };
-    match schema.type_.as_deref()? {
-        "array" => {
+    match (schema.type_.as_deref()?, text) {
+        ("object", text) => {
+            let named = text.and_then(|text| Some((only_field(schema, &text)?, text)));
+            Some(match named {
+                Some((field, text)) => format!("`{{{field}: {text}}}`"),
+                None => format!("`{}`", placeholder(schema)?),
+            })
+        }
+        ("array", Some(text)) => {
             let JSONSchemaPropsOrArray::Schema(item) = schema.items.as_ref()? else {
                 return None;
             };
@@ -59,14 +66,10 @@ pub(crate) fn instead_of(schema: &JSONSchemaProps, value: &Value) -> Option<Stri
                 _ => format!("`[{text}]`"),
             })
         }
-        "object" => match only_field(schema, &text) {
-            Some(field) => Some(format!("`{{{field}: {text}}}`")),
-            None => Some(format!("`{}`", placeholder(schema)?)),
-        },
-        "string" if is_duration(schema) => value.as_u64().map(|number| {
+        ("string", Some(_)) if is_duration(schema) => value.as_u64().map(|number| {
             format!("a unit as well: `{number}s`, `{number}m`, `{number}h` or `{number}d`")
         }),
-        "string" => Some(format!("it in quotes: `\"{text}\"`")),
+        ("string", Some(text)) => Some(format!("it in quotes: `\"{text}\"`")),
         _ => None,
     }
 }
@@ -75,7 +78,8 @@ pub(crate) fn instead_of(schema: &JSONSchemaProps, value: &Value) -> Option<Stri
 fn only_field<'a>(schema: &'a JSONSchemaProps, text: &str) -> Option<&'a str> {
     if let [only] = schema.required.as_deref().unwrap_or_default() {
         let field = schema.properties.as_ref()?.get(only)?;
-        return (field.type_.as_deref() == Some("string")).then_some(only);
+        let fits = !is_duration(field) || text.parse::<Duration>().is_ok();
+        return (field.type_.as_deref() == Some("string") && fits).then_some(only);
     }
     let fits = |field: &JSONSchemaProps| is_duration(field) && text.parse::<Duration>().is_ok();
     let mut fields = schema

@@ -131,6 +131,8 @@ fn check_object(
         .flat_map(|properties| properties.keys())
         .map(String::as_str)
         .collect();
+    // A field that was given under another name is not missing as well.
+    let mut meant = Vec::new();
     for name in fields.keys().filter(|name| !known.contains(&name.as_str())) {
         let mut path = path.to_vec();
         path.push(Segment::Field(name.clone()));
@@ -139,17 +141,23 @@ fn check_object(
             .copied()
             .filter(|known| !fields.contains_key(*known))
             .collect();
+        // One that is given cannot have been meant, unless nothing else is near.
+        let near = nearest(name, &unset).or_else(|| nearest(name, &known));
+        meant.extend(near);
+        if let [only] = known[..] {
+            meant.push(only);
+        }
         found.push(Violation {
             path,
             code: Code::UnknownField,
-            message: unknown_field(name, &known, &unset),
+            message: unknown_field(name, &known, near),
         });
     }
     for name in schema
         .required
         .iter()
         .flatten()
-        .filter(|name| !fields.contains_key(*name))
+        .filter(|name| !fields.contains_key(*name) && !meant.contains(&name.as_str()))
     {
         let example = meant::example(schema, name).map(|example| format!(": write {example}"));
         let message = format!("`{name}` is missing{}", example.unwrap_or_default());
@@ -161,9 +169,7 @@ fn check_object(
     }
 }
 
-/// Names the nearest field: of those not yet given first, as one that is given cannot have been meant.
-fn unknown_field(name: &str, known: &[&str], unset: &[&str]) -> String {
-    let nearest = nearest(name, unset).or_else(|| nearest(name, known));
+fn unknown_field(name: &str, known: &[&str], nearest: Option<&str>) -> String {
     match nearest {
         Some(nearest) => format!("unknown field `{name}`: did you mean `{nearest}`?"),
         None if known.is_empty() => {

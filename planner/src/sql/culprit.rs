@@ -88,8 +88,11 @@ pub(crate) fn literal(within: &impl Visit, failure: &Failure) -> Option<Expr> {
     literals.found.map(|(_, expr)| expr)
 }
 
-/// Puts NULL in the place of `culprit`, to find what else is wrong.
+/// Puts NULL in the place of `culprit`, to find what else is wrong; false where it stands there already.
 pub(crate) fn blank(query: &mut Query, culprit: &Expr) -> bool {
+    if is_null(culprit) {
+        return false;
+    }
     struct Blank<'a> {
         culprit: &'a Expr,
         done: bool,
@@ -118,15 +121,18 @@ pub(crate) fn is_blanked(expr: &Expr) -> bool {
     impl Visitor for Blanks {
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::Value(value) if value.value == Value::Null && value.span.start.line == 0 => {
-                    ControlFlow::Break(())
-                }
-                _ => ControlFlow::Continue(()),
+            match is_null(expr) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
             }
         }
     }
     expr.visit(&mut Blanks).is_break()
+}
+
+/// Whether an expression is the NULL of [`blank`], which stands at no place of the text.
+fn is_null(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if value.value == Value::Null && value.span.start.line == 0)
 }
 
 /// A SELECT, with the WITH queries that it may read.

@@ -41,7 +41,7 @@ pub(crate) fn analyse_all(
         if problems.is_empty() || own && !problems.iter().any(|p| p.span == problem.span) {
             problems.push(problem);
         }
-        let blanked = own && culprit.is_some_and(|expr| blank(&mut rest, &expr));
+        let blanked = culprit.is_some_and(|expr| blank(&mut rest, &expr));
         if !blanked || problems.len() == MAX_PROBLEMS {
             return Err(in_order(problems));
         }

@@ -1,6 +1,6 @@
 //! DataFusion's errors in words for whoever wrote the query: what is wrong, and what to write instead.
 use datafusion_common::DataFusionError;
-use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
+use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr, FunctionArguments, UnaryOperator};
 
 use crate::problem::Code;
 use crate::sql::SqlProblem;
@@ -37,6 +37,9 @@ pub(crate) fn constant(error: &DataFusionError, culprit: Option<&Expr>) -> SqlPr
             expression.unwrap_or_default(),
             reason.trim()
         );
+        if reason.contains("flag") {
+            return problem(message).help("the flags are `i`, `m`, `s`, `x`, `R` and `U`, and `g` where something is replaced");
+        }
         return problem(message).help(r"write a backslash before a character that stands for itself, as in `\(`, or compare with LIKE");
     }
     if text.contains("Divide by zero") {
@@ -130,7 +133,20 @@ pub(crate) fn types(error: &DataFusionError, culprit: Option<&Expr>) -> SqlProbl
         let message = "AND, OR and NOT join conditions, which are true or false";
         return mismatch(
             message.to_owned(),
-            format!("compare first, such as `{} > 0`", column(culprit, "metric")),
+            format!(
+                "make a condition of it first, such as `{} IS NOT NULL`",
+                column(culprit, "x")
+            ),
+        );
+    }
+    if first.contains("nary operator") {
+        let (sign, of) = match culprit {
+            Some(Expr::UnaryOp { op, expr }) => (op.to_string(), expr.to_string()),
+            _ => ("-".to_owned(), "x".to_owned()),
+        };
+        return mismatch(
+            format!("`{sign}` stands before numbers"),
+            format!("make a number of it: `{sign}CAST({of} AS DOUBLE)`"),
         );
     }
     if first.contains("LIKE expression") || first.contains("pattern matching") {
@@ -207,8 +223,10 @@ fn wrong_call(first: &str, text: &str, culprit: Option<&Expr>) -> Option<SqlProb
             _ => return None,
         },
     };
+    // Of several arguments it may be any.
     let received = text
         .split_once("(DataType: ")
+        .filter(|_| is_of_one(culprit))
         .and_then(|(_, rest)| rest.split(')').next());
     let message = match (&called, received) {
         (Some(call), _) => format!("`{name}` cannot be called as `{call}`"),
@@ -232,6 +250,14 @@ fn wrong_call(first: &str, text: &str, culprit: Option<&Expr>) -> Option<SqlProb
         usage
     };
     Some(SqlProblem::new(Code::TypeMismatch, message).help(help))
+}
+
+/// Whether an expression is a call with one argument.
+fn is_of_one(expr: Option<&Expr>) -> bool {
+    let Some(Expr::Function(call)) = expr else {
+        return false;
+    };
+    matches!(&call.args, FunctionArguments::List(list) if list.args.len() == 1)
 }
 
 /// Whether a function wants numbers, where it was given a text.
@@ -273,6 +299,9 @@ fn arithmetic(operands: &str, culprit: Option<&Expr>) -> String {
         _ if has("timestamp + timestamp") => {
             "two times are subtracted, or a span of time is added, such as `INTERVAL '5 seconds'`"
                 .to_owned()
+        }
+        _ if has("timestamp") && has("text") => {
+            "write a span of time as `INTERVAL '5 seconds'`, and a time as `TIMESTAMP '2026-01-31T00:00:00Z'`".to_owned()
         }
         _ if has("text") => {
             let text = if operands.starts_with("text") {

@@ -46,26 +46,26 @@ fn placeholder(name: &str, expr: &Expr) -> SqlProblem {
         .at(text_span(expr.span()))
 }
 
-/// A whole number beyond a bigint would be taken as a double, and lose its last digits.
+/// A whole number beyond a bigint would be taken as a double, and lose its last digits; one beyond a double is infinite.
 fn too_large(number: &str, negative: bool, expr: &Expr) -> Option<SqlProblem> {
     let whole = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
     let most = i64::MIN.unsigned_abs() - u64::from(!negative);
-    if !whole || number.parse::<u64>().is_ok_and(|number| number <= most) {
+    let (data_type, help) = if number.parse().is_ok_and(f64::is_infinite) {
+        let help = "the largest double is about 1.8e308".to_owned();
+        ("double", help)
+    } else if !whole || number.parse().is_ok_and(|number: u64| number <= most) {
         return None;
-    }
-    let help = if number.len() <= 38 {
-        format!("write `CAST('{number}' AS DECIMAL(38, 0))`, or `{number}.0` for a double")
+    } else if number.len() <= 38 {
+        let exact = format!("CAST('{number}' AS DECIMAL(38, 0))");
+        let help = format!("write `{exact}`, or `{number}.0` for a double");
+        ("bigint", help)
     } else {
-        format!("write `{number}.0`, which is a double")
+        let help = format!("write `{number}.0`, which is a double");
+        ("bigint", help)
     };
-    Some(
-        SqlProblem::new(
-            Code::InvalidConstant,
-            format!("`{number}` is too large for a bigint"),
-        )
-        .help(help)
-        .at(text_span(expr.span())),
-    )
+    let message = format!("`{number}` is too large for a {data_type}");
+    let problem = SqlProblem::new(Code::InvalidConstant, message).help(help);
+    Some(problem.at(text_span(expr.span())))
 }
 
 fn is_zero(expr: &Expr) -> bool {
