@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidewheel_log::{Cleanup, EmbeddedLog, Options, TopicSettings};
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Plan, StepKind};
+use tidewheel_planner::plan::{Output, Plan, StepKind};
 use tidewheel_sinks::OutputId;
 use tidewheel_sinks::embedded::Database;
 use tidewheel_worker::{Control, Limits, Sinks, SystemTimer, Worker};
@@ -95,7 +95,9 @@ impl Deployment {
                 pipeline: format!("{}/{}", plan.namespace, plan.name),
                 output: output.name.clone(),
             };
-            database.create_table(&id, &output.table).await?;
+            if let Some(table) = output.table() {
+                database.create_table(&id, table).await?;
+            }
         }
         let mut sinks = Sinks::new();
         sinks.extend(
@@ -125,14 +127,14 @@ impl Deployment {
         })
     }
 
-    /// Reads to the end, closes every window, stops. How many rows each output has.
+    /// Reads to the end, closes every window, stops. How many rows each table has.
     pub(crate) async fn finish(mut self) -> Result<Vec<u64>, Failure> {
         self.control.close_windows().await?;
         self.stop.cancel();
         while self.inputs.join_next().await.is_some() {}
         let mut counts = Vec::new();
-        for output in &self.plan.outputs {
-            counts.push(self.database.count(&output.table).await?);
+        for table in self.plan.outputs.iter().filter_map(Output::table) {
+            counts.push(self.database.count(table).await?);
         }
         self.database.close().await?;
         Ok(counts)

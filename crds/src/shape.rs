@@ -25,6 +25,8 @@ pub(crate) const SECRET_KEY: &str = "^[-._a-zA-Z0-9]+$";
 pub(crate) const PATH: &str = r"^[^.\s]+(\.[^.\s]+)*$";
 /// A topic: what Kafka takes.
 pub(crate) const TOPIC: &str = "^[a-zA-Z0-9._-]+$";
+/// A header that is the user's: ours begin with `_`.
+pub(crate) const HEADER: &str = r"^[^_\s]\S*$";
 /// An origin of a web page, or all.
 pub(crate) const ORIGIN: &str = r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$";
 
@@ -32,7 +34,7 @@ pub(crate) const ORIGIN: &str = r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$";
 pub(crate) const NAME_MESSAGE: &str = "names hold no dots and at most 63 characters, because topics are named `<namespace>.<name>`: choose another name";
 
 /// What to write where each pattern holds.
-const MEANINGS: [(&str, &str); 11] = [
+const MEANINGS: [(&str, &str); 12] = [
     (COLUMN, "letters, digits and `_`, a letter first"),
     (
         IDENTIFIER,
@@ -53,6 +55,7 @@ const MEANINGS: [(&str, &str); 11] = [
         TOPIC,
         "the name of a topic: letters, digits, `.`, `_` and `-`",
     ),
+    (HEADER, "a header without blanks that does not begin with `_`"),
     (
         ORIGIN,
         "an origin without a path, such as `https://shop.example`, or `*` for all",

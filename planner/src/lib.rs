@@ -38,6 +38,7 @@ pub mod problem;
 mod relation;
 pub mod resource;
 mod shared_table;
+mod shared_topic;
 pub mod source;
 mod sql;
 mod steps;
@@ -84,6 +85,7 @@ fn plan_all(set: &ResourceSet) -> Result<Vec<Plan>, Vec<Problem>> {
         }
     }
     problems.extend(shared_table::shared_tables(set));
+    problems.extend(shared_topic::shared_topics(set));
     problems.retain(|problem| !set.is_violated(problem));
     let complete = plans.len() == set.pipelines.len() && set.broken.is_empty();
     if problems.is_empty() && complete {

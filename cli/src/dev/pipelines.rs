@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use tidewheel_planner::plan::Plan;
+use tidewheel_planner::plan::{Output, Plan};
 use tidewheel_worker::{Control, Limits, SystemTimer, Worker};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -62,18 +62,15 @@ impl Pipeline {
 
     /// Returns once every source partition has its task: with `start: Latest`, what comes from then on is read.
     async fn begun(&self) {
-        let has_begun = || {
-            let status = self.control.status();
-            self.plan.sources.iter().all(|source| {
-                let partitions = 0..i32::try_from(source.partitions).unwrap_or(i32::MAX);
-                partitions
-                    .into_iter()
-                    .all(|partition| status.contains_key(&(source.name.clone(), partition)))
-            })
-        };
-        while !has_begun() {
+        while !self.control.has_begun() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Whether an output of this pipeline fills the topic of a source of `other`.
+    fn feeds(&self, other: &Self) -> bool {
+        let mut filled = self.plan.outputs.iter().filter_map(Output::topic);
+        filled.any(|topic| other.plan.sources.iter().any(|source| source.topic == topic.name))
     }
 
     /// Lets every task finish the batch that it has in hand.
@@ -118,11 +115,36 @@ impl Pipelines {
 
     /// Reads every source to its end and closes every window. A task that cannot go on is spoken of until it can.
     pub(crate) async fn close_windows(&self) -> Result<(), Failure> {
-        let closing = try_join_all(self.iter().map(|pipeline| pipeline.control.close_windows()));
+        let closing = async {
+            for together in self.upstream_first() {
+                let closing = together.iter().map(|pipeline| pipeline.control.close_windows());
+                try_join_all(closing).await?;
+            }
+            Ok(())
+        };
         tokio::select! {
-            closed = closing => { closed?; Ok(()) }
+            closed = closing => closed,
             () = self.complain() => Ok(()),
         }
+    }
+
+    /// All pipelines: those that fill topics which others read come before those.
+    fn upstream_first(&self) -> Vec<Vec<&Pipeline>> {
+        let mut left: Vec<&Pipeline> = self.iter().collect();
+        let mut order = Vec::new();
+        while !left.is_empty() {
+            let is_fed = |pipeline: &&Pipeline| left.iter().any(|other| other.feeds(pipeline));
+            let (fed, free): (Vec<&Pipeline>, Vec<&Pipeline>) =
+                left.iter().copied().partition(is_fed);
+            // Those that feed each other in a circle have no order.
+            if free.is_empty() {
+                order.push(left);
+                break;
+            }
+            order.push(free);
+            left = fed;
+        }
+        order
     }
 
     /// Says why tasks are blocked, again and again.

@@ -106,7 +106,7 @@ impl Session {
             return Err(Failure::Specs(refused));
         }
         let store = Store::open(args.data.as_deref())?;
-        store.prepare_sources(&specs.set)?;
+        store.prepare_topics(&specs.set, &specs.plans)?;
         kept.update(&specs.set.event_sources)?;
         let address = args
             .listen
@@ -287,7 +287,7 @@ impl Session {
 
     /// What is new in words. Before anything is stopped, everything that can be refused is done.
     async fn change_to(&mut self, new: Specs) -> Result<Vec<String>, Failure> {
-        self.store.prepare_sources(&new.set)?;
+        self.store.prepare_topics(&new.set, &new.plans)?;
         self.kept.update(&new.set.event_sources)?;
         let changed: Vec<Plan> = new
             .plans

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tidewheel_log::{Cleanup, EmbeddedLog, LogError, Options, TopicSettings};
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Plan, StepKind};
+use tidewheel_planner::plan::{Plan, StepKind, Topic, TopicCleanup};
 use tidewheel_planner::resource::ResourceSet;
 use tidewheel_planner::source::topic as source_topic_of;
 use tidewheel_sinks::embedded::Database;
@@ -82,13 +82,22 @@ impl Store {
         self.databases.iter().map(sink).collect()
     }
 
-    /// Makes the topics of all sources, those that no pipeline reads included.
-    pub(crate) fn prepare_sources(&self, set: &ResourceSet) -> Result<(), LogError> {
+    /// Makes the topics that the outputs of plans fill and those of all sources, those that no pipeline reads included.
+    pub(crate) fn prepare_topics(&self, set: &ResourceSet, plans: &[Plan]) -> Result<(), LogError> {
+        for output in plans.iter().flat_map(|plan| &plan.outputs) {
+            if let Some(topic) = output.topic() {
+                self.log.create_topic(&output_topic(topic))?;
+            }
+        }
         for source in &set.event_sources {
             let name = source_topic_of(source);
-            // A topic that stands for somebody else's keeps everything: how long its owner does is not known here.
-            let retention_ms = source.spec.kafka.is_none();
-            let retention_ms = retention_ms.then(|| source.spec.topic.retention.as_millis());
+            let is_foreign = source.spec.kafka.is_some();
+            // Somebody else's that is there already, as the output of another pipeline is, stays as it is.
+            if is_foreign && self.partitions(&name).is_some() {
+                continue;
+            }
+            // Else it keeps everything: how long its owner does is not known here.
+            let retention_ms = (!is_foreign).then(|| source.spec.topic.retention.as_millis());
             self.log.create_topic(&topic(
                 &name,
                 source.spec.topic.partitions,
@@ -98,12 +107,22 @@ impl Store {
         Ok(())
     }
 
+    /// How many partitions a topic has; none where there is none.
+    fn partitions(&self, name: &str) -> Option<i32> {
+        let topics = self.log.topics().into_iter();
+        let mut found = topics.filter(|topic| topic.name == name);
+        found.next().map(|topic| topic.partitions)
+    }
+
     /// Makes the topics of a plan that do not depend on a generation, and its tables.
     pub(crate) async fn prepare(&mut self, plan: &Plan) -> Result<(), Failure> {
-        for settings in pipeline_topics(plan) {
+        for settings in self.pipeline_topics(plan) {
             self.log.create_topic(&settings)?;
         }
         for output in &plan.outputs {
+            let Some(table) = output.table() else {
+                continue;
+            };
             if !self.databases.contains_key(&output.sink) {
                 let database = open_database(&self.tables, &output.sink).await?;
                 self.databases.insert(output.sink.clone(), database);
@@ -113,10 +132,51 @@ impl Store {
                 output: output.name.clone(),
             };
             if let Some(database) = self.databases.get(&output.sink) {
-                database.create_table(&id, &output.table).await?;
+                database.create_table(&id, table).await?;
             }
         }
         Ok(())
+    }
+
+    fn pipeline_topics(&self, plan: &Plan) -> Vec<TopicSettings> {
+        let names = PipelineNames::new(&plan.namespace, &plan.name);
+        // Decrees are needed for as long as the events are.
+        let longest_ms = if plan.sources.iter().any(|source| source.foreign) {
+            None
+        } else {
+            plan.sources.iter().map(|source| source.retention_ms).max()
+        };
+        let mut topics = vec![
+            topic(
+                &names.dead_letters(),
+                1,
+                Cleanup::Retention {
+                    ms: Some(plan.dead_letter_retention_ms),
+                },
+            ),
+            topic(
+                &names.watermarks(),
+                1,
+                Cleanup::Retention { ms: longest_ms },
+            ),
+            topic(&names.generations(), 1, Cleanup::Compact),
+        ];
+        let sources = plan.sources.iter().map(|source| {
+            let partitions = self.partitions(&source.topic);
+            let declared = partition_count(source.partitions);
+            (source.name.as_str(), partitions.unwrap_or(declared))
+        });
+        let steps = plan.steps.iter().filter_map(|step| match &step.kind {
+            StepKind::Aggregate(aggregate) => {
+                Some((step.name.as_str(), partition_count(aggregate.partitions)))
+            }
+            StepKind::Rows(_) | StepKind::Deduplicate(_) => None,
+        });
+        let state = |(input, partitions): (&str, i32)| {
+            topic(&names.state(input), partitions, Cleanup::Compact)
+        };
+        topics.extend(sources.chain(steps).map(state));
+        topics
     }
 
     /// Makes the topics of partials, whose names carry a generation.
@@ -146,46 +206,13 @@ async fn open_database(tables: &Path, sink: &str) -> Result<Database, SinkError>
     Database::open(tables.join(format!("{}.db", sink.replace('/', ".")))).await
 }
 
-fn pipeline_topics(plan: &Plan) -> Vec<TopicSettings> {
-    let names = PipelineNames::new(&plan.namespace, &plan.name);
-    // Decrees are needed for as long as the events are.
-    let longest_ms = if plan.sources.iter().any(|source| source.foreign) {
-        None
-    } else {
-        plan.sources.iter().map(|source| source.retention_ms).max()
+/// The topic of an output as the log makes it.
+fn output_topic(of: &Topic) -> TopicSettings {
+    let cleanup = match of.cleanup {
+        TopicCleanup::Retention { ms } => Cleanup::Retention { ms: Some(ms) },
+        TopicCleanup::Compact => Cleanup::Compact,
     };
-    let mut topics = vec![
-        topic(
-            &names.dead_letters(),
-            1,
-            Cleanup::Retention {
-                ms: Some(plan.dead_letter_retention_ms),
-            },
-        ),
-        topic(
-            &names.watermarks(),
-            1,
-            Cleanup::Retention { ms: longest_ms },
-        ),
-        topic(&names.generations(), 1, Cleanup::Compact),
-    ];
-    let sources = plan
-        .sources
-        .iter()
-        .map(|source| (source.name.as_str(), source.partitions));
-    let steps = plan.steps.iter().filter_map(|step| match &step.kind {
-        StepKind::Aggregate(aggregate) => Some((step.name.as_str(), aggregate.partitions)),
-        StepKind::Rows(_) | StepKind::Deduplicate(_) => None,
-    });
-    let state = |(input, partitions): (&str, u32)| {
-        topic(
-            &names.state(input),
-            partition_count(partitions),
-            Cleanup::Compact,
-        )
-    };
-    topics.extend(sources.chain(steps).map(state));
-    topics
+    topic(&of.name, partition_count(of.partitions), cleanup)
 }
 
 fn topic(name: &str, partitions: i32, cleanup: Cleanup) -> TopicSettings {

@@ -69,6 +69,7 @@ mod decoder;
 mod error;
 mod layout;
 mod limits;
+mod message_key;
 pub mod ndjson;
 mod number;
 mod parts;
@@ -84,6 +85,7 @@ mod value;
 
 pub use decoder::{Decoded, Decoder};
 pub use error::{Code, DecodeError};
+pub use message_key::{BoundKey, MessageKey};
 pub use limits::{DEFAULT_MAX_EVENT_BYTES, MAX_BATCH_BYTES, MAX_DEPTH, MAX_MEMBERS};
 pub use parts::EventRecord;
 pub use schema::{

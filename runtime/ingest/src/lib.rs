@@ -29,7 +29,6 @@ mod check;
 mod events;
 mod fill;
 mod ingest;
-mod key;
 mod keys;
 mod memory;
 mod metrics;
@@ -44,7 +43,6 @@ mod source;
 
 pub use check::{Checked, Checker, GeneratedValue, RefusedEvent};
 pub use ingest::{Ingest, IngestError};
-pub use key::{BoundKey, MessageKey};
 pub use keys::{ApiKeyError, ApiKeys};
 pub use operations::{Check, Readiness, operations_router};
 pub use serve::Drained;

@@ -63,7 +63,7 @@ impl<'a> SourceAttempt<'a> {
             partition,
             source_partitions: context.source_partitions.clone(),
         };
-        let outputs: Vec<_> = SourceTask::row_outputs(&setup)
+        let outputs: Vec<_> = SourceTask::tables(&setup)
             .into_iter()
             .map(|output| {
                 (

@@ -39,6 +39,9 @@ impl<'a> TableWriters<'a> {
         let mut writers = BTreeMap::new();
         for &(index, generation, cut_ms) in outputs {
             let output = &context.plan.outputs[index];
+            let Some(table) = output.table() else {
+                continue;
+            };
             let unknown = || WorkerError::UnknownSink {
                 output: output.name.clone(),
                 sink: output.sink.clone(),
@@ -52,7 +55,7 @@ impl<'a> TableWriters<'a> {
                 input: key.0.clone(),
                 partition: key.1,
             };
-            let mut writer = sink.writer(&id, &output.table, &task).await?;
+            let mut writer = sink.writer(&id, table, &task).await?;
             writer
                 .begin_generation(generation, cut_ms)
                 .await
@@ -113,7 +116,7 @@ impl<'a> TableWriters<'a> {
     ) -> Result<Vec<Refusal>, AttemptError> {
         let mut refusals = Vec::new();
         for write in writes {
-            let change = match self.context.plan.outputs[write.output].table.kind {
+            let change = match self.context.plan.outputs[write.output].kind() {
                 TableKind::Rows => Change::Append(write.rows.clone()),
                 TableKind::Windows { .. } => {
                     let deletes = write

@@ -127,6 +127,16 @@ impl Control {
         self.context.board.read()
     }
 
+    /// Whether every source partition has its task, here.
+    pub fn has_begun(&self) -> bool {
+        let (context, status) = (&self.context, self.status());
+        let mut sources = context.plan.sources.iter().zip(&context.source_partitions);
+        sources.all(|(source, &partitions)| {
+            let mut partitions = 0..partitions;
+            partitions.all(|partition| status.contains_key(&(source.name.clone(), partition)))
+        })
+    }
+
     /// Reads every source to its end, then closes every window that holds an event, by a decree in the log. Returns when all of it is
     /// written. For a worker that has all partitions, while nothing is sent any more.
     pub async fn close_windows(&self) -> Result<(), LogError> {

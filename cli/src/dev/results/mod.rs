@@ -4,11 +4,13 @@ mod dead_letters;
 mod document;
 mod ledgers;
 mod table;
+pub(crate) mod topic;
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
-use tidewheel_planner::plan::{Output, Plan};
+use tidewheel_log::EmbeddedLog;
+use tidewheel_planner::plan::{Output, Plan, Table, Target, Topic};
 use tidewheel_sinks::embedded::{Columns, Database, Row};
 
 use crate::args::ResultFormat;
@@ -40,29 +42,61 @@ impl Selection {
 struct Shown<'a> {
     plan: &'a Plan,
     output: &'a Output,
-    database: &'a Database,
+    rows: Rows<'a>,
 }
 
-impl Shown<'_> {
+/// Where the rows of an output are.
+enum Rows<'a> {
+    Table(&'a Database, &'a Table),
+    Topic(&'a EmbeddedLog, &'a Topic),
+}
+
+impl<'a> Shown<'a> {
+    /// None where there is no such table yet.
+    fn new(store: &'a Store, plan: &'a Plan, output: &'a Output) -> Option<Self> {
+        let rows = match &output.target {
+            Target::Table(table) => Rows::Table(store.database(&output.sink)?, table),
+            Target::Topic(topic) => Rows::Topic(&store.log, topic),
+        };
+        Some(Self { plan, output, rows })
+    }
+
     fn pipeline(&self) -> String {
         format!("{}/{}", self.plan.namespace, self.plan.name)
     }
 
-    /// Gives every row to `each`, in the table's order.
+    /// Gives every row to `each`, in the order of the table or topic, until it breaks off.
+    async fn visit(&self, each: impl FnMut(Row) -> ControlFlow<()>) -> Result<(), Failure> {
+        match self.rows {
+            Rows::Table(database, table) => {
+                database.for_each_row(table, Columns::Data, each).await?
+            }
+            Rows::Topic(log, topic) => topic::for_each_row(log, topic, each).await?,
+        }
+        Ok(())
+    }
+
+    /// How many rows there are.
+    async fn count(&self) -> Result<u64, Failure> {
+        Ok(match self.rows {
+            Rows::Table(database, table) => database.count(table).await?,
+            Rows::Topic(log, topic) => topic::count(log, topic).await?,
+        })
+    }
+
+    /// Gives every row to `each`, in the order of the table or topic.
     async fn for_each_row(
         &self,
         mut each: impl FnMut(Row) -> io::Result<()>,
     ) -> Result<(), Failure> {
         let mut failed = None;
-        let reading =
-            self.database
-                .for_each_row(&self.output.table, Columns::Data, |row| match each(row) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(error) => {
-                        failed = Some(error);
-                        ControlFlow::Break(())
-                    }
-                });
+        let reading = self.visit(|row| match each(row) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        });
         reading.await?;
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -85,13 +119,7 @@ pub(crate) async fn print(
                 .map(move |output| (pipeline.plan.as_ref(), output))
         })
         .filter(|(plan, output)| selection.shows(plan, &output.name))
-        .filter_map(|(plan, output)| {
-            Some(Shown {
-                plan,
-                output,
-                database: store.database(&output.sink)?,
-            })
-        })
+        .filter_map(|(plan, output)| Shown::new(store, plan, output))
         .collect();
     if let (Some(only), true) = (&selection.only, shown.is_empty()) {
         let names = pipelines.iter().flat_map(|pipeline| {

@@ -1,6 +1,7 @@
 //! Tables for people.
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 use serde_json::Value;
 use tidewheel_planner::plan::TableKind;
@@ -25,7 +26,7 @@ pub(crate) async fn write(
     limit: Option<usize>,
 ) -> Result<(), Failure> {
     for output in shown {
-        let limit = limit.unwrap_or(match output.output.table.kind {
+        let limit = limit.unwrap_or(match output.output.kind() {
             TableKind::Windows { .. } => WINDOW_ROWS,
             TableKind::Rows => EVENT_ROWS,
         });
@@ -42,8 +43,7 @@ pub(crate) async fn write(
 pub(super) fn column_names(shown: &Shown<'_>) -> Vec<String> {
     let columns = shown
         .output
-        .table
-        .columns
+        .columns()
         .iter()
         .map(|column| column.name.clone());
     columns
@@ -66,20 +66,16 @@ async fn write_output(
             })
             .collect(),
     ];
-    let count = shown.database.count(&shown.output.table).await?;
+    let count = shown.count().await?;
     let mut rows = 0;
-    let reading = shown.database.for_each_row(
-        &shown.output.table,
-        tidewheel_sinks::embedded::Columns::Data,
-        |row| {
-            if rows == limit {
-                return std::ops::ControlFlow::Break(());
-            }
-            rows += 1;
-            cells.push(row.values().map(Cell::new).collect());
-            std::ops::ControlFlow::Continue(())
-        },
-    );
+    let reading = shown.visit(|row| {
+        if rows == limit {
+            return ControlFlow::Break(());
+        }
+        rows += 1;
+        cells.push(row.values().map(Cell::new).collect());
+        ControlFlow::Continue(())
+    });
     reading.await?;
     let plural = if count == 1 { "row" } else { "rows" };
     writeln!(

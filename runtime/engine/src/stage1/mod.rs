@@ -25,6 +25,7 @@ use crate::effects::{Effects, Refusal, TableWrite, take_up_to};
 use crate::error::EngineError;
 use crate::generation::{Generations, StepGeneration};
 use crate::ledger::Ledger;
+use crate::publish::publish;
 use crate::window::{closes_at, emission_count, start_of};
 use crate::wire::batch::{MAX_BATCH_BYTES, chunks};
 use crate::wire::dead_letter::{DeadLetter, Reason};
@@ -473,6 +474,13 @@ impl SourceTask {
         for index in 0..self.outputs.len() {
             self.write_rows(index, at, records, &relations, &plan, effects)?;
         }
+        let (writes, log) = (&mut effects.writes, &mut effects.log);
+        for refusal in publish(&plan, self.setup.partition, writes, log)? {
+            let mut outputs = self.outputs.iter_mut();
+            if let Some(output) = outputs.find(|output| output.output == refusal.output) {
+                output.refused_in_hand.push(refusal);
+            }
+        }
         self.pass();
         self.note_checkpoint();
         Ok(())
@@ -814,7 +822,7 @@ fn row_outputs(plan: &Plan, source: usize, steps: &[usize]) -> Vec<usize> {
     };
     (0..plan.outputs.len())
         .filter(|&output| {
-            plan.outputs[output].table.kind == TableKind::Rows && reached(plan.outputs[output].from)
+            *plan.outputs[output].kind() == TableKind::Rows && reached(plan.outputs[output].from)
         })
         .collect()
 }

@@ -55,13 +55,12 @@ impl SourceProgress {
 }
 
 impl SourceTask {
-    /// The row outputs that the task writes (indices into the plan's outputs).
-    pub fn row_outputs(setup: &SourceSetup) -> Vec<usize> {
-        row_outputs(
-            &setup.plan,
-            setup.source,
-            &reached(&setup.plan, setup.source),
-        )
+    /// The tables of rows that the task writes (indices into the plan's outputs). Outputs over topics are no sinks of their own.
+    pub fn tables(setup: &SourceSetup) -> Vec<usize> {
+        let steps = reached(&setup.plan, setup.source);
+        let mut outputs = row_outputs(&setup.plan, setup.source, &steps);
+        outputs.retain(|&output| setup.plan.outputs[output].table().is_some());
+        outputs
     }
 
     /// Begins a task, or goes on from what was recovered.
@@ -318,7 +317,10 @@ fn begin_outputs(
     let begin = |output: usize| {
         let name = &setup.plan.outputs[output].name;
         let logged = known.and_then(|known| known.outputs.get(name));
-        let expected = logged.and_then(|progress| progress.sink_next_offset);
+        let keeps_progress = setup.plan.outputs[output].table().is_some();
+        let expected = logged
+            .and_then(|progress| progress.sink_next_offset)
+            .filter(|_| keeps_progress);
         let sink = recovered.sinks.get(name).copied();
         let position = match (sink, expected) {
             (None, Some(expected)) => {

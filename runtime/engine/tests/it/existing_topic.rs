@@ -1,15 +1,12 @@
 //! Records of a topic that is not ours: what stands beside events, and clocks of producers that disagree.
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use tidewheel_engine::stage1::{Recovered, SourceTask, StartAt};
 use tidewheel_engine::wire::state::SourceProgress;
 use tidewheel_log::{Header, Record};
-use tidewheel_planner::plan::Plan;
-use tidewheel_planner::{judge, load, problem};
 
-use crate::fixture::{MINUTE, Pipeline, T0, record, source_setup};
+use crate::fixture::{MINUTE, Pipeline, T0, plan_of, record, source_setup};
 
 const SPECS: &str = "
 apiVersion: tidewheel.dev/v1alpha1
@@ -45,13 +42,6 @@ spec:
     - {name: once, from: once, postgres: {sink: warehouse}}
 ";
 
-fn specs() -> Arc<Plan> {
-    let (_, mut plans, problems) = judge(load::load_texts([("kpis.yaml", SPECS)]));
-    let plan = plans.pop();
-    plan.unwrap_or_else(|| panic!("{}", problem::render(&problems)))
-        .into()
-}
-
 /// A record whose producer says `sent_minute`, of an event at `event_minute`, both after [`T0`].
 fn produced(offset: i64, key: &str, sent_minute: i64, event_minute: i64) -> Record {
     let event = format!("{{\"ts\": {}}}", T0 + event_minute * MINUTE);
@@ -69,7 +59,7 @@ fn written(pipeline: &Pipeline) -> Vec<String> {
 
 #[test]
 fn key_headers_timestamp_and_place_are_columns() {
-    let mut pipeline = Pipeline::new(specs(), 1);
+    let mut pipeline = Pipeline::new(plan_of(SPECS), 1);
     let header = |value: &'static [u8]| Header {
         name: "tenant".to_owned(),
         value: Bytes::from_static(value),
@@ -87,6 +77,11 @@ fn key_headers_timestamp_and_place_are_columns() {
                 key: None,
                 ..produced(7, "", 2, 1)
             },
+            // A tombstone, as compacted topics have them.
+            Record {
+                value: None,
+                ..produced(8, "c", 2, 1)
+            },
         ],
     );
     let rows = pipeline.rows("once");
@@ -99,13 +94,17 @@ fn key_headers_timestamp_and_place_are_columns() {
     let letter = |reason: &str, offset| (reason.to_owned(), "-".to_owned(), offset);
     assert_eq!(
         pipeline.dead_letters(),
-        [letter("InvalidUtf8", 6), letter("Missing", 7)]
+        [
+            letter("InvalidUtf8", 6),
+            letter("Missing", 7),
+            letter("Empty", 8)
+        ]
     );
 }
 
 #[test]
 fn a_record_counts_as_appended_at_the_largest_timestamp_up_to_it() {
-    let mut pipeline = Pipeline::new(specs(), 1);
+    let mut pipeline = Pipeline::new(plan_of(SPECS), 1);
     pipeline.send(
         0,
         &[
@@ -126,7 +125,7 @@ fn a_record_counts_as_appended_at_the_largest_timestamp_up_to_it() {
 
 #[test]
 fn append_time_goes_on_where_a_task_is_taken_over() {
-    let mut pipeline = Pipeline::new(specs(), 1);
+    let mut pipeline = Pipeline::new(plan_of(SPECS), 1);
     let records = [
         produced(0, "a", 0, 0),
         produced(1, "b", 20, 0),
@@ -141,7 +140,7 @@ fn append_time_goes_on_where_a_task_is_taken_over() {
         progress: Some(progress),
         sinks,
         decrees: Vec::new(),
-        refusals: BTreeMap::new(),
+        refusals: Vec::new(),
     };
     let setup = source_setup(&pipeline.plan, 0, 1);
     let task = SourceTask::begin(setup, recovered, &StartAt::default()).unwrap();
@@ -166,7 +165,7 @@ fn append_time_goes_on_where_a_task_is_taken_over() {
 /// A table that was set back lies between two checkpoints: the records since the one before it have to be read again.
 #[test]
 fn append_time_is_told_from_the_last_checkpoint_where_a_table_was_set_back() {
-    let mut pipeline = Pipeline::new(specs(), 1);
+    let mut pipeline = Pipeline::new(plan_of(SPECS), 1);
     for offset in 0..6 {
         pipeline.send(0, &[produced(offset, "a", offset * 4, 0)]);
     }
@@ -187,7 +186,7 @@ fn append_time_is_told_from_the_last_checkpoint_where_a_table_was_set_back() {
         progress: Some(progress),
         sinks: BTreeMap::from([("once".to_owned(), set_back)]),
         decrees: Vec::new(),
-        refusals: BTreeMap::new(),
+        refusals: Vec::new(),
     };
     let setup = source_setup(&pipeline.plan, 0, 1);
     let task = SourceTask::begin(setup, recovered, &StartAt::default()).unwrap();

@@ -16,3 +16,4 @@ mod isolation;
 mod lateness;
 mod recovery;
 mod refusals;
+mod topic_outputs;

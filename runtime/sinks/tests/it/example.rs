@@ -21,7 +21,7 @@ async fn the_tables_of_the_example_can_be_created_and_written() {
             pipeline: "web/web-analytics".to_owned(),
             output: output.name.clone(),
         };
-        let table = &output.table;
+        let table = output.table().unwrap();
         fixture.database.create_table(&id, table).await.unwrap();
         let mut writer = fixture.database.writer(&id, table, &task).await.unwrap();
         writer.begin_generation(1, Some(0)).await.unwrap();

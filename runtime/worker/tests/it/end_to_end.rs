@@ -97,7 +97,7 @@ async fn events_become_rows_windows_dead_letters_and_ledgers() {
         let (database, plan) = (database.clone(), plan.clone());
         async move {
             let rows = database
-                .rows(&plan.outputs[output].table, Columns::Data)
+                .rows(plan.outputs[output].table().unwrap(), Columns::Data)
                 .await
                 .unwrap();
             rows.into_iter().map(Value::Object).collect::<Vec<_>>()

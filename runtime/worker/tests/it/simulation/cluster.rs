@@ -321,7 +321,7 @@ impl Cluster {
                     input: input.to_owned(),
                     partition,
                 };
-                let mut writer = block_on(self.database.writer(&id, &output.table, &task)).unwrap();
+                let mut writer = block_on(self.database.writer(&id, output.table().unwrap(), &task)).unwrap();
                 known.push(block_on(writer.last_commit()).unwrap().is_some());
             }
         }

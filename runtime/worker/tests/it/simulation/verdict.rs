@@ -238,7 +238,7 @@ fn check_rows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
     for row in block_on(
         cluster
             .database
-            .rows(&cluster.plan.outputs[0].table, Columns::WithPosition),
+            .rows(cluster.plan.outputs[0].table().unwrap(), Columns::WithPosition),
     )
     .unwrap()
     {
@@ -352,7 +352,7 @@ fn check_windows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
         block_on(
             cluster
                 .database
-                .rows(&cluster.plan.outputs[output].table, Columns::WithPosition),
+                .rows(cluster.plan.outputs[output].table().unwrap(), Columns::WithPosition),
         )
         .unwrap()
     };

@@ -1,0 +1,137 @@
+//! Rows of outputs over topics, read from the log.
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidewheel_log::{EmbeddedLog, Log, LogError, Record};
+use tidewheel_planner::plan::{TableKind, Topic};
+use tidewheel_sinks::embedded::Row;
+
+const FETCH_RECORDS: usize = 1_000;
+const FETCH_BYTES: usize = 8 << 20;
+
+/// Gives every row to `each`: rows as they stand in the topic, partition by partition; windows by their start, each once.
+pub(crate) async fn for_each_row(
+    log: &EmbeddedLog,
+    topic: &Topic,
+    mut each: impl FnMut(Row) -> ControlFlow<()>,
+) -> Result<(), LogError> {
+    if topic.kind == TableKind::Rows {
+        return read(log, topic, i64::MAX, |_, record| match row(&record) {
+            Some(row) => each(row),
+            None => ControlFlow::Continue(()),
+        })
+        .await;
+    }
+    for (_, row) in windows(log, topic, i64::MAX).await? {
+        if each(row).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// How many rows the topic has.
+pub(crate) async fn count(log: &EmbeddedLog, topic: &Topic) -> Result<u64, LogError> {
+    let mut rows = 0;
+    if topic.kind == TableKind::Rows {
+        read(log, topic, i64::MAX, |_, _| {
+            rows += 1;
+            ControlFlow::Continue(())
+        })
+        .await?;
+    } else {
+        rows = windows(log, topic, i64::MAX).await?.len() as u64;
+    }
+    Ok(rows)
+}
+
+/// The newest rows, newest first: rows as they were written, windows from the latest start. Of each partition only the end is looked at.
+pub(crate) async fn newest(
+    log: &EmbeddedLog,
+    topic: &Topic,
+    limit: u32,
+) -> Result<Vec<Row>, LogError> {
+    // Transactions leave gaps between offsets.
+    let within = i64::from(limit) * 4;
+    let mut rows = Vec::new();
+    if topic.kind == TableKind::Rows {
+        let mut found = Vec::new();
+        read(log, topic, within, |partition, record| {
+            let place = (record.append_time_ms, partition, record.offset);
+            found.extend(row(&record).map(|row| (place, row)));
+            ControlFlow::Continue(())
+        })
+        .await?;
+        found.sort_by_key(|(place, _)| *place);
+        rows.extend(found.into_iter().map(|(_, row)| row));
+    } else {
+        rows.extend(windows(log, topic, within).await?.into_values());
+    }
+    rows.reverse();
+    rows.truncate(limit as usize);
+    Ok(rows)
+}
+
+/// The rows of windows, by start and key: the newest record of each key, unless it has no value.
+async fn windows(
+    log: &EmbeddedLog,
+    topic: &Topic,
+    within: i64,
+) -> Result<BTreeMap<(String, Bytes), Row>, LogError> {
+    let mut by_key: BTreeMap<Bytes, Row> = BTreeMap::new();
+    read(log, topic, within, |_, record| {
+        if let Some(key) = &record.key {
+            match row(&record) {
+                Some(row) => by_key.insert(key.clone(), row),
+                None => by_key.remove(key),
+            };
+        }
+        ControlFlow::Continue(())
+    })
+    .await?;
+    let start = |row: &Row| {
+        let start = row.get("window_start").and_then(|start| start.as_str());
+        // Without its `Z` a whole second comes before its fractions.
+        start.unwrap_or_default().trim_end_matches('Z').to_owned()
+    };
+    Ok(by_key
+        .into_iter()
+        .map(|(key, row)| ((start(&row), key), row))
+        .collect())
+}
+
+/// Gives the records of the topic to `each`, with their partitions: all of them, or those at the end of each partition.
+async fn read(
+    log: &EmbeddedLog,
+    topic: &Topic,
+    within: i64,
+    mut each: impl FnMut(i32, Record) -> ControlFlow<()>,
+) -> Result<(), LogError> {
+    let partitions = log.topic(&topic.name).await?.map_or(0, |info| info.partitions);
+    for partition in 0..partitions {
+        let offsets = log.offsets(&topic.name, partition).await?;
+        let from = offsets.earliest.max(offsets.end.saturating_sub(within));
+        let mut reader = log.reader(&topic.name, partition, from).await?;
+        loop {
+            let fetched = reader
+                .fetch(FETCH_RECORDS, FETCH_BYTES, Duration::ZERO)
+                .await?;
+            for record in fetched.records {
+                if each(partition, record).is_break() {
+                    return Ok(());
+                }
+            }
+            if fetched.at_end {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A record's row; none where it removes one.
+fn row(record: &Record) -> Option<Row> {
+    serde_json::from_slice(record.value.as_deref()?).ok()
+}
