@@ -63,7 +63,8 @@ pub struct SourceRef {
     /// Name of the EventSource. In SQL it is a table of that name.
     #[schemars(length(min = 1, max = 63), regex(pattern = shape::RESOURCE))]
     pub name: String,
-    /// Where reading begins, the first time only: `Earliest`, `Latest`, or a time such as `2026-01-31T00:00:00Z`.
+    /// Where reading begins, the first time only: `Earliest`, `Latest`, or a time such as `2026-01-31T00:00:00Z`. Partitions that are added
+    /// later begin at their beginning.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-validations" = [
         Rule::new("self == 'Earliest' || self == 'Latest' || timestamp(self) >= timestamp('1970-01-01T00:00:00Z')")

@@ -42,6 +42,18 @@ pub struct Allotment {
     pub steps: BTreeMap<String, AllottedStep>,
     /// Row outputs by name, those that are no longer there included.
     pub outputs: BTreeMap<String, AllottedOutput>,
+    /// Sources by name, those that are no longer there included: where reading begins is decided once.
+    #[serde(default)]
+    pub sources: BTreeMap<String, AllottedSource>,
+}
+
+/// Where a pipeline begins to read a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllottedSource {
+    /// By partition, the offset at which it begins. Those that are not listed begin at their oldest retained event: all of a source that is
+    /// read from `Earliest`, and whatever partition is added later.
+    pub first: Vec<i64>,
 }
 
 /// The generation of an aggregate step.
@@ -58,6 +70,10 @@ pub struct AllottedStep {
     pub size_ms: i64,
     /// Allowed lateness, ms.
     pub allowed_ms: i64,
+    /// How many partitions each source that feeds it had when the generation began, by source: all of them are waited for before a
+    /// window is emitted, those that are added later from when they first speak.
+    #[serde(default)]
+    pub feeders: BTreeMap<String, i32>,
     /// The newest plan does not have it. Where it comes back it is a new generation: its progress was let go.
     #[serde(default)]
     pub retired: bool,
@@ -77,8 +93,8 @@ pub struct AllottedOutput {
 }
 
 impl Allotment {
-    /// What is allotted once `plan` runs, `known` being what was allotted before. Steps whose number is new have no cut: that
-    /// follows from how far the generation before has come, which its worker finds out.
+    /// What is allotted once `plan` runs, `known` being what was allotted before. Steps whose number is new have no cut and no feeders,
+    /// and sources that are new are left out: that follows from what is in the log, which the worker finds out.
     ///
     /// # Errors
     /// A newer plan has taken over. See [`Plan::revision`].
@@ -91,6 +107,7 @@ impl Allotment {
                 .max(plan.revision),
             steps: next_steps(plan, known),
             outputs: next_outputs(plan, known),
+            sources: known.map_or_else(BTreeMap::new, |known| known.sources.clone()),
         };
         let is_changed =
             known.is_none_or(|known| known.steps != next.steps || known.outputs != next.outputs);
@@ -190,6 +207,7 @@ fn next_steps(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, Allott
             cut_ms: None,
             size_ms,
             allowed_ms: aggregate.late.allowed_ms,
+            feeders: BTreeMap::new(),
             retired: false,
         });
         steps.insert(name.clone(), step);

@@ -233,7 +233,7 @@ pub struct Call {
 }
 
 /// Columns the engine appends after `argument.schema` to order `first_value` and `last_value` by event time,
-/// ties broken by the place in the log: `_event_time` (timestamp), `_partition` (Int32), `_offset` (Int64), `_ordinal` (Int32, the row within its record).
+/// ties broken by the place in the log: `_event_time` (timestamp), `_partition` (Int32, which of all source partitions that feed the step), `_offset` (Int64), `_ordinal` (Int32, the row within its record).
 pub const ORDER_COLUMNS: [&str; 4] = ["_event_time", "_partition", "_offset", "_ordinal"];
 
 /// The windows of an aggregate step, aligned to the epoch in UTC.

@@ -56,15 +56,18 @@ impl Pipeline {
             inputs,
         };
         // A task that is slow to begin is spoken of later on.
-        let _ = tokio::time::timeout(COMPLAIN_EVERY, pipeline.begun()).await;
+        if let Ok(begun) = tokio::time::timeout(COMPLAIN_EVERY, pipeline.begun()).await {
+            begun?;
+        }
         Ok(pipeline)
     }
 
     /// Returns once every source partition has its task: with `start: Latest`, what comes from then on is read.
-    async fn begun(&self) {
-        while !self.control.has_begun() {
+    async fn begun(&self) -> Result<(), Failure> {
+        while !self.control.has_begun().await? {
             tokio::time::sleep(LOOK_EVERY).await;
         }
+        Ok(())
     }
 
     /// Whether an output of this pipeline fills the topic of a source of `other`.

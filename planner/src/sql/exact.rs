@@ -4,10 +4,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{
-    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, Decimal256Type,
-    DecimalType, FieldRef, Schema,
-};
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType, FieldRef, Schema};
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::{ColumnarValue, Operator};
@@ -50,12 +47,11 @@ fn negated(
     )))
 }
 
-/// Arrow gives a decimal as many digits as its operation can need, up to those there are; from there on nothing looks whether
-/// a value still has them, and what has more is cut off when it is shown.
+/// Arrow gives a decimal as many digits as its operation can need, but no more than there are, and some functions give too few:
+/// nothing looks whether a value still has them, and what has more is cut off when it is shown.
 fn within_digits(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
     Ok(match expr.data_type(schema)? {
-        DataType::Decimal128(DECIMAL128_MAX_PRECISION, _)
-        | DataType::Decimal256(DECIMAL256_MAX_PRECISION, _) => Arc::new(WithinDigits { expr }),
+        DataType::Decimal128(..) | DataType::Decimal256(..) => Arc::new(WithinDigits { expr }),
         _ => expr,
     })
 }

@@ -59,6 +59,12 @@ fn what_fits_is_exact() {
             "0.333333".to_owned(),
         ),
         (
+            "round(CAST(status AS DECIMAL(3, 2)), 1)".to_owned(),
+            "9.99",
+            1,
+            "10.0".to_owned(),
+        ),
+        (
             "items + 1".to_owned(),
             "",
             i64::MAX - 1,
@@ -91,6 +97,7 @@ fn what_does_not_fit_is_an_error_of_its_row() {
         ),
         (format!("{WIDE} / CAST(items AS DECIMAL(38, 10))"), NINES, 1),
         (format!("round({WIDE}, -1)"), NINES, 1),
+        ("ceil(CAST(status AS DECIMAL(3, 2)))".to_owned(), "9.99", 1),
         (format!("CAST({WIDE} AS DECIMAL(10, 0))"), NINES, 1),
         (format!("CAST({WIDE} AS BIGINT)"), NINES, 1),
         (

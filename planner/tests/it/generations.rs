@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use tidewheel_planner::generations::{Allotment, NewerPlan, partials_topics, step_numbers};
+use tidewheel_planner::generations::{
+    Allotment, AllottedSource, NewerPlan, partials_topics, step_numbers,
+};
 use tidewheel_planner::plan::Plan;
 
 use crate::cases::judged;
@@ -50,7 +52,15 @@ fn of(plan: &Plan, known: Option<&Allotment>) -> Allotment {
 
 #[test]
 fn the_generations_of_a_plan_are_the_same_in_every_build() {
-    let written = String::from_utf8(of(&whole(Some(7)), None).encode()).unwrap();
+    let mut allotted = of(&whole(Some(7)), None);
+    let feeders = BTreeMap::from([("clicks".to_owned(), 6)]);
+    allotted.steps.get_mut("kpi").unwrap().feeders = feeders;
+    let first = vec![0, 17, 4, 0, 0, 1];
+    let allotted_source = AllottedSource { first };
+    allotted
+        .sources
+        .insert("clicks".to_owned(), allotted_source);
+    let written = String::from_utf8(allotted.encode()).unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/generations.v1.json");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, &written).unwrap();
@@ -66,6 +76,8 @@ fn the_generations_of_a_plan_are_the_same_in_every_build() {
         (1, None, 60_000, 300_000)
     );
     assert!(!step.retired);
+    assert_eq!(step.feeders["clicks"], 6);
+    assert_eq!(read.sources["clicks"].first, [0, 17, 4, 0, 0, 1]);
     let outputs: Vec<_> = read
         .outputs
         .iter()

@@ -24,6 +24,7 @@ mod rows;
 pub mod sabotage;
 pub mod stage1;
 pub mod stage2;
+mod timestamp;
 pub mod window;
 pub mod wire;
 

@@ -1,14 +1,18 @@
-//! Allots generations: which version of each step and output writes, decided once and kept in the log.
+//! Allots generations: which version of each step and output writes, and where reading begins; decided once and kept in the log.
 //!
 //! A changed aggregate step begins a new generation at a *cut*: windows that start before it are final and stay as they are,
 //! all others are computed anew. The cut follows from how far the old generation has come, and stands in the log, so that every worker and
-//! every replay agrees on it.
-use tidewheel_engine::{Generations, StepGeneration};
-use tidewheel_log::{Log, NewRecord};
-use tidewheel_planner::generations::{Allotment, KEY};
-use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::Plan;
+//! every replay agrees on it. So does where each partition of a source begins: it is written before any task reads, for all partitions
+//! at once. A partition that is not in it was added later.
+use std::collections::BTreeMap;
 
+use tidewheel_engine::{Generations, StepGeneration};
+use tidewheel_log::{Log, LogError, NewRecord};
+use tidewheel_planner::generations::{Allotment, AllottedSource, KEY};
+use tidewheel_planner::names::PipelineNames;
+use tidewheel_planner::plan::{Plan, Source, Start};
+
+use crate::context::sources_of;
 use crate::cut::cut;
 use crate::error::WorkerError;
 use crate::recovery::read_compacted;
@@ -30,12 +34,13 @@ pub async fn read_allotment(
     Ok(value.map(|value| Allotment::decode(value)).transpose()?)
 }
 
-/// The generations that `plan` runs with; new ones where it differs from what ran before.
+/// What `plan` runs with; new generations where it differs from what ran before. `partitions`: of each source of the plan.
 pub(crate) async fn allot(
     log: &dyn Log,
     names: &PipelineNames,
     plan: &Plan,
-) -> Result<Generations, WorkerError> {
+    partitions: &[i32],
+) -> Result<Allotment, WorkerError> {
     let mut producer = log.producer(&names.allotter()).await?;
     let known = read_allotment(log, names).await?;
     let mut next = Allotment::of(plan, known.as_ref())?;
@@ -45,8 +50,17 @@ pub(crate) async fn allot(
             continue;
         };
         let before = known.as_ref().and_then(|known| known.steps.get(name));
+        if before.is_none_or(|before| before.number < step.number) {
+            step.feeders = feeders(plan, index, partitions);
+        }
         if let Some(before) = before.filter(|before| before.number < step.number) {
             step.cut_ms = cut(log, names, plan, index, before, step.size_ms).await?;
+        }
+    }
+    for (source, &partitions) in plan.sources.iter().zip(partitions) {
+        if !next.sources.contains_key(&source.name) {
+            let allotted = begin(log, source, partitions).await?;
+            next.sources.insert(source.name.clone(), allotted);
         }
     }
     if known.as_ref() != Some(&next) {
@@ -60,11 +74,39 @@ pub(crate) async fn allot(
             }])
             .await?;
     }
-    Ok(generations(&next))
+    Ok(next)
+}
+
+/// The sources that feed a step, with their partitions.
+fn feeders(plan: &Plan, step: usize, partitions: &[i32]) -> BTreeMap<String, i32> {
+    let feeder = |source: usize| (plan.sources[source].name.clone(), partitions[source]);
+    sources_of(plan, step).into_iter().map(feeder).collect()
+}
+
+/// Where each partition of a source begins that was never read before.
+async fn begin(
+    log: &dyn Log,
+    source: &Source,
+    partitions: i32,
+) -> Result<AllottedSource, LogError> {
+    let mut allotted = AllottedSource::default();
+    for partition in 0..partitions {
+        let first = match source.start {
+            // The oldest event that is there once a task begins: what retention takes until then was never promised.
+            Start::Earliest => break,
+            Start::Latest => log.offsets(&source.topic, partition).await?.end,
+            Start::At(append_time_ms) => {
+                log.offset_at(&source.topic, partition, append_time_ms)
+                    .await?
+            }
+        };
+        allotted.first.push(first);
+    }
+    Ok(allotted)
 }
 
 /// What the engine has to know of an allotment.
-fn generations(allotment: &Allotment) -> Generations {
+pub(crate) fn generations(allotment: &Allotment) -> Generations {
     let steps = allotment.steps.iter().map(|(name, step)| {
         let generation = StepGeneration {
             number: step.number,

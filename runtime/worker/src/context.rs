@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tidewheel_engine::Generations;
 use tidewheel_engine::sabotage::{self, Bug};
-use tidewheel_log::Log;
+use tidewheel_log::{Log, LogError};
+use tidewheel_planner::generations::Allotment;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Plan, Relation};
 use tidewheel_sinks::Sink;
@@ -44,14 +45,13 @@ impl Default for Limits {
 pub(crate) struct Context {
     pub(crate) plan: Arc<Plan>,
     pub(crate) names: PipelineNames,
+    pub(crate) allotment: Allotment,
     pub(crate) generations: Arc<Generations>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) sinks: Sinks,
     pub(crate) timer: Arc<dyn Timer>,
     pub(crate) limits: Limits,
     pub(crate) board: Board,
-    /// Partitions of each source of the plan.
-    pub(crate) source_partitions: Vec<i32>,
     /// The watermark that every source partition is to be lifted to once it is read to its end.
     pub(crate) closing: watch::Receiver<Option<i64>>,
 }
@@ -77,16 +77,37 @@ impl Context {
         generation.map_or(1, |generation| generation.number)
     }
 
-    /// The source partitions that feed an aggregate step, as `<source>/<partition>`.
-    pub(crate) fn feeders(&self, step: usize) -> Vec<String> {
-        sources_of(&self.plan, step)
+    /// The source partitions that fed an aggregate step when its generation began, as `<source>/<partition>`.
+    pub(crate) fn feeders(&self, step: &str) -> Vec<String> {
+        let feeders = self.allotment.steps.get(step).map(|step| &step.feeders);
+        feeders
             .into_iter()
-            .flat_map(|source| {
-                let name = &self.plan.sources[source].name;
-                (0..self.source_partitions[source])
-                    .map(move |partition| format!("{name}/{partition}"))
+            .flatten()
+            .flat_map(|(source, &partitions)| {
+                (0..partitions).map(move |partition| format!("{source}/{partition}"))
             })
             .collect()
+    }
+
+    /// The offset at which a partition of a source begins; none: at its oldest event.
+    pub(crate) fn first(&self, source: &str, partition: i32) -> Option<i64> {
+        let allotted = self.allotment.sources.get(source)?;
+        let partition = usize::try_from(partition).ok()?;
+        allotted.first.get(partition).copied()
+    }
+
+    /// How many partitions each source of the plan has by now.
+    pub(crate) async fn source_partitions(&self) -> Result<Vec<i32>, LogError> {
+        let mut partitions = Vec::with_capacity(self.plan.sources.len());
+        for source in &self.plan.sources {
+            let topic = self.log.topic(&source.topic).await?;
+            let topic = topic.ok_or_else(|| LogError::UnknownPartition {
+                topic: source.topic.clone(),
+                partition: 0,
+            })?;
+            partitions.push(topic.partitions);
+        }
+        Ok(partitions)
     }
 }
 

@@ -158,6 +158,8 @@ async fn began_at(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn before(size_ms: i64, cut_ms: Option<i64>) -> AllottedStep {
@@ -167,6 +169,7 @@ mod tests {
             cut_ms,
             size_ms,
             allowed_ms: 0,
+            feeders: BTreeMap::new(),
             retired: false,
         }
     }

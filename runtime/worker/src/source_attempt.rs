@@ -8,7 +8,7 @@ use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
 use tidewheel_engine::wire::watermark::WatermarkRecord;
 use tidewheel_engine::{Effects, EngineError};
 use tidewheel_log::{Fetched, Log, LogError, Producer, Reader, Record};
-use tidewheel_planner::plan::{Start, StepKind};
+use tidewheel_planner::plan::StepKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -61,7 +61,7 @@ impl<'a> SourceAttempt<'a> {
             generations: context.generations.clone(),
             source,
             partition,
-            source_partitions: context.source_partitions.clone(),
+            source_partitions: context.source_partitions().await?,
         };
         let outputs: Vec<_> = SourceTask::tables(&setup)
             .into_iter()
@@ -86,7 +86,6 @@ impl<'a> SourceAttempt<'a> {
         } else {
             told.decrees
         };
-        let is_new = progress.is_none();
         let recovered = Recovered {
             progress,
             sinks: writers.positions(),
@@ -94,9 +93,9 @@ impl<'a> SourceAttempt<'a> {
             decrees,
         };
         let mut task = SourceTask::begin(setup, recovered, &start)?;
-        if is_new {
-            // Where the pipeline begins is decided once: whoever goes on after a crash reads from there, not from a later `Latest`.
-            producer.commit(task.seal(&[], &[], &[])).await?;
+        let first_words = task.begin_to_speak()?;
+        if !first_words.is_empty() {
+            producer.commit(first_words).await?;
         }
         told.newest
             .into_values()
@@ -244,14 +243,7 @@ async fn start_at(
 ) -> Result<StartAt, AttemptError> {
     let (log, declared) = (context.log.as_ref(), &context.plan.sources[source]);
     let offsets = log.offsets(&declared.topic, partition).await?;
-    let first = match declared.start {
-        Start::Earliest => offsets.earliest,
-        Start::Latest => offsets.end,
-        Start::At(append_time_ms) => {
-            log.offset_at(&declared.topic, partition, append_time_ms)
-                .await?
-        }
-    };
+    let first = context.first(&declared.name, partition);
     let mut cuts = BTreeMap::new();
     for step in context
         .plan
@@ -275,7 +267,7 @@ async fn start_at(
     }
     Ok(StartAt {
         earliest: offsets.earliest,
-        first,
+        first: first.unwrap_or(offsets.earliest),
         cuts,
     })
 }

@@ -54,7 +54,7 @@ impl<'a> StepAttempt<'a> {
             generations: context.generations.clone(),
             step,
             partition,
-            feeders: context.feeders(step),
+            feeders: context.feeders(&key.0),
         };
         let outputs: Vec<_> = StepTask::tables(&setup)
             .into_iter()

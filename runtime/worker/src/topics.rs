@@ -17,7 +17,7 @@ pub(crate) async fn await_topics(
     input: Input,
     stop: &CancellationToken,
 ) -> Result<(), LogError> {
-    let tasks = tasks(context, input);
+    let tasks = tasks(context, input).await?;
     let awaited = look_again(context, input, &tasks, stop).await;
     tasks.iter().for_each(|task| context.board.remove(task));
     awaited
@@ -89,16 +89,16 @@ fn topics(context: &Context, input: Input) -> Vec<String> {
 }
 
 /// The tasks that the input has in all workers together.
-fn tasks(context: &Context, input: Input) -> Vec<TaskKey> {
+async fn tasks(context: &Context, input: Input) -> Result<Vec<TaskKey>, LogError> {
     let partitions = match input {
-        Input::Source(source) => context.source_partitions[source],
+        Input::Source(source) => context.source_partitions().await?[source],
         Input::Step(step) => match &context.plan.steps[step].kind {
             StepKind::Aggregate(aggregate) => aggregate.partitions.cast_signed(),
             StepKind::Rows(_) | StepKind::Deduplicate(_) => 0,
         },
     };
     let name = input.name(context);
-    (0..partitions)
+    Ok((0..partitions)
         .map(|partition| (name.clone(), partition))
-        .collect()
+        .collect())
 }

@@ -9,7 +9,7 @@ use tidewheel_planner::plan::{Plan, StepKind};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::allot::allot;
+use crate::allot::{allot, generations};
 use crate::context::{Context, Limits, Sinks};
 use crate::error::WorkerError;
 use crate::input::{self, Input};
@@ -51,25 +51,30 @@ impl Worker {
             })?;
             source_partitions.push(topic.partitions);
         }
-        let generations = Arc::new(allot(log.as_ref(), &names, &plan).await?);
+        let allotment = allot(log.as_ref(), &names, &plan, &source_partitions).await?;
         let (closing, closing_seen) = watch::channel(None);
         let board = Board::default();
         let context = Context {
             plan,
             names,
-            generations,
+            generations: Arc::new(generations(&allotment)),
+            allotment,
             log,
             sinks,
             timer,
             limits,
             board,
-            source_partitions,
             closing: closing_seen,
         };
         Ok(Self {
             context: Arc::new(context),
             closing,
         })
+    }
+
+    /// The revision that was allotted to the plan, which its tasks leave in their progress.
+    pub fn revision(&self) -> i64 {
+        self.context.generations.revision
     }
 
     /// Topics of partials that the plan needs and their partitions: they carry the generation in their name. [`Self::inputs`] wait
@@ -128,13 +133,16 @@ impl Control {
     }
 
     /// Whether every source partition has its task, here.
-    pub fn has_begun(&self) -> bool {
-        let (context, status) = (&self.context, self.status());
-        let mut sources = context.plan.sources.iter().zip(&context.source_partitions);
-        sources.all(|(source, &partitions)| {
-            let mut partitions = 0..partitions;
-            partitions.all(|partition| status.contains_key(&(source.name.clone(), partition)))
-        })
+    ///
+    /// # Errors
+    /// The log does not answer.
+    pub async fn has_begun(&self) -> Result<bool, LogError> {
+        let partitions = self.context.source_partitions().await?;
+        let (status, sources) = (self.status(), self.context.plan.sources.iter());
+        Ok(sources.zip(partitions).all(|(source, partitions)| {
+            (0..partitions)
+                .all(|partition| status.contains_key(&(source.name.clone(), partition)))
+        }))
     }
 
     /// Reads every source to its end, then closes every window that holds an event, by a decree in the log. Returns when all of it is
@@ -153,7 +161,7 @@ impl Control {
             return Ok(());
         };
         self.closing.send_replace(Some(closing_ms));
-        while !self.is_closed(closing_ms) {
+        while !self.is_closed(closing_ms).await? {
             self.context.timer.sleep(LOOK_EVERY).await;
         }
         Ok(())
@@ -162,7 +170,8 @@ impl Control {
     /// Whether the task of every source partition has taken all that is in the log now.
     pub async fn sources_are_read(&self) -> Result<bool, LogError> {
         let context = &self.context;
-        for (source, &partitions) in context.plan.sources.iter().zip(&context.source_partitions) {
+        let partitions = context.source_partitions().await?;
+        for (source, partitions) in context.plan.sources.iter().zip(partitions) {
             for partition in 0..partitions {
                 let end = context.log.offsets(&source.topic, partition).await?.end;
                 let status = self.status();
@@ -175,15 +184,12 @@ impl Control {
         Ok(true)
     }
 
-    fn source_tasks(&self) -> usize {
-        self.context
-            .source_partitions
+    async fn is_closed(&self, closing_ms: i64) -> Result<bool, LogError> {
+        let partitions = self.context.source_partitions().await?;
+        let source_tasks: usize = partitions
             .iter()
             .map(|&partitions| partitions as usize)
-            .sum()
-    }
-
-    fn is_closed(&self, closing_ms: i64) -> bool {
+            .sum();
         let status = self.status();
         let count = |stage, done: &dyn Fn(&crate::TaskStatus) -> bool| {
             status
@@ -191,9 +197,11 @@ impl Control {
                 .filter(|task| task.stage == stage && task.at_end && done(task))
                 .count()
         };
-        count(1, &|task| task.closed_ms >= Some(closing_ms)) == self.source_tasks()
+        let sources_are_closed =
+            count(1, &|task| task.closed_ms >= Some(closing_ms)) == source_tasks;
+        Ok(sources_are_closed
             && count(2, &|task| {
                 task.watermark_ms >= Some(closing_ms) && task.open_windows.is_empty()
-            }) == self.step_tasks
+            }) == self.step_tasks)
     }
 }

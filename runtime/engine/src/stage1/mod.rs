@@ -1,44 +1,44 @@
 //! The task of one source partition: decode, row-wise steps, deduplication, row outputs, partial aggregates.
+mod announce;
 mod append_time;
 mod fates;
+mod fold;
 mod progress;
+mod reach;
+mod refused;
+mod row_output;
 mod slice;
 mod source_record;
+mod times;
 mod watermark;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::datatypes::{Field, Schema};
 use tidewheel_decode::Decoder;
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Aggregate, Plan, Relation, Source, Stage, StepKind, TableKind};
+use tidewheel_planner::plan::{Aggregate, Plan, Relation, Source, StepKind};
 
 use self::append_time::AppendTime;
-use self::fates::{Fate, Reasons, count};
-use self::slice::{Dead, Slice, Traced, ordinals, place};
+use self::fates::{Reasons, count};
+use self::fold::place;
+use self::reach::{companions, reached, row_outputs};
+use self::row_output::RowOutput;
+use self::slice::{Dead, Slice, Traced};
 use self::watermark::{Idleness, PartitionWatermark};
 use crate::deduplication::Deduplication;
-use crate::effects::{Effects, Refusal, TableWrite, take_up_to};
+use crate::effects::{Effects, Refusal, take_up_to};
 use crate::error::EngineError;
 use crate::generation::{Generations, StepGeneration};
 use crate::ledger::Ledger;
-use crate::publish::publish;
-use crate::window::{closes_at, emission_count, start_of};
-use crate::wire::batch::{MAX_BATCH_BYTES, chunks};
-use crate::wire::dead_letter::{DeadLetter, Reason};
-use crate::wire::partial::{self, PartialHeader};
-use crate::wire::refusal::{Origin, RecordOrigin};
+use crate::window::{closes_at, start_of};
+use crate::wire::dead_letter::DeadLetter;
 use crate::wire::state::{Checkpoint, Position};
 use crate::wire::watermark::WatermarkRecord;
 
 pub use self::progress::{Recovered, StartAt};
-pub(crate) use self::slice::{concat, rfc3339, timestamps};
 
-/// How often, in ms of the driver's clock, an active partition tells the others its watermark.
-const TELL_EVERY_MS: i64 = 1_000;
 /// How far apart, in ms of append time, checkpoints are at least.
 const CHECKPOINT_EVERY_MS: i64 = 600_000;
 /// How many checkpoints are kept; when there are more, every second of the older half goes.
@@ -55,7 +55,7 @@ pub struct SourceSetup {
     pub source: usize,
     /// Partition of the source.
     pub partition: i32,
-    /// How many partitions each source of the plan has.
+    /// How many partitions each source of the plan has by now.
     pub source_partitions: Vec<i32>,
 }
 
@@ -64,6 +64,8 @@ pub struct SourceSetup {
 pub struct SourceTask {
     setup: SourceSetup,
     names: PipelineNames,
+    /// Nothing of it was in the log.
+    is_new: bool,
     decoder: Decoder,
     reasons: Reasons,
     /// Everything below was taken, by whoever had not got it yet.
@@ -80,8 +82,8 @@ pub struct SourceTask {
     append_from: i64,
     /// Where dead letters and the ledgers of row outputs begin to be ours to write.
     main_from: i64,
-    /// What that was before the records in hand: what sinks refuse of earlier records has been told before.
-    main_before: i64,
+    /// The records in hand lie before that: what sinks refuse of them the log has been told already.
+    is_replay: bool,
     main_watermark_ms: Option<i64>,
     /// The watermark by events alone at `main_from`, ms.
     main_event_watermark_ms: Option<i64>,
@@ -97,25 +99,13 @@ pub struct SourceTask {
 struct Partials {
     step: usize,
     generation: StepGeneration,
+    /// This task has not fed this generation before.
+    is_new: bool,
     from: i64,
     position: Position,
     ledger: Ledger,
     /// The emission count last told to each partition of the partials topic.
     told: Vec<Option<i64>>,
-}
-
-/// A row output as this task fills it.
-#[derive(Debug)]
-struct RowOutput {
-    output: usize,
-    generation: i64,
-    from: i64,
-    sink_next_offset: Option<i64>,
-    ledger: Ledger,
-    /// What the sink refused of records that the log has not covered yet, in their order.
-    refused_ahead: Vec<Refusal>,
-    /// Those of the records in hand.
-    refused_in_hand: Vec<Refusal>,
 }
 
 impl SourceTask {
@@ -205,50 +195,9 @@ impl SourceTask {
                 output.sink_next_offset = output.sink_next_offset.max(Some(self.at));
             }
         }
-        for refusal in self.refused_records(refusals) {
-            log.extend(self.bury_refused(records, &refusal));
-        }
+        self.bury_refused(records, refusals, &mut log);
         log.push(self.progress_record());
         log
-    }
-
-    /// The partition was fetched at its end at `clock_ms`: when it is idle by now, what that leads to.
-    pub fn at_end(&mut self, clock_ms: i64) -> Result<Option<Effects>, EngineError> {
-        if self.next_boundary().is_some() || !self.idleness.at_end(clock_ms) {
-            return Ok(None);
-        }
-        let newly_idle = !self.idle;
-        self.idle = true;
-        let target_ms = self.idleness.target(&self.watermark_record(), clock_ms);
-        let lifts = target_ms.filter(|&target_ms| self.emits_more(target_ms));
-        match lifts {
-            Some(target_ms) => self.decree(target_ms).map(Some),
-            None if newly_idle => {
-                let record = self.watermark_record();
-                let log = vec![self.tell(record.clone())];
-                self.note_told(record);
-                Ok(Some(self.effects(log)))
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// Lifts the watermark to at least `watermark_ms`, from here on and in every replay.
-    pub fn decree(&mut self, watermark_ms: i64) -> Result<Effects, EngineError> {
-        self.watermark.current_ms = self.watermark.current_ms.max(Some(watermark_ms));
-        let record = WatermarkRecord {
-            decree_ms: self.watermark.current_ms,
-            ..self.watermark_record()
-        };
-        let mut log = vec![self.tell(record.clone())];
-        self.note_told(record);
-        for index in 0..self.partials.len() {
-            // Whoever waits for this very watermark hears of it, even where it emits nothing.
-            self.partials[index].told.fill(None);
-            self.announce(index, Vec::new(), self.at, &mut log)?;
-        }
-        self.pass();
-        Ok(self.effects(log))
     }
 
     /// The watermark at which every window that holds an event so far is closed, ms; none where there was none.
@@ -353,11 +302,9 @@ impl SourceTask {
         append: &mut AppendTime,
         wanted: impl Fn(&StepKind) -> bool,
     ) -> Result<(Slice<'a>, Relations), EngineError> {
-        let source = &plan.sources[self.setup.source];
         let (mut slice, traced) = Slice::decode(
             plan,
-            source,
-            self.setup.partition,
+            (self.setup.source, self.setup.partition),
             records,
             &mut self.decoder,
             watermark,
@@ -409,7 +356,7 @@ impl SourceTask {
         effects: &mut Effects,
     ) -> Result<(), EngineError> {
         let at = self.at;
-        self.main_before = self.main_from;
+        self.is_replay = self.main_from > at;
         let plan = Arc::clone(&self.setup.plan);
         let mut watermark = std::mem::take(&mut self.watermark);
         let mut partials_out = Vec::new();
@@ -474,13 +421,7 @@ impl SourceTask {
         for index in 0..self.outputs.len() {
             self.write_rows(index, at, records, &relations, &plan, effects)?;
         }
-        let (writes, log) = (&mut effects.writes, &mut effects.log);
-        for refusal in publish(&plan, self.setup.partition, writes, log)? {
-            let mut outputs = self.outputs.iter_mut();
-            if let Some(output) = outputs.find(|output| output.output == refusal.output) {
-                output.refused_in_hand.push(refusal);
-            }
-        }
+        self.publish(effects)?;
         self.pass();
         self.note_checkpoint();
         Ok(())
@@ -530,148 +471,6 @@ impl SourceTask {
         }
     }
 
-    fn write_rows(
-        &mut self,
-        index: usize,
-        at: i64,
-        records: &[Record],
-        relations: &Relations,
-        plan: &Plan,
-        effects: &mut Effects,
-    ) -> Result<(), EngineError> {
-        let Some(traced) = relations.get(plan.outputs[self.outputs[index].output].from) else {
-            return Ok(());
-        };
-        let partition = self.setup.partition;
-        let output = &mut self.outputs[index];
-        if self.main_from <= at {
-            let step_name = |step: u16| plan.steps[usize::from(step)].name.clone();
-            count(&mut output.ledger, &traced.fates, &self.reasons, step_name);
-            output.take_up_refused(records, &traced.fates);
-        }
-        if output.from > at || traced.rows.records.is_empty() {
-            return Ok(());
-        }
-        let rows = own_columns(&traced.rows, records, output.generation, partition)
-            .map_err(|error| crate::wire::WireError::new("row", error))?;
-        effects.writes.push(TableWrite {
-            output: output.output,
-            generation: output.generation,
-            rows,
-            deletes: None,
-            windows: Vec::new(),
-        });
-        Ok(())
-    }
-
-    /// Sends partials, and the watermark to every partition of the partials topic that waits for it.
-    fn announce(
-        &mut self,
-        index: usize,
-        placed: Vec<(u32, RecordBatch)>,
-        from: i64,
-        log: &mut Vec<NewRecord>,
-    ) -> Result<(), EngineError> {
-        let step = self.partials[index].step;
-        let aggregate = self.aggregate(step);
-        let (window, late) = (aggregate.window, aggregate.late);
-        let watermark_ms = self.watermark.current_ms;
-        let emissions = watermark_ms.map(|ms| emission_count(window, late, ms));
-        let header = PartialHeader {
-            source: self.source().name.clone(),
-            partition: self.setup.partition,
-            from,
-            to: self.at,
-            watermark_ms,
-        };
-        let topic = self.names.partials(
-            &self.setup.plan.steps[step].name,
-            self.partials[index].generation.number,
-        );
-        let mut batches: BTreeMap<u32, RecordBatch> = placed.into_iter().collect();
-        let told = &mut self.partials[index].told;
-        for (target, told) in told.iter_mut().enumerate() {
-            let batch = batches.remove(&(target as u32));
-            if batch.is_none() && (emissions.is_none() || *told == emissions) {
-                continue;
-            }
-            *told = emissions;
-            let parts = batch.map_or_else(
-                || vec![None],
-                |batch| {
-                    chunks(&batch, MAX_BATCH_BYTES)
-                        .into_iter()
-                        .map(Some)
-                        .collect()
-                },
-            );
-            for part in parts {
-                log.push(NewRecord {
-                    topic: topic.clone(),
-                    partition: Some(target as i32),
-                    key: None,
-                    value: Some(partial::encode(&header, part.as_ref())?),
-                    headers: Vec::new(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn emits_more(&self, watermark_ms: i64) -> bool {
-        self.partials.iter().any(|partials| {
-            let aggregate = self.aggregate(partials.step);
-            let count = |ms| emission_count(aggregate.window, aggregate.late, ms);
-            self.watermark
-                .current_ms
-                .is_none_or(|current_ms| count(watermark_ms) > count(current_ms))
-        })
-    }
-
-    fn watermark_record(&self) -> WatermarkRecord {
-        WatermarkRecord {
-            event_watermark_ms: self.watermark.by_events_ms,
-            last_append_ms: self.last_append_ms(),
-            idle: self.idle,
-            ..WatermarkRecord::active(&self.source().name, self.setup.partition, self.at)
-        }
-    }
-
-    fn tell(&self, record: WatermarkRecord) -> NewRecord {
-        NewRecord {
-            topic: self.names.watermarks(),
-            partition: Some(0),
-            key: Some(record.key()),
-            value: Some(record.encode()),
-            headers: Vec::new(),
-        }
-    }
-
-    fn tell_if_due(&mut self, clock_ms: i64, log: &mut Vec<NewRecord>) {
-        if self.main_from > self.at || self.partials.is_empty() {
-            return;
-        }
-        let record = self.watermark_record();
-        let due = self.told.as_ref().is_none_or(|(told_at_ms, told)| {
-            let news =
-                told.event_watermark_ms != record.event_watermark_ms || told.idle != record.idle;
-            news && (told.idle || clock_ms.saturating_sub(*told_at_ms) >= TELL_EVERY_MS)
-        });
-        if due {
-            log.push(self.tell(record.clone()));
-            self.told = Some((clock_ms, record));
-        }
-    }
-
-    /// What the others know since: the next news differ from this.
-    fn note_told(&mut self, record: WatermarkRecord) {
-        let told_at_ms = self
-            .told
-            .as_ref()
-            .map_or(i64::MIN, |(told_at_ms, _)| *told_at_ms);
-        self.told = Some((told_at_ms, record));
-    }
-
     fn dead_letter(&self, letter: &Dead, record: &Record) -> NewRecord {
         let step = letter.step.map(|step| self.step_name(step));
         DeadLetter {
@@ -684,74 +483,6 @@ impl SourceTask {
         }
         .of_record(&self.names.dead_letters(), record)
     }
-
-    /// What sinks refused, once for each record: what they have just said, and what they had said before the log could be told.
-    fn refused_records(&mut self, refusals: &[Refusal]) -> Vec<Refusal> {
-        let mut all: Vec<Refusal> = self
-            .outputs
-            .iter_mut()
-            .flat_map(|output| std::mem::take(&mut output.refused_in_hand))
-            .collect();
-        let is_new =
-            |refusal: &&Refusal| offset_of(refusal).is_some_and(|at| at >= self.main_before);
-        all.extend(refusals.iter().filter(is_new).cloned());
-        let record = |refusal: &Refusal| (refusal.output, offset_of(refusal));
-        all.sort_by_key(record);
-        all.dedup_by_key(|refusal| record(refusal));
-        all
-    }
-
-    fn bury_refused(&mut self, records: &[Record], refusal: &Refusal) -> Option<NewRecord> {
-        let output = self
-            .outputs
-            .iter_mut()
-            .find(|output| output.output == refusal.output)?;
-        let record = &records[index_of(records, offset_of(refusal)?)?];
-        output.ledger.written = output.ledger.written.saturating_sub(1);
-        *output.ledger.dead_lettered(Reason::Refused) += 1;
-        let name = self.setup.plan.outputs[refusal.output].name.clone();
-        let letter = DeadLetter {
-            reason: Reason::Refused.as_str(),
-            message: &refusal.reason,
-            step: Some(&name),
-            field: None,
-            input: &self.source().name,
-            partition: self.setup.partition,
-        };
-        Some(letter.of_record(&self.names.dead_letters(), record))
-    }
-}
-
-impl RowOutput {
-    /// Takes up what the sink refused of `records` before the log had them. A record that this plan leaves out misses no row.
-    fn take_up_refused(&mut self, records: &[Record], fates: &[Fate]) {
-        let covered = |refusal: &Refusal| {
-            let last = records.last().map(|record| record.offset);
-            offset_of(refusal) <= last
-        };
-        let count = self.refused_ahead.partition_point(covered);
-        let is_present = |refusal: &Refusal| {
-            offset_of(refusal)
-                .and_then(|offset| index_of(records, offset))
-                .is_some_and(|index| fates[index] == Fate::Present)
-        };
-        let taken = self.refused_ahead.drain(..count).filter(is_present);
-        self.refused_in_hand.extend(taken);
-    }
-}
-
-/// Offset of the record whose row was refused.
-fn offset_of(refusal: &Refusal) -> Option<i64> {
-    match refusal.origin {
-        Origin::Record(RecordOrigin { offset }) => Some(offset),
-        Origin::Window(_) => None,
-    }
-}
-
-fn index_of(records: &[Record], offset: i64) -> Option<usize> {
-    records
-        .binary_search_by_key(&offset, |record| record.offset)
-        .ok()
 }
 
 /// The ledgers of a source task.
@@ -777,93 +508,4 @@ impl Relations {
             Relation::Step(step) => self.steps.get(&step),
         }
     }
-}
-
-/// The stage-1 steps that are reached from a source, in order.
-fn reached(plan: &Plan, source: usize) -> Vec<usize> {
-    let mut steps: Vec<usize> = Vec::new();
-    for (index, step) in plan.steps.iter().enumerate() {
-        let from_here = step.kind.reads().iter().any(|&relation| match relation {
-            Relation::Source(other) => other == source,
-            Relation::Step(other) => steps.contains(&other),
-        });
-        if step.stage == Stage::One && from_here {
-            steps.push(index);
-        }
-    }
-    steps
-}
-
-/// The other source partitions that feed an aggregate step which this one feeds too: they wait for each other.
-fn companions(setup: &SourceSetup) -> BTreeSet<(String, i32)> {
-    let plan = &setup.plan;
-    let fed = |source: usize| -> BTreeSet<usize> {
-        let is_aggregate = |&step: &usize| matches!(plan.steps[step].kind, StepKind::Aggregate(_));
-        reached(plan, source)
-            .into_iter()
-            .filter(is_aggregate)
-            .collect()
-    };
-    let ours = fed(setup.source);
-    let partitions = setup.source_partitions.iter().enumerate();
-    partitions
-        .filter(|&(source, _)| !ours.is_disjoint(&fed(source)))
-        .flat_map(|(source, &partitions)| (0..partitions).map(move |partition| (source, partition)))
-        .filter(|&other| other != (setup.source, setup.partition))
-        .map(|(source, partition)| (plan.sources[source].name.clone(), partition))
-        .collect()
-}
-
-/// The row outputs that are reached from a source.
-fn row_outputs(plan: &Plan, source: usize, steps: &[usize]) -> Vec<usize> {
-    let reached = |relation: Relation| match relation {
-        Relation::Source(other) => other == source,
-        Relation::Step(step) => steps.contains(&step),
-    };
-    (0..plan.outputs.len())
-        .filter(|&output| {
-            *plan.outputs[output].kind() == TableKind::Rows && reached(plan.outputs[output].from)
-        })
-        .collect()
-}
-
-/// Appends the columns of ours that tables of rows have.
-fn own_columns(
-    rows: &crate::rows::Rows,
-    records: &[Record],
-    generation: i64,
-    partition: i32,
-) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let count = rows.records.len();
-    let ours: [(&str, Int64Array); 4] = [
-        ("_generation", Int64Array::from(vec![generation; count])),
-        (
-            "_partition",
-            Int64Array::from(vec![i64::from(partition); count]),
-        ),
-        (
-            "_offset",
-            rows.records
-                .iter()
-                .map(|&record| Some(records[record as usize].offset))
-                .collect(),
-        ),
-        (
-            "_ordinal",
-            ordinals(&rows.records)
-                .map(|ordinal| Some(i64::from(ordinal)))
-                .collect(),
-        ),
-    ];
-    let mut fields: Vec<_> = rows.batch.schema().fields().iter().cloned().collect();
-    let mut columns = rows.batch.columns().to_vec();
-    for (name, values) in ours {
-        fields.push(Arc::new(Field::new(
-            name,
-            arrow::datatypes::DataType::Int64,
-            false,
-        )));
-        columns.push(Arc::new(values) as ArrayRef);
-    }
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }

@@ -7,10 +7,9 @@ use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Source, StepKind};
 
 use super::append_time::AppendTime;
+use super::refused::refused_ahead;
 use super::watermark::{Idleness, PartitionWatermark};
-use super::{
-    Partials, RowOutput, SourceSetup, SourceTask, companions, offset_of, reached, row_outputs,
-};
+use super::{Partials, RowOutput, SourceSetup, SourceTask, companions, reached, row_outputs};
 use crate::deduplication::Deduplication;
 use crate::effects::Refusal;
 use crate::error::EngineError;
@@ -130,6 +129,7 @@ impl SourceTask {
             .collect();
         Ok(Self {
             names: PipelineNames::new(&setup.plan.namespace, &setup.plan.name),
+            is_new: known.is_none(),
             decoder: Decoder::new(source.events.clone()),
             reasons: Default::default(),
             at: at.next_offset,
@@ -139,7 +139,11 @@ impl SourceTask {
                 at.next_offset,
                 &recovered.decrees,
             ),
-            idleness: Idleness::new(source.idle_after_ms, companions(&setup)),
+            idleness: Idleness::new(
+                source.idle_after_ms,
+                (input, setup.partition),
+                companions(&setup),
+            ),
             idle: false,
             told: None,
             start_offset,
@@ -147,7 +151,7 @@ impl SourceTask {
             main_append_ms: known.and_then(|progress| progress.append_time_ms),
             append_from,
             main_from: main.next_offset,
-            main_before: main.next_offset,
+            is_replay: false,
             main_watermark_ms: main.watermark_ms,
             main_event_watermark_ms: known.and_then(|progress| progress.event_watermark_ms),
             deduplications,
@@ -243,6 +247,7 @@ fn begin_partials(
         Some(Partials {
             step,
             generation,
+            is_new: going_on.is_none(),
             from: position.next_offset,
             position,
             ledger,
@@ -347,7 +352,7 @@ fn begin_outputs(
             ledger: logged
                 .map(|progress| progress.ledger.clone())
                 .unwrap_or_default(),
-            refused_ahead: refused_ahead(recovered, output, main),
+            refused_ahead: refused_ahead(&recovered.refusals, output, main.next_offset),
             refused_in_hand: Vec::new(),
         };
         Ok((output, position))
@@ -356,17 +361,4 @@ fn begin_outputs(
         .into_iter()
         .map(begin)
         .collect()
-}
-
-/// What a sink refused of records that the log has not covered yet: the process died between the two commits.
-fn refused_ahead(recovered: &Recovered, output: usize, main: Position) -> Vec<Refusal> {
-    if sabotage::is(Bug::ForgottenRefusals) {
-        return Vec::new();
-    }
-    let ahead = |refusal: &&Refusal| {
-        refusal.output == output && offset_of(refusal).is_some_and(|at| at >= main.next_offset)
-    };
-    let mut refusals: Vec<Refusal> = recovered.refusals.iter().filter(ahead).cloned().collect();
-    refusals.sort_by_key(offset_of);
-    refusals
 }

@@ -1,32 +1,27 @@
 //! Runs the stage-1 steps over one slice of records.
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
-    UInt32Array,
-};
-use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, UInt32Array};
+use arrow::datatypes::{Field, Schema};
 use datafusion_common::DataFusionError;
 use tidewheel_decode::Decoder;
 use tidewheel_log::Record;
-use tidewheel_planner::plan::{Aggregate, Deduplicate, LatePolicy, Plan, RowProgram, Source};
+use tidewheel_planner::plan::{Aggregate, Deduplicate, LatePolicy, Plan, RowProgram};
 
 use super::append_time::AppendTime;
 use super::fates::{Fate, Reasons};
+use super::fold::fold_isolating;
+use super::reach::reached;
 use super::source_record::SourceRecord;
+use super::times::{Times, event_times, judge_times};
 use super::watermark::PartitionWatermark;
 use crate::deduplication::Deduplication;
 use crate::error::EngineError;
-use crate::fold::Fold;
 use crate::rows::{Failure, Rows, evaluate};
-use crate::sabotage::{self, Bug};
+use crate::timestamp::{rfc3339, timestamp_type, timestamps};
 use crate::window::{closes_at, end_of, start_of};
 use crate::wire::dead_letter::Reason;
 use crate::wire::placement;
-
-/// The time zone of all timestamps.
-const UTC: &str = "+00:00";
 
 /// A relation over a slice: its rows, and what became of each record up to it.
 pub(crate) struct Traced {
@@ -43,19 +38,14 @@ pub(crate) struct Dead {
     pub(crate) field: Option<String>,
 }
 
-/// What each record of a slice says of time.
-pub(crate) struct Times {
-    /// Event time, microseconds since the epoch; meaningless for records that did not decode.
-    pub(crate) event_us: Vec<i64>,
-    /// The partition's watermark before the record, ms.
-    pub(crate) before_ms: Vec<Option<i64>>,
-    /// When the record counts as appended, ms.
-    pub(crate) append_ms: Vec<i64>,
-}
+/// A source has fewer partitions than these bits can number.
+const PARTITION_BITS: u32 = 20;
 
 /// One slice on its way through the steps.
 pub(crate) struct Slice<'a> {
     pub(crate) plan: &'a Plan,
+    /// Index of the source in the plan.
+    pub(crate) source: usize,
     pub(crate) partition: i32,
     pub(crate) records: &'a [Record],
     pub(crate) times: Times,
@@ -65,21 +55,18 @@ pub(crate) struct Slice<'a> {
 
 impl<'a> Slice<'a> {
     /// Decodes the records and judges their times; the source relation and the slice.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "what a verdict is made of, and what it changes"
-    )]
     pub(crate) fn decode(
         plan: &'a Plan,
-        source: &Source,
-        partition: i32,
+        (source, partition): (usize, i32),
         records: &'a [Record],
         decoder: &mut Decoder,
         watermark: &mut PartitionWatermark,
         append: &mut AppendTime,
         reasons: &'a mut Reasons,
     ) -> Result<(Self, Traced), EngineError> {
-        let append_ms: Vec<i64> = records.iter().map(|record| append.of(record)).collect();
+        let input = source;
+        let source = &plan.sources[input];
+        let append_ms = records.iter().map(|record| append.of(record)).collect();
         let decoded = decoder.decode_records(
             records
                 .iter()
@@ -103,9 +90,13 @@ impl<'a> Slice<'a> {
                 field: error.field.filter(|_| !absent),
             });
         }
-        let event_us = event_times(source, &decoded.batch, &decoded.rows, records.len());
-        let times = judge_times(
-            source, records, append_ms, &event_us, &mut fates, &mut dead, watermark, reasons,
+        let mut times = Times {
+            event_us: event_times(source, &decoded.batch, &decoded.rows, records.len()),
+            append_ms,
+            before_ms: Vec::with_capacity(records.len()),
+        };
+        judge_times(
+            source, records, &mut times, &mut fates, &mut dead, watermark, reasons,
         );
         let keep: UInt32Array = (0..decoded.rows.len() as u32)
             .filter(|&row| fates[decoded.rows[row as usize] as usize] == Fate::Present)
@@ -124,6 +115,7 @@ impl<'a> Slice<'a> {
         Ok((
             Self {
                 plan,
+                source: input,
                 partition,
                 records,
                 times,
@@ -242,7 +234,9 @@ impl<'a> Slice<'a> {
         let (arguments, failures) = evaluate(&aggregate.argument, &[Some(rows)]);
         self.bury(step, failures, &mut fates);
         let arguments = self.in_time(step, aggregate, cut_ms, arguments, &mut fates)?;
-        let calls = self.call_rows(aggregate, &arguments).map_err(failed)?;
+        let calls = self
+            .call_rows(step, aggregate, &arguments)
+            .map_err(failed)?;
         let (partials, failures, counted) =
             fold_isolating(aggregate, &calls, &self.windows(aggregate, &calls.records))
                 .map_err(|error| EngineError::aggregation(&self.plan.steps[step].name, &error))?;
@@ -343,7 +337,12 @@ impl<'a> Slice<'a> {
     }
 
     /// `rows` with the columns that `call_schema` has beyond those of the arguments.
-    fn call_rows(&self, aggregate: &Aggregate, rows: &Rows) -> Result<Rows, DataFusionError> {
+    fn call_rows(
+        &self,
+        step: usize,
+        aggregate: &Aggregate,
+        rows: &Rows,
+    ) -> Result<Rows, DataFusionError> {
         let mut columns = rows.batch.columns().to_vec();
         let count = rows.records.len();
         columns.push(Arc::new(timestamps(
@@ -351,7 +350,12 @@ impl<'a> Slice<'a> {
                 .iter()
                 .map(|&record| self.times.event_us[record as usize]),
         )));
-        columns.push(Arc::new(Int32Array::from(vec![self.partition; count])));
+        columns.push(Arc::new(Int32Array::from(vec![
+            self.place_among_feeders(
+                step
+            );
+            count
+        ])));
         columns.push(Arc::new(Int64Array::from_iter_values(
             rows.records
                 .iter()
@@ -365,6 +369,17 @@ impl<'a> Slice<'a> {
             batch,
             records: rows.records.clone(),
         })
+    }
+
+    /// Where this partition stands among all that feed `step`: by its source's name, then by its number. It breaks ties, so it has to differ
+    /// from those of other sources' partitions, and to stay when partitions are added.
+    fn place_among_feeders(&self, step: usize) -> i32 {
+        let own = &self.plan.sources[self.source].name;
+        let comes_before = |&source: &usize| {
+            self.plan.sources[source].name < *own && reached(self.plan, source).contains(&step)
+        };
+        let sources_before = (0..self.plan.sources.len()).filter(comes_before).count();
+        (sources_before as i32).wrapping_shl(PARTITION_BITS) | self.partition
     }
 
     fn bury(&mut self, step: usize, failures: Vec<Failure>, fates: &mut [Fate]) {
@@ -414,210 +429,4 @@ fn inherited(inputs: &[Option<&Traced>], lost: Fate) -> Vec<Fate> {
         .filter(|fate| **fate == Fate::Present)
         .for_each(|fate| *fate = lost);
     fates
-}
-
-fn event_times(source: &Source, batch: &RecordBatch, rows: &[u32], records: usize) -> Vec<i64> {
-    let column = batch
-        .column(source.event_time)
-        .as_primitive::<TimestampMicrosecondType>();
-    let mut event_us = vec![i64::MIN; records];
-    for (row, &record) in rows.iter().enumerate() {
-        if column.is_valid(row) {
-            event_us[record as usize] = column.value(row);
-        }
-    }
-    event_us
-}
-
-/// Judges each record's time in the order of the log, and moves the watermark on.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "what a verdict is made of, and what it changes"
-)]
-fn judge_times(
-    source: &Source,
-    records: &[Record],
-    append_ms: Vec<i64>,
-    event_us: &[i64],
-    fates: &mut [Fate],
-    dead: &mut Vec<Dead>,
-    watermark: &mut PartitionWatermark,
-    reasons: &mut Reasons,
-) -> Times {
-    let mut before_ms = Vec::with_capacity(records.len());
-    let max_future_ms = i64::try_from(source.max_future_ms).unwrap_or(i64::MAX);
-    let max_out_of_order_ms = i64::try_from(source.max_out_of_order_ms).unwrap_or(i64::MAX);
-    for (index, record) in records.iter().enumerate() {
-        watermark.reach(record.offset);
-        before_ms.push(watermark.current_ms);
-        if fates[index] != Fate::Present {
-            continue;
-        }
-        let event_ms = event_us[index].div_euclid(1_000);
-        let refused = if event_us[index] == i64::MIN {
-            Some((
-                Reason::NoEventTime,
-                "the event has no event time".to_owned(),
-            ))
-        } else if event_ms > append_ms[index].saturating_add(max_future_ms) {
-            let message = format!(
-                "its event time {} is ahead of {}, when it came",
-                rfc3339(event_ms),
-                rfc3339(append_ms[index])
-            );
-            Some((Reason::Future, message))
-        } else {
-            None
-        };
-        match refused {
-            Some((reason, message)) => {
-                fates[index] = reasons.fate(reason.as_str());
-                let field = Some(source.events.fields[source.event_time].name.clone());
-                dead.push(Dead {
-                    record: index as u32,
-                    reason: reason.as_str(),
-                    message,
-                    step: None,
-                    field,
-                });
-            }
-            None => watermark.advance(event_ms.saturating_sub(max_out_of_order_ms)),
-        }
-    }
-    if sabotage::is(Bug::LateByEndOfBatch) {
-        before_ms.fill(watermark.current_ms);
-    }
-    Times {
-        event_us: event_us.to_vec(),
-        before_ms,
-        append_ms,
-    }
-}
-
-type Folded = (Option<RecordBatch>, Vec<Failure>, Vec<u32>);
-
-/// Folds rows into partials. Records that the aggregate functions fail on are found by bisection and left out.
-fn fold_isolating(
-    aggregate: &Aggregate,
-    rows: &Rows,
-    windows: &[i64],
-) -> Result<Folded, DataFusionError> {
-    if rows.records.is_empty() {
-        return Ok((None, Vec::new(), Vec::new()));
-    }
-    if let Ok(partials) = fold(aggregate, &rows.batch, windows) {
-        return Ok((Some(partials), Vec::new(), rows.records.clone()));
-    }
-    let mut failures = Vec::new();
-    let mut good = Vec::new();
-    isolate(
-        aggregate,
-        rows,
-        windows,
-        0,
-        rows.records.len(),
-        &mut good,
-        &mut failures,
-    );
-    good.retain(|&row| {
-        !failures
-            .iter()
-            .any(|failure: &Failure| failure.record == rows.records[row as usize])
-    });
-    if good.is_empty() {
-        return Ok((None, failures, Vec::new()));
-    }
-    let kept = rows.take(&UInt32Array::from(good.clone()))?;
-    let windows: Vec<i64> = good.iter().map(|&row| windows[row as usize]).collect();
-    Ok((
-        Some(fold(aggregate, &kept.batch, &windows)?),
-        failures,
-        kept.records,
-    ))
-}
-
-fn isolate(
-    aggregate: &Aggregate,
-    rows: &Rows,
-    windows: &[i64],
-    from: usize,
-    to: usize,
-    good: &mut Vec<u32>,
-    failures: &mut Vec<Failure>,
-) {
-    match fold(
-        aggregate,
-        &rows.batch.slice(from, to - from),
-        &windows[from..to],
-    ) {
-        Ok(_) => good.extend(from as u32..to as u32),
-        Err(error) if to - from == 1 => {
-            failures.push(Failure {
-                record: rows.records[from],
-                reason: crate::rows::reason(&error),
-            });
-        }
-        Err(_) => {
-            let middle = from + (to - from) / 2;
-            isolate(aggregate, rows, windows, from, middle, good, failures);
-            isolate(aggregate, rows, windows, middle, to, good, failures);
-        }
-    }
-}
-
-fn fold(
-    aggregate: &Aggregate,
-    rows: &RecordBatch,
-    windows: &[i64],
-) -> Result<RecordBatch, DataFusionError> {
-    let mut fold = Fold::new(aggregate)?;
-    fold.add_rows(Int64Array::from(windows.to_vec()), rows)?;
-    fold.into_partials()
-}
-
-/// Splits partials by the partition that their groups go to; partitions without any are left out.
-pub(crate) fn place(
-    aggregate: &Aggregate,
-    partials: &RecordBatch,
-) -> Result<Vec<(u32, RecordBatch)>, EngineError> {
-    if aggregate.partitions == 1 {
-        return Ok(vec![(0, partials.clone())]);
-    }
-    let keys = &partials.columns()[1..=aggregate.group_columns];
-    let targets = placement::partitions(keys, partials.num_rows(), aggregate.partitions)?;
-    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); aggregate.partitions as usize];
-    for (row, &target) in targets.iter().enumerate() {
-        rows[target as usize].push(row as u32);
-    }
-    rows.into_iter()
-        .enumerate()
-        .filter(|(_, rows)| !rows.is_empty())
-        .map(|(target, rows)| {
-            let batch = arrow::compute::take_record_batch(partials, &UInt32Array::from(rows));
-            batch
-                .map(|batch| (target as u32, batch))
-                .map_err(|error| crate::wire::WireError::new("partial", error).into())
-        })
-        .collect()
-}
-
-/// All rows of batches of one schema.
-pub(crate) fn concat(batches: &[RecordBatch]) -> Result<RecordBatch, arrow::error::ArrowError> {
-    concat_batches(&batches[0].schema(), batches)
-}
-
-pub(crate) fn timestamp_type() -> DataType {
-    DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some(UTC.into()))
-}
-
-pub(crate) fn timestamps(micros: impl IntoIterator<Item = i64>) -> TimestampMicrosecondArray {
-    TimestampMicrosecondArray::from_iter_values(micros).with_timezone(UTC)
-}
-
-/// A time for people; the plain number where the calendar does not reach.
-pub(crate) fn rfc3339(ms: i64) -> String {
-    arrow::temporal_conversions::timestamp_ms_to_datetime(ms).map_or_else(
-        || format!("{ms} ms"),
-        |time| time.format("%Y-%m-%dT%H:%M:%S%.fZ").to_string(),
-    )
 }

@@ -1,5 +1,5 @@
 //! The watermark of a source partition: the running maximum of event time minus `maxOutOfOrder`, lifted by decrees.
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::wire::watermark::WatermarkRecord;
 
@@ -59,28 +59,50 @@ impl PartitionWatermark {
 #[derive(Debug, Clone)]
 pub(crate) struct Idleness {
     idle_after_ms: i64,
-    /// The source partitions whose watermarks count: those that feed an aggregate step together with this one.
-    others: BTreeSet<(String, i32)>,
+    own: (String, i32),
+    /// The sources whose partitions' watermarks count, those that feed an aggregate step together with this one, and how many
+    /// partitions each is known to have.
+    partitions: BTreeMap<String, i32>,
     told: BTreeMap<(String, i32), WatermarkRecord>,
     at_end_since_ms: Option<i64>,
 }
 
 impl Idleness {
-    pub(crate) fn new(idle_after_ms: u64, others: BTreeSet<(String, i32)>) -> Self {
+    pub(crate) fn new(
+        idle_after_ms: u64,
+        own: (String, i32),
+        partitions: BTreeMap<String, i32>,
+    ) -> Self {
         Self {
             idle_after_ms: i64::try_from(idle_after_ms).unwrap_or(i64::MAX),
-            others,
+            own,
+            partitions,
             told: BTreeMap::new(),
             at_end_since_ms: None,
         }
     }
 
-    /// Takes note of what another partition tells.
+    /// Takes note of what another partition tells, which may have been added since this task began.
     pub(crate) fn observe(&mut self, record: WatermarkRecord) {
         let partition = (record.source.clone(), record.partition);
-        if self.others.contains(&partition) {
+        if partition == self.own {
+            return;
+        }
+        if let Some(partitions) = self.partitions.get_mut(&record.source) {
+            *partitions = (*partitions).max(record.partition.saturating_add(1));
             self.told.insert(partition, record);
         }
+    }
+
+    /// Whether every other partition that is known of has told something.
+    fn all_have_told(&self) -> bool {
+        let (own_source, own_partition) = &self.own;
+        self.partitions.iter().all(|(source, &partitions)| {
+            (0..partitions).all(|partition| {
+                let is_own = source == own_source && partition == *own_partition;
+                is_own || self.told.contains_key(&(source.clone(), partition))
+            })
+        })
     }
 
     /// A record came.
@@ -97,7 +119,7 @@ impl Idleness {
     /// The watermark that this idle partition is lifted to: the lowest of those that are active; when all are idle the highest of
     /// all by their events, plus the time since the last of them was appended to. None while that is not known.
     pub(crate) fn target(&self, own: &WatermarkRecord, clock_ms: i64) -> Option<i64> {
-        if self.told.len() < self.others.len() {
+        if !self.all_have_told() {
             return None;
         }
         let mut active = self.told.values().filter(|record| !record.idle).peekable();
@@ -118,11 +140,10 @@ impl Idleness {
 mod tests {
     use super::*;
 
-    fn others(partitions: impl IntoIterator<Item = i32>) -> BTreeSet<(String, i32)> {
-        partitions
-            .into_iter()
-            .map(|n| ("s".to_owned(), n))
-            .collect()
+    /// Partition 0 of source `s`, of which `partitions` are known.
+    fn first_of(partitions: i32) -> Idleness {
+        let own = ("s".to_owned(), 0);
+        Idleness::new(30, own, BTreeMap::from([("s".to_owned(), partitions)]))
     }
 
     fn told(
@@ -156,7 +177,7 @@ mod tests {
 
     #[test]
     fn an_idle_partition_follows_the_slowest_active_one() {
-        let mut idleness = Idleness::new(30, others([1, 2]));
+        let mut idleness = first_of(3);
         idleness.observe(told(1, false, Some(500), Some(1)));
         assert_eq!(
             idleness.target(&told(0, true, None, None), 9),
@@ -172,16 +193,31 @@ mod tests {
 
     #[test]
     fn who_feeds_other_steps_is_not_waited_for() {
-        let mut idleness = Idleness::new(30, others([1]));
+        let mut idleness = first_of(2);
         idleness.observe(told(1, false, Some(500), Some(1)));
-        idleness.observe(told(2, false, Some(400), Some(1)));
+        idleness.observe(WatermarkRecord {
+            source: "t".to_owned(),
+            ..told(0, false, Some(400), Some(1))
+        });
         let target_ms = idleness.target(&told(0, true, None, None), 9);
         assert_eq!(target_ms, Some(500));
     }
 
     #[test]
+    fn a_partition_that_was_added_is_waited_for_from_when_it_speaks() {
+        let mut idleness = first_of(2);
+        let own = told(0, true, None, None);
+        idleness.observe(own.clone());
+        idleness.observe(told(1, false, Some(500), Some(1)));
+        idleness.observe(told(3, false, Some(300), Some(1)));
+        assert_eq!(idleness.target(&own, 9), None, "partition 2 must be there");
+        idleness.observe(told(2, false, Some(400), Some(1)));
+        assert_eq!(idleness.target(&own, 9), Some(300));
+    }
+
+    #[test]
     fn when_all_are_idle_time_passes_by_the_clock() {
-        let mut idleness = Idleness::new(30, others([1]));
+        let mut idleness = first_of(2);
         idleness.observe(told(1, true, Some(500), Some(1_000)));
         assert_eq!(
             idleness.target(&told(0, true, Some(100), Some(900)), 1_040),

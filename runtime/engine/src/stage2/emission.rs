@@ -12,7 +12,7 @@ use crate::effects::WindowRow;
 use crate::error::EngineError;
 use crate::fold::Fold;
 use crate::rows::{Rows, evaluate, reason};
-use crate::stage1::timestamps;
+use crate::timestamp::timestamps;
 use crate::window::end_of;
 use crate::wire::{WireError, placement};
 

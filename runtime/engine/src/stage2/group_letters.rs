@@ -9,7 +9,7 @@ use tidewheel_planner::plan::Plan;
 
 use super::emission::Emission;
 use super::{StepTask, contributions};
-use crate::stage1::rfc3339;
+use crate::timestamp::rfc3339;
 use crate::wire::dead_letter::{DeadLetter, Reason};
 use crate::wire::partial;
 

@@ -1,34 +1,34 @@
 //! The task of one partition of the partials of an aggregate step: merge, emit as the watermark passes, follow-up steps.
+mod changes;
 mod emission;
 pub(crate) mod group_letters;
 mod outdated;
 mod refused;
+mod settle;
 mod snapshot;
 mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Aggregate, Output, Plan, StepKind, TableKind};
+use tidewheel_planner::plan::{Aggregate, Output, Plan, StepKind};
 
-use self::emission::{Emission, chain, count_emission, evaluate_run, index_groups, window_outputs};
+use self::changes::{Changes, compare};
+use self::emission::{chain, window_outputs};
 use self::refused::RefusedGroups;
 use self::windows::{Windows, by_window};
-use crate::effects::{Effects, Refusal, TableWrite, WindowRow, take_up_to};
+use crate::effects::{Effects, Refusal, TableWrite, take_up_to};
 use crate::error::EngineError;
 use crate::generation::Generations;
 use crate::ledger::Ledger;
 use crate::publish::publish;
 use crate::sabotage::{self, Bug};
-use crate::stage1::concat;
 use crate::window::{closes_at, emits_at, end_of};
-use crate::wire::dead_letter::Reason;
-use crate::wire::partial;
+use crate::wire::partial::{self, PartialHeader};
 use crate::wire::row::removal;
 use crate::wire::state::{OutputProgress, Position, StepKey, StepProgress, Versioned, version};
 
@@ -51,7 +51,8 @@ pub struct StepSetup {
     pub step: usize,
     /// Partition of its partials.
     pub partition: i32,
-    /// All source partitions that feed the step, as `<source>/<partition>`: each has to speak before a window is emitted.
+    /// The source partitions that fed the step when its generation began, as `<source>/<partition>`: each has to speak before a window is
+    /// emitted. Others are waited for from when they first speak, so that every replay waits for the same ones.
     pub feeders: Vec<String>,
 }
 
@@ -199,7 +200,6 @@ impl StepTask {
         }
         let began_at = self.at;
         self.at = next;
-        self.advance_watermark();
         if !silent {
             self.remove_outdated(&mut log);
         }
@@ -305,10 +305,8 @@ impl StepTask {
         let aggregate = aggregate_of(&plan, self.setup.step);
         let value = record.value.as_deref().unwrap_or_default();
         let (header, partials) = partial::decode(value, &aggregate.partial_schema)?;
-        let feeder = format!("{}/{}", header.source, header.partition);
-        let told = self.watermarks.entry(feeder).or_default();
-        *told = (*told).max(header.watermark_ms);
         let Some(partials) = partials else {
+            self.hear(&header);
             return Ok(());
         };
         let windows = by_window(&partials).map_err(|error| self.failed(&error))?;
@@ -329,7 +327,19 @@ impl StepTask {
                 .add(aggregate, start_ms, &part)
                 .map_err(|error| self.failed(&error))?;
         }
+        self.hear(&header);
         Ok(())
+    }
+
+    /// Takes note of a feeder's watermark, which holds after what came with it. The watermark moves with each record and not with each batch:
+    /// where it stands, and who is waited for, is the same in every replay.
+    fn hear(&mut self, header: &PartialHeader) {
+        let feeder = format!("{}/{}", header.source, header.partition);
+        let told = self.watermarks.entry(feeder).or_default();
+        if *told < header.watermark_ms {
+            *told = header.watermark_ms;
+            self.advance_watermark();
+        }
     }
 
     fn is_purged(&self, aggregate: &Aggregate, start_ms: i64) -> bool {
@@ -340,8 +350,10 @@ impl StepTask {
     }
 
     fn advance_watermark(&mut self) {
-        let told = |feeder: &String| self.watermarks.get(feeder).copied().flatten();
-        let all = self.setup.feeders.iter().map(told);
+        if !(self.setup.feeders.iter()).all(|feeder| self.watermarks.contains_key(feeder)) {
+            return;
+        }
+        let all = self.watermarks.values().copied();
         let minimum = if sabotage::is(Bug::HighestWatermark) {
             all.max()
         } else {
@@ -405,147 +417,6 @@ impl StepTask {
         self.writes(changes)
     }
 
-    /// Folds what is pending into what was emitted. The changed groups as they are now, and as they were.
-    fn settle(
-        &mut self,
-        plan: &Plan,
-        aggregate: &Aggregate,
-        start_ms: i64,
-    ) -> Result<Option<(Emission, Option<Emission>)>, EngineError> {
-        let failed = |error: datafusion_common::DataFusionError| {
-            EngineError::aggregation(&plan.steps[self.setup.step].name, &error)
-        };
-        let Some(pending) = self.windows.pending(aggregate, start_ms).map_err(failed)? else {
-            return Ok(None);
-        };
-        let before = self
-            .windows
-            .by_start
-            .get(&start_ms)
-            .and_then(|window| window.emitted.as_ref())
-            .map(|run| run.batch.clone());
-        let Some(before) = before else {
-            let first = count_emission(&pending, |_| true).map_err(failed)?;
-            let new = evaluate_run(plan, self.setup.step, aggregate, &first)?;
-            self.windows.settle(start_ms, first);
-            return Ok(Some((new, None)));
-        };
-        let key_columns: Vec<usize> = (0..=aggregate.group_columns).collect();
-        let keys_of = |run: &RecordBatch| {
-            run.project(&key_columns)
-                .map_err(|error| crate::wire::WireError::new("run", error).into())
-                .and_then(|keys| index_groups(&keys))
-        };
-        let dirty = keys_of(&pending)?;
-        let merged = self
-            .windows
-            .fold(aggregate, &[&before, &pending])
-            .map_err(failed)?;
-        let dirty_rows = rows_of(&keys_of(&merged)?, &dirty);
-        let is_dirty: Vec<bool> = mark(merged.num_rows(), &dirty_rows);
-        let merged = count_emission(&merged, |row| is_dirty[row]).map_err(failed)?;
-        let changed = |run: &RecordBatch, rows: Vec<u32>| -> Result<Emission, EngineError> {
-            let rows = take_record_batch(run, &UInt32Array::from(rows))
-                .map_err(|error| failed(error.into()))?;
-            evaluate_run(plan, self.setup.step, aggregate, &rows)
-        };
-        let new = changed(&merged, dirty_rows)?;
-        let old = changed(&before, rows_of(&keys_of(&before)?, &dirty))?;
-        self.windows.settle(start_ms, merged);
-        Ok(Some((new, Some(old))))
-    }
-
-    /// Gives outputs whose sink was set back everything that is kept of emitted windows, in place of what has just changed of it.
-    fn repair(
-        &mut self,
-        plan: &Plan,
-        aggregate: &Aggregate,
-        changes: &mut BTreeMap<usize, Changes>,
-    ) -> Result<(), EngineError> {
-        if !self.outputs.iter().any(|output| output.repair) {
-            return Ok(());
-        }
-        let position = (self.generation, self.setup.partition, self.at);
-        for output in self.outputs.iter().filter(|output| output.repair) {
-            changes.insert(output.output, Changes::default());
-        }
-        let emitted: Vec<RecordBatch> = self
-            .windows
-            .by_start
-            .values()
-            .filter_map(|window| window.emitted.as_ref())
-            .map(|run| run.batch.clone())
-            .collect();
-        for run in emitted {
-            let emission = evaluate_run(plan, self.setup.step, aggregate, &run)?;
-            for output in self.outputs.iter().filter(|output| output.repair) {
-                let rows = emission.row_of_group(output.step);
-                let upserts: Vec<u32> = rows.iter().copied().flatten().collect();
-                let all = Changed {
-                    windows: emission.window_rows(output.step, &upserts)?,
-                    upserts,
-                    deletes: Vec::new(),
-                };
-                let changes = changes.entry(output.output).or_default();
-                changes
-                    .add(output.step, &emission, None, all, position)
-                    .map_err(|error| self.failed(&error))?;
-                // An amendment may have removed what the table had when it was saved.
-                let gone: Vec<u32> = (0..)
-                    .zip(&rows)
-                    .filter(|(_, row)| row.is_none())
-                    .map(|(group, _)| group)
-                    .collect();
-                let TableKind::Windows { key } = plan.outputs[output.output].kind() else {
-                    continue;
-                };
-                if !gone.is_empty() {
-                    let deletes = emission.table_keys(output.step, &gone, key, position);
-                    changes
-                        .deletes
-                        .push(deletes.map_err(|error| self.failed(&error))?);
-                }
-            }
-        }
-        self.outputs
-            .iter_mut()
-            .for_each(|output| output.repair = false);
-        Ok(())
-    }
-
-    fn writes(&self, changes: BTreeMap<usize, Changes>) -> Result<Vec<TableWrite>, EngineError> {
-        let damaged = |error| EngineError::from(crate::wire::WireError::new("window rows", error));
-        changes
-            .into_iter()
-            .filter(|(_, changes)| !(changes.upserts.is_empty() && changes.deletes.is_empty()))
-            .map(|(output, changes)| {
-                let any = changes
-                    .upserts
-                    .first()
-                    .or(changes.deletes.first())
-                    .map(RecordBatch::schema);
-                let empty = || any.clone().map(RecordBatch::new_empty);
-                let all = |batches: &[RecordBatch]| {
-                    if batches.is_empty() {
-                        Ok(empty())
-                    } else {
-                        concat(batches).map(Some).map_err(damaged)
-                    }
-                };
-                let rows = all(&changes.upserts)?.unwrap_or_else(|| {
-                    RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()))
-                });
-                Ok(TableWrite {
-                    output,
-                    generation: self.generation,
-                    rows,
-                    deletes: all(&changes.deletes)?,
-                    windows: changes.windows,
-                })
-            })
-            .collect()
-    }
-
     fn purge(&mut self) {
         let plan = Arc::clone(&self.setup.plan);
         let aggregate = aggregate_of(&plan, self.setup.step);
@@ -601,145 +472,4 @@ fn contributions(partials: &RecordBatch) -> u64 {
         .column(partials.num_columns() - 1)
         .as_primitive::<Int64Type>();
     column.values().iter().sum::<i64>() as u64
-}
-
-/// The rows in `run` of the groups in `wanted`, ascending.
-fn rows_of(
-    run: &std::collections::HashMap<u128, u32>,
-    wanted: &std::collections::HashMap<u128, u32>,
-) -> Vec<u32> {
-    let mut rows: Vec<u32> = wanted
-        .keys()
-        .filter_map(|key| run.get(key).copied())
-        .collect();
-    rows.sort_unstable();
-    rows
-}
-
-fn mark(count: usize, rows: &[u32]) -> Vec<bool> {
-    let mut marks = vec![false; count];
-    rows.iter().for_each(|&row| marks[row as usize] = true);
-    marks
-}
-
-/// Rows of an emission that an output has to write, and of the one before that it has to delete.
-struct Changed {
-    upserts: Vec<u32>,
-    /// Which group each of them is.
-    windows: Vec<WindowRow>,
-    deletes: Vec<u32>,
-}
-
-/// Compares what an output had of the changed groups with what it has now, and enters the difference into its ledger.
-fn compare(
-    output: &mut WindowOutput,
-    start_ms: i64,
-    new: &Emission,
-    old: Option<&Emission>,
-    plan: &Plan,
-) -> Result<Changed, EngineError> {
-    let mut upserts = Vec::new();
-    let rows = new.row_of_group(output.step);
-    for (group, row) in rows.iter().enumerate() {
-        *fate(&mut output.ledger, &output.chain, new, group, plan) +=
-            new.contributions[group] as u64;
-        upserts.extend(*row);
-    }
-    let mut deletes = Vec::new();
-    if let Some(old) = old {
-        let old_rows = old.row_of_group(output.step);
-        let groups = index_groups(&old.keys)?;
-        let new_groups = index_groups(&new.keys)?;
-        for (key, old_group) in groups {
-            let (group, ledger) = (old_group as usize, &mut output.ledger);
-            let fate = if output.refused.remove(start_ms, key) {
-                ledger.dead_lettered(Reason::Refused)
-            } else {
-                fate(ledger, &output.chain, old, group, plan)
-            };
-            *fate = fate.saturating_sub(old.contributions[group] as u64);
-            let vanished = new_groups
-                .get(&key)
-                .is_some_and(|&group| rows[group as usize].is_none());
-            deletes.extend(old_rows[old_group as usize].filter(|_| vanished));
-        }
-        deletes.sort_unstable();
-    }
-    let windows = new.window_rows(output.step, &upserts)?;
-    Ok(Changed {
-        upserts,
-        windows,
-        deletes,
-    })
-}
-
-/// The count that a group's contributions stand under in a ledger.
-fn fate<'a>(
-    ledger: &'a mut Ledger,
-    chain: &[usize],
-    emission: &Emission,
-    group: usize,
-    plan: &Plan,
-) -> &'a mut u64 {
-    for &step in chain {
-        if emission
-            .failures
-            .iter()
-            .any(|(failed, at, _)| *failed as usize == group && *at == step)
-        {
-            return ledger.dead_lettered(Reason::Evaluation);
-        }
-        let there = emission
-            .relations
-            .get(&step)
-            .is_some_and(|rows| rows.records.binary_search(&(group as u32)).is_ok());
-        if !there {
-            return ledger
-                .filtered
-                .entry(plan.steps[step].name.clone())
-                .or_default();
-        }
-    }
-    &mut ledger.written
-}
-
-/// What one output has to write after a batch, window by window.
-#[derive(Default)]
-struct Changes {
-    upserts: Vec<RecordBatch>,
-    /// Which group each row of the upserts is.
-    windows: Vec<WindowRow>,
-    deletes: Vec<RecordBatch>,
-}
-
-impl Changes {
-    fn add(
-        &mut self,
-        step: usize,
-        new: &Emission,
-        old: Option<&Emission>,
-        changed: Changed,
-        (generation, partition, offset): (i64, i32, i64),
-    ) -> Result<(), datafusion_common::DataFusionError> {
-        if !changed.upserts.is_empty() {
-            self.windows.extend(changed.windows);
-            self.upserts.push(new.table_rows(
-                step,
-                &changed.upserts,
-                generation,
-                partition,
-                offset,
-            )?);
-        }
-        if let Some(old) = old.filter(|_| !changed.deletes.is_empty()) {
-            self.deletes.push(old.table_rows(
-                step,
-                &changed.deletes,
-                generation,
-                partition,
-                offset,
-            )?);
-        }
-        Ok(())
-    }
 }

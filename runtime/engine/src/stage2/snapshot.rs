@@ -14,8 +14,8 @@ use super::{
 use crate::effects::Refusal;
 use crate::error::EngineError;
 use crate::sabotage::{self, Bug};
-use crate::stage1::concat;
 use crate::wire::WireError;
+use crate::wire::batch::concat;
 use crate::wire::batch::{self, MAX_BATCH_BYTES};
 use crate::wire::state::{
     Position, Snapshot, SnapshotRun, SnapshotWindow, StepKey, StepProgress, Versioned, version,

@@ -3,6 +3,7 @@ use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow_ipc::reader::read_record_batch;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
@@ -16,6 +17,11 @@ pub(crate) const MAX_BATCH_BYTES: usize = 512 * 1024;
 const COMPRESS_ABOVE_BYTES: usize = 4096;
 /// The least that Arrow allows: partials of a few groups have many short buffers.
 const ALIGNMENT_BYTES: usize = 8;
+
+/// All rows of batches of one schema.
+pub(crate) fn concat(batches: &[RecordBatch]) -> Result<RecordBatch, arrow::error::ArrowError> {
+    concat_batches(&batches[0].schema(), batches)
+}
 
 pub(crate) fn encode(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), WireError> {
     let damaged = |error: arrow::error::ArrowError| WireError::new("batch", error);

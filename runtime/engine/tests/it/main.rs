@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod added_partitions;
 mod aggregates;
 mod existing_topic;
 mod fixture;
@@ -16,4 +17,5 @@ mod isolation;
 mod lateness;
 mod recovery;
 mod refusals;
+mod ties;
 mod topic_outputs;

@@ -20,6 +20,9 @@ pub(super) struct Statement {
     pub(super) arguments: SqliteArguments,
 }
 
+/// Rows that cannot be stored: their index, and why.
+pub(super) type LeftOut = Vec<(usize, String)>;
+
 /// The statements of one table.
 #[derive(Debug)]
 pub(super) struct Statements {
@@ -83,7 +86,7 @@ impl Statements {
         &self,
         table: &Table,
         change: &Change,
-    ) -> Result<(Vec<Statement>, Vec<(usize, String)>), String> {
+    ) -> Result<(Vec<Statement>, LeftOut), String> {
         let mut statements = Vec::new();
         let mut refused = Vec::new();
         match (change, &self.delete) {
@@ -115,7 +118,7 @@ impl Statements {
         table: &Table,
         batch: &RecordBatch,
         statements: &mut Vec<Statement>,
-    ) -> Result<Vec<(usize, String)>, String> {
+    ) -> Result<LeftOut, String> {
         let rows = Rows::new(table, batch)?;
         let mut refused = Vec::new();
         let mut accepted = Vec::with_capacity(rows.len());

@@ -15,10 +15,24 @@ pub(crate) const SINK: &str = "shop/tables";
 
 /// A source `events` with the given event time, and a sink.
 pub(crate) fn source(partitions: i32, event_time: &str) -> String {
+    format!("{}{TABLES}", event_source("events", partitions, event_time))
+}
+
+/// The sink of every output.
+pub(crate) const TABLES: &str = "apiVersion: tidewheel.dev/v1alpha1
+kind: Sink
+metadata: {name: tables, namespace: shop}
+spec:
+  postgres: {connection: {secretRef: {name: tables, key: url}}}
+---
+";
+
+/// A source with the given event time.
+pub(crate) fn event_source(name: &str, partitions: i32, event_time: &str) -> String {
     format!(
         "apiVersion: tidewheel.dev/v1alpha1
 kind: EventSource
-metadata: {{name: events, namespace: shop}}
+metadata: {{name: {name}, namespace: shop}}
 spec:
   schema:
     fields:
@@ -29,17 +43,12 @@ spec:
       - {{name: x, type: double}}
       - {{name: raw, type: text}}
       - {{name: d, type: bigint}}
+      - {{name: tags, type: text}}
     unknownFields: Drop
   eventTime: {{field: ts, {event_time}}}
   key: [id]
   topic: {{partitions: {partitions}}}
   http: {{}}
----
-apiVersion: tidewheel.dev/v1alpha1
-kind: Sink
-metadata: {{name: tables, namespace: shop}}
-spec:
-  postgres: {{connection: {{secretRef: {{name: tables, key: url}}}}}}
 ---
 "
     )

@@ -12,3 +12,4 @@ mod fixture;
 mod generations;
 mod refusals;
 mod simulation;
+mod starts;

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use futures::future::join_all;
-use tidewheel_log::{Clock, EmbeddedLog, Log, NewRecord, Options};
-use tidewheel_planner::plan::Plan;
+use tidewheel_log::{Cleanup, Clock, EmbeddedLog, Log, NewRecord, Options, TopicSettings};
+use tidewheel_planner::plan::{Output, Plan, StepKind};
 use tidewheel_sinks::embedded::Database;
 use tidewheel_sinks::{OutputId, Sink, TaskId};
-use tidewheel_worker::{Control, Limits, Status, Timer, Worker, WorkerError, read_allotment};
+use tidewheel_worker::{Control, Limits, Status, Timer, Worker, WorkerError};
 use tokio_util::sync::CancellationToken;
 
 use super::faulty_log::FaultyLog;
@@ -32,15 +32,18 @@ pub(crate) struct Cluster {
     pub(crate) plan: Arc<Plan>,
     pub(crate) log: EmbeddedLog,
     pub(crate) database: Database,
-    /// By partition and offset.
-    pub(crate) events: BTreeMap<(i32, i64), Event>,
+    /// By source, partition and offset.
+    pub(crate) events: BTreeMap<(usize, i32, i64), Event>,
     /// Which version the plan of a revision is.
     pub(crate) revisions: Arc<Mutex<BTreeMap<i64, usize>>>,
     _folder: tempfile::TempDir,
     version: usize,
     processes: Vec<Process>,
     started: usize,
-    asleep: Vec<bool>,
+    /// The partitions of the sources, and whether each sleeps.
+    partitions: BTreeMap<(usize, i32), bool>,
+    /// Sources whose state topic lacks partitions that they have been given.
+    lagging: BTreeMap<usize, i32>,
     saved: Option<Saved>,
     traces: bool,
 }
@@ -89,7 +92,13 @@ impl Cluster {
         .unwrap();
         let database = block_on(create_tables(&folder.path().join("tables.db"), &plan));
         Self {
-            asleep: vec![false; scenario.partitions as usize],
+            partitions: (0..)
+                .zip(&scenario.partitions)
+                .flat_map(|(source, &partitions)| {
+                    (0..partitions).map(move |partition| ((source, partition), false))
+                })
+                .collect(),
+            lagging: BTreeMap::new(),
             world,
             scenario,
             plan,
@@ -135,6 +144,12 @@ impl Cluster {
                 until_chunk = world.below(pace) + if chunks == 0 { 300 } else { 1 };
                 let due = changes_at.iter().filter(|&&at| at == chunks).count();
                 (0..due).for_each(|_| self.change_plan());
+                if self.scenario.grows && world.chance(0.15) {
+                    self.add_partition();
+                }
+            }
+            if world.chance(0.1) {
+                self.provision_state();
             }
             until_chunk -= 1;
             if self.processes.len() < most_processes && world.chance(0.1) {
@@ -167,6 +182,7 @@ impl Cluster {
         let world = Arc::clone(&self.world);
         let fault_rate = 0.02;
         world.set_fault_rate(0.0);
+        self.provision_state();
         // Those that stand still come back when all is done; the others are gone.
         for index in (0..self.processes.len()).rev() {
             if self.processes[index].frozen_until_ms.is_some() {
@@ -311,21 +327,65 @@ impl Cluster {
     fn known_progress(&self) -> Vec<bool> {
         let plan = &self.plan;
         let mut known = Vec::new();
-        for (output, input) in plan.outputs.iter().zip(["events", "win", "win"]) {
+        for output in &plan.outputs {
             let id = OutputId {
                 pipeline: format!("{}/{}", plan.namespace, plan.name),
                 output: output.name.clone(),
             };
-            for partition in 0..self.scenario.partitions {
-                let task = TaskId {
-                    input: input.to_owned(),
-                    partition,
-                };
+            for task in self.writers_of(output) {
                 let mut writer = block_on(self.database.writer(&id, output.table().unwrap(), &task)).unwrap();
                 known.push(block_on(writer.last_commit()).unwrap().is_some());
             }
         }
         known
+    }
+
+    /// The tasks that write an output.
+    fn writers_of(&self, output: &Output) -> Vec<TaskId> {
+        let task = |input: &str, partition| TaskId {
+            input: input.to_owned(),
+            partition,
+        };
+        let step = match output.name.as_str() {
+            "rows" => {
+                let sources = self.scenario.sources();
+                let of_source =
+                    |&(source, partition): &(usize, i32)| task(sources[source], partition);
+                return self.partitions.keys().map(of_source).collect();
+            }
+            "tots" => "tot",
+            _ => "win",
+        };
+        let planned = self.plan.steps.iter().find(|planned| planned.name == step);
+        let Some(StepKind::Aggregate(aggregate)) = planned.map(|planned| &planned.kind) else {
+            panic!("{step} is no aggregate step")
+        };
+        (0..aggregate.partitions as i32)
+            .map(|partition| task(step, partition))
+            .collect()
+    }
+
+    /// Gives a source one more partition. The topic that its task needs for its state follows later.
+    fn add_partition(&mut self) {
+        let source = self.world.below(self.scenario.partitions.len());
+        let partition = (0..)
+            .find(|&partition| !self.partitions.contains_key(&(source, partition)))
+            .unwrap();
+        self.trace(|_| format!("source {source} is given partition {partition}"));
+        self.partitions.insert((source, partition), false);
+        self.lagging.insert(source, partition + 1);
+        let topic = self.plan.sources[source].topic.clone();
+        let kept = Cleanup::Retention { ms: None };
+        grow(&self.log, topic, partition + 1, kept);
+    }
+
+    /// Makes the partitions of state topics that are missing.
+    fn provision_state(&mut self) {
+        for (source, partitions) in std::mem::take(&mut self.lagging) {
+            self.trace(|_| format!("source {source} has state for {partitions} partitions"));
+            let topic = names(&self.plan).state(&self.plan.sources[source].name);
+            grow(&self.log, topic, partitions, Cleanup::Compact);
+        }
     }
 
     /// From now on processes start with the next version. Those that run go on with theirs.
@@ -397,11 +457,10 @@ impl Cluster {
                     Err(_) => timer.sleep(Duration::from_millis(200)).await,
                 }
             };
-            let allotment = read_allotment(&raw, &names(&plan)).await.unwrap().unwrap();
             revisions
                 .lock()
                 .unwrap()
-                .entry(allotment.revision)
+                .entry(worker.revision())
                 .or_insert(version);
             let control = worker.control();
             *seen.lock().unwrap() = Some(control.clone());
@@ -434,50 +493,63 @@ impl Cluster {
     fn send(&mut self) {
         let world = Arc::clone(&self.world);
         world.advance(world.between(0, 4_000));
-        let mut held_back_ms = vec![0; self.asleep.len()];
-        for (is_asleep, held_back_ms) in self.asleep.iter_mut().zip(&mut held_back_ms) {
+        let mut held_back_ms = BTreeMap::new();
+        for (&task, is_asleep) in &mut self.partitions {
             if *is_asleep && world.chance(0.2) {
                 // What comes first may have been on its way for long.
-                *held_back_ms = world.between(0, 25_000);
+                held_back_ms.insert(task, world.between(0, 25_000));
                 *is_asleep = false;
             } else if world.chance(0.15) {
                 *is_asleep = true;
             }
         }
-        let awake: Vec<i32> = (0..self.scenario.partitions)
-            .filter(|&partition| !self.asleep[partition as usize])
+        let awake: Vec<(usize, i32)> = self
+            .partitions
+            .iter()
+            .filter(|(_, is_asleep)| !**is_asleep)
+            .map(|(task, _)| *task)
             .collect();
         if awake.is_empty() {
             return;
         }
         for _ in 0..world.between(1, 14) {
-            let partition = *world.pick(&awake);
+            let (source, partition) = *world.pick(&awake);
             let recent: Vec<Event> = self
                 .events
-                .range((partition, 0)..(partition + 1, 0))
+                .range((source, partition, 0)..(source, partition + 1, 0))
                 .rev()
                 .take(30)
                 .map(|(_, event)| event.clone())
                 .collect();
             let event = Event::draw(
                 &world,
-                partition,
+                (source, partition),
                 self.events.len(),
-                world.now_ms() - held_back_ms[partition as usize],
+                world.now_ms() - held_back_ms.get(&(source, partition)).unwrap_or(&0),
                 &recent,
             );
             let record = NewRecord {
-                topic: self.plan.sources[0].topic.clone(),
+                topic: self.plan.sources[source].topic.clone(),
                 partition: Some(partition),
                 key: Some(event.id.clone().into()),
                 value: event.value(),
                 headers: Vec::new(),
             };
             let appended = block_on(self.log.append(vec![record])).unwrap()[0];
-            self.events.insert((partition, appended.offset), event);
+            self.events
+                .insert((source, partition, appended.offset), event);
             if world.chance(0.3) {
                 world.advance(world.between(0, 500));
             }
         }
     }
+}
+
+fn grow(log: &EmbeddedLog, topic: String, partitions: i32, cleanup: Cleanup) {
+    log.create_topic(&TopicSettings {
+        name: topic,
+        partitions,
+        cleanup,
+    })
+    .unwrap();
 }

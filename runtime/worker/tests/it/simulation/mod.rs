@@ -2,13 +2,15 @@
 //! failure, crash, takeover and change of plan; at the end tables, dead letters and ledgers equal a plain computation over the log.
 //!
 //! A failing seed replays exactly: `SEED=17 cargo test --release -p tidewheel-worker --test it one_seed -- --nocapture`, with
-//! `SIM_TRACE=1` for what happened.
+//! `SIM_TRACE=1` for what happened. `SEEDS=200..2000` in place of `SEED` runs many and lists those that fail.
 mod cluster;
 mod faulty_log;
 mod faulty_sink;
+mod history;
 mod oracle;
 mod scenario;
 mod verdict;
+mod window_verdict;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -92,8 +94,26 @@ caught! {
     a_takeover_that_forgets_refusals_is_caught: ForgottenRefusals;
 }
 
+/// What `SEEDS=FROM..TO` says, if it is there.
+fn seeds_by_hand() -> Option<std::ops::Range<u64>> {
+    let seeds = std::env::var("SEEDS").ok()?;
+    let (from, to) = seeds.split_once("..")?;
+    Some(from.parse().ok()?..to.parse().ok()?)
+}
+
 #[test]
 fn one_seed_replays() {
+    if let Some(seeds) = seeds_by_hand() {
+        let failing: Vec<_> = seeds
+            .filter_map(|seed| Some((seed, run(seed).err()?)))
+            .collect();
+        for (seed, what) in &failing {
+            let head: String = what.chars().take(600).collect();
+            println!("SEED={seed}: {head}");
+        }
+        assert!(failing.is_empty(), "{} seeds fail", failing.len());
+        return;
+    }
     let seed = std::env::var("SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use tidewheel_planner::plan::LatePolicy;
 
 use super::scenario::{
-    Event, FUTURE_MS, OUT_OF_ORDER_MS, REFUSED_FROM, Scenario, Version, WINDOW_MS, WITHIN_MS,
+    Event, FUTURE_MS, OUT_OF_ORDER_MS, REFUSED_FROM, Scenario, Shape, Version, WITHIN_MS,
 };
 
 /// A record of the source topic.
@@ -25,6 +25,7 @@ pub(crate) struct Row {
     pub(crate) x: Option<f64>,
     pub(crate) v: Option<i64>,
     pub(crate) q: Option<i64>,
+    pub(crate) tags: Option<String>,
     /// Its table takes no such row.
     pub(crate) refused: bool,
 }
@@ -33,7 +34,9 @@ pub(crate) struct Row {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fate {
     Rows(Vec<Row>),
-    Filtered,
+    Filtered {
+        step: &'static str,
+    },
     Duplicate,
     Dead {
         reason: &'static str,
@@ -68,6 +71,7 @@ pub(crate) struct WindowRow {
     pub(crate) average: Option<f64>,
     pub(crate) first: String,
     pub(crate) last: String,
+    pub(crate) share: Option<i64>,
 }
 
 impl WindowRow {
@@ -77,18 +81,37 @@ impl WindowRow {
     }
 }
 
-/// By window start and group.
-pub(crate) type Windows = BTreeMap<(i64, Option<String>), WindowRow>;
+/// A row of the output that follows the windows.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AfterRow {
+    pub(crate) count: i64,
+    pub(crate) sum: Option<i64>,
+    pub(crate) rate: i64,
+}
 
-/// Judges the records of one partition. `decrees`: offset from which each holds, and the watermark.
+/// A row of the output of windows that are not grouped.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TotalRow {
+    pub(crate) count: i64,
+    pub(crate) sum: Option<i64>,
+}
+
+/// Judges the records of one partition. `before`: those before the pipeline's beginning, which are appearances of keys and no more. `decrees`: offset from which each holds, and the watermark.
 pub(crate) fn judge(
     scenario: &Scenario,
     version: Version,
+    before: &[Stored],
     records: &[Stored],
     decrees: &[(i64, i64)],
 ) -> Vec<Judged> {
     let mut by_events_ms: Option<i64> = None;
     let mut seen: HashMap<&str, i64> = HashMap::new();
+    for stored in before {
+        let fate = fate_of(scenario, version, &stored.event, stored.append_time_ms);
+        if matches!(fate, Fate::Rows(_)) {
+            seen.insert(&stored.event.id, stored.append_time_ms);
+        }
+    }
     let mut judged = Vec::new();
     for Stored {
         offset,
@@ -143,7 +166,7 @@ fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms:
         values_of_n.push((event.n.map(|n| n + 100), REFUSED_FROM + 1.0));
     }
     if values_of_n.is_empty() {
-        return Fate::Filtered;
+        return Fate::Filtered { step: "parsed" };
     }
     let v = match event.raw.map(str::parse::<i64>) {
         Some(Err(_)) => {
@@ -162,7 +185,12 @@ fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms:
         };
     }
     let q = event.d.map(|d| 10 / d);
-    let row = |(n, refused_from)| Row {
+    let tags: Vec<_> = match event.tags {
+        tags if !scenario.unnests => vec![tags],
+        Some(tags) => tags.split(',').map(Some).collect(),
+        None => return Fate::Filtered { step: "exploded" },
+    };
+    let row = |(n, refused_from): (Option<i64>, f64), tags: Option<&str>| Row {
         id: event.id.clone(),
         ts_ms: event.ts_ms,
         kind: event.kind,
@@ -170,26 +198,28 @@ fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms:
         x: event.x,
         v,
         q,
+        tags: tags.map(str::to_owned),
         refused: matches!(event.kind, Some("a" | "b")) && event.x.is_some_and(|x| x > refused_from),
     };
-    Fate::Rows(values_of_n.into_iter().map(row).collect())
+    let of_tags = |n: (Option<i64>, f64)| tags.iter().map(|&tags| row(n, tags)).collect::<Vec<_>>();
+    Fate::Rows(values_of_n.into_iter().flat_map(of_tags).collect())
 }
 
-pub(crate) fn start_of(ts_ms: i64) -> i64 {
-    ts_ms.div_euclid(WINDOW_MS) * WINDOW_MS
+pub(crate) fn start_of(shape: Shape, ts_ms: i64) -> i64 {
+    ts_ms.div_euclid(shape.size_ms) * shape.size_ms
 }
 
 /// Whether rows of time `ts_ms` enter their window.
 pub(crate) fn entry(
-    scenario: &Scenario,
+    shape: Shape,
     cut_ms: Option<i64>,
     ts_ms: i64,
     watermark_ms: Option<i64>,
 ) -> Entry {
-    let start_ms = start_of(ts_ms);
+    let start_ms = start_of(shape, ts_ms);
     if cut_ms.is_some_and(|cut_ms| start_ms < cut_ms) {
         Entry::EarlierGeneration
-    } else if watermark_ms.is_some_and(|ms| ms >= start_ms + WINDOW_MS + scenario.allowed_ms) {
+    } else if watermark_ms.is_some_and(|ms| ms >= start_ms + shape.size_ms + shape.allowed_ms) {
         Entry::Late
     } else {
         Entry::Counts
@@ -198,17 +228,21 @@ pub(crate) fn entry(
 
 impl Entry {
     /// The dead letter's reason, where it becomes one.
-    pub(crate) fn reason(self, scenario: &Scenario) -> Option<&'static str> {
-        (self == Self::Late && scenario.policy != LatePolicy::Drop).then_some("Late")
+    pub(crate) fn reason(self, shape: Shape) -> Option<&'static str> {
+        (self == Self::Late && shape.policy != LatePolicy::Drop).then_some("Late")
     }
 }
 
-/// The rows that enter windows, by window and group, each with its place in the log.
-pub(crate) type Members = BTreeMap<(i64, Option<String>), Vec<(i64, usize, i64, Row)>>;
+/// A window's start and its group, by kind.
+pub(crate) type Key = (i64, Option<String>);
 
-/// Who enters which window, over all partitions.
+/// The rows that enter windows, each with its time and its place in the log.
+pub(crate) type Members = BTreeMap<Key, Vec<(i64, usize, i64, Row)>>;
+
+/// Who enters which window, over all partitions; without groups where these are not grouped.
 pub(crate) fn members(
-    scenario: &Scenario,
+    shape: Shape,
+    grouped: bool,
     cut_ms: Option<i64>,
     partitions: &[Vec<Judged>],
 ) -> Members {
@@ -222,8 +256,9 @@ pub(crate) fn members(
         {
             let Fate::Rows(rows) = fate else { continue };
             for row in rows {
-                if entry(scenario, cut_ms, row.ts_ms, *watermark_ms) == Entry::Counts {
-                    let key = (start_of(row.ts_ms), row.kind.map(str::to_owned));
+                if entry(shape, cut_ms, row.ts_ms, *watermark_ms) == Entry::Counts {
+                    let group = row.kind.filter(|_| grouped).map(str::to_owned);
+                    let key = (start_of(shape, row.ts_ms), group);
                     members.entry(key).or_default().push((
                         row.ts_ms,
                         partition,
@@ -237,28 +272,92 @@ pub(crate) fn members(
     members
 }
 
-/// The window row of a group; none where HAVING leaves it out.
+/// What a group of a window becomes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Outcome<T> {
+    Row(T),
+    /// HAVING or a later step leaves it out.
+    Filtered {
+        step: &'static str,
+    },
+    /// It cannot be computed.
+    Failed {
+        step: &'static str,
+    },
+}
+
+impl<T> Outcome<T> {
+    pub(crate) fn row(self) -> Option<T> {
+        match self {
+            Self::Row(row) => Some(row),
+            Self::Filtered { .. } | Self::Failed { .. } => None,
+        }
+    }
+
+    /// What the next step makes of it.
+    pub(crate) fn then<U>(&self, next: impl FnOnce(&T) -> Outcome<U>) -> Outcome<U> {
+        match self {
+            Self::Row(row) => next(row),
+            Self::Filtered { step } => Outcome::Filtered { step },
+            Self::Failed { step } => Outcome::Failed { step },
+        }
+    }
+}
+
+/// The row of a group.
 pub(crate) fn window_row(
     scenario: &Scenario,
     version: Version,
     members: &[(i64, usize, i64, Row)],
-) -> Option<WindowRow> {
+) -> Outcome<WindowRow> {
     let rows = || members.iter().map(|(_, _, _, row)| row);
     let sum = rows().filter_map(|row| row.n).reduce(|a, b| a + b);
     if scenario.having && sum.is_none_or(|sum| sum <= 5) {
-        return None;
+        return Outcome::Filtered { step: "win" };
     }
+    let share = match sum {
+        Some(7) if scenario.divides => return Outcome::Failed { step: "win" },
+        Some(sum) if scenario.divides => Some(20 / (sum - 7)),
+        sum => sum,
+    };
     let averaged: Vec<f64> = rows().filter_map(|row| row.x).collect();
     let place =
         |(ts_ms, partition, offset, _): &&(i64, usize, i64, Row)| (*ts_ms, *partition, *offset);
-    Some(WindowRow {
+    let first = members.iter().min_by_key(place).unwrap();
+    let last = members.iter().max_by_key(place).unwrap();
+    Outcome::Row(WindowRow {
         count: members.len() as i64,
         sum: sum.map(|sum| sum + version.add),
         low: rows().filter_map(|row| row.v).min(),
         high: rows().filter_map(|row| row.q).max(),
         average: (!averaged.is_empty())
             .then(|| averaged.iter().sum::<f64>() / averaged.len() as f64),
-        first: members.iter().min_by_key(place)?.3.id.clone(),
-        last: members.iter().max_by_key(place)?.3.id.clone(),
+        first: first.3.id.clone(),
+        last: last.3.id.clone(),
+        share,
     })
+}
+
+/// What the step after makes of the row of a group.
+pub(crate) fn after(scenario: &Scenario, row: &WindowRow) -> Outcome<AfterRow> {
+    let rate = match row.count {
+        2 => return Outcome::Filtered { step: "after" },
+        3 if scenario.divides => return Outcome::Failed { step: "after" },
+        count if scenario.divides => 60 / (count - 3),
+        count => count,
+    };
+    Outcome::Row(AfterRow {
+        count: row.count * 2,
+        sum: row.sum.map(|sum| sum - 1),
+        rate,
+    })
+}
+
+/// The row of a window that is not grouped.
+pub(crate) fn total_row(members: &[(i64, usize, i64, Row)]) -> TotalRow {
+    let sum = members.iter().filter_map(|(.., row)| row.n);
+    TotalRow {
+        count: members.len() as i64,
+        sum: sum.reduce(|a, b| a + b),
+    }
 }

@@ -3,26 +3,45 @@ use serde_json::json;
 use tidewheel_planner::plan::LatePolicy;
 
 use super::world::World;
-use crate::fixture::source;
+use crate::fixture::{TABLES, event_source};
 
-pub(crate) const WINDOW_MS: i64 = 10_000;
 pub(crate) const OUT_OF_ORDER_MS: i64 = 3_000;
 pub(crate) const FUTURE_MS: i64 = 5_000;
 pub(crate) const WITHIN_MS: i64 = 12_000;
 /// Above which `x` tables refuse rows of some kinds; their second rows from one more on.
 pub(crate) const REFUSED_FROM: f64 = 8.0;
 
+const POLICIES: [LatePolicy; 4] = [
+    LatePolicy::Amend,
+    LatePolicy::Amend,
+    LatePolicy::DeadLetter,
+    LatePolicy::Drop,
+];
+const ALLOWED_MS: [i64; 3] = [0, 5_000, 15_000];
+
+/// The names that sources may have; ids of events begin with their first letter.
+pub(crate) const SOURCES: [&str; 2] = ["events", "more"];
+
 /// The pipeline, as far as it stays the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
-    pub(crate) partitions: i32,
+    /// By source, how many partitions it has in the beginning.
+    pub(crate) partitions: Vec<i32>,
+    /// Whether partitions are added in mid-run.
+    pub(crate) grows: bool,
+    /// Whether what was there before the first worker started is left out.
+    pub(crate) latest: bool,
     pub(crate) idle_after_s: i64,
-    pub(crate) policy: LatePolicy,
-    pub(crate) allowed_ms: i64,
     pub(crate) deduplicates: bool,
     /// Events of kind `b` yield a second row.
     pub(crate) doubles: bool,
+    /// Each tag of an event yields a row of its own.
+    pub(crate) unnests: bool,
     pub(crate) having: bool,
+    /// Results of some groups are divisions by zero, in the aggregate step and after it.
+    pub(crate) divides: bool,
+    /// A second aggregate step over the same rows, without groups.
+    pub(crate) totals: Option<Shape>,
     /// Whether plans say how old they are.
     pub(crate) ages: bool,
     /// The first runs from the beginning, each other from somewhere in between.
@@ -38,6 +57,34 @@ pub(crate) struct Version {
     pub(crate) skipped: &'static str,
     /// In the aggregate step.
     pub(crate) add: i64,
+    pub(crate) windows: Shape,
+}
+
+/// The windows of an aggregate step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) size_ms: i64,
+    pub(crate) policy: LatePolicy,
+    pub(crate) allowed_ms: i64,
+}
+
+impl Shape {
+    fn draw(world: &World, sizes_ms: &[i64]) -> Self {
+        Self {
+            size_ms: *world.pick(sizes_ms),
+            policy: *world.pick(&POLICIES),
+            allowed_ms: *world.pick(&ALLOWED_MS),
+        }
+    }
+
+    fn yaml(&self) -> String {
+        format!(
+            "window: {{tumbling: {}s}}, late: {{allowed: {}s, policy: {:?}}}",
+            self.size_ms / 1_000,
+            self.allowed_ms / 1_000,
+            self.policy
+        )
+    }
 }
 
 impl Scenario {
@@ -46,110 +93,89 @@ impl Scenario {
             factor: 1,
             skipped: "skip",
             add: 0,
+            windows: Shape::draw(world, &[10_000]),
         };
         let mut versions = vec![first];
         if world.chance(0.4) {
             for _ in 0..world.between(1, 2) {
                 let mut next = versions[versions.len() - 1];
-                match world.below(3) {
+                match world.below(5) {
                     0 => next.add += 1,
                     1 => next.factor += 1,
+                    2 => next.windows.size_ms = *world.pick(&[4_000, 5_000, 7_000, 15_000, 20_000]),
+                    3 => next.windows = Shape::draw(world, &[next.windows.size_ms]),
                     _ => next.skipped = if next.skipped == "skip" { "c" } else { "skip" },
                 }
                 versions.push(next);
             }
         }
+        let mut partitions = vec![*world.pick(&[1, 2, 3, 4])];
+        if world.chance(0.3) {
+            partitions.push(*world.pick(&[1, 2]));
+        }
         Self {
-            partitions: *world.pick(&[1, 2, 3, 4]),
+            partitions,
+            // What windows before a cut lack of a partition that is added after it they never get.
+            grows: versions.len() == 1 && world.chance(0.3),
+            latest: world.chance(0.3),
             idle_after_s: world.between(1, 6),
-            policy: *world.pick(&[
-                LatePolicy::Amend,
-                LatePolicy::Amend,
-                LatePolicy::DeadLetter,
-                LatePolicy::Drop,
-            ]),
-            allowed_ms: *world.pick(&[0, 5_000, 15_000]),
             deduplicates: world.chance(0.7),
             doubles: world.chance(0.3),
+            unnests: world.chance(0.3),
             having: world.chance(0.6),
+            divides: world.chance(0.4),
+            totals: world
+                .chance(0.3)
+                .then(|| Shape::draw(world, &[6_000, 10_000, 25_000])),
             ages: world.chance(0.5),
             versions,
         }
     }
 
+    /// The names of the sources.
+    pub(crate) fn sources(&self) -> &'static [&'static str] {
+        &SOURCES[..self.partitions.len()]
+    }
+
+    /// The name of the relation that the aggregate steps and the row output read.
+    fn once(&self) -> &'static str {
+        match (self.deduplicates, self.unnests) {
+            (true, _) => "once",
+            (false, true) => "exploded",
+            (false, false) => "parsed",
+        }
+    }
+
     /// The pipeline in one of its versions.
     pub(crate) fn yaml(&self, version: usize) -> String {
-        let Version {
-            factor,
-            skipped,
-            add,
-        } = self.versions[version];
         let age = if self.ages {
             format!(", generation: {}", version + 1)
         } else {
             String::new()
         };
-        let columns = |n: &str, mark: &str| {
-            format!("id, ts, kind, {n} AS n, x, CAST(raw AS BIGINT) AS v, 10 / d AS q, {mark}")
-        };
-        // Which rows the tables refuse is the same in every version: whose row it was that was refused cannot be told.
-        let mark =
-            |refused: &str| format!("CASE WHEN {refused} THEN chr(0) ELSE 'fine' END AS mark");
-        let of_row = |from: f64| mark(&format!("kind IN ('a', 'b') AND x > {from:.1}"));
-        let of_window = mark("count(*) % 3 = 2");
-        let n = format!("n * {factor}");
-        let mut parsed = format!(
-            "SELECT {} FROM events WHERE coalesce(kind, '') <> '{skipped}'",
-            columns(&n, &of_row(REFUSED_FROM))
-        );
-        if self.doubles {
-            parsed.push_str(&format!(
-                " UNION ALL SELECT {} FROM events WHERE kind = 'b'",
-                columns("n + 100", &of_row(REFUSED_FROM + 1.0))
-            ));
+        let start = if self.latest { "Latest" } else { "Earliest" };
+        let list = |name: &&str| format!("{{name: {name}, start: {start}}}");
+        let sources: Vec<String> = self.sources().iter().map(list).collect();
+        let mut totals = "";
+        if self.totals.is_some() {
+            totals = "    - {name: tots, from: tot, postgres: {sink: tables}}\n";
         }
-        let (deduplicate, once) = if self.deduplicates {
-            (
-                format!(
-                    "    - {{name: once, deduplicate: {{from: parsed, by: [id], within: {}s}}}}\n",
-                    WITHIN_MS / 1_000
-                ),
-                "once",
-            )
-        } else {
-            (String::new(), "parsed")
-        };
-        let having = if self.having {
-            " HAVING sum(n) > 5"
-        } else {
-            ""
-        };
         let pipeline = format!(
             "apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
 metadata: {{name: kpis, namespace: shop{age}}}
 spec:
-  sources: [{{name: events}}]
+  sources: [{}]
   steps:
-    - name: parsed
-      sql: \"{parsed}\"
-{deduplicate}    - name: win
-      aggregate:
-        window: {{tumbling: {}s}}
-        late: {{allowed: {}s, policy: {:?}}}
-        sql: |
-          SELECT kind, count(*) AS c, sum(n) + {add} AS s, min(v) AS lo, max(q) AS hi, avg(x) AS a,
-                 first_value(id ORDER BY ts) AS f, last_value(id ORDER BY ts) AS l, {of_window}
-          FROM {once} GROUP BY kind{having}
-    - {{name: after, sql: 'SELECT kind, window_start, window_end, c * 2 AS c2, s - 1 AS s1 FROM win WHERE c <> 2'}}
-  outputs:
-    - {{name: rows, from: {once}, postgres: {{sink: tables}}}}
+{}{}  outputs:
+    - {{name: rows, from: {}, postgres: {{sink: tables}}}}
     - {{name: wins, from: win, postgres: {{sink: tables}}}}
     - {{name: afters, from: after, postgres: {{sink: tables}}}}
-",
-            WINDOW_MS / 1_000,
-            self.allowed_ms / 1_000,
-            self.policy,
+{totals}",
+            sources.join(", "),
+            self.row_steps(self.versions[version]),
+            self.window_steps(self.versions[version]),
+            self.once(),
         );
         let event_time = format!(
             "maxOutOfOrder: {}s, maxFuture: {}s, idleAfter: {}s",
@@ -157,8 +183,94 @@ spec:
             FUTURE_MS / 1_000,
             self.idle_after_s
         );
-        format!("{}{pipeline}", source(self.partitions, &event_time))
+        let mut text = TABLES.to_owned();
+        for (name, &partitions) in self.sources().iter().zip(&self.partitions) {
+            text.push_str(&event_source(name, partitions, &event_time));
+        }
+        text + &pipeline
     }
+
+    fn row_steps(&self, version: Version) -> String {
+        let Version {
+            factor, skipped, ..
+        } = version;
+        let select = |n: &str, source: &str, condition: &str, refused_from: f64| {
+            let refused = mark(&format!("kind IN ('a', 'b') AND x > {refused_from:.1}"));
+            format!(
+                "SELECT id, ts, kind, {n} AS n, x, CAST(raw AS BIGINT) AS v, 10 / d AS q, tags, {refused} FROM {source} WHERE {condition}"
+            )
+        };
+        let mut parts = Vec::new();
+        for source in self.sources() {
+            let kept = format!("coalesce(kind, '') <> '{skipped}'");
+            parts.push(select(
+                &format!("n * {factor}"),
+                source,
+                &kept,
+                REFUSED_FROM,
+            ));
+            if self.doubles {
+                parts.push(select("n + 100", source, "kind = 'b'", REFUSED_FROM + 1.0));
+            }
+        }
+        let mut steps = format!(
+            "    - {{name: parsed, sql: \"{}\"}}\n",
+            parts.join(" UNION ALL ")
+        );
+        let mut last = "parsed";
+        if self.unnests {
+            steps.push_str("    - {name: exploded, sql: \"SELECT id, ts, kind, n, x, v, q, unnest(string_to_array(tags, ',')) AS tags, mark FROM parsed\"}\n");
+            last = "exploded";
+        }
+        if self.deduplicates {
+            steps.push_str(&format!(
+                "    - {{name: once, deduplicate: {{from: {last}, by: [id], within: {}s}}}}\n",
+                WITHIN_MS / 1_000
+            ));
+        }
+        steps
+    }
+
+    fn window_steps(&self, version: Version) -> String {
+        let once = self.once();
+        let having = if self.having {
+            " HAVING sum(n) > 5"
+        } else {
+            ""
+        };
+        let (share, rate) = if self.divides {
+            ("20 / (sum(n) - 7)", "60 / (c - 3)")
+        } else {
+            ("sum(n)", "c")
+        };
+        let mut steps = format!(
+            "    - name: win
+      aggregate:
+        {}
+        sql: |
+          SELECT kind, count(*) AS c, sum(n) + {} AS s, min(v) AS lo, max(q) AS hi, avg(x) AS a,
+                 first_value(id ORDER BY ts) AS f, last_value(id ORDER BY ts) AS l, {share} AS share, {}
+          FROM {once} GROUP BY kind{having}
+    - {{name: after, sql: 'SELECT kind, window_start, window_end, c * 2 AS c2, s - 1 AS s1, {rate} AS rate FROM win WHERE c <> 2'}}
+",
+            version.windows.yaml().replace("}, late", "}\n        late"),
+            version.add,
+            mark("count(*) % 3 = 2"),
+        );
+        if let Some(totals) = &self.totals {
+            steps.push_str(&format!(
+                "    - {{name: tot, aggregate: {{{}, sql: 'SELECT count(*) AS c, sum(n) AS s FROM {once}'}}}}\n",
+                totals.yaml()
+            ));
+        }
+        steps
+    }
+}
+
+/// A column that no table takes where `refused` holds. Which rows are refused is the same in every version: whose row it was that was refused
+/// cannot be told.
+fn mark(refused: &str) -> String {
+    format!("CASE WHEN {refused} THEN chr(0) ELSE 'fine' END AS mark")
 }
 
 /// An event as its sender meant it; the judge never looks at bytes.
@@ -172,6 +284,7 @@ pub(crate) struct Event {
     pub(crate) x: Option<f64>,
     pub(crate) raw: Option<&'static str>,
     pub(crate) d: Option<i64>,
+    pub(crate) tags: Option<&'static str>,
     pub(crate) flaw: Option<Flaw>,
 }
 
@@ -197,10 +310,10 @@ impl Flaw {
 }
 
 impl Event {
-    /// An event for `partition`, sent at `now_ms`; `recent` are those that it may repeat.
+    /// An event for a partition of a source, sent at `now_ms`; `recent` are those that it may repeat.
     pub(crate) fn draw(
         world: &World,
-        partition: i32,
+        (source, partition): (usize, i32),
         number: usize,
         now_ms: i64,
         recent: &[Self],
@@ -228,7 +341,7 @@ impl Event {
             ])
         });
         Self {
-            id: format!("{partition}-{number}"),
+            id: format!("{}{partition}-{number}", &SOURCES[source][..1]),
             ts_ms: now_ms - behind_ms,
             kind: *world.pick(&[
                 Some("a"),
@@ -257,13 +370,14 @@ impl Event {
             } else {
                 *world.pick(&[None, Some(1), Some(3), Some(-4), Some(10)])
             },
+            tags: *world.pick(&[None, Some("p"), Some("p"), Some("p,q"), Some("q,p,q")]),
             flaw,
         }
     }
 
     pub(crate) fn value(&self) -> Option<bytes::Bytes> {
         let mut object = json!({
-            "id": self.id, "ts": self.ts_ms, "kind": self.kind, "n": self.n, "x": self.x, "raw": self.raw, "d": self.d,
+            "id": self.id, "ts": self.ts_ms, "kind": self.kind, "n": self.n, "x": self.x, "raw": self.raw, "d": self.d, "tags": self.tags,
             "unknown": {"nested": [1, 2]},
         });
         match self.flaw {

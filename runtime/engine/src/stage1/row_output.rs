@@ -1,0 +1,118 @@
+//! Row outputs of a source task: which rows go to a table or a topic, with the columns that say where they come from.
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{Field, Schema};
+use tidewheel_log::Record;
+use tidewheel_planner::plan::Plan;
+
+use super::fates::count;
+use super::slice::ordinals;
+use super::{Relations, SourceTask};
+use crate::effects::{Effects, Refusal, TableWrite};
+use crate::error::EngineError;
+use crate::ledger::Ledger;
+use crate::publish::publish;
+
+/// A row output as this task fills it.
+#[derive(Debug)]
+pub(super) struct RowOutput {
+    pub(super) output: usize,
+    pub(super) generation: i64,
+    pub(super) from: i64,
+    pub(super) sink_next_offset: Option<i64>,
+    pub(super) ledger: Ledger,
+    /// What the sink refused of records that the log has not covered yet, in their order.
+    pub(super) refused_ahead: Vec<Refusal>,
+    /// Those of the records in hand.
+    pub(super) refused_in_hand: Vec<Refusal>,
+}
+
+impl SourceTask {
+    pub(super) fn write_rows(
+        &mut self,
+        index: usize,
+        at: i64,
+        records: &[Record],
+        relations: &Relations,
+        plan: &Plan,
+        effects: &mut Effects,
+    ) -> Result<(), EngineError> {
+        let Some(traced) = relations.get(plan.outputs[self.outputs[index].output].from) else {
+            return Ok(());
+        };
+        let partition = self.setup.partition;
+        let output = &mut self.outputs[index];
+        if self.main_from <= at {
+            let step_name = |step: u16| plan.steps[usize::from(step)].name.clone();
+            count(&mut output.ledger, &traced.fates, &self.reasons, step_name);
+            output.take_up_refused(records, &traced.fates);
+        }
+        if output.from > at || traced.rows.records.is_empty() {
+            return Ok(());
+        }
+        let rows = own_columns(&traced.rows, records, output.generation, partition)
+            .map_err(|error| crate::wire::WireError::new("row", error))?;
+        effects.writes.push(TableWrite {
+            output: output.output,
+            generation: output.generation,
+            rows,
+            deletes: None,
+            windows: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Moves what is for topics from the writes to the log.
+    pub(super) fn publish(&mut self, effects: &mut Effects) -> Result<(), EngineError> {
+        let (writes, log) = (&mut effects.writes, &mut effects.log);
+        for refusal in publish(&self.setup.plan, self.setup.partition, writes, log)? {
+            let mut outputs = self.outputs.iter_mut();
+            if let Some(output) = outputs.find(|output| output.output == refusal.output) {
+                output.refused_in_hand.push(refusal);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Appends the columns of ours that rows have.
+fn own_columns(
+    rows: &crate::rows::Rows,
+    records: &[Record],
+    generation: i64,
+    partition: i32,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let count = rows.records.len();
+    let ours: [(&str, Int64Array); 4] = [
+        ("_generation", Int64Array::from(vec![generation; count])),
+        (
+            "_partition",
+            Int64Array::from(vec![i64::from(partition); count]),
+        ),
+        (
+            "_offset",
+            rows.records
+                .iter()
+                .map(|&record| Some(records[record as usize].offset))
+                .collect(),
+        ),
+        (
+            "_ordinal",
+            ordinals(&rows.records)
+                .map(|ordinal| Some(i64::from(ordinal)))
+                .collect(),
+        ),
+    ];
+    let mut fields: Vec<_> = rows.batch.schema().fields().iter().cloned().collect();
+    let mut columns = rows.batch.columns().to_vec();
+    for (name, values) in ours {
+        fields.push(Arc::new(Field::new(
+            name,
+            arrow::datatypes::DataType::Int64,
+            false,
+        )));
+        columns.push(Arc::new(values) as ArrayRef);
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}

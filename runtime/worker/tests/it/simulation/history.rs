@@ -1,0 +1,147 @@
+//! What the log says of a run once it is over.
+use std::collections::BTreeMap;
+
+use futures::executor::block_on;
+use tidewheel_engine::wire::state::SourceProgress;
+use tidewheel_engine::wire::watermark::WatermarkRecord;
+use tidewheel_log::Log;
+use tidewheel_planner::generations::{Allotment, AllottedStep};
+
+use super::cluster::Cluster;
+use super::oracle::Stored;
+use crate::fixture::{names, read_all};
+
+/// What the log says of the plans that ran, and of what they read.
+pub(crate) struct History {
+    pub(crate) allotments: Vec<Allotment>,
+    /// By revision, the version of its plan; absent where no process ever ran it.
+    pub(crate) versions: BTreeMap<i64, usize>,
+    /// Source and partition of each source task. Everything below is by task.
+    pub(crate) tasks: Vec<(usize, i32)>,
+    /// Up to which offset (exclusive) each revision did the work, ascending.
+    covered: Vec<Vec<(i64, i64)>>,
+    /// What was there before the pipeline began, where that is left out.
+    pub(crate) before: Vec<Vec<Stored>>,
+    pub(crate) records: Vec<Vec<Stored>>,
+    /// The offset from which each decree holds, and the watermark.
+    pub(crate) decrees: Vec<Vec<(i64, i64)>>,
+}
+
+impl History {
+    pub(crate) fn read(cluster: &Cluster) -> Self {
+        let (log, names) = (&cluster.log, names(&cluster.plan));
+        let all = |topic: &str, partition| block_on(read_all(log, topic, partition));
+        let allotments: Vec<Allotment> = all(&names.generations(), 0)
+            .into_iter()
+            .map(|record| Allotment::decode(record.value.as_ref().unwrap()).unwrap())
+            .collect();
+        let begins = allotments[0].sources.clone();
+        let begins_once = |allotment: &Allotment| allotment.sources == begins;
+        assert!(allotments.iter().all(begins_once), "{allotments:#?}");
+        for (index, source) in cluster.plan.sources.iter().enumerate() {
+            let first = &begins[&source.name].first;
+            let expected = if cluster.scenario.latest {
+                cluster.scenario.partitions[index]
+            } else {
+                0
+            };
+            assert!(first.len() >= expected as usize, "{first:?}");
+        }
+        let sources = &cluster.plan.sources;
+        let tasks: Vec<(usize, i32)> = sources
+            .iter()
+            .enumerate()
+            .flat_map(|(index, source)| {
+                let topic = block_on(log.topic(&source.topic)).unwrap().unwrap();
+                (0..topic.partitions).map(move |partition| (index, partition))
+            })
+            .collect();
+        let covered = |&(source, partition): &(usize, i32)| {
+            let mut covered: Vec<(i64, i64)> = Vec::new();
+            for record in all(&names.state(&sources[source].name), partition) {
+                let progress = SourceProgress::decode(record.value.as_ref().unwrap()).unwrap();
+                match covered.last_mut() {
+                    Some((revision, to)) if *revision == progress.revision => {
+                        *to = progress.main.next_offset
+                    }
+                    _ => covered.push((progress.revision, progress.main.next_offset)),
+                }
+            }
+            covered
+        };
+        let stored = |&(source, partition): &(usize, i32)| {
+            let stored = |record: tidewheel_log::Record| Stored {
+                offset: record.offset,
+                append_time_ms: record.append_time_ms,
+                event: cluster.events[&(source, partition, record.offset)].clone(),
+            };
+            // What was added later has no place in the list.
+            let first = begins[&sources[source].name].first.get(partition as usize);
+            let records = all(&sources[source].topic, partition).into_iter();
+            let is_before = |record: &Stored| first.is_some_and(|&first| record.offset < first);
+            records.map(stored).partition::<Vec<_>, _>(is_before)
+        };
+        let (before, records) = tasks.iter().map(stored).unzip();
+        let mut decrees = vec![Vec::new(); tasks.len()];
+        for record in all(&names.watermarks(), 0) {
+            let told = WatermarkRecord::decode(record.value.as_ref().unwrap()).unwrap();
+            let is_of = |&(source, partition): &(usize, i32)| {
+                (sources[source].name.as_str(), partition) == (&told.source, told.partition)
+            };
+            let task = tasks.iter().position(is_of).unwrap();
+            decrees[task].extend(told.decree_ms.map(|ms| (told.next_offset, ms)));
+        }
+        Self {
+            allotments,
+            versions: cluster.revisions.lock().unwrap().clone(),
+            covered: tasks.iter().map(covered).collect(),
+            before,
+            records,
+            tasks,
+            decrees,
+        }
+    }
+
+    /// The index of a source task.
+    pub(crate) fn task(&self, of: (usize, i32)) -> usize {
+        self.tasks.iter().position(|&task| task == of).unwrap()
+    }
+
+    /// The revision that did the work for a record.
+    pub(crate) fn revision(&self, task: usize, offset: i64) -> i64 {
+        let covering = self.covered[task].iter().find(|(_, to)| *to > offset);
+        covering
+            .unwrap_or_else(|| {
+                panic!(
+                    "nobody took record {offset} of {:?}: {:?}",
+                    self.tasks[task], self.covered[task]
+                )
+            })
+            .0
+    }
+
+    pub(crate) fn allotment(&self, revision: i64) -> &Allotment {
+        self.allotments
+            .iter()
+            .find(|allotment| allotment.revision == revision)
+            .unwrap()
+    }
+
+    pub(crate) fn is_single(&self) -> bool {
+        self.allotments.len() == 1
+    }
+
+    /// The generations of an aggregate step, each with the version that it is of; none where nobody ever ran it.
+    pub(crate) fn generations(&self, step: &str) -> Vec<(&AllottedStep, Option<usize>)> {
+        let mut generations: Vec<(&AllottedStep, Option<usize>)> = Vec::new();
+        for allotment in &self.allotments {
+            let allotted = &allotment.steps[step];
+            let version = self.versions.get(&allotment.revision).copied();
+            match generations.last_mut() {
+                Some((last, of)) if last.number == allotted.number => *of = of.or(version),
+                _ => generations.push((allotted, version)),
+            }
+        }
+        generations
+    }
+}
