@@ -55,7 +55,10 @@ const MEANINGS: [(&str, &str); 12] = [
         TOPIC,
         "the name of a topic: letters, digits, `.`, `_` and `-`",
     ),
-    (HEADER, "a header without blanks that does not begin with `_`"),
+    (
+        HEADER,
+        "a header without blanks that does not begin with `_`",
+    ),
     (
         ORIGIN,
         "an origin without a path, such as `https://shop.example`, or `*` for all",

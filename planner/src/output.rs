@@ -65,7 +65,9 @@ pub(crate) fn topic(
     if !found.problems.is_empty() {
         return Err(found.problems);
     }
-    let retention = spec.retention.unwrap_or_else(KafkaOutput::default_retention);
+    let retention = spec
+        .retention
+        .unwrap_or_else(KafkaOutput::default_retention);
     Ok(Topic {
         name: spec.topic.clone(),
         partitions: u32::try_from(spec.partitions).unwrap_or(1).max(1),
@@ -134,8 +136,7 @@ impl Found<'_> {
         }
         if spec.retention.is_some() {
             let message = format!("the rows of `{name}` are of windows, which have no retention");
-            let help =
-                "leave `retention` out: their topic is compacted and keeps the newest row of each key";
+            let help = "leave `retention` out: their topic is compacted and keeps the newest row of each key";
             self.problem(&member!["retention"], message, help.to_owned());
         }
     }

@@ -57,7 +57,10 @@ fn own_of_pipeline(set: &ResourceSet, topic: &str) -> Clash {
     let own = set.pipelines.iter().find(is_own)?;
     let (namespace, name) = (&own.id.namespace, &own.id.name);
     Some((
-        format!("topics that begin with `{namespace}.{name}.` are for the progress and state of {}", own.id),
+        format!(
+            "topics that begin with `{namespace}.{name}.` are for the progress and state of {}",
+            own.id
+        ),
         "write a name that begins otherwise",
     ))
 }
@@ -71,7 +74,10 @@ fn own_input(set: &ResourceSet, pipeline: &Resource<PipelineSpec>, topic: &str) 
     let mut sources = pipeline.spec.sources.iter();
     let source = sources.find(|source| reads(&source.name))?;
     Some((
-        format!("the pipeline reads the topic `{topic}` as its source `{}`: its rows would come back as events without end", source.name),
+        format!(
+            "the pipeline reads the topic `{topic}` as its source `{}`: its rows would come back as events without end",
+            source.name
+        ),
         "write another name",
     ))
 }

@@ -73,7 +73,13 @@ impl Pipeline {
     /// Whether an output of this pipeline fills the topic of a source of `other`.
     fn feeds(&self, other: &Self) -> bool {
         let mut filled = self.plan.outputs.iter().filter_map(Output::topic);
-        filled.any(|topic| other.plan.sources.iter().any(|source| source.topic == topic.name))
+        filled.any(|topic| {
+            other
+                .plan
+                .sources
+                .iter()
+                .any(|source| source.topic == topic.name)
+        })
     }
 
     /// Lets every task finish the batch that it has in hand.
@@ -120,7 +126,9 @@ impl Pipelines {
     pub(crate) async fn close_windows(&self) -> Result<(), Failure> {
         let closing = async {
             for together in self.upstream_first() {
-                let closing = together.iter().map(|pipeline| pipeline.control.close_windows());
+                let closing = together
+                    .iter()
+                    .map(|pipeline| pipeline.control.close_windows());
                 try_join_all(closing).await?;
             }
             Ok(())

@@ -57,16 +57,7 @@ fn keys_and_places_of_records_are_columns() {
     ];
     std::fs::write(&events, lines.join("\n")).unwrap();
     let (specs, events) = (specs.to_str().unwrap(), events.to_str().unwrap());
-    let document = run(&[
-        "dev",
-        specs,
-        "--send",
-        events,
-        "--until-idle",
-        "-o",
-        "json",
-    ])
-    .document();
+    let document = run(&["dev", specs, "--send", events, "--until-idle", "-o", "json"]).document();
     let share = rows(&document, "seen")[0]["share"].clone();
     assert_eq!(
         *rows(&document, "seen"),

@@ -85,8 +85,8 @@ mod value;
 
 pub use decoder::{Decoded, Decoder};
 pub use error::{Code, DecodeError};
-pub use message_key::{BoundKey, MessageKey};
 pub use limits::{DEFAULT_MAX_EVENT_BYTES, MAX_BATCH_BYTES, MAX_DEPTH, MAX_MEMBERS};
+pub use message_key::{BoundKey, MessageKey};
 pub use parts::EventRecord;
 pub use schema::{
     EXTRA_COLUMN, EventSchema, Field, FieldType, Part, SchemaError, TYPE_METADATA, UnknownFields,

@@ -26,7 +26,10 @@ pub(crate) async fn outdated(
         let Some(topic) = output.topic() else {
             continue;
         };
-        let partitions = log.topic(&topic.name).await?.map_or(0, |info| info.partitions);
+        let partitions = log
+            .topic(&topic.name)
+            .await?
+            .map_or(0, |info| info.partitions);
         let mut outdated = Outdated::new(generation, cut_ms, setup.partition, tasks);
         for partition in 0..partitions {
             read_all(log, &topic.name, partition, |record| outdated.see(&record)).await?;

@@ -140,8 +140,7 @@ impl Control {
         let partitions = self.context.source_partitions().await?;
         let (status, sources) = (self.status(), self.context.plan.sources.iter());
         Ok(sources.zip(partitions).all(|(source, partitions)| {
-            (0..partitions)
-                .all(|partition| status.contains_key(&(source.name.clone(), partition)))
+            (0..partitions).all(|partition| status.contains_key(&(source.name.clone(), partition)))
         }))
     }
 

@@ -109,7 +109,10 @@ async fn read(
     within: i64,
     mut each: impl FnMut(i32, Record) -> ControlFlow<()>,
 ) -> Result<(), LogError> {
-    let partitions = log.topic(&topic.name).await?.map_or(0, |info| info.partitions);
+    let partitions = log
+        .topic(&topic.name)
+        .await?
+        .map_or(0, |info| info.partitions);
     for partition in 0..partitions {
         let offsets = log.offsets(&topic.name, partition).await?;
         let from = offsets.earliest.max(offsets.end.saturating_sub(within));

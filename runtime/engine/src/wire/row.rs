@@ -66,8 +66,12 @@ impl<'a> TopicRows<'a> {
         let own_from = batch.num_columns().saturating_sub(OURS);
         let position = batch.columns()[own_from..].iter();
         let members = (0..own_from).map(|index| Member::new(batch, index));
-        let header =
-            |column: usize| (MessageKey::new(vec![column]).bind(batch), batch.column(column).as_ref());
+        let header = |column: usize| {
+            (
+                MessageKey::new(vec![column]).bind(batch),
+                batch.column(column).as_ref(),
+            )
+        };
         let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX).max(1);
         Ok(Self {
             topic,
@@ -75,7 +79,9 @@ impl<'a> TopicRows<'a> {
             key: MessageKey::new(topic.key.clone()).bind(batch),
             members: members.collect::<Result<_, _>>()?,
             headers: topic.headers.iter().map(|of| header(of.column)).collect(),
-            position: position.map(|column| column.as_primitive::<Int64Type>()).collect(),
+            position: position
+                .map(|column| column.as_primitive::<Int64Type>())
+                .collect(),
         })
     }
 
@@ -189,7 +195,10 @@ impl<'a> Member<'a> {
     fn new(batch: &'a RecordBatch, index: usize) -> Result<Self, WireError> {
         let (column, schema) = (batch.column(index).as_ref(), batch.schema_ref());
         let field = schema.field(index);
-        let is_json = field.metadata().get(TYPE_KEY).is_some_and(|of| of == "json");
+        let is_json = field
+            .metadata()
+            .get(TYPE_KEY)
+            .is_some_and(|of| of == "json");
         let values = match column.data_type() {
             DataType::Utf8 if is_json => Values::Json(column.as_string()),
             DataType::Utf8 => Values::Text(column.as_string()),

@@ -68,10 +68,7 @@ fn key_headers_timestamp_and_place_are_columns() {
     pipeline.send(
         0,
         &[
-            with(
-                vec![header(b"1"), header(b"42")],
-                produced(5, "a", 2, 1),
-            ),
+            with(vec![header(b"1"), header(b"42")], produced(5, "a", 2, 1)),
             with(vec![header(b"\xff")], produced(6, "b", 2, 1)),
             Record {
                 key: None,

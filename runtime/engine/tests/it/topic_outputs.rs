@@ -74,7 +74,8 @@ fn click(offset: i64, user: &str) -> Record {
 #[test]
 fn rows_are_objects_with_their_key_and_place() {
     let mut pipeline = Pipeline::new(specs(), 1);
-    let members = r#""page": "/ü", "user_id": "a \"b\"", "status": "ok", "metric": 1e300, "items": 7"#;
+    let members =
+        r#""page": "/ü", "user_id": "a \"b\"", "status": "ok", "metric": 1e300, "items": 7"#;
     pipeline.send(
         0,
         &[
@@ -142,7 +143,11 @@ fn what_a_topic_cannot_have_is_a_dead_letter() {
     );
     let ledger = &pipeline.sources[0].ledgers().outputs["rows"];
     assert_eq!(
-        (ledger.written, ledger.dead_lettered["Refused"], ledger.balance()),
+        (
+            ledger.written,
+            ledger.dead_lettered["Refused"],
+            ledger.balance()
+        ),
         (1, 2, 0)
     );
 }
@@ -223,7 +228,11 @@ fn a_window_that_a_topic_cannot_have_is_a_dead_letter_until_it_is_amended() {
     pipeline.send(0, &[click(1, &"x".repeat(Topic::MAX_RECORD_BYTES))]);
     let ledger = pipeline.window_ledger("w");
     assert_eq!(
-        (ledger.written, ledger.dead_lettered["Refused"], ledger.balance()),
+        (
+            ledger.written,
+            ledger.dead_lettered["Refused"],
+            ledger.balance()
+        ),
         (0, 2, 0)
     );
     let letters = pipeline.dead_letters().into_iter();
@@ -259,7 +268,10 @@ fn take_over(pipeline: &mut Pipeline) {
         let again = pipeline.partials[partition][task.next_offset() as usize..].to_vec();
         let end = pipeline.partials[partition].len() as i64;
         let effects = task.process(&again, end, pipeline.clock_ms).unwrap();
-        assert!(effects.log.is_empty(), "what is merged again is not told again");
+        assert!(
+            effects.log.is_empty(),
+            "what is merged again is not told again"
+        );
         pipeline.steps[partition] = task;
     }
 }

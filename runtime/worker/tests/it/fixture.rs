@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidewheel_log::{Cleanup, EmbeddedLog, Log, TopicSettings};
 use tidewheel_planner::load::load_texts;
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Plan, StepKind};
+use tidewheel_planner::plan::{Output, Plan, StepKind, TableKind};
 use tidewheel_planner::{judge, problem};
 use tidewheel_sinks::OutputId;
 use tidewheel_sinks::embedded::Database;
@@ -87,6 +87,13 @@ pub(crate) fn create_topics(log: &EmbeddedLog, plan: &Plan) {
             source.partitions as i32,
             Cleanup::Compact,
         );
+    }
+    for topic in plan.outputs.iter().filter_map(Output::topic) {
+        let cleanup = match topic.kind {
+            TableKind::Rows => kept,
+            TableKind::Windows { .. } => Cleanup::Compact,
+        };
+        create(topic.name.clone(), topic.partitions as i32, cleanup);
     }
     for step in &plan.steps {
         if let StepKind::Aggregate(aggregate) = &step.kind {

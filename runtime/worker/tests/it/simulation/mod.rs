@@ -9,6 +9,7 @@ mod faulty_sink;
 mod history;
 mod oracle;
 mod scenario;
+mod topic_verdict;
 mod verdict;
 mod window_verdict;
 mod world;
