@@ -16,3 +16,4 @@ mod killed;
 mod program;
 mod replan;
 mod several;
+mod topics;
