@@ -1,11 +1,15 @@
 //! Rows of outputs over topics, read from the log.
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::{Array as _, AsArray as _};
 use bytes::Bytes;
+use serde_json::Value;
+use tidewheel_decode::{Decoder, EventSchema, Field, FieldType, Part, UnknownFields};
 use tidewheel_log::{EmbeddedLog, Log, LogError, Record};
-use tidewheel_planner::plan::{TableKind, Topic};
+use tidewheel_planner::plan::{Column, ColumnType, TableKind, Topic};
 use tidewheel_sinks::embedded::Row;
 
 const FETCH_RECORDS: usize = 1_000;
@@ -18,7 +22,7 @@ pub(crate) async fn for_each_row(
     mut each: impl FnMut(Row) -> ControlFlow<()>,
 ) -> Result<(), LogError> {
     if topic.kind == TableKind::Rows {
-        return read(log, topic, i64::MAX, |_, record| match row(&record) {
+        return read(log, topic, i64::MAX, |_, _, row| match row {
             Some(row) => each(row),
             None => ControlFlow::Continue(()),
         })
@@ -36,7 +40,7 @@ pub(crate) async fn for_each_row(
 pub(crate) async fn count(log: &EmbeddedLog, topic: &Topic) -> Result<u64, LogError> {
     let mut rows = 0;
     if topic.kind == TableKind::Rows {
-        read(log, topic, i64::MAX, |_, _| {
+        read(log, topic, i64::MAX, |_, _, _| {
             rows += 1;
             ControlFlow::Continue(())
         })
@@ -58,9 +62,9 @@ pub(crate) async fn newest(
     let mut rows = Vec::new();
     if topic.kind == TableKind::Rows {
         let mut found = Vec::new();
-        read(log, topic, within, |partition, record| {
+        read(log, topic, within, |partition, record, row| {
             let place = (record.append_time_ms, partition, record.offset);
-            found.extend(row(&record).map(|row| (place, row)));
+            found.extend(row.map(|row| (place, row)));
             ControlFlow::Continue(())
         })
         .await?;
@@ -81,9 +85,9 @@ async fn windows(
     within: i64,
 ) -> Result<BTreeMap<(String, Bytes), Row>, LogError> {
     let mut by_key: BTreeMap<Bytes, Row> = BTreeMap::new();
-    read(log, topic, within, |_, record| {
+    read(log, topic, within, |_, record, row| {
         if let Some(key) = &record.key {
-            match row(&record) {
+            match row {
                 Some(row) => by_key.insert(key.clone(), row),
                 None => by_key.remove(key),
             };
@@ -102,13 +106,15 @@ async fn windows(
         .collect())
 }
 
-/// Gives the records of the topic to `each`, with their partitions: all of them, or those at the end of each partition.
+/// Gives the records of the topic to `each`, with their partitions and rows (none where a row is removed): all of them, or those at the
+/// end of each partition.
 async fn read(
     log: &EmbeddedLog,
     topic: &Topic,
     within: i64,
-    mut each: impl FnMut(i32, Record) -> ControlFlow<()>,
+    mut each: impl FnMut(i32, &Record, Option<Row>) -> ControlFlow<()>,
 ) -> Result<(), LogError> {
+    let mut objects = Objects::new(topic);
     let partitions = log
         .topic(&topic.name)
         .await?
@@ -121,8 +127,9 @@ async fn read(
             let fetched = reader
                 .fetch(FETCH_RECORDS, FETCH_BYTES, Duration::ZERO)
                 .await?;
-            for record in fetched.records {
-                if each(partition, record).is_break() {
+            let rows = objects.rows(&fetched.records);
+            for (record, row) in fetched.records.iter().zip(rows) {
+                if each(partition, record, row).is_break() {
                     return Ok(());
                 }
             }
@@ -134,7 +141,54 @@ async fn read(
     Ok(())
 }
 
-/// A record's row; none where it removes one.
-fn row(record: &Record) -> Option<Row> {
-    serde_json::from_slice(record.value.as_deref()?).ok()
+/// Reads the objects of a topic. Doubles keep all of their digits, which the JSON reader of programs does not promise.
+struct Objects<'a> {
+    columns: &'a [Column],
+    decoder: Decoder,
+}
+
+impl<'a> Objects<'a> {
+    fn new(topic: &'a Topic) -> Self {
+        let member = |(index, column): (usize, &Column)| Field {
+            name: format!("column_{index}"),
+            part: Part::Value,
+            path: vec![column.name.clone()],
+            data_type: FieldType::Json,
+            required: false,
+        };
+        let schema = EventSchema {
+            fields: topic.columns.iter().enumerate().map(member).collect(),
+            unknown: UnknownFields::Drop,
+        };
+        Self {
+            columns: &topic.columns,
+            decoder: Decoder::new(Arc::new(schema)),
+        }
+    }
+
+    /// The rows of records, none for those that have none.
+    fn rows(&mut self, records: &[Record]) -> Vec<Option<Row>> {
+        let events = records.iter().map(|record| record.value.as_deref());
+        let decoded = self.decoder.decode(events.map(Option::unwrap_or_default));
+        let mut rows = vec![None; records.len()];
+        for (index, &record) in decoded.rows.iter().enumerate() {
+            let members = self.columns.iter().zip(decoded.batch.columns());
+            let members = members.map(|(column, texts)| {
+                let texts = texts.as_string::<i32>();
+                let text = texts.is_valid(index).then(|| texts.value(index));
+                (column.name.clone(), value(column.data_type, text))
+            });
+            rows[record as usize] = Some(members.collect());
+        }
+        rows
+    }
+}
+
+fn value(data_type: ColumnType, text: Option<&str>) -> Value {
+    let Some(text) = text else { return Value::Null };
+    let double = text.parse::<f64>().ok();
+    match double.filter(|_| data_type == ColumnType::Double) {
+        Some(double) => double.into(),
+        None => serde_json::from_str(text).unwrap_or_default(),
+    }
 }

@@ -315,3 +315,90 @@ fn an_output_that_was_a_table_goes_on_as_a_topic() {
     let task = SourceTask::begin(setup, recovered, &StartAt::default()).unwrap();
     assert_eq!(task.next_offset(), 1);
 }
+
+const EVERY_TYPE: &str = "
+apiVersion: tidewheel.dev/v1alpha1
+kind: EventSource
+metadata: {name: clicks, namespace: shop}
+spec:
+  schema:
+    fields:
+      - {name: id, type: uuid, required: true}
+      - {name: ts, type: timestamp, required: true}
+      - {name: text, type: text}
+      - {name: whole, type: bigint}
+      - {name: real, type: double}
+      - {name: yes, type: boolean}
+      - {name: raw, type: json}
+    unknownFields: Keep
+  eventTime: {field: ts, maxFuture: 1h}
+  key: [id]
+  http: {}
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Sink
+metadata: {name: bus, namespace: shop}
+spec: {kafka: {}}
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {name: kpis, namespace: shop}
+spec:
+  sources: [{name: clicks}]
+  steps:
+    - name: typed
+      sql: >-
+        SELECT id, ts, text, whole, real, CAST(text AS DOUBLE) AS parsed, yes, raw, _extra,
+        CAST(whole AS DECIMAL(20, 2)) AS price, CAST(ts AS DATE) AS day FROM clicks
+    - name: w
+      aggregate:
+        window: {tumbling: 1m}
+        sql: SELECT parsed, price, day, count(*) AS n FROM typed GROUP BY parsed, price, day
+  outputs:
+    - name: typed
+      from: typed
+      kafka:
+        sink: bus
+        topic: typed
+        key: [id]
+        headers: [{name: at, column: ts}, {name: real, column: real}, {name: raw, column: raw}, {name: day, column: day}]
+    - {name: keyless, from: typed, kafka: {sink: bus, topic: keyless, partitions: 2}}
+    - {name: w, from: w, kafka: {sink: bus, topic: w}}
+";
+
+/// Golden bytes: consumers read what every build has written.
+#[test]
+fn rows_in_topics_stay_as_they_are() {
+    let mut pipeline = Pipeline::new(plan_of(EVERY_TYPE), 1);
+    let id = |digit: i64| format!("\"id\": \"6f1c2f5e-0b5a-4c39-9d55-2f7f4f3a1b1{digit}\"");
+    let rich = format!(
+        r#"{{{}, "ts": "2026-01-01T00:00:00.000001Z", "text": "-Inf", "whole": 9223372036854775807, "real": 1e-7, "yes": true, "raw": {{"b": [1, 2.50], "a": "ü\n"}}, "more": {{"x": 1}}}}"#,
+        id(0)
+    );
+    let events = [
+        rich,
+        format!(
+            r#"{{{}, "ts": {T0}, "text": "NaN", "whole": -7, "real": 100}}"#,
+            id(1)
+        ),
+        format!(r#"{{{}, "ts": {T0}, "text": "1.5"}}"#, id(2)),
+        format!(r#"{{{}, "ts": {T0}}}"#, id(3)),
+    ];
+    for (offset, event) in (0..).zip(&events) {
+        pipeline.send(0, &[record(offset, 0, event)]);
+    }
+    pipeline.decree(T0 + 2 * MINUTE);
+    let mut lines: Vec<String> = Vec::new();
+    for topic in ["typed", "keyless", "w"] {
+        for (key, value, headers) in published(&pipeline, topic) {
+            let value = value.unwrap();
+            assert!(serde_json::from_str::<serde_json::Value>(&value).is_ok());
+            lines.push(format!("{topic} | {key} | {value} | {headers}"));
+        }
+    }
+    lines[8..].sort();
+    insta::assert_snapshot!(lines.join("\n"));
+    let placed = pipeline.published.iter();
+    let mut placed = placed.filter(|record| record.topic == "keyless");
+    assert!(placed.all(|record| record.key.is_none() && record.partition == Some(0)));
+}
