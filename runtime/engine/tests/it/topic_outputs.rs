@@ -349,7 +349,7 @@ spec:
     - name: typed
       sql: >-
         SELECT id, ts, text, whole, real, CAST(text AS DOUBLE) AS parsed, yes, raw, _extra,
-        CAST(whole AS DECIMAL(20, 2)) AS price, CAST(ts AS DATE) AS day FROM clicks
+        CAST(whole AS DECIMAL(22, 2)) AS price, CAST(ts AS DATE) AS day FROM clicks
     - name: w
       aggregate:
         window: {tumbling: 1m}
