@@ -3,6 +3,7 @@
 #
 #   scripts/servers.sh               all of them
 #   scripts/servers.sh kafka         this one
+#   scripts/servers.sh postgres
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -57,9 +58,35 @@ kafka() {
     mv "$fresh" "$folder"
 }
 
+# Whether there is a PostgreSQL that is new enough: where Debian puts it, or in PATH.
+has_postgres() {
+    local folder version
+    for folder in /usr/lib/postgresql/*/bin /usr/local/lib/postgresql/*/bin ${PATH//:/ }; do
+        [[ -x $folder/initdb && -x $folder/postgres ]] || continue
+        version=$("$folder/postgres" --version | sed -n 's/.*(PostgreSQL) \([0-9]*\).*/\1/p')
+        ((${version:-0} >= 15)) && return
+    done
+    return 1
+}
+
+# A PostgreSQL server. Debian's package would also make a database of its own and keep it running; tests start theirs themselves.
+postgres() {
+    has_postgres && return
+    local what="PostgreSQL 15 or newer, for the server that tests start" settings=/etc/postgresql-common/createcluster.conf
+    install_packages "$what" postgresql-common
+    if grep -q '^#create_main_cluster' "$settings" 2>/dev/null; then
+        sed -i 's/^#create_main_cluster.*/create_main_cluster = false/' "$settings"
+        install_packages "$what" postgresql
+        sed -i 's/^create_main_cluster = false$/#create_main_cluster = true/' "$settings"
+    else
+        install_packages "$what" postgresql
+    fi
+    has_postgres || missing "$what" "install it from https://www.postgresql.org/download and put the folder of initdb into PATH"
+}
+
 servers=("$@")
-[[ ${#servers[@]} -gt 0 ]] || servers=(kafka)
+[[ ${#servers[@]} -gt 0 ]] || servers=(kafka postgres)
 for server in "${servers[@]}"; do
-    declare -F "$server" >/dev/null || missing "a server named $server" "use one of: kafka"
+    declare -F "$server" >/dev/null || missing "a server named $server" "use one of: kafka, postgres"
     "$server"
 done

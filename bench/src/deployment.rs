@@ -2,12 +2,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tidewheel_log::{Cleanup, EmbeddedLog, Options, TopicSettings};
-use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Output, Plan, StepKind};
+use tidewheel_log::{EmbeddedLog, Options};
+use tidewheel_planner::plan::{Output, Plan};
+use tidewheel_planner::topics::{self, Topic};
 use tidewheel_sinks::OutputId;
 use tidewheel_sinks::embedded::Database;
-use tidewheel_worker::{Control, Limits, Sinks, SystemTimer, Worker};
+use tidewheel_worker::{Control, Limits, Sinks, SystemTimer, Worker, topic_settings};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -25,24 +25,14 @@ pub(crate) struct Deployment {
 /// A log in `folder` with the topic of the plan's source.
 pub(crate) fn open_log(folder: &Path, plan: &Plan) -> Result<EmbeddedLog, Failure> {
     let log = EmbeddedLog::open(folder, Options::default())?;
-    let source = &plan.sources[0];
-    create(
-        &log,
-        &source.topic,
-        source.partitions,
-        Cleanup::Retention {
-            ms: Some(source.retention_ms),
-        },
-    )?;
+    create(&log, &topics::of_plan_sources(plan))?;
     Ok(log)
 }
 
-fn create(log: &EmbeddedLog, name: &str, partitions: u32, cleanup: Cleanup) -> Result<(), Failure> {
-    log.create_topic(&TopicSettings {
-        name: name.to_owned(),
-        partitions: partitions as i32,
-        cleanup,
-    })?;
+fn create(log: &EmbeddedLog, topics: &[Topic]) -> Result<(), Failure> {
+    for topic in topics {
+        log.create_topic(&topic_settings(topic))?;
+    }
     Ok(())
 }
 
@@ -53,42 +43,7 @@ impl Deployment {
         log: &EmbeddedLog,
         folder: &Path,
     ) -> Result<Self, Failure> {
-        let names = PipelineNames::new(&plan.namespace, &plan.name);
-        create(
-            log,
-            &names.dead_letters(),
-            1,
-            Cleanup::Retention {
-                ms: Some(plan.dead_letter_retention_ms),
-            },
-        )?;
-        create(
-            log,
-            &names.watermarks(),
-            1,
-            Cleanup::Retention {
-                ms: Some(plan.sources[0].retention_ms),
-            },
-        )?;
-        create(log, &names.generations(), 1, Cleanup::Compact)?;
-        for source in &plan.sources {
-            create(
-                log,
-                &names.state(&source.name),
-                source.partitions,
-                Cleanup::Compact,
-            )?;
-        }
-        for step in &plan.steps {
-            if let StepKind::Aggregate(aggregate) = &step.kind {
-                create(
-                    log,
-                    &names.state(&step.name),
-                    aggregate.partitions,
-                    Cleanup::Compact,
-                )?;
-            }
-        }
+        create(log, &topics::of_pipeline(plan))?;
         let database = Database::open(folder.join("tables.db")).await?;
         for output in &plan.outputs {
             let id = OutputId {
@@ -113,9 +68,7 @@ impl Deployment {
             Limits::default(),
         )
         .await?;
-        for (topic, partitions) in worker.partials_topics() {
-            create(log, &topic, partitions, Cleanup::Retention { ms: None })?;
-        }
+        create(log, &topics::of_partials(plan, None)?)?;
         let stop = CancellationToken::new();
         let inputs = worker.inputs(&stop).into_iter().collect();
         Ok(Self {

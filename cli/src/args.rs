@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::roles::args::{GenerateArgs, IngestArgs, ProvisionArgs, SinkArgs, WorkerArgs};
+use crate::roles::kafka::KafkaPlace;
+
 /// Real-time analytics from three small YAML files.
 #[derive(Debug, Parser)]
 #[command(name = "tidewheel", version, propagate_version = true, after_help = EXAMPLES)]
@@ -12,18 +15,24 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// What to log to stderr: a level (error, warn, info, debug), or one for each target, such as `warn,tidewheel_worker=debug`
+    /// [default: warn, and info for roles]
     #[arg(
         long,
         global = true,
         value_name = "FILTER",
         env = "TIDEWHEEL_LOG",
-        default_value = "warn",
         help_heading = "Logs"
     )]
-    pub(crate) log: String,
-    /// How logs look
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, help_heading = "Logs")]
-    pub(crate) log_format: LogFormat,
+    pub(crate) log: Option<String>,
+    /// How logs look [default: text, and json for roles]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        env = "TIDEWHEEL_LOG_FORMAT",
+        help_heading = "Logs"
+    )]
+    pub(crate) log_format: Option<LogFormat>,
 }
 
 const EXAMPLES: &str = "\
@@ -42,8 +51,23 @@ pub(crate) enum Command {
     Dev(DevArgs),
     /// Judge resources: everything that is wrong, with its place and its fix
     Check(CheckArgs),
+    /// Make the topics, schemas and tables that resources need, on Kafka and PostgreSQL
+    Provision(ProvisionArgs),
+    /// Role: take events over HTTP into Kafka
+    Ingest(IngestArgs),
+    /// Role: run the tasks of a Pipeline, together with other workers
+    Worker(WorkerArgs),
+    /// Role: make up the events of an EventSource with `generator`
+    Generate(GenerateArgs),
     /// Print the CustomResourceDefinitions of EventSource, Pipeline and Sink
     Crds,
+}
+
+impl Command {
+    /// Whether it is one that a cluster runs.
+    pub(crate) fn is_role(&self) -> bool {
+        matches!(self, Self::Ingest(_) | Self::Worker(_) | Self::Generate(_))
+    }
 }
 
 /// How logs look.
@@ -66,6 +90,9 @@ Examples:
 
   The same as one JSON document for programs:
     tidewheel dev pipelines/ --send shop/clicks=clicks.ndjson --send shop/orders=orders.json.gz --until-idle -o json
+
+  Use a real Kafka and a real PostgreSQL, one or both; topics and tables are made there:
+    tidewheel dev pipelines/ --kafka 127.0.0.1:9092 --sink warehouse=postgres://me:secret@127.0.0.1/analytics
 
   Keep the log and the tables, and look at them with SQL. The same command goes on where a killed one was:
     tidewheel dev pipelines/ --data ./data --send clicks.ndjson.gz --rate 500
@@ -108,6 +135,12 @@ pub(crate) struct DevArgs {
     /// temporary folder and end with the process
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Use this Kafka instead of the embedded log, and make the topics there: HOST:PORT, or a folder or file with properties of
+    /// librdkafka
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) kafka: Option<KafkaPlace>,
+    #[command(flatten)]
+    pub(crate) sinks: SinkArgs,
     /// Address on which events are taken; port 0 takes any that is free [default: 127.0.0.1:8080, and none with --until-idle]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,

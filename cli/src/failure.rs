@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use tidewheel_log::LogError;
 use tidewheel_planner::problem::{self, Problem};
+use tidewheel_provision::kafka::TopicError;
 use tidewheel_sinks::SinkError;
 use tidewheel_worker::WorkerError;
 
@@ -91,8 +92,20 @@ impl From<SinkError> for Failure {
     }
 }
 
+impl From<prometheus::Error> for Failure {
+    fn from(error: prometheus::Error) -> Self {
+        Self::Run(format!("the metrics cannot be shown: {error}"))
+    }
+}
+
 impl From<WorkerError> for Failure {
     fn from(error: WorkerError) -> Self {
+        Self::Run(error.to_string())
+    }
+}
+
+impl From<TopicError> for Failure {
+    fn from(error: TopicError) -> Self {
         Self::Run(error.to_string())
     }
 }

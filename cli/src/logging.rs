@@ -13,14 +13,20 @@ const HELD_LINES: usize = 200;
 /// Lines that wait to be shown; none where logs go to stderr.
 static HELD: Mutex<Option<VecDeque<String>>> = Mutex::new(None);
 
-/// Sends logs to stderr; quiet unless asked otherwise. What a filter says wrongly is left out.
+/// Sends logs to stderr: quiet for people, more and in JSON for those who watch roles, unless asked otherwise. What a filter says
+/// wrongly is left out.
 pub(crate) fn start(arguments: &Arguments) {
-    let filter = EnvFilter::builder().parse_lossy(&arguments.log);
+    let (level, format) = if arguments.command.is_role() {
+        ("info", LogFormat::Json)
+    } else {
+        ("warn", LogFormat::Text)
+    };
+    let filter = EnvFilter::builder().parse_lossy(arguments.log.as_deref().unwrap_or(level));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| LogWriter)
         .with_ansi(io::stderr().is_terminal());
-    match arguments.log_format {
+    match arguments.log_format.unwrap_or(format) {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),
     }

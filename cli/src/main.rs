@@ -4,6 +4,10 @@ mod check;
 mod dev;
 mod failure;
 mod logging;
+mod metrics;
+mod roles;
+mod served;
+mod signals;
 mod view;
 
 use std::io::Write as _;
@@ -20,6 +24,10 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Dev(dev) => dev::run(dev),
         Command::Check(check) => check::run(&check),
+        Command::Provision(provision) => roles::provision(&provision),
+        Command::Ingest(ingest) => roles::ingest(ingest),
+        Command::Worker(worker) => roles::worker(worker),
+        Command::Generate(generate) => roles::generate(generate),
         Command::Crds => crds(),
     };
     match outcome {

@@ -1,8 +1,8 @@
 //! A Kafka broker: one node, KRaft, its settings those of a test that has no time to lose.
 //! ```no_run
-//! use tidewheel_e2e::kafka::{Kafka, Options};
+//! use tidewheel_e2e::{ServerError, kafka::{Kafka, Options}};
 //!
-//! # fn run() -> Result<(), tidewheel_e2e::kafka::KafkaError> {
+//! # fn run() -> Result<(), ServerError> {
 //! let mut kafka = Kafka::start(Options::default())?;
 //! println!("bootstrap.servers={}", kafka.bootstrap());
 //! kafka.kill()?;
@@ -11,7 +11,6 @@
 //! # }
 //! ```
 mod install;
-mod process;
 mod settings;
 
 use std::{
@@ -26,7 +25,14 @@ use rdkafka::{
 };
 use tempfile::TempDir;
 
-use crate::kafka::{install::Installation, process::Process, settings::Ports};
+use crate::{
+    kafka::{install::Installation, settings::Ports},
+    process::{self, Process},
+    server::{ServerError, io},
+};
+
+/// What it is called in messages.
+const SERVER: &str = "the broker";
 
 /// How long a broker may take to answer, on a machine that has other things to do.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
@@ -42,37 +48,6 @@ pub struct Options {
     pub secure: bool,
     /// Broker properties that come last.
     pub properties: Vec<(String, String)>,
-}
-
-/// What starting or stopping a broker can fail with.
-#[derive(Debug, thiserror::Error)]
-pub enum KafkaError {
-    /// Kafka or Java is not there.
-    #[error("{what}: run scripts/prerequisites.sh servers (make test does)")]
-    NotInstalled {
-        /// What is missing.
-        what: String,
-    },
-    /// The broker did not come up, or not go down.
-    #[error("the broker {what}; the end of its log:\n{log}")]
-    Broker {
-        /// What it did not do.
-        what: String,
-        /// The last lines of its log.
-        log: String,
-    },
-    /// A file or a process could not be made.
-    #[error("{doing}: {error}")]
-    Io {
-        /// What was being done.
-        doing: &'static str,
-        /// What the system said.
-        #[source]
-        error: std::io::Error,
-    },
-    /// A certificate could not be made.
-    #[error("no certificate for the broker: {0}")]
-    Certificate(#[from] rcgen::Error),
 }
 
 /// How to reach the listener with TLS and SASL/SCRAM-SHA-512.
@@ -101,20 +76,20 @@ impl Kafka {
     /// Makes a broker in a folder of its own and waits until it answers; about 5 seconds.
     ///
     /// # Errors
-    /// [`KafkaError::NotInstalled`] where Kafka was not fetched or there is no Java, [`KafkaError::Broker`] where it does
+    /// [`ServerError::NotInstalled`] where Kafka was not fetched or there is no Java, [`ServerError::Server`] where it does
     /// not answer within two minutes.
-    pub fn start(options: Options) -> Result<Self, KafkaError> {
+    pub fn start(options: Options) -> Result<Self, ServerError> {
         let installation = Installation::find()?;
         let mut attempt = 1;
         loop {
             match Self::try_start(&installation, &options) {
-                Err(KafkaError::Broker { .. }) if attempt < ATTEMPTS => attempt += 1,
+                Err(ServerError::Server { .. }) if attempt < ATTEMPTS => attempt += 1,
                 result => return result,
             }
         }
     }
 
-    fn try_start(installation: &Installation, options: &Options) -> Result<Self, KafkaError> {
+    fn try_start(installation: &Installation, options: &Options) -> Result<Self, ServerError> {
         let folder = tempfile::Builder::new()
             .prefix("tidewheel-kafka-")
             .tempdir()
@@ -141,8 +116,8 @@ impl Kafka {
     ///
     /// # Errors
     /// As [`Kafka::start`].
-    pub fn shared() -> Result<&'static Self, &'static KafkaError> {
-        static SHARED: OnceLock<Result<Kafka, KafkaError>> = OnceLock::new();
+    pub fn shared() -> Result<&'static Self, &'static ServerError> {
+        static SHARED: OnceLock<Result<Kafka, ServerError>> = OnceLock::new();
         SHARED
             .get_or_init(|| Self::start(Options::default()))
             .as_ref()
@@ -163,12 +138,12 @@ impl Kafka {
     /// Stops the broker in good order. Its data stay.
     ///
     /// # Errors
-    /// [`KafkaError::Broker`] where it does not stop within half a minute.
-    pub fn stop(&mut self) -> Result<(), KafkaError> {
+    /// [`ServerError::Server`] where it does not stop within half a minute.
+    pub fn stop(&mut self) -> Result<(), ServerError> {
         let Some(mut process) = self.process.take() else {
             return Ok(());
         };
-        process.terminate()?;
+        process.terminate("TERM")?;
         let deadline = Instant::now() + STOPS_WITHIN;
         while !process.has_ended()? {
             if Instant::now() > deadline {
@@ -182,8 +157,8 @@ impl Kafka {
     /// Kills the broker (SIGKILL). Its data stay as they are.
     ///
     /// # Errors
-    /// [`KafkaError::Io`] where the system refuses.
-    pub fn kill(&mut self) -> Result<(), KafkaError> {
+    /// [`ServerError::Io`] where the system refuses.
+    pub fn kill(&mut self) -> Result<(), ServerError> {
         self.process.take().map_or(Ok(()), Process::kill)
     }
 
@@ -191,7 +166,7 @@ impl Kafka {
     ///
     /// # Errors
     /// As [`Kafka::start`].
-    pub fn start_again(&mut self) -> Result<(), KafkaError> {
+    pub fn start_again(&mut self) -> Result<(), ServerError> {
         if self.process.is_some() {
             return Ok(());
         }
@@ -207,8 +182,8 @@ impl Kafka {
     /// Holds the broker (SIGSTOP): it keeps its connections and answers nobody.
     ///
     /// # Errors
-    /// [`KafkaError::Io`] where the system refuses.
-    pub fn pause(&self) -> Result<(), KafkaError> {
+    /// [`ServerError::Io`] where the system refuses.
+    pub fn pause(&self) -> Result<(), ServerError> {
         self.process
             .as_ref()
             .map_or(Ok(()), |process| process.signal("STOP"))
@@ -217,14 +192,14 @@ impl Kafka {
     /// Lets a held broker go on (SIGCONT).
     ///
     /// # Errors
-    /// [`KafkaError::Io`] where the system refuses.
-    pub fn resume(&self) -> Result<(), KafkaError> {
+    /// [`ServerError::Io`] where the system refuses.
+    pub fn resume(&self) -> Result<(), ServerError> {
         self.process
             .as_ref()
             .map_or(Ok(()), |process| process.signal("CONT"))
     }
 
-    fn wait_until_it_answers(&mut self) -> Result<(), KafkaError> {
+    fn wait_until_it_answers(&mut self) -> Result<(), ServerError> {
         let client: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &self.bootstrap)
             .set("reconnect.backoff.ms", "20")
@@ -257,14 +232,11 @@ impl Kafka {
         self.folder.path().join("broker.log")
     }
 
-    fn failed(&self, what: &str) -> KafkaError {
-        KafkaError::Broker {
+    fn failed(&self, what: &str) -> ServerError {
+        ServerError::Server {
+            server: SERVER,
             what: what.to_owned(),
             log: process::end_of(&self.log_file()),
         }
     }
-}
-
-fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> KafkaError {
-    move |error| KafkaError::Io { doing, error }
 }

@@ -2,3 +2,9 @@
 //!
 //! `scripts/servers.sh` fetches what they need; `make test` calls it.
 pub mod kafka;
+mod ports;
+pub mod postgres;
+mod process;
+mod server;
+
+pub use server::ServerError;

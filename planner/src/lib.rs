@@ -34,6 +34,7 @@ mod nearest;
 mod output;
 mod pipeline;
 pub mod plan;
+pub mod postgres;
 pub mod problem;
 mod relation;
 pub mod resource;
@@ -42,6 +43,7 @@ mod shared_topic;
 pub mod source;
 mod sql;
 mod steps;
+pub mod topics;
 
 pub use fingerprint::STATE_FORMAT;
 pub use problem::Problem;
@@ -87,7 +89,9 @@ fn plan_all(set: &ResourceSet) -> Result<Vec<Plan>, Vec<Problem>> {
     problems.extend(shared_table::shared_tables(set));
     problems.extend(shared_topic::shared_topics(set));
     problems.retain(|problem| !set.is_violated(problem));
-    let complete = plans.len() == set.pipelines.len() && set.broken.is_empty();
+    // What was left out of a resource keeps it from running, though the rest of it was judged.
+    let whole = set.broken.is_empty() && set.violated.is_empty();
+    let complete = plans.len() == set.pipelines.len() && whole;
     if problems.is_empty() && complete {
         Ok(plans)
     } else {

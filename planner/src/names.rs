@@ -7,6 +7,11 @@ pub fn source_topic(namespace: &str, source: &str) -> String {
     format!("{namespace}.{source}")
 }
 
+/// How far the generator of an EventSource has come; one partition, compacted.
+pub fn generator_positions(namespace: &str, source: &str) -> String {
+    format!("{}.generator", source_topic(namespace, source))
+}
+
 /// The names of one pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineNames {

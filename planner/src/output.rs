@@ -10,11 +10,6 @@ use crate::resource::{Path, Subject, member};
 use crate::sql::types::column_type;
 use crate::sql::windowed::WINDOW_START;
 
-/// Columns that a sink adds to appended rows: their place in the log.
-const ROW_COLUMNS: [&str; 4] = ["_generation", "_partition", "_offset", "_ordinal"];
-/// Columns that a sink adds to rows of windows: what they cover, and how often they were amended.
-const WINDOW_COLUMNS: [&str; 4] = ["_generation", "_partition", "_offset", "_revision"];
-
 /// The table for rows of `from`.
 pub(crate) fn table(
     from: &Facts,
@@ -24,8 +19,8 @@ pub(crate) fn table(
     path: &Path,
 ) -> Result<Table, Box<Problem>> {
     let (kind, mut columns) = rows(from, "table", subject, path)?;
-    columns.extend(ours(&kind).map(|name| Column {
-        name: name.to_owned(),
+    columns.extend(kind.position_columns().iter().map(|name| Column {
+        name: (*name).to_owned(),
         data_type: ColumnType::Bigint,
         nullable: false,
     }));
@@ -169,7 +164,7 @@ fn rows(
             TableKind::Windows { key }
         }
     };
-    let columns = columns(&from.schema, &ours(&kind)).map_err(|name| {
+    let columns = columns(&from.schema, kind.position_columns()).map_err(|name| {
         let message = format!(
             "the column `{name}` of `{}` has a type or name that no {place} can store",
             from.name
@@ -177,14 +172,6 @@ fn rows(
         refuse(message, "cast it to text, or leave it out".to_owned())
     })?;
     Ok((kind, columns))
-}
-
-/// Our columns on rows of a kind.
-fn ours(kind: &TableKind) -> [&'static str; 4] {
-    match kind {
-        TableKind::Rows => ROW_COLUMNS,
-        TableKind::Windows { .. } => WINDOW_COLUMNS,
-    }
 }
 
 /// The columns that tell rows of windows apart, `window_start` first; or what is wrong with them, and what to write instead.

@@ -9,6 +9,7 @@
 //!
 //! Everything left of the partials topic is stage 1 (a task per source partition), everything right of it stage 2
 //! (a task per partition of the partials topic).
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -35,6 +36,36 @@ pub struct Plan {
     pub dead_letter_retention_ms: u64,
 }
 
+impl Plan {
+    /// The Sinks (`<namespace>/<name>`) that it has tables in, each once for every table.
+    pub fn table_sinks(&self) -> impl Iterator<Item = &str> {
+        let tables = self
+            .outputs
+            .iter()
+            .filter(|output| output.table().is_some());
+        tables.map(|output| output.sink.as_str())
+    }
+
+    /// The existing topics that it reads.
+    pub fn existing_topics(&self) -> impl Iterator<Item = &str> {
+        let foreign = self.sources.iter().filter(|source| source.foreign);
+        foreign.map(|source| source.topic.as_str())
+    }
+
+    /// The same plan, with the partitions that existing topics have, by name: whoever makes its topics asks for them first. It stays the
+    /// same plan, and its workers ask for themselves.
+    #[must_use]
+    pub fn with_partitions(&self, found: &BTreeMap<String, u32>) -> Self {
+        let mut plan = self.clone();
+        for source in plan.sources.iter_mut().filter(|source| source.foreign) {
+            if let Some(&partitions) = found.get(&source.topic) {
+                source.partitions = partitions;
+            }
+        }
+        plan
+    }
+}
+
 /// What a step or an output reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Relation {
@@ -54,7 +85,7 @@ pub struct Source {
     /// Whether the topic is somebody else's: it is never altered, its partitions and its retention are its own, and its records have
     /// the timestamps that their producers gave them.
     pub foreign: bool,
-    /// Declared partitions of the topic; of a foreign one, those that are assumed until the log is asked.
+    /// Declared partitions of the topic; of a foreign one those that are assumed: see [`Plan::with_partitions`].
     pub partitions: u32,
     /// How long the topic keeps events; says nothing of a foreign one.
     pub retention_ms: u64,
@@ -392,6 +423,34 @@ pub enum TableKind {
         /// Names of the columns that identify a row: `window_start` and the group columns. NULLs are equal.
         key: Vec<String>,
     },
+}
+
+impl Table {
+    /// Names of the columns that identify a row of windows; none for other rows.
+    pub fn key(&self) -> &[String] {
+        match &self.kind {
+            TableKind::Rows => &[],
+            TableKind::Windows { key } => key,
+        }
+    }
+}
+
+impl TableKind {
+    /// Names of our columns, which say where a row comes from. They are never NULL.
+    pub fn position_columns(&self) -> &'static [&'static str] {
+        match self {
+            Self::Rows => &["_generation", "_partition", "_offset", "_ordinal"],
+            Self::Windows { .. } => &["_generation", "_partition", "_offset", "_revision"],
+        }
+    }
+
+    /// What the rows are, in a word: `rows` or `windows`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Rows => "rows",
+            Self::Windows { .. } => "windows",
+        }
+    }
 }
 
 /// A column of a table.

@@ -55,6 +55,8 @@ pub struct ResourceSet {
     pub secrets: Vec<Resource<SecretData>>,
     /// Resources that are there but broken: what refers to them is not to blame.
     pub(crate) broken: Vec<ResourceId>,
+    /// Whether some file could not be read: what is in none of the others may be in that.
+    pub(crate) incomplete: bool,
     /// Members that break their schema: nothing more is said of them.
     pub(crate) violated: Vec<(ResourceId, Path)>,
 }
@@ -137,10 +139,27 @@ impl ResourceSet {
             .any(|(id, path)| problem.resource.as_ref() == Some(id) && within(path))
     }
 
+    /// Whether a resource that is not in the set may be there all the same, and what is wrong with it was said.
     pub(crate) fn is_broken(&self, kind: &str, namespace: &str, name: &str) -> bool {
-        self.broken
-            .iter()
-            .any(|id| id.kind == kind && id.namespace == namespace && id.name == name)
+        let is = |id: &ResourceId| id.kind == kind && id.namespace == namespace && id.name == name;
+        self.incomplete || self.broken.iter().any(is)
+    }
+
+    /// Every EventSource, broken ones too.
+    pub(crate) fn event_source_ids(&self) -> Vec<&ResourceId> {
+        let whole = self.event_sources.iter().map(|source| &source.id);
+        whole.chain(self.broken_of("EventSource")).collect()
+    }
+
+    /// Every Sink, broken ones too.
+    pub(crate) fn sink_ids(&self) -> Vec<&ResourceId> {
+        let whole = self.sinks.iter().map(|sink| &sink.id);
+        whole.chain(self.broken_of("Sink")).collect()
+    }
+
+    fn broken_of(&self, kind: &str) -> impl Iterator<Item = &ResourceId> {
+        let named = self.broken.iter().filter(|id| !id.name.is_empty());
+        named.filter(move |id| id.kind == kind)
     }
 }
 

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 
 use tidewheel_crds::PipelineSpec;
 
-use crate::names::source_topic;
+use crate::names::{generator_positions, source_topic};
 use crate::problem::{Code, Problem};
 use crate::resource::{Resource, ResourceSet, member};
 
@@ -39,10 +39,15 @@ type Clash = Option<(String, &'static str)>;
 
 fn own_of_source(set: &ResourceSet, topic: &str) -> Clash {
     let own = set.event_sources.iter().find(|source| {
-        source.spec.kafka.is_none() && source_topic(&source.id.namespace, &source.id.name) == topic
+        let (namespace, name) = (&source.id.namespace, &source.id.name);
+        let own = [
+            source_topic(namespace, name),
+            generator_positions(namespace, name),
+        ];
+        source.spec.kafka.is_none() && own.iter().any(|own| own == topic)
     })?;
     Some((
-        format!("the topic `{topic}` holds the events of {}", own.id),
+        format!("the topic `{topic}` belongs to {}", own.id),
         "write another name: what goes into that topic comes from the EventSource alone",
     ))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidewheel_crds::event_source::EventSourceSpec;
 use tidewheel_generate::{Ended, Runner, RunnerError};
 use tidewheel_log::SystemClock;
+use tidewheel_planner::names::generator_positions;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -12,9 +13,6 @@ use tokio_util::sync::CancellationToken;
 use crate::dev::specs::{GeneratedSource, Specs};
 use crate::dev::store::Store;
 use crate::failure::Failure;
-
-/// How far each generator has come; compacted, one partition.
-pub(crate) const POSITIONS_TOPIC: &str = "_dev.generators";
 
 /// The generators at work, by the topic of their source.
 #[derive(Default)]
@@ -79,14 +77,15 @@ impl Generators {
 }
 
 async fn start(store: &Store, source: &GeneratedSource) -> Result<Generator, Failure> {
-    let log = Arc::new(store.log.clone());
+    let log = store.log();
+    let positions = generator_positions(&source.source.namespace, &source.source.name);
     let topic = source.source.topic.clone();
     let runner = Runner::open(
         log,
         Arc::new(SystemClock),
         &source.spec,
         &source.source,
-        POSITIONS_TOPIC,
+        &positions,
     )
     .await
     .map_err(|error| Failure::Run(format!("the generator of {topic}: {error}")))?;

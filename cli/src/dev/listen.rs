@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 use tidewheel_ingest::{Drained, Ingest, IngestSettings};
-use tidewheel_log::EmbeddedLog;
+use tidewheel_log::Log;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,18 +25,18 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Takes the address, and serves these sources.
+    /// Takes the address, and serves these sources, with the metrics of `registry`.
     pub(crate) async fn start(
         address: SocketAddr,
-        log: EmbeddedLog,
+        log: Arc<dyn Log>,
         sources: Vec<tidewheel_ingest::Source>,
+        registry: Registry,
     ) -> Result<Self, Failure> {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| cannot_listen(address, &error))?;
         let address = listener.local_addr()?;
-        let registry = Registry::new();
-        let ingest = Ingest::new(IngestSettings::default(), Arc::new(log), &registry)
+        let ingest = Ingest::new(IngestSettings::default(), log, &registry)
             .map_err(|error| Failure::Run(error.to_string()))?;
         ingest
             .replace(sources)

@@ -15,6 +15,7 @@ use crate::dev::pipelines::{Pipeline, Pipelines};
 use crate::dev::results::{ledgers, topic};
 use crate::dev::specs::Specs;
 use crate::dev::store::Store;
+use crate::dev::tables::Tables;
 use crate::failure::Failure;
 use crate::logging;
 use crate::view::{self, Database, HttpSource, Snapshot, SourceCounts, collect};
@@ -104,15 +105,15 @@ impl Live {
             accepted,
             ..SourceCounts::default()
         }));
-        let database = |(sink, path): (&str, &std::path::Path)| Database {
+        let database = |(sink, tables): (&str, &Tables)| Database {
             sink: sink.to_owned(),
-            path: path.display().to_string(),
+            path: tables.place(),
         };
         self.snapshots.send_replace(Snapshot {
             now_ms: now_ms(),
             url: listening.map(url),
             http_sources: self.http_sources.clone(),
-            databases: store.databases().map(database).collect(),
+            databases: store.all_tables().map(database).collect(),
             sources,
             pipelines: shown,
             notices: self.notices.clone(),
@@ -147,11 +148,11 @@ async fn newest(store: &Store, pipeline: &Pipeline) -> BTreeMap<String, Vec<Row>
     let mut newest = BTreeMap::new();
     for output in &pipeline.plan.outputs {
         let rows = match &output.target {
-            Target::Topic(of) => topic::newest(&store.log, of, NEWEST_ROWS)
+            Target::Topic(of) => topic::newest(store.log().as_ref(), of, NEWEST_ROWS)
                 .await
                 .map_err(Failure::from),
-            Target::Table(table) => match store.database(&output.sink) {
-                Some(database) => database
+            Target::Table(table) => match store.tables(&output.sink) {
+                Some(tables) => tables
                     .newest(table, NEWEST_ROWS)
                     .await
                     .map_err(Failure::from),

@@ -3,12 +3,14 @@ mod generators;
 mod kept;
 mod listen;
 mod live;
+mod log;
 mod pipelines;
 pub(crate) mod results;
 mod send;
 mod session;
 mod specs;
 mod store;
+mod tables;
 mod watch;
 
 use tidewheel_planner::problem;

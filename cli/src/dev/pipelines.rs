@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dev::store::Store;
 use crate::failure::Failure;
+use crate::metrics::WorkerMetrics;
 
 /// How often a task that cannot go on is spoken of.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -19,9 +20,9 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// The pipelines that run, by `<namespace>/<name>`.
-#[derive(Default)]
 pub(crate) struct Pipelines {
     by_name: BTreeMap<String, Pipeline>,
+    metrics: WorkerMetrics,
 }
 
 /// A pipeline at work.
@@ -34,7 +35,7 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     async fn start(store: &Store, plan: Arc<Plan>) -> Result<Self, Failure> {
-        let log = Arc::new(store.log.clone());
+        let log = store.log();
         let worker = Worker::new(
             plan.clone(),
             log,
@@ -43,7 +44,7 @@ impl Pipeline {
             Limits::default(),
         )
         .await?;
-        store.prepare_partials(&worker.partials_topics())?;
+        store.prepare_partials(&worker.partials_topics()).await?;
         let stop = CancellationToken::new();
         let mut inputs = JoinSet::new();
         for input in worker.inputs(&stop) {
@@ -74,11 +75,8 @@ impl Pipeline {
     fn feeds(&self, other: &Self) -> bool {
         let mut filled = self.plan.outputs.iter().filter_map(Output::topic);
         filled.any(|topic| {
-            other
-                .plan
-                .sources
-                .iter()
-                .any(|source| source.topic == topic.name)
+            let mut sources = other.plan.sources.iter();
+            sources.any(|source| source.topic == topic.name)
         })
     }
 
@@ -90,11 +88,22 @@ impl Pipeline {
 }
 
 impl Pipelines {
+    /// None yet; `metrics` show those that run.
+    pub(crate) fn new(metrics: WorkerMetrics) -> Self {
+        Self {
+            by_name: BTreeMap::new(),
+            metrics,
+        }
+    }
+
     /// Starts a plan whose topics and tables are there, in the place of the one of that name that runs.
     pub(crate) async fn start(&mut self, store: &Store, plan: Plan) -> Result<(), Failure> {
         let name = format!("{}/{}", plan.namespace, plan.name);
         self.stop(&name).await;
         let pipeline = Pipeline::start(store, Arc::new(plan)).await?;
+        let outputs = pipeline.plan.outputs.iter();
+        let sinks = outputs.map(|output| output.sink.clone()).collect();
+        self.metrics.watch(&name, pipeline.control.clone(), sinks);
         self.by_name.insert(name, pipeline);
         Ok(())
     }
@@ -102,6 +111,7 @@ impl Pipelines {
     /// Stops the pipeline of that name, if it runs.
     pub(crate) async fn stop(&mut self, name: &str) {
         if let Some(pipeline) = self.by_name.remove(name) {
+            self.metrics.forget(name);
             pipeline.stop().await;
         }
     }

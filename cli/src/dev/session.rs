@@ -1,6 +1,7 @@
 //! A run from its first event to its last.
 use std::time::Duration;
 
+use prometheus::Registry;
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::problem::Problem;
 use tokio::time::MissedTickBehavior;
@@ -18,7 +19,8 @@ use crate::dev::specs::{GeneratedSource, Specs};
 use crate::dev::store::Store;
 use crate::dev::watch::Changes;
 use crate::failure::{Exit, Failure};
-use crate::view;
+use crate::metrics::{ProcessMetrics, WorkerMetrics};
+use crate::{signals, view};
 
 /// How often the view is told of the moment.
 const SHOW_EVERY: Duration = Duration::from_millis(250);
@@ -38,11 +40,11 @@ struct Session {
 
 /// Runs what the files say.
 pub(crate) async fn run(args: DevArgs, specs: Specs) -> Result<Exit, Failure> {
-    let targets = Target::parse_all(&args.send, &specs.playable())?;
+    let targets = Target::parse_all(&args.send, &specs.playable(args.kafka.is_some()))?;
     if args.until_idle {
         refuse_endless(&specs)?;
     }
-    let stop = on_signals()?;
+    let stop = signals::stop()?;
     let mut session = Session::start(args, specs).await?;
     let outcome = if session.args.until_idle {
         session.play(&targets, &stop).await
@@ -73,31 +75,6 @@ fn refuse_endless(specs: &Specs) -> Result<(), Failure> {
     }
 }
 
-/// Cancelled by the first signal; the second ends the process at once.
-fn on_signals() -> Result<CancellationToken, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move {
-        for first in [true, false] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if first {
-                told.cancel();
-            } else {
-                std::process::exit(Exit::Stopped as i32);
-            }
-        }
-    });
-    Ok(stop)
-}
-
 impl Session {
     async fn start(args: DevArgs, specs: Specs) -> Result<Self, Failure> {
         let mut kept = KeptSources::read(args.data.as_deref())?;
@@ -105,22 +82,27 @@ impl Session {
         if !refused.is_empty() {
             return Err(Failure::Specs(refused));
         }
-        let store = Store::open(args.data.as_deref())?;
-        store.prepare_topics(&specs.set, &specs.plans)?;
+        let store = Store::open(&args, &specs.set).await?;
+        store.prepare_topics(&specs.set, &specs.plans).await?;
         kept.update(&specs.set.event_sources)?;
         let address = args
             .listen
             .or((!args.until_idle && !specs.http_sources.is_empty()).then_some(DEFAULT_ADDRESS));
+        let worker_metrics = WorkerMetrics::new()?;
         let listening = match address {
-            Some(address) => Some(
-                Listening::start(address, store.log.clone(), specs.http_sources.clone()).await?,
-            ),
+            Some(address) => {
+                let registry = Registry::new();
+                registry.register(Box::new(worker_metrics.clone()))?;
+                registry.register(Box::new(ProcessMetrics::new()?))?;
+                let sources = specs.http_sources.clone();
+                Some(Listening::start(address, store.log(), sources, registry).await?)
+            }
             None => None,
         };
         let mut session = Self {
             args,
             store,
-            pipelines: Pipelines::default(),
+            pipelines: Pipelines::new(worker_metrics),
             listening,
             generators: Generators::default(),
             kept,
@@ -174,13 +156,13 @@ impl Session {
             }
         };
         sent?;
-        send::forget_positions(&self.store.log, targets).await?;
+        send::forget_positions(self.store.log().as_ref(), targets).await?;
         Ok(if balanced { Exit::Good } else { Exit::Failed })
     }
 
     /// Plays the input to its end and closes every window. What was sent, or why not all of it: what came before it counts either way.
     async fn read_to_end(&mut self, targets: &[Target]) -> Result<Result<Sent, Failure>, Failure> {
-        let sent = send::send_all(&self.store.log, targets, self.args.rate, true).await;
+        let sent = send::send_all(self.store.log().as_ref(), targets, self.args.rate, true).await;
         if let Ok(sent) = &sent {
             report(*sent).iter().for_each(|text| eprintln!("{text}"));
         }
@@ -231,9 +213,11 @@ impl Session {
         targets: Vec<Target>,
         stop: &CancellationToken,
     ) -> Result<Exit, Failure> {
-        let (log, rate) = (self.store.log.clone(), self.args.rate);
+        let (log, rate) = (self.store.log(), self.args.rate);
         let mut sending =
-            Box::pin(async move { send::send_all(&log, &targets, rate, !view::draws()).await });
+            Box::pin(
+                async move { send::send_all(log.as_ref(), &targets, rate, !view::draws()).await },
+            );
         let mut is_sent = self.args.send.is_empty();
         let mut shows = tokio::time::interval(SHOW_EVERY);
         shows.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -242,9 +226,7 @@ impl Session {
             tokio::select! {
                 () = stop.cancelled() => return Ok(Exit::Good),
                 _ = shows.tick() => live.show(&self.store, &self.pipelines, self.listening.as_ref(), &self.generators).await,
-                _ = upkeep.tick() => if let Err(error) = self.store.log.maintain() {
-                    tracing::warn!(%error, "the log was not tidied up");
-                },
+                _ = upkeep.tick() => self.store.tidy(),
                 () = changes.next() => self.take_changes(live).await,
                 sent = &mut sending, if !is_sent => {
                     is_sent = true;
@@ -287,7 +269,7 @@ impl Session {
 
     /// What is new in words. Before anything is stopped, everything that can be refused is done.
     async fn change_to(&mut self, new: Specs) -> Result<Vec<String>, Failure> {
-        self.store.prepare_topics(&new.set, &new.plans)?;
+        self.store.prepare_topics(&new.set, &new.plans).await?;
         self.kept.update(&new.set.event_sources)?;
         let changed: Vec<Plan> = new
             .plans

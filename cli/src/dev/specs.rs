@@ -5,11 +5,11 @@ use serde_json::Value;
 use tidewheel_crds::event_source::EventSourceSpec;
 use tidewheel_crds::{Kind, display_path, violations};
 use tidewheel_decode::{EventSchema, Part, UnknownFields};
-use tidewheel_ingest::ApiKeys;
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::problem::{Code, Problem, Severity};
-use tidewheel_planner::resource::{Resource, ResourceId, ResourceSet};
-use tidewheel_planner::source::{event_schema, topic};
+use tidewheel_planner::resource::{Resource, ResourceSet};
+
+use crate::served::{api_keys, resource_problem, served_source};
 
 /// What the files say, with nothing wrong in it.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ pub(crate) struct Specs {
     pub(crate) plans: Vec<Plan>,
     /// The sources that take events: those with `http`.
     pub(crate) http_sources: Vec<tidewheel_ingest::Source>,
-    /// The sources over existing topics: here the log has none, so files stand for their producers.
+    /// The sources over existing topics: an embedded log has none, so files stand for their producers.
     pub(crate) kafka_sources: Vec<tidewheel_ingest::Source>,
     /// The sources that make their events up: those with `generator`.
     pub(crate) generated_sources: Vec<GeneratedSource>,
@@ -82,10 +82,10 @@ impl Specs {
         })
     }
 
-    /// The sources that files can be played into.
-    pub(crate) fn playable(&self) -> Vec<tidewheel_ingest::Source> {
-        let sources = self.http_sources.iter().chain(&self.kafka_sources);
-        sources.cloned().collect()
+    /// The sources that files can be played into: on Kafka, existing topics are not ours to write to.
+    pub(crate) fn playable(&self, on_kafka: bool) -> Vec<tidewheel_ingest::Source> {
+        let existing = self.kafka_sources.iter().filter(|_| !on_kafka);
+        self.http_sources.iter().chain(existing).cloned().collect()
     }
 
     /// What may not change from the EventSources that have filled the log.
@@ -135,25 +135,6 @@ impl Specs {
     }
 }
 
-/// A problem of a resource as a whole.
-pub(crate) fn resource_problem(
-    id: &ResourceId,
-    code: Code,
-    message: String,
-    help: &str,
-) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        code,
-        message,
-        help: Some(help.to_owned()),
-        resource: Some(id.clone()),
-        part: None,
-        field: None,
-        place: None,
-    }
-}
-
 fn nothing_to_run() -> Problem {
     Problem {
         severity: Severity::Error,
@@ -200,26 +181,16 @@ fn ingest_source(
     set: &ResourceSet,
     source: &Resource<EventSourceSpec>,
 ) -> Result<tidewheel_ingest::Source, Vec<Problem>> {
-    let schema = event_schema(source)?;
-    let index = |name: &String| schema.fields.iter().position(|field| field.name == *name);
-    let fields = source.spec.schema.fields.iter().enumerate();
-    let http = source.spec.http.clone().unwrap_or_default();
-    Ok(tidewheel_ingest::Source {
-        namespace: source.id.namespace.clone(),
-        name: source.id.name.clone(),
-        topic: topic(source),
-        generated: fields
-            .filter(|(_, field)| field.generate.is_some())
-            .map(|(index, _)| index)
-            .collect(),
-        key: source.spec.key.iter().filter_map(index).collect(),
-        api_keys: api_keys(set, source)?,
-        cors_origins: http.cors.map(|cors| cors.origins).unwrap_or_default(),
-        events_per_second_per_key: http
-            .limits
-            .and_then(|limits| limits.events_per_second_per_key),
-        schema: schema.into(),
-    })
+    let keys = api_keys(source, |namespace, name| {
+        match set.secret(namespace, name) {
+            Some(secret) => Ok(secret.spec.clone()),
+            None => Err((
+                format!("there is no Secret `{name}` in the namespace `{namespace}`"),
+                "add `kind: Secret` with keys below `stringData`".to_owned(),
+            )),
+        }
+    })?;
+    served_source(source, keys)
 }
 
 /// What a producer of an existing topic would make of events in a file: it takes a key that stands beside the event from the member of
@@ -237,49 +208,4 @@ fn as_produced(mut source: tidewheel_ingest::Source) -> tidewheel_ingest::Source
     schema.unknown = UnknownFields::Drop;
     source.schema = schema.into();
     source
-}
-
-fn api_keys(
-    set: &ResourceSet,
-    source: &Resource<EventSourceSpec>,
-) -> Result<Option<ApiKeys>, Vec<Problem>> {
-    let Some(auth) = source
-        .spec
-        .http
-        .as_ref()
-        .and_then(|http| http.auth.as_ref())
-    else {
-        return Ok(None);
-    };
-    let name = &auth.api_keys.secret_ref.name;
-    let Some(secret) = set.secret(&source.id.namespace, name) else {
-        let message = format!(
-            "there is no Secret `{name}` in the namespace `{}`",
-            source.id.namespace
-        );
-        let help = "add `kind: Secret` with keys below `stringData`";
-        let problem = resource_problem(&source.id, Code::UnknownSecret, message, help);
-        return Err(vec![problem]);
-    };
-    let wrong = |reason: String| {
-        let help = "give each key a value of visible ASCII characters below `stringData`, or `sha256:` and its digest";
-        vec![resource_problem(
-            &secret.id,
-            Code::InvalidSecret,
-            reason,
-            help,
-        )]
-    };
-    let texts: Result<Vec<&str>, Vec<Problem>> = secret
-        .spec
-        .values
-        .iter()
-        .map(|(key, value)| {
-            std::str::from_utf8(value)
-                .map_err(|_| wrong(format!("the value of `{key}` is not text")))
-        })
-        .collect();
-    ApiKeys::parse(texts?)
-        .map(Some)
-        .map_err(|error| wrong(error.to_string()))
 }

@@ -5,8 +5,17 @@ use crate::program::run;
 
 #[test]
 fn help_teaches() {
-    for args in [&["--help"][..], &["dev", "--help"], &["check", "--help"]] {
-        let ended = run(args);
+    for command in [
+        "",
+        "dev",
+        "check",
+        "provision",
+        "ingest",
+        "worker",
+        "generate",
+    ] {
+        let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let ended = run(&args);
         assert_eq!(ended.code, 0);
         assert_snapshot!(args.join(" "), ended.stdout);
     }

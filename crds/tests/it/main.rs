@@ -10,5 +10,6 @@
 mod definitions;
 mod durations;
 mod reference;
+mod remainders;
 mod round_trip;
 mod verdicts;

@@ -4,7 +4,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::kafka::{KafkaError, Secure, io, process, settings};
+use crate::{
+    kafka::{SERVER, Secure, settings},
+    process,
+    server::{ServerError, io},
+};
 
 const FOLDER: &str = "tidewheel/kafka-4.3.1";
 /// Small and quick to start rather than fast.
@@ -26,18 +30,18 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
-    pub(crate) fn find() -> Result<Self, KafkaError> {
+    pub(crate) fn find() -> Result<Self, ServerError> {
         let cache = std::env::var_os("XDG_CACHE_HOME")
             .filter(|cache| !cache.is_empty())
             .map(PathBuf::from)
             .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-            .ok_or_else(|| KafkaError::NotInstalled {
+            .ok_or_else(|| ServerError::NotInstalled {
                 what: "neither XDG_CACHE_HOME nor HOME is set".to_owned(),
             })?;
         let folder = cache.join(FOLDER);
         if !folder.join("complete").is_file() {
             let what = format!("there is no Kafka in {}", folder.display());
-            return Err(KafkaError::NotInstalled { what });
+            return Err(ServerError::NotInstalled { what });
         }
         Ok(Self {
             class_path: folder.join("*"),
@@ -45,7 +49,7 @@ impl Installation {
     }
 
     /// Prepares a broker's folder.
-    pub(crate) fn format(&self, folder: &Path, secure: Option<&Secure>) -> Result<(), KafkaError> {
+    pub(crate) fn format(&self, folder: &Path, secure: Option<&Secure>) -> Result<(), ServerError> {
         let mut command = self.java("kafka.tools.StorageTool");
         command
             .args(["format", "--cluster-id", CLUSTER_ID, "--config"])
@@ -56,7 +60,7 @@ impl Installation {
         }
         let output = command.stdin(Stdio::null()).output().map_err(|error| {
             let what = format!("java cannot be run ({error})");
-            KafkaError::NotInstalled { what }
+            ServerError::NotInstalled { what }
         })?;
         if output.status.success() {
             return Ok(());
@@ -64,7 +68,8 @@ impl Installation {
         let log = folder.join("format.log");
         std::fs::write(&log, [output.stdout, output.stderr].concat())
             .map_err(io("keeping what the storage tool said"))?;
-        Err(KafkaError::Broker {
+        Err(ServerError::Server {
+            server: SERVER,
             what: "could not prepare its folder".to_owned(),
             log: process::end_of(&log),
         })

@@ -1,16 +1,12 @@
 //! The properties of a broker for tests.
-use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
+use std::path::{Path, PathBuf};
+
+use crate::{
+    kafka::{Options, Secure},
+    ports,
+    server::{ServerError, io},
 };
 
-use rand::Rng;
-
-use crate::kafka::{KafkaError, Options, Secure, io};
-
-/// Below the ports that the system gives to outgoing connections: a client that keeps trying to reach a stopped broker on one
-/// of those may end up connected to itself.
-const PORTS: std::ops::Range<u16> = 12_000..32_000;
 const USER: &str = "tidewheel";
 const PASSWORD: &str = "correct horse battery";
 
@@ -24,37 +20,18 @@ pub(crate) struct Ports {
 
 impl Ports {
     /// Ports that nobody has now.
-    pub(crate) fn free() -> Result<Self, KafkaError> {
-        // Held until all are found, so that they differ.
-        let mut held = Vec::new();
-        let mut free = || {
-            let listener = listen().map_err(io("looking for a free port"))?;
-            let port = listener.local_addr().map_err(io("asking for a port"))?;
-            held.push(listener);
-            Ok::<u16, KafkaError>(port.port())
-        };
+    pub(crate) fn free() -> Result<Self, ServerError> {
+        let [plain, secure, controller] = ports::free()?;
         Ok(Self {
-            plain: free()?,
-            secure: free()?,
-            controller: free()?,
+            plain,
+            secure,
+            controller,
         })
     }
 
     pub(crate) fn bootstrap(self) -> String {
         format!("127.0.0.1:{}", self.plain)
     }
-}
-
-fn listen() -> std::io::Result<TcpListener> {
-    let mut random = rand::rng();
-    let mut last = None;
-    for _ in 0..100 {
-        match TcpListener::bind(("127.0.0.1", random.random_range(PORTS))) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| std::io::Error::other("no port was tried")))
 }
 
 /// Where a broker's properties are.
@@ -67,7 +44,7 @@ fn keystore(folder: &Path) -> PathBuf {
 }
 
 /// Makes the certificate of a broker.
-pub(crate) fn make_secure(folder: &Path, ports: Ports) -> Result<Secure, KafkaError> {
+pub(crate) fn make_secure(folder: &Path, ports: Ports) -> Result<Secure, ServerError> {
     let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
     let made = rcgen::generate_simple_self_signed(names)?;
     let certificate_pem = made.cert.pem();
@@ -83,7 +60,7 @@ pub(crate) fn make_secure(folder: &Path, ports: Ports) -> Result<Secure, KafkaEr
 }
 
 /// Writes a broker's properties.
-pub(crate) fn write(folder: &Path, ports: Ports, options: &Options) -> Result<(), KafkaError> {
+pub(crate) fn write(folder: &Path, ports: Ports, options: &Options) -> Result<(), ServerError> {
     let Ports {
         plain,
         secure,

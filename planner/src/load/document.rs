@@ -4,7 +4,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tidewheel_crds::{GROUP, Kind, VERSION, admitted, name_violation, violations};
+use tidewheel_crds::{
+    GROUP, Kind, VERSION, Violation, admitted, name_violation, remainder, violations,
+};
 
 use crate::load::positions::{Document, Segment, SourceFile, documents, last_alias, place_in};
 use crate::load::{Loader, file_problem, secret};
@@ -21,7 +23,7 @@ pub(crate) fn read_file(file: &Arc<SourceFile>, loader: &mut Loader) {
         Ok(found) => found.into_iter().filter(|document| !document.is_null()),
         Err(e) => {
             let place = unreadable_place(file, e.marker().line(), e.marker().col() + 1);
-            loader.loaded.problems.push(syntax_error(e.info(), place));
+            loader.unreadable(syntax_error(e.info(), place));
             return;
         }
     };
@@ -30,16 +32,13 @@ pub(crate) fn read_file(file: &Arc<SourceFile>, loader: &mut Loader) {
     if let Some((name, place)) = twice {
         let message = format!("the member `{name}` is written twice");
         let problem = syntax_error(&message, place.map(|place| without_text(file, place)));
-        loader
-            .loaded
-            .problems
-            .push(problem.help("remove one of them"));
+        loader.unreadable(problem.help("remove one of them"));
         return;
     }
     let values = match values(file) {
         Ok(values) => values,
         Err(problem) => {
-            loader.loaded.problems.push(*problem);
+            loader.unreadable(*problem);
             return;
         }
     };
@@ -147,10 +146,8 @@ fn read_document(document: Arc<Document>, value: &Value, loader: &mut Loader) {
             if api_version != format!("{GROUP}/{VERSION}") {
                 let message = format!("`{api_version}` is not a version of this API");
                 let problem = subject.error(&member!["apiVersion"], Code::NotAResource, message);
-                loader
-                    .loaded
-                    .problems
-                    .push(problem.help(format!("write `{GROUP}/{VERSION}`")));
+                let problem = problem.help(format!("write `{GROUP}/{VERSION}`"));
+                loader.broken(&subject, vec![problem]);
                 return;
             }
             if !loader.claim(&subject) {
@@ -229,28 +226,29 @@ fn read_spec(kind: Kind, subject: &Subject, value: &Value, loader: &mut Loader) 
         }
     }
     let mut violated = Vec::new();
-    for violation in violations(kind, spec, None) {
+    let found = violations(kind, spec, None);
+    for violation in &found {
         let mut path = member!["spec"];
         path.extend(violation.path.iter().map(segment));
         let problem = if violation.code == tidewheel_crds::Code::UnknownField {
-            subject.error_at_key(&path, Code::InvalidField, violation.message)
+            subject.error_at_key(&path, Code::InvalidField, &violation.message)
         } else {
-            subject.error(&path, Code::InvalidField, violation.message)
+            subject.error(&path, Code::InvalidField, &violation.message)
         };
         let part = part(&violation.path, spec);
         problems.push(Problem { part, ..problem });
         violated.push(path);
     }
     let set = &mut loader.loaded.set;
-    let spec = admitted(kind, spec);
     let read = match kind {
-        Kind::EventSource => {
-            typed(&spec).map(|spec| set.event_sources.push(resource(subject, value, spec)))
-        }
+        Kind::EventSource => typed(kind, spec, &found)
+            .map(|spec| set.event_sources.push(resource(subject, value, spec))),
         Kind::Pipeline => {
-            typed(&spec).map(|spec| set.pipelines.push(resource(subject, value, spec)))
+            typed(kind, spec, &found).map(|spec| set.pipelines.push(resource(subject, value, spec)))
         }
-        Kind::Sink => typed(&spec).map(|spec| set.sinks.push(resource(subject, value, spec))),
+        Kind::Sink => {
+            typed(kind, spec, &found).map(|spec| set.sinks.push(resource(subject, value, spec)))
+        }
     };
     if let Err(message) = read {
         if problems.is_empty() {
@@ -263,8 +261,12 @@ fn read_spec(kind: Kind, subject: &Subject, value: &Value, loader: &mut Loader) 
     loader.loaded.problems.extend(problems);
 }
 
-fn typed<T: DeserializeOwned>(spec: &Value) -> Result<T, String> {
-    T::deserialize(spec).map_err(|e| e.to_string())
+/// The spec, or what is left of it without its violations: the rest can be judged all the same.
+fn typed<T: DeserializeOwned>(kind: Kind, spec: &Value, found: &[Violation]) -> Result<T, String> {
+    T::deserialize(admitted(kind, spec)).or_else(|e| {
+        let rest = remainder(kind, spec, found).ok_or_else(|| e.to_string())?;
+        T::deserialize(rest).map_err(|_| e.to_string())
+    })
 }
 
 fn segment(segment: &tidewheel_crds::Segment) -> Segment {

@@ -34,9 +34,9 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
         match files::find(path) {
             Ok(found) => found.iter().for_each(|file| match files::read(file) {
                 Ok(text) => loader.file(&file.display().to_string(), text),
-                Err(problem) => loader.loaded.problems.push(*problem),
+                Err(problem) => loader.unreadable(*problem),
             }),
-            Err(problem) => loader.loaded.problems.push(*problem),
+            Err(problem) => loader.unreadable(*problem),
         }
     }
     loader.finish()
@@ -71,6 +71,12 @@ impl Loader {
             text,
         });
         document::read_file(&file, self);
+    }
+
+    /// A file of which nothing is known.
+    fn unreadable(&mut self, problem: Problem) {
+        self.loaded.set.incomplete = true;
+        self.loaded.problems.push(problem);
     }
 
     fn finish(mut self) -> Loaded {

@@ -11,9 +11,10 @@ use crate::nearest::suggestion;
 use crate::plan::{Output, Plan, Relation, Source, Step};
 use crate::problem::{Code, Problem};
 use crate::relation::{Facts, Lineage};
-use crate::resource::{Resource, ResourceSet, Subject, member};
+use crate::resource::{Resource, ResourceId, ResourceSet, Subject, member};
 use crate::source;
 use crate::sql::SqlProblem;
+use crate::sql::keyword::Suspects;
 use crate::sql::parse::parse;
 use crate::steps::compile::{Compiled, compile};
 use crate::steps::read::{ReadStep, reads, unknown_reads};
@@ -27,6 +28,7 @@ pub(crate) fn plan(
     planning.sources();
     planning.read_steps();
     planning.compile_steps();
+    planning.suspect_keywords();
     planning.outputs();
     planning.find_unread();
     planning.finish()
@@ -45,6 +47,8 @@ struct Planning<'a> {
     steps: Vec<Option<ReadStep<'a>>>,
     /// Whether some step does not say what it reads.
     unclear: bool,
+    /// Problems, by index, that columns may have caused whose names are keywords.
+    suspects: Vec<(usize, Suspects)>,
     planned: Vec<Step>,
     outputs: Vec<Output>,
     problems: Vec<Problem>,
@@ -62,6 +66,7 @@ impl<'a> Planning<'a> {
             nodes: Vec::new(),
             steps: Vec::new(),
             unclear: false,
+            suspects: Vec::new(),
             planned: Vec::new(),
             outputs: Vec::new(),
             problems: Vec::new(),
@@ -93,7 +98,8 @@ impl<'a> Planning<'a> {
                         let message = format!(
                             "there is no EventSource `{name}` in the namespace `{namespace}`"
                         );
-                        let help = self.nearest_event_source(name);
+                        let known = self.set.event_source_ids();
+                        let help = self.meant(name, "EventSource", "reads", &known);
                         self.problems.push(
                             subject
                                 .error(&path, Code::UnknownSource, message)
@@ -112,24 +118,18 @@ impl<'a> Planning<'a> {
         }
     }
 
-    fn nearest_event_source(&self, name: &str) -> String {
+    /// Where else a resource of that name is, or which names are near.
+    fn meant(&self, name: &str, kind: &str, verb: &str, known: &[&ResourceId]) -> String {
         let namespace = &self.pipeline.id.namespace;
-        if let Some(other) = self.set.event_sources.iter().find(|s| s.id.name == name) {
+        if let Some(other) = known.iter().find(|id| id.name == name) {
+            let namespace = &other.namespace;
             return format!(
-                "it is in the namespace `{}`: a pipeline reads those of its own",
-                other.id.namespace
+                "it is in the namespace `{namespace}`, and a pipeline {verb} those of its own: let both have one `metadata.namespace`"
             );
         }
-        let here = self
-            .set
-            .event_sources
-            .iter()
-            .filter(|s| s.id.namespace == *namespace);
-        suggestion(
-            name,
-            "EventSources",
-            here.map(|s| s.id.name.as_str()).collect::<Vec<_>>(),
-        )
+        let here = known.iter().filter(|id| id.namespace == *namespace);
+        let here: Vec<&str> = here.map(|id| id.name.as_str()).collect();
+        suggestion(name, &format!("{kind}s"), here)
     }
 
     fn add_source(&mut self, source: Source, fingerprint: String) {
@@ -173,7 +173,31 @@ impl<'a> Planning<'a> {
         // Who reads nothing that is there does not tell what is read.
         let reads_nothing = |step: &ReadStep<'_>| reads(step).is_empty();
         self.unclear |= !unknown.is_empty() || self.steps.iter().flatten().any(reads_nothing);
+        let unknown_names = self.steps.iter().flatten().flat_map(|step| {
+            let unknown = reads(step).into_iter().filter(|(n, _)| !names.contains(n));
+            unknown.map(move |(name, _)| (step, name))
+        });
+        for (at, (step, name)) in unknown_names.enumerate() {
+            if let Some(parsed) = &step.parsed {
+                let suspects = Suspects::of_relation(parsed, &name);
+                self.suspects.push((self.problems.len() + at, suspects));
+            }
+        }
         self.problems.extend(unknown);
+    }
+
+    /// Now that the columns of sources and steps are known.
+    fn suspect_keywords(&mut self) {
+        for (index, suspects) in std::mem::take(&mut self.suspects) {
+            let read = self
+                .facts
+                .values()
+                .filter(|facts| suspects.names(&facts.name));
+            let help = suspects.help(read.map(|facts| facts.schema.as_ref()));
+            if let (Some(help), Some(problem)) = (help, self.problems.get_mut(index)) {
+                problem.help = Some(help);
+            }
+        }
     }
 
     fn read_step(&mut self, index: usize, spec: &'a StepSpec) -> Option<ReadStep<'a>> {
@@ -216,6 +240,8 @@ impl<'a> Planning<'a> {
             match sql.map(parse).transpose() {
                 Ok(parsed) => read.parsed = parsed,
                 Err(problem) => {
+                    let suspects = Suspects::of_unparsed(sql.unwrap_or_default(), &problem);
+                    self.suspects.push((self.problems.len(), suspects));
                     self.problems.push(read.sql_problem(problem));
                     return None;
                 }

@@ -53,16 +53,7 @@ impl Planning<'_> {
         let Some(sink) = self.set.sink(namespace, name) else {
             if !self.set.is_broken("Sink", namespace, name) {
                 let message = format!("there is no Sink `{name}` in the namespace `{namespace}`");
-                let here = self
-                    .set
-                    .sinks
-                    .iter()
-                    .filter(|s| s.id.namespace == *namespace);
-                let help = suggestion(
-                    name,
-                    "Sinks",
-                    here.map(|s| s.id.name.as_str()).collect::<Vec<_>>(),
-                );
+                let help = self.meant(name, "Sink", "writes to", &self.set.sink_ids());
                 self.problems
                     .push(subject.error(&path, Code::UnknownSink, message).help(help));
             }

@@ -7,6 +7,7 @@ use datafusion_sql::sqlparser::ast::{
 
 use crate::nearest::did_you_mean;
 use crate::problem::Code;
+use crate::sql::keyword::bare_word;
 use crate::sql::refuse::Context;
 use crate::sql::registry::FUNCTIONS;
 use crate::sql::{SqlProblem, text_span, wording};
@@ -91,6 +92,9 @@ pub(crate) fn judge_call(
             .help("unnest in a step before the aggregation")
     } else if FUNCTIONS.higher_order(&name).is_some() || BUILT_IN.contains(&name.as_str()) {
         return None;
+    } else if bare_word(call).is_some() {
+        let message = format!("`{name}` is a word of SQL itself, and tells nothing in a stream");
+        SqlProblem::new(Code::UnknownFunction, message).help("use a column of the event")
     } else {
         let help = elsewhere(&name)
             .map(str::to_owned)

@@ -5,6 +5,7 @@ pub(crate) mod explain;
 pub(crate) mod extent;
 pub(crate) mod fold;
 pub(crate) mod functions;
+pub(crate) mod keyword;
 pub(crate) mod lower;
 pub(crate) mod parse;
 pub(crate) mod refuse;

@@ -48,19 +48,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, SqlProblem> {
             );
             problem.help(UNTOKENIZED).at(at)
         })?;
-    let mut parser = Parser::new(&dialect)
-        .with_recursion_limit(MAX_DEPTH)
-        .with_tokens_with_locations(tokens.clone());
-    let statements = parser.parse_statements().map_err(|e| {
-        let problem = syntax_error(&e.to_string(), &tokens);
-        // What ends too early has its place at the end.
-        let end = tokens
-            .iter()
-            .rev()
-            .find(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
-        let at = problem.span.or_else(|| end.and_then(|t| text_span(t.span)));
-        problem.at(at)
-    })?;
+    let statements = statements(&tokens)?;
     let tokens: Vec<TokenWithSpan> = tokens
         .into_iter()
         .filter(|t| !matches!(t.token, Token::Whitespace(_)))
@@ -94,6 +82,23 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, SqlProblem> {
         None => Err(SqlProblem::new(Code::NotASelect, "the SQL is empty")
             .help("write `SELECT ... FROM ...`")),
     }
+}
+
+/// The statements of a text, or the first place where it is no SQL.
+pub(crate) fn statements(tokens: &[TokenWithSpan]) -> Result<Vec<Statement>, SqlProblem> {
+    let mut parser = Parser::new(&GenericDialect {})
+        .with_recursion_limit(MAX_DEPTH)
+        .with_tokens_with_locations(tokens.to_vec());
+    parser.parse_statements().map_err(|e| {
+        let problem = syntax_error(&e.to_string(), tokens);
+        // What ends too early has its place at the end.
+        let end = tokens
+            .iter()
+            .rev()
+            .find(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
+        let at = problem.span.or_else(|| end.and_then(|t| text_span(t.span)));
+        problem.at(at)
+    })
 }
 
 fn is_select(body: &SetExpr) -> bool {

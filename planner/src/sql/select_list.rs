@@ -5,6 +5,7 @@ use datafusion_sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, SetExpr, S
 
 use crate::problem::Code;
 use crate::resource::TextSpan;
+use crate::sql::keyword::bare_word;
 use crate::sql::parse::{Parsed, normal};
 use crate::sql::{SqlProblem, text_span};
 
@@ -27,6 +28,8 @@ pub(crate) fn judge_names(parsed: &Parsed) -> Vec<SqlProblem> {
             }
             SelectItem::UnnamedExpr(expr) => match column_name(expr) {
                 Some(ident) => (normal(ident), text_span(ident.span)),
+                // That it cannot be called at all is said elsewhere.
+                None if is_bare_word(expr) => continue,
                 None => {
                     problems.push(unnamed(expr, parsed));
                     continue;
@@ -75,6 +78,10 @@ fn column_name(expr: &Expr) -> Option<&Ident> {
         Expr::Nested(inner) => column_name(inner),
         _ => None,
     }
+}
+
+fn is_bare_word(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(call) if bare_word(call).is_some())
 }
 
 fn reserved(name: &str, at: Option<TextSpan>) -> SqlProblem {

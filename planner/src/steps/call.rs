@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use datafusion_common::{DFSchema, Result as DfResult, ScalarValue};
+use datafusion_common::{DFSchema, DataFusionError, Result as DfResult, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion_expr::{AggregateUDF, Expr, ExprSchemable, LogicalPlan, cast};
 use datafusion_physical_expr::aggregate::AggregateExprBuilder;
@@ -152,6 +152,9 @@ impl CallSpec {
             call.function.create_accumulator().map(drop)
         };
         made.map_err(|error| {
+            if self.name == "approx_distinct" && matches!(error.find_root(), DataFusionError::NotImplemented(_)) {
+                return self.not_countable();
+            }
             let text = error.strip_backtrace();
             let reason = text.lines().next().unwrap_or_default();
             let reason = reason.trim_start_matches("Error during planning: ");
@@ -160,6 +163,25 @@ impl CallSpec {
                 .help(help)
                 .about(&self.name)
         })
+    }
+
+    /// Values that have no one form by which to tell them apart, such as doubles.
+    fn not_countable(&self) -> SqlProblem {
+        let arguments = self
+            .text
+            .split_once('(')
+            .and_then(|(_, rest)| rest.strip_suffix(')'));
+        let message = format!(
+            "`{}` is not possible: `{}` takes no double",
+            self.text, self.name
+        );
+        let help = format!(
+            "it takes text, bigint, boolean, timestamp, date and decimal: count texts, as in `approx_distinct(CAST({} AS TEXT))`",
+            arguments.unwrap_or("x")
+        );
+        SqlProblem::new(Code::TypeMismatch, message)
+            .help(help)
+            .about(&self.name)
     }
 
     /// By event time unless the query orders by something; then by the place in the log, so that ties have one answer.

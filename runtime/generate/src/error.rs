@@ -55,4 +55,9 @@ impl RunnerError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Log(LogError::Unavailable { .. }))
     }
+
+    /// Whether a topic is not there: whoever administers the log makes it.
+    pub fn is_missing_topic(&self) -> bool {
+        matches!(self, Self::Log(LogError::UnknownPartition { .. }))
+    }
 }

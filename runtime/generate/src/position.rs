@@ -1,9 +1,7 @@
 //! How far a generator has come, and by which declaration, as it stands in the log.
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
-
-use tidewheel_log::{Log, LogError, NewRecord};
+use tidewheel_log::{Log, NewRecord, read_to_end};
 
 use crate::error::RunnerError;
 
@@ -68,29 +66,21 @@ pub(crate) async fn read(
 ) -> Result<Found, RunnerError> {
     let declaration_key = declaration_key(topic);
     let mut found = Found::default();
-    let offsets = log.offsets(positions, 0).await?;
-    let mut reader = log.reader(positions, 0, offsets.earliest).await?;
-    loop {
-        let fetched = reader.fetch(1_000, 1 << 20, Duration::ZERO).await?;
-        for record in &fetched.records {
-            let key = record.key.as_deref().unwrap_or_default();
-            if key == topic.as_bytes() {
-                found.position = match &record.value {
-                    Some(value) => Some(Position::decode(topic, value)?),
-                    None => None,
-                };
-            } else if key == declaration_key.as_bytes() {
-                found.declaration.clone_from(&record.value);
+    let mut unreadable = None;
+    read_to_end(log, positions, 0, |record| {
+        let key = record.key.as_deref().unwrap_or_default();
+        if key == topic.as_bytes() {
+            let position = record.value.map(|value| Position::decode(topic, &value));
+            match position.transpose() {
+                Ok(position) => found.position = position,
+                Err(error) => unreadable = Some(error),
             }
+        } else if key == declaration_key.as_bytes() {
+            found.declaration = record.value;
         }
-        if fetched.at_end || fetched.next_offset >= offsets.end {
-            return Ok(found);
-        }
-        if fetched.records.is_empty() {
-            let reason = "the log stopped before the end that it had named".to_owned();
-            return Err(LogError::Unavailable { reason }.into());
-        }
-    }
+    })
+    .await?;
+    unreadable.map_or(Ok(found), Err)
 }
 
 /// No name of a topic holds a slash.

@@ -172,6 +172,7 @@ impl Readiness for Ingest {
             Check {
                 name: "ingest",
                 ready: accepting,
+                required: true,
                 detail,
             },
             self.check_log().await,
@@ -198,6 +199,7 @@ impl Ingest {
         Check {
             name: "log",
             ready,
+            required: true,
             detail,
         }
     }

@@ -40,11 +40,12 @@ mod request_id;
 mod serve;
 mod settings;
 mod source;
+mod waiting;
 
 pub use check::{Checked, Checker, GeneratedValue, RefusedEvent};
 pub use ingest::{Ingest, IngestError};
 pub use keys::{ApiKeyError, ApiKeys};
-pub use operations::{Check, Readiness, operations_router};
+pub use operations::{Check, Readiness, operations_router, serve_operations};
 pub use serve::Drained;
 pub use settings::{IngestSettings, MAX_REFUSED_LISTED, READ_BUFFER_BYTES};
 pub use source::{Source, SourceError};

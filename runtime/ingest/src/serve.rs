@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use prometheus::IntGauge;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,9 +15,11 @@ use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 use crate::settings::{IngestSettings, MAX_HEAD_BYTES, READ_BUFFER_BYTES};
+use crate::waiting::{Guest, Waiting, watched};
 
 /// How long to wait before accepting again when the system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -42,6 +44,7 @@ pub(crate) async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Drained {
     let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let waiting = Waiting::default();
     let (drain, cut_off) = (CancellationToken::new(), CancellationToken::new());
     let tasks = TaskTracker::new();
     let http = http(settings);
@@ -50,7 +53,7 @@ pub(crate) async fn serve(
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener, &slots, &waiting) => accepted,
         };
         let Some((stream, slot)) = accepted else {
             continue;
@@ -60,6 +63,7 @@ pub(crate) async fn serve(
             router: router.clone(),
             write_timeout: settings.write_timeout,
             drain: drain.clone(),
+            guest: Arc::new(waiting.enter()),
             open: Open::new(connections.clone(), slot),
         };
         let cut_off = cut_off.clone();
@@ -99,16 +103,21 @@ fn http(settings: &IngestSettings) -> http1::Builder {
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
+    waiting: &Waiting,
 ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let slot = slots.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, slot)),
+    let stream = match listener.accept().await {
+        Ok((stream, _)) => stream,
         Err(error) => {
             warn!(%error, "a connection could not be accepted");
             sleep(ACCEPT_PAUSE).await;
-            None
+            return None;
         }
+    };
+    if slots.available_permits() == 0 {
+        waiting.dismiss_longest();
     }
+    let slot = slots.clone().acquire_owned().await.ok()?;
+    Some((stream, slot))
 }
 
 /// Counts a connection while it is open, and gives its place back.
@@ -137,6 +146,7 @@ struct Connection {
     router: Router,
     write_timeout: Duration,
     drain: CancellationToken,
+    guest: Arc<Guest>,
     open: Open,
 }
 
@@ -149,7 +159,15 @@ impl Connection {
         let mut stream = TimeoutStream::new(stream);
         // Without it, a client that never reads its answers would hold them for ever.
         stream.set_write_timeout(Some(self.write_timeout));
-        let service = TowerToHyperService::new(self.router);
+        let (router, guest) = (self.router, self.guest.clone());
+        let service = service_fn(move |request| {
+            let (router, guest) = (router.clone(), guest.clone());
+            Box::pin(async move {
+                let answer = router.oneshot(watched(request, guest.clone())).await;
+                guest.waits();
+                answer
+            })
+        });
         let mut connection = self
             .http
             .serve_connection(TokioIo::new(Box::pin(stream)), service);
@@ -157,6 +175,7 @@ impl Connection {
         let ended = loop {
             tokio::select! {
                 ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
+                () = self.guest.dismissed() => return debug!("a connection that waited made room for another"),
                 () = self.drain.cancelled(), if !draining => {
                     draining = true;
                     Pin::new(&mut connection).graceful_shutdown();
@@ -164,7 +183,10 @@ impl Connection {
             }
         };
         match ended {
-            Ok(()) => close(connection.into_parts().io.into_inner()).await,
+            Ok(()) => tokio::select! {
+                () = close(connection.into_parts().io.into_inner()) => {}
+                () = self.guest.dismissed() => {}
+            },
             Err(error) => debug!(%error, "connection ended"),
         }
     }

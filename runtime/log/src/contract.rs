@@ -33,7 +33,8 @@ pub trait Log: Send + Sync + 'static {
     /// The oldest retained offset and the end of what is committed (the next offset to be read there).
     async fn offsets(&self, topic: &str, partition: i32) -> Result<Offsets, LogError>;
 
-    /// The offset of the first record appended at or after `append_time_ms`; the end where there is none.
+    /// Where the first record appended at or after `append_time_ms` is read next: its offset, or one in a gap before it; the end where
+    /// there is none.
     async fn offset_at(
         &self,
         topic: &str,
@@ -51,10 +52,11 @@ pub trait Log: Send + Sync + 'static {
 /// A holder of a transactional id.
 #[async_trait]
 pub trait Producer: Send {
-    /// Writes all records in one transaction and commits it.
+    /// Writes all records in one transaction and commits it. Without records nothing is done, and a fenced holder may not notice.
     ///
     /// [`LogError::Fenced`]: another holder took the id over; nothing was written. [`LogError::Unavailable`]: the outcome is
-    /// unknown: who goes on must take the id over again and read back what is committed.
+    /// unknown: who goes on must take the id over again and read back what is committed. Every other error: nothing was
+    /// written, and the holder may commit something else.
     async fn commit(&mut self, records: Vec<NewRecord>) -> Result<(), LogError>;
 }
 
@@ -62,7 +64,9 @@ pub trait Producer: Send {
 #[async_trait]
 pub trait Reader: Send {
     /// The next records, at most `max_records` (and at most about `max_bytes` of keys and values, but at least one record);
-    /// waits up to `max_wait` for the first. Cancel-safe: nothing is lost when the future is dropped.
+    /// waits up to `max_wait` for the first. Comes back without records when the time is up, and when it has come to the end.
+    /// Without time to wait it brings what is at hand, which over a network may be nothing: [`Fetched::at_end`] says whether there is
+    /// more. Cancel-safe: nothing is lost when the future is dropped.
     async fn fetch(
         &mut self,
         max_records: usize,
@@ -74,7 +78,7 @@ pub trait Reader: Send {
 /// A member of a consumer group.
 #[async_trait]
 pub trait Member: Send {
-    /// The next change of the assignment. Partitions that are revoked may be worked on until the next call of this method;
+    /// The next change of the assignment: of nothing at all, where the group says that there is nothing for this member. Partitions that are revoked may be worked on until the next call of this method;
     /// those that are lost belong to somebody else already. Cancel-safe.
     async fn next(&mut self) -> Result<Assignment, LogError>;
 
@@ -88,7 +92,7 @@ pub trait Member: Send {
 /// A change of a member's partitions. Incremental, as in the cooperative protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Assignment {
-    /// These are ours from now on.
+    /// These are ours from now on, beside those that were before. None: the member is in the group, and gets nothing more.
     Assigned(Vec<i32>),
     /// These are being taken away.
     Revoked(Vec<i32>),
@@ -99,7 +103,7 @@ pub enum Assignment {
 /// What is known of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicInfo {
-    /// Identity: a topic that is deleted and made again has another.
+    /// Identity: a topic that is deleted and made again has another, where the log can tell.
     pub id: String,
     /// How many partitions it has.
     pub partitions: i32,
@@ -121,7 +125,7 @@ pub struct Fetched {
     pub records: Vec<Record>,
     /// Where the next fetch begins: beyond the last record, and beyond gaps that were seen.
     pub next_offset: i64,
-    /// Whether that was the end of what is committed, as the log answered it.
+    /// Whether that was the end of what is committed, as the log answered it not long ago: never while it cannot be reached.
     pub at_end: bool,
 }
 

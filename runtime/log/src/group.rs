@@ -104,6 +104,8 @@ struct Seat {
     lost: BTreeSet<i32>,
     /// Passed over: has nothing and gets nothing until it calls again.
     expelled: bool,
+    /// Whether it was ever told what it has, be it nothing.
+    welcomed: bool,
 }
 
 impl Group {
@@ -130,6 +132,7 @@ impl Group {
             giving_up: BTreeSet::new(),
             lost: BTreeSet::new(),
             expelled: false,
+            welcomed: false,
         };
         self.seats.insert(id, seat);
         self.rebalance(now_ms);
@@ -208,7 +211,12 @@ impl Group {
         for partition in &free {
             self.owners[*partition as usize] = Some(id);
         }
-        (!free.is_empty()).then_some(Assignment::Assigned(free))
+        let is_surplus = !seat.welcomed && !self.targets.contains(&Some(id));
+        if free.is_empty() && !is_surplus {
+            return None;
+        }
+        seat.welcomed = true;
+        Some(Assignment::Assigned(free))
     }
 
     /// Passes over members whose time is up, as long as somebody is left to take over.

@@ -50,6 +50,7 @@ mod routing;
 mod segment_file;
 mod segment_scan;
 mod shared;
+mod to_end;
 
 pub use clock::{Clock, SystemClock};
 pub use contract::{
@@ -60,3 +61,4 @@ pub use error::LogError;
 pub use murmur2::partition_of;
 pub use options::{Cleanup, Options, TopicSettings};
 pub use record::{Header, NewRecord, Record};
+pub use to_end::{first_record, read_to_end};

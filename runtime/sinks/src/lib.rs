@@ -37,6 +37,10 @@
 //! # }
 //! ```
 pub mod embedded;
+mod fencing;
+pub mod postgres;
+mod rows;
+mod time;
 
 use std::fmt;
 

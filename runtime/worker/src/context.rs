@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::status::{Board, TaskKey};
 use crate::timer::Timer;
+use crate::watermarks::Watermarks;
 
 /// Sinks by `<namespace>/<name>`.
 pub type Sinks = BTreeMap<String, Arc<dyn Sink>>;
@@ -52,6 +53,7 @@ pub(crate) struct Context {
     pub(crate) timer: Arc<dyn Timer>,
     pub(crate) limits: Limits,
     pub(crate) board: Board,
+    pub(crate) watermarks: Watermarks,
     /// The watermark that every source partition is to be lifted to once it is read to its end.
     pub(crate) closing: watch::Receiver<Option<i64>>,
 }
@@ -59,6 +61,17 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn pipeline(&self) -> String {
         format!("{}/{}", self.plan.namespace, self.plan.name)
+    }
+
+    /// Number of the generation of an aggregate step.
+    pub(crate) fn generation(&self, step: &str) -> i64 {
+        let generation = self.generations.steps.get(step);
+        generation.map_or(1, |generation| generation.number)
+    }
+
+    /// The topic of the partials of an aggregate step.
+    pub(crate) fn partials(&self, step: &str) -> String {
+        self.names.partials(step, self.generation(step))
     }
 
     /// The transactional id of a task: taking it fences whoever had the task before.
@@ -71,10 +84,11 @@ impl Context {
         }
     }
 
-    /// The number of an aggregate step's generation.
-    pub(crate) fn generation(&self, step: &str) -> i64 {
-        let generation = self.generations.steps.get(step);
-        generation.map_or(1, |generation| generation.number)
+    /// Counts a commit of a task that began at `began_ms`.
+    pub(crate) fn committed(&self, key: &TaskKey, began_ms: i64) {
+        let took_ms = u64::try_from(self.timer.now_ms() - began_ms).unwrap_or(0);
+        self.board
+            .update(key, |status| status.work.commits.add(took_ms));
     }
 
     /// The source partitions that fed an aggregate step when its generation began, as `<source>/<partition>`.

@@ -10,10 +10,9 @@
 //! No event may be counted in two windows that stay, or in none. So the cut is the last moment up to `F` at which an old and a new window begin
 //! together. Where that cannot be (retention has taken events since then, or an even older generation wrote windows since then), the cut is
 //! `F` itself, and events between it and the first new window that starts after it are in none.
-use std::time::Duration;
 use tidewheel_engine::window::first_open;
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress, StepKey, StepProgress};
-use tidewheel_log::Log;
+use tidewheel_log::{Log, first_record};
 use tidewheel_planner::generations::AllottedStep;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Late, LatePolicy, Plan, Window};
@@ -127,9 +126,9 @@ async fn kept_from(
                 continue;
             }
             let mut reader = log.reader(&source.topic, partition, earliest).await?;
-            let oldest = reader.fetch(1, 1, Duration::ZERO).await?;
+            let oldest = first_record(reader.as_mut()).await?;
             // Whatever came before the oldest record claimed a time of at most `maxFuture` after that.
-            let gone_ms = oldest.records.first().map_or(i64::MAX, |record| {
+            let gone_ms = oldest.map_or(i64::MAX, |record| {
                 record.append_time_ms.saturating_add(max_future_ms)
             });
             kept_from_ms = kept_from_ms.max(gone_ms.saturating_add(1));

@@ -8,14 +8,18 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tidewheel_engine::EngineError;
 use tidewheel_log::{Assignment, LogError, Member};
+use tidewheel_sinks::SinkError;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::AttemptError;
 use crate::source_attempt::SourceAttempt;
-use crate::status::TaskKey;
+use crate::status::{Membership, TaskKey};
 use crate::step_attempt::StepAttempt;
 use crate::topics::await_topics;
+
+/// How often a group is told how far its partitions were read, for the tools that watch lag.
+const REPORT_EVERY_MS: i64 = 5_000;
 
 /// What the tasks of an input are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +47,8 @@ impl Input {
             ),
             Self::Step(_) => {
                 let number = context.generation(&name);
-                (
-                    context.names.partials_group(&name, number),
-                    context.names.partials(&name, number),
-                )
+                let group = context.names.partials_group(&name, number);
+                (group, context.partials(&name))
             }
         }
     }
@@ -68,11 +70,14 @@ type Tasks = FuturesUnordered<BoxFuture<'static, (Run, Ended)>>;
 /// Works on an input until told to stop, or until a newer plan has taken it.
 pub(crate) async fn run(context: Arc<Context>, input: Input, stop: CancellationToken) {
     let mut pause = Duration::from_millis(100);
+    let name = input.name(&context);
     while !stop.is_cancelled() {
+        context.board.joined(&name, Membership::Joining);
         match work(&context, input, &stop).await {
             Ok(()) => return,
             Err(error) => {
-                tracing::warn!(input = input.name(&context), %error, "cannot go on in the consumer group; joining again")
+                context.board.joined(&name, Membership::Joining);
+                tracing::warn!(input = name, %error, "cannot go on in the consumer group; joining again")
             }
         }
         tokio::select! {
@@ -94,11 +99,14 @@ async fn work(
         return Ok(());
     }
     let (group, topic) = input.group_and_topic(context);
+    let name = input.name(context);
     let mut member = context.log.join(&group, &topic).await?;
     let mut running = Running::new();
     let mut runs = 0;
     let mut tasks = Tasks::new();
+    let mut report_at_ms = context.timer.now_ms() + REPORT_EVERY_MS;
     loop {
+        let until_report_ms = u64::try_from(report_at_ms - context.timer.now_ms()).unwrap_or(0);
         tokio::select! {
             biased;
             () = stop.cancelled() => {
@@ -107,6 +115,7 @@ async fn work(
             }
             assignment = member.next() => match assignment? {
                 Assignment::Assigned(partitions) => {
+                    context.board.joined(&name, Membership::Member);
                     for partition in partitions {
                         let task_stop = CancellationToken::new();
                         runs += 1;
@@ -130,11 +139,30 @@ async fn work(
                     running.remove(&partition);
                 }
                 if matches!(ended, Ended::Outdated) {
-                    tracing::info!(input = input.name(context), "a newer plan has taken over");
+                    tracing::info!(input = name, "a newer plan has taken over");
+                    context.board.joined(&name, Membership::Superseded);
                     stop_all(&running, &mut tasks).await;
                     return leave(member).await;
                 }
             }
+            () = context.timer.sleep(Duration::from_millis(until_report_ms)) => {
+                report(context, &name, &running, member.as_mut()).await;
+                report_at_ms = context.timer.now_ms() + REPORT_EVERY_MS;
+            }
+        }
+    }
+}
+
+/// Tells the group how far its partitions were read. Nobody goes on from there, so a report that fails is not missed.
+async fn report(context: &Context, input: &str, running: &Running, member: &mut dyn Member) {
+    for &partition in running.keys() {
+        let key = (input.to_owned(), partition);
+        let Some(next_offset) = context.board.next_offset(&key) else {
+            continue;
+        };
+        if let Err(error) = member.report(partition, next_offset).await {
+            tracing::debug!(task = ?key, %error, "the group was not told how far the task is");
+            return;
         }
     }
 }
@@ -178,6 +206,9 @@ async fn run_task(
     let mut pause = first_pause;
     let ended = loop {
         let attempt_began_ms = context.timer.now_ms();
+        context
+            .board
+            .update(&key, |status| status.work.attempts += 1);
         match attempt(&context, input, &key, &stop).await {
             Ok(()) | Err(AttemptError::Stopped) => break Ended::Stopped,
             Err(
@@ -188,6 +219,9 @@ async fn run_task(
                 context.board.update(&key, |status| {
                     status.at_end = false;
                     status.blocked = Some(error.to_string());
+                    if !matches!(error, AttemptError::Sink(SinkError::Unavailable { .. })) {
+                        status.blocked_by_sink = None;
+                    }
                 });
             }
         }
@@ -213,16 +247,24 @@ async fn attempt(
 ) -> Result<(), AttemptError> {
     match input {
         Input::Source(source) => {
-            SourceAttempt::begin(context, source, key, stop)
-                .await?
-                .run()
-                .await
+            let begin = SourceAttempt::begin(context, source, key, stop);
+            unless_stopped(begin, stop).await?.run().await
         }
         Input::Step(step) => {
-            StepAttempt::begin(context, step, key, stop)
-                .await?
-                .run()
-                .await
+            let begin = StepAttempt::begin(context, step, key, stop);
+            unless_stopped(begin, stop).await?.run().await
         }
+    }
+}
+
+/// Taking a task over may wait for a log that does not answer; whoever stops does not wait for that.
+async fn unless_stopped<T>(
+    begin: impl Future<Output = Result<T, AttemptError>>,
+    stop: &CancellationToken,
+) -> Result<T, AttemptError> {
+    tokio::select! {
+        biased;
+        begun = begin => begun,
+        () = stop.cancelled() => Err(AttemptError::Stopped),
     }
 }

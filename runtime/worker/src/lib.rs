@@ -17,12 +17,17 @@ mod status;
 mod step_attempt;
 mod table_writers;
 mod timer;
+mod topic_settings;
 mod topics;
+mod watermarks;
+mod work;
 mod worker;
 
 pub use allot::read_allotment;
 pub use context::{Limits, Sinks};
 pub use error::WorkerError;
-pub use status::{Status, TaskKey, TaskStatus};
+pub use status::{Membership, Status, TaskKey, TaskStatus};
 pub use timer::{SystemTimer, Timer};
+pub use topic_settings::topic_settings;
+pub use work::{Durations, Work};
 pub use worker::{Control, Worker};

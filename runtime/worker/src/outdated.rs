@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidewheel_engine::sabotage::{self, Bug};
 use tidewheel_engine::stage2::{Outdated, StepSetup, StepTask};
-use tidewheel_log::{Log, LogError};
+use tidewheel_log::{Log, LogError, read_to_end};
 use tidewheel_planner::plan::StepKind;
-
-use crate::recovery::read_all;
 
 /// The keys of the rows that the task has to remove before its generation writes, by output. The task has fenced its predecessor already.
 pub(crate) async fn outdated(
@@ -36,7 +34,7 @@ pub(crate) async fn outdated(
             .map_or(0, |info| info.partitions);
         let mut outdated = Outdated::new(generation, cut_ms, setup.partition, tasks);
         for partition in 0..partitions {
-            read_all(log, &topic.name, partition, |record| outdated.see(&record)).await?;
+            read_to_end(log, &topic.name, partition, |record| outdated.see(&record)).await?;
         }
         keys.insert(output.name.clone(), outdated.into_keys());
     }

@@ -1,21 +1,20 @@
 //! One attempt at the task of a source partition: take it over, go on from its state, until it is told to stop or something fails.
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tidewheel_engine::sabotage::{self, Bug};
 use tidewheel_engine::stage1::{Recovered, SourceSetup, SourceTask, StartAt};
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
-use tidewheel_engine::wire::watermark::WatermarkRecord;
 use tidewheel_engine::{Effects, EngineError};
-use tidewheel_log::{Fetched, Log, LogError, Producer, Reader, Record};
+use tidewheel_log::{Fetched, Log, LogError, Producer, Reader, Record, first_record};
 use tidewheel_planner::plan::StepKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::AttemptError;
-use crate::recovery::{read_compacted, read_watermarks};
+use crate::recovery::read_compacted;
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
+use crate::watermarks::Seen;
 
 /// The task of a source partition at work.
 pub(crate) struct SourceAttempt<'a> {
@@ -26,7 +25,10 @@ pub(crate) struct SourceAttempt<'a> {
     writers: TableWriters<'a>,
     task: SourceTask,
     reader: Box<dyn Reader>,
-    watermarks: Box<dyn Reader>,
+    /// Name of the watermarks topic.
+    watermarks: String,
+    /// How far it was seen.
+    seen: Seen,
     records: u64,
 }
 
@@ -79,7 +81,11 @@ impl<'a> SourceAttempt<'a> {
             })
             .collect();
         let writers = TableWriters::open(context, key, stop, &outputs).await?;
-        let told = read_watermarks(log, &context.names.watermarks(), &key.0, partition).await?;
+        let watermarks = context.names.watermarks();
+        let told = context
+            .watermarks
+            .begin(log, &watermarks, &key.0, partition);
+        let told = told.await?;
         let start = start_at(context, source, partition).await?;
         let decrees = if sabotage::is(Bug::ForgottenDecrees) {
             Vec::new()
@@ -98,13 +104,10 @@ impl<'a> SourceAttempt<'a> {
             producer.commit(first_words).await?;
         }
         told.newest
-            .into_values()
+            .into_iter()
             .for_each(|record| task.observe(record));
         let from = warm_up_from(log, topic, partition, &task, start.earliest).await?;
         let reader = log.reader(topic, partition, from).await?;
-        let watermarks = log
-            .reader(&context.names.watermarks(), 0, told.next_offset)
-            .await?;
         Ok(Self {
             context,
             key,
@@ -114,6 +117,7 @@ impl<'a> SourceAttempt<'a> {
             task,
             reader,
             watermarks,
+            seen: told.seen,
             records: 0,
         })
     }
@@ -153,6 +157,9 @@ impl<'a> SourceAttempt<'a> {
                 self.commit(effects, taken).await?;
             }
             self.records += taken.len() as u64;
+            self.context.board.update(self.key, |status| {
+                status.work.records += taken.len() as u64;
+            });
             // Without records the position moves to the next boundary or the end; while deduplications are filled it stays.
             if rest.is_empty()
                 && (self.task.next_offset() >= fetched.next_offset
@@ -184,6 +191,17 @@ impl<'a> SourceAttempt<'a> {
     }
 
     async fn commit(&mut self, effects: Effects, records: &[Record]) -> Result<(), AttemptError> {
+        let began_ms = self.context.timer.now_ms();
+        self.commit_in_order(effects, records).await?;
+        self.context.committed(self.key, began_ms);
+        Ok(())
+    }
+
+    async fn commit_in_order(
+        &mut self,
+        effects: Effects,
+        records: &[Record],
+    ) -> Result<(), AttemptError> {
         if sabotage::is(Bug::LogBeforeSinks) {
             let mut log = effects.log;
             log.extend(self.task.seal(records, &[], &[]));
@@ -204,20 +222,14 @@ impl<'a> SourceAttempt<'a> {
     }
 
     async fn observe(&mut self) -> Result<(), AttemptError> {
-        loop {
-            let told = self
-                .watermarks
-                .fetch(1_000, 1024 * 1024, Duration::ZERO)
-                .await?;
-            for record in &told.records {
-                self.task.observe(WatermarkRecord::decode(
-                    record.value.as_deref().unwrap_or_default(),
-                )?);
-            }
-            if told.at_end || told.records.is_empty() {
-                return Ok(());
-            }
+        let Context {
+            watermarks, log, ..
+        } = self.context;
+        let news = watermarks.news(log.as_ref(), &self.watermarks, &mut self.seen);
+        for record in news.await? {
+            self.task.observe(record);
         }
+        Ok(())
     }
 
     fn post(&self, at_end: bool) {
@@ -231,7 +243,7 @@ impl<'a> SourceAttempt<'a> {
             status.closing_watermark_ms = self.task.closing_watermark_ms();
             status.ledgers = ledgers.outputs;
             status.step_ledgers = ledgers.steps;
-            status.blocked = None;
+            status.unblock();
         });
     }
 }
@@ -288,12 +300,7 @@ async fn warm_up_from(
         return Ok(task.append_times_from().max(earliest).min(at));
     };
     let mut probe = log.reader(topic, partition, at).await?;
-    let first = probe
-        .fetch(1, 1, Duration::ZERO)
-        .await?
-        .records
-        .into_iter()
-        .next();
+    let first = first_record(probe.as_mut()).await?;
     // With no record there yet, the next one comes after the last of those before it.
     let append_time_ms = match first {
         Some(record) => task

@@ -122,6 +122,9 @@ impl<'a> StepAttempt<'a> {
                 self.task
                     .process(rest, fetched.next_offset, self.context.timer.now_ms())?;
             self.records += effects.consumed as u64;
+            self.context.board.update(self.key, |status| {
+                status.work.records += effects.consumed as u64;
+            });
             rest = &rest[effects.consumed..];
             if effects.consumed > 0 || !effects.log.is_empty() || !effects.writes.is_empty() {
                 self.commit(effects).await?;
@@ -133,6 +136,7 @@ impl<'a> StepAttempt<'a> {
     }
 
     async fn commit(&mut self, effects: Effects) -> Result<(), AttemptError> {
+        let began_ms = self.context.timer.now_ms();
         let refusals = self
             .writers
             .commit(&effects.writes, effects.position)
@@ -140,11 +144,11 @@ impl<'a> StepAttempt<'a> {
         let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
         let mut log = effects.log;
         log.extend(self.task.seal(&committed, &refusals));
-        if log.is_empty() {
-            Ok(())
-        } else {
-            Ok(self.producer.commit(log).await?)
+        if !log.is_empty() {
+            self.producer.commit(log).await?;
         }
+        self.context.committed(self.key, began_ms);
+        Ok(())
     }
 
     /// Lets the log forget the partials that the newest snapshot covers.
@@ -178,7 +182,7 @@ impl<'a> StepAttempt<'a> {
                 status.open_windows = open_windows;
                 status.state_bytes = state_bytes;
             }
-            status.blocked = None;
+            status.unblock();
         });
     }
 }

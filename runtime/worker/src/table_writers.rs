@@ -5,13 +5,13 @@ use std::time::Duration;
 use tidewheel_engine::sabotage::{self, Bug};
 use tidewheel_engine::wire::refusal::Origin;
 use tidewheel_engine::{Position, Refusal, TableWrite};
-use tidewheel_planner::plan::TableKind;
-use tidewheel_sinks::{Change, OutputId, Progress, Refused, SinkError, TaskId, Writer};
+use tidewheel_planner::plan::{Table, TableKind};
+use tidewheel_sinks::{Change, OutputId, Progress, Refused, Sink, SinkError, TaskId, Writer};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::{AttemptError, WorkerError};
-use crate::status::TaskKey;
+use crate::status::{TaskKey, TaskStatus};
 
 /// The writers of one task.
 pub(crate) struct TableWriters<'a> {
@@ -55,24 +55,15 @@ impl<'a> TableWriters<'a> {
                 input: key.0.clone(),
                 partition: key.1,
             };
-            let mut writer = sink.writer(&id, table, &task).await?;
-            writer
-                .begin_generation(generation, cut_ms)
-                .await
-                .map_err(|error| match error {
-                    SinkError::Fenced { .. } => AttemptError::Superseded(error),
-                    other => other.into(),
-                })?;
-            let (progress, refused) = match writer.last_commit().await? {
-                Some((progress, committed)) => (Some(progress), committed.refused),
-                None => (None, Vec::new()),
-            };
-            let output = OutputWriter {
-                writer,
-                progress,
-                refused,
-            };
-            writers.insert(index, output);
+            let opened = open_one(sink.as_ref(), &id, table, &task, (generation, cut_ms)).await;
+            let opened = opened.inspect_err(|error| {
+                if let AttemptError::Sink(SinkError::Unavailable { .. }) = error {
+                    context.board.update(key, |status| {
+                        status.blocked_by_sink = Some(output.sink.clone());
+                    });
+                }
+            });
+            writers.insert(index, opened?);
         }
         Ok(Self {
             context,
@@ -160,18 +151,17 @@ impl<'a> TableWriters<'a> {
             {
                 Ok(committed) => {
                     output.progress = Some(next);
-                    self.context
-                        .board
-                        .update(self.key, |status| status.blocked = None);
+                    self.unblock();
                     return refusals(write.output, &committed.refused);
                 }
                 Err(error @ SinkError::Unavailable { .. }) => error.to_string(),
                 Err(error) => return Err(error.into()),
             };
             tracing::warn!(task = ?self.key, %reason, "the sink does not answer; trying again");
-            self.context
-                .board
-                .update(self.key, |status| status.blocked = Some(reason));
+            self.context.board.update(self.key, |status| {
+                status.blocked = Some(reason);
+                status.blocked_by_sink = Some(self.context.plan.outputs[write.output].sink.clone());
+            });
             tokio::select! {
                 biased;
                 () = self.context.timer.sleep(pause) => {}
@@ -183,13 +173,42 @@ impl<'a> TableWriters<'a> {
                 && found == next
             {
                 output.progress = Some(next);
-                self.context
-                    .board
-                    .update(self.key, |status| status.blocked = None);
+                self.unblock();
                 return refusals(write.output, &committed.refused);
             }
         }
     }
+
+    fn unblock(&self) {
+        self.context.board.update(self.key, TaskStatus::unblock);
+    }
+}
+
+/// Opens an output and makes our generation, with its cut, current.
+async fn open_one(
+    sink: &dyn Sink,
+    id: &OutputId,
+    table: &Table,
+    task: &TaskId,
+    (generation, cut_ms): (i64, Option<i64>),
+) -> Result<OutputWriter, AttemptError> {
+    let mut writer = sink.writer(id, table, task).await?;
+    writer
+        .begin_generation(generation, cut_ms)
+        .await
+        .map_err(|error| match error {
+            SinkError::Fenced { .. } => AttemptError::Superseded(error),
+            other => other.into(),
+        })?;
+    let (progress, refused) = match writer.last_commit().await? {
+        Some((progress, committed)) => (Some(progress), committed.refused),
+        None => (None, Vec::new()),
+    };
+    Ok(OutputWriter {
+        writer,
+        progress,
+        refused,
+    })
 }
 
 fn refusals(output: usize, refused: &[Refused]) -> Result<Vec<Refusal>, AttemptError> {

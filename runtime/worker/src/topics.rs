@@ -66,10 +66,7 @@ async fn missing(context: &Context, input: Input) -> Result<Option<String>, LogE
 /// What the tasks of an input read and write.
 fn topics(context: &Context, input: Input) -> Vec<String> {
     let (plan, names) = (&context.plan, &context.names);
-    let partials = |step: usize| {
-        let name = &plan.steps[step].name;
-        names.partials(name, context.generation(name))
-    };
+    let partials = |step: usize| context.partials(&plan.steps[step].name);
     let mut topics = vec![names.state(&input.name(context)), names.dead_letters()];
     // The outputs of a pipeline move together.
     let outputs = plan.outputs.iter().filter_map(Output::topic);

@@ -1,4 +1,5 @@
 //! A worker: everything that one process does for one plan.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use crate::allot::{allot, generations};
 use crate::context::{Context, Limits, Sinks};
 use crate::error::WorkerError;
 use crate::input::{self, Input};
-use crate::status::{Board, Status};
+use crate::status::{Board, Membership, Status, TaskKey, TaskStatus};
 use crate::timer::Timer;
+use crate::watermarks::Watermarks;
 
 /// Runs one plan; several workers of the same plan share its partitions.
 pub struct Worker {
@@ -64,6 +66,7 @@ impl Worker {
             timer,
             limits,
             board,
+            watermarks: Watermarks::default(),
             closing: closing_seen,
         };
         Ok(Self {
@@ -82,16 +85,14 @@ impl Worker {
     /// [`partials_topics`](tidewheel_planner::generations::partials_topics).
     pub fn partials_topics(&self) -> Vec<(String, u32)> {
         let context = &self.context;
-        let topic = |name: &str, partitions| {
-            let number = context.generation(name);
-            (context.names.partials(name, number), partitions)
-        };
         context
             .plan
             .steps
             .iter()
             .filter_map(|step| match &step.kind {
-                StepKind::Aggregate(aggregate) => Some(topic(&step.name, aggregate.partitions)),
+                StepKind::Aggregate(aggregate) => {
+                    Some((context.partials(&step.name), aggregate.partitions))
+                }
                 _ => None,
             })
             .collect()
@@ -139,9 +140,47 @@ impl Control {
     pub async fn has_begun(&self) -> Result<bool, LogError> {
         let partitions = self.context.source_partitions().await?;
         let (status, sources) = (self.status(), self.context.plan.sources.iter());
+        let has_begun = |source: &str, partition| {
+            let task = status.get(&(source.to_owned(), partition));
+            task.is_some_and(TaskStatus::has_begun)
+        };
         Ok(sources.zip(partitions).all(|(source, partitions)| {
-            (0..partitions).all(|partition| status.contains_key(&(source.name.clone(), partition)))
+            (0..partitions).all(|partition| has_begun(&source.name, partition))
         }))
+    }
+
+    /// What this worker is to the consumer group of each input, by the input's name; inputs that were not begun are not there.
+    pub fn memberships(&self) -> BTreeMap<String, Membership> {
+        self.context.board.memberships()
+    }
+
+    /// How far each task that this worker has is behind the end of what is committed in its input, in offsets. Asks the log for
+    /// every task: not to be called more often than every few seconds.
+    ///
+    /// # Errors
+    /// The log does not answer.
+    pub async fn lag(&self) -> Result<BTreeMap<TaskKey, i64>, LogError> {
+        let mut lag = BTreeMap::new();
+        let begun = self
+            .status()
+            .into_iter()
+            .filter(|(_, task)| task.has_begun());
+        for (key, task) in begun {
+            let topic = self.topic(&key.0);
+            let end = self.context.log.offsets(&topic, key.1).await?.end;
+            lag.insert(key, (end - task.next_offset).max(0));
+        }
+        Ok(lag)
+    }
+
+    fn topic(&self, input: &str) -> String {
+        let context = &self.context;
+        let source = context
+            .plan
+            .sources
+            .iter()
+            .find(|source| source.name == input);
+        source.map_or_else(|| context.partials(input), |source| source.topic.clone())
     }
 
     /// Reads every source to its end, then closes every window that holds an event, by a decree in the log. Returns when all of it is

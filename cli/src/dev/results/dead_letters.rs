@@ -1,11 +1,9 @@
 //! Dead letters, read back from the log.
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
-use tidewheel_log::{EmbeddedLog, Log as _, Record};
+use tidewheel_log::{Log, Record, first_record, read_to_end};
 use tidewheel_planner::names::PipelineNames;
 
 use crate::dev::pipelines::Pipelines;
@@ -92,20 +90,13 @@ impl DeadLetter {
     }
 
     /// With its bytes.
-    pub(crate) async fn shown(&self, log: &EmbeddedLog) -> Result<Shown<'_>, Failure> {
+    pub(crate) async fn shown(&self, log: &dyn Log) -> Result<Shown<'_>, Failure> {
         let bytes = match &self.value {
             Value::Here(bytes) => bytes.clone(),
             Value::InLog(topic, offset) => {
-                let fetched = log
-                    .reader(topic, 0, *offset)
-                    .await?
-                    .fetch(1, 1, Duration::ZERO)
-                    .await?;
-                fetched
-                    .records
-                    .into_iter()
-                    .next()
-                    .and_then(|record| record.value)
+                let mut reader = log.reader(topic, 0, *offset).await?;
+                let record = first_record(reader.as_mut()).await?;
+                record.and_then(|record| record.value)
             }
         };
         let (value, value_base64) = match bytes.as_deref().map(std::str::from_utf8) {
@@ -129,29 +120,16 @@ impl DeadLetter {
 }
 
 /// The dead letters of all pipelines, by where they came from: an order that is the same in every run.
-pub(crate) async fn read(
-    log: &EmbeddedLog,
-    pipelines: &Pipelines,
-) -> Result<Vec<DeadLetter>, Failure> {
+pub(crate) async fn read(log: &dyn Log, pipelines: &Pipelines) -> Result<Vec<DeadLetter>, Failure> {
     let mut letters = Vec::new();
     for pipeline in pipelines.iter() {
         let (namespace, name) = (&pipeline.plan.namespace, &pipeline.plan.name);
         let topic = PipelineNames::new(namespace, name).dead_letters();
         let label = format!("{namespace}/{name}");
-        let offsets = log.offsets(&topic, 0).await?;
-        let mut reader = log.reader(&topic, 0, offsets.earliest).await?;
-        loop {
-            let fetched = reader.fetch(1_000, 8 << 20, Duration::ZERO).await?;
-            letters.extend(
-                fetched
-                    .records
-                    .into_iter()
-                    .map(|record| DeadLetter::new(&label, &topic, record)),
-            );
-            if fetched.at_end {
-                break;
-            }
-        }
+        read_to_end(log, &topic, 0, |record| {
+            letters.push(DeadLetter::new(&label, &topic, record));
+        })
+        .await?;
     }
     letters.sort_by(|a, b| {
         let place = |letter: &DeadLetter| (letter.partition, letter.offset);

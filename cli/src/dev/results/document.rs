@@ -2,7 +2,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use tidewheel_log::EmbeddedLog;
+use tidewheel_log::Log;
 
 use super::Shown;
 use super::dead_letters::DeadLetter;
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 
 pub(crate) async fn write(
     out: &mut impl Write,
-    log: &EmbeddedLog,
+    log: &dyn Log,
     shown: &[Shown<'_>],
     ledgers: &[OutputLedger],
     dead_letters: &[DeadLetter],

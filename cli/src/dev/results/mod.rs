@@ -8,14 +8,16 @@ pub(crate) mod topic;
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use tidewheel_log::EmbeddedLog;
+use tidewheel_log::Log;
 use tidewheel_planner::plan::{Output, Plan, Table, Target, Topic};
-use tidewheel_sinks::embedded::{Columns, Database, Row};
+use tidewheel_sinks::embedded::Row;
 
 use crate::args::ResultFormat;
 use crate::dev::pipelines::Pipelines;
 use crate::dev::store::Store;
+use crate::dev::tables::Tables;
 use crate::failure::Failure;
 #[cfg(test)]
 pub(crate) use ledgers::StageLedger;
@@ -47,16 +49,16 @@ struct Shown<'a> {
 
 /// Where the rows of an output are.
 enum Rows<'a> {
-    Table(&'a Database, &'a Table),
-    Topic(&'a EmbeddedLog, &'a Topic),
+    Table(&'a Tables, &'a Table),
+    Topic(Arc<dyn Log>, &'a Topic),
 }
 
 impl<'a> Shown<'a> {
     /// None where there is no such table yet.
     fn new(store: &'a Store, plan: &'a Plan, output: &'a Output) -> Option<Self> {
         let rows = match &output.target {
-            Target::Table(table) => Rows::Table(store.database(&output.sink)?, table),
-            Target::Topic(topic) => Rows::Topic(&store.log, topic),
+            Target::Table(table) => Rows::Table(store.tables(&output.sink)?, table),
+            Target::Topic(topic) => Rows::Topic(store.log(), topic),
         };
         Some(Self { plan, output, rows })
     }
@@ -67,20 +69,18 @@ impl<'a> Shown<'a> {
 
     /// Gives every row to `each`, in the order of the table or topic, until it breaks off.
     async fn visit(&self, each: impl FnMut(Row) -> ControlFlow<()>) -> Result<(), Failure> {
-        match self.rows {
-            Rows::Table(database, table) => {
-                database.for_each_row(table, Columns::Data, each).await?
-            }
-            Rows::Topic(log, topic) => topic::for_each_row(log, topic, each).await?,
+        match &self.rows {
+            Rows::Table(tables, table) => tables.for_each_row(table, each).await?,
+            Rows::Topic(log, topic) => topic::for_each_row(log.as_ref(), topic, each).await?,
         }
         Ok(())
     }
 
     /// How many rows there are.
     async fn count(&self) -> Result<u64, Failure> {
-        Ok(match self.rows {
-            Rows::Table(database, table) => database.count(table).await?,
-            Rows::Topic(log, topic) => topic::count(log, topic).await?,
+        Ok(match &self.rows {
+            Rows::Table(tables, table) => tables.count(table).await?,
+            Rows::Topic(log, topic) => topic::count(log.as_ref(), topic).await?,
         })
     }
 
@@ -136,11 +136,18 @@ pub(crate) async fn print(
         return Err(Failure::usage(format!("there is no output `{only}`"), help));
     }
     let ledgers = ledgers(pipelines);
-    let dead_letters = dead_letters::read(&store.log, pipelines).await?;
+    let dead_letters = dead_letters::read(store.log().as_ref(), pipelines).await?;
     let mut out = BufWriter::with_capacity(1 << 20, io::stdout());
     match format {
         ResultFormat::Json => {
-            document::write(&mut out, &store.log, &shown, &ledgers, &dead_letters).await?
+            document::write(
+                &mut out,
+                store.log().as_ref(),
+                &shown,
+                &ledgers,
+                &dead_letters,
+            )
+            .await?
         }
         ResultFormat::Csv => csv::write(&mut out, &shown).await?,
         ResultFormat::Table => {

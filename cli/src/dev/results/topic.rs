@@ -8,16 +8,17 @@ use arrow::array::{Array as _, AsArray as _};
 use bytes::Bytes;
 use serde_json::Value;
 use tidewheel_decode::{Decoder, EventSchema, Field, FieldType, Part, UnknownFields};
-use tidewheel_log::{EmbeddedLog, Log, LogError, Record};
+use tidewheel_log::{Log, LogError, Record};
 use tidewheel_planner::plan::{Column, ColumnType, TableKind, Topic};
 use tidewheel_sinks::embedded::Row;
 
 const FETCH_RECORDS: usize = 1_000;
 const FETCH_BYTES: usize = 8 << 20;
+const FETCH_WAIT: Duration = Duration::from_millis(100);
 
 /// Gives every row to `each`: rows as they stand in the topic, partition by partition; windows by their start, each once.
 pub(crate) async fn for_each_row(
-    log: &EmbeddedLog,
+    log: &dyn Log,
     topic: &Topic,
     mut each: impl FnMut(Row) -> ControlFlow<()>,
 ) -> Result<(), LogError> {
@@ -37,7 +38,7 @@ pub(crate) async fn for_each_row(
 }
 
 /// How many rows the topic has.
-pub(crate) async fn count(log: &EmbeddedLog, topic: &Topic) -> Result<u64, LogError> {
+pub(crate) async fn count(log: &dyn Log, topic: &Topic) -> Result<u64, LogError> {
     let mut rows = 0;
     if topic.kind == TableKind::Rows {
         read(log, topic, i64::MAX, |_, _, _| {
@@ -52,11 +53,7 @@ pub(crate) async fn count(log: &EmbeddedLog, topic: &Topic) -> Result<u64, LogEr
 }
 
 /// The newest rows, newest first: rows as they were written, windows from the latest start. Of each partition only the end is looked at.
-pub(crate) async fn newest(
-    log: &EmbeddedLog,
-    topic: &Topic,
-    limit: u32,
-) -> Result<Vec<Row>, LogError> {
+pub(crate) async fn newest(log: &dyn Log, topic: &Topic, limit: u32) -> Result<Vec<Row>, LogError> {
     // Transactions leave gaps between offsets.
     let within = i64::from(limit) * 4;
     let mut rows = Vec::new();
@@ -80,7 +77,7 @@ pub(crate) async fn newest(
 
 /// The rows of windows, by start and key: the newest record of each key, unless it has no value.
 async fn windows(
-    log: &EmbeddedLog,
+    log: &dyn Log,
     topic: &Topic,
     within: i64,
 ) -> Result<BTreeMap<(String, Bytes), Row>, LogError> {
@@ -109,7 +106,7 @@ async fn windows(
 /// Gives the records of the topic to `each`, with their partitions and rows (none where a row is removed): all of them, or those at the
 /// end of each partition.
 async fn read(
-    log: &EmbeddedLog,
+    log: &dyn Log,
     topic: &Topic,
     within: i64,
     mut each: impl FnMut(i32, &Record, Option<Row>) -> ControlFlow<()>,
@@ -123,18 +120,15 @@ async fn read(
         let offsets = log.offsets(&topic.name, partition).await?;
         let from = offsets.earliest.max(offsets.end.saturating_sub(within));
         let mut reader = log.reader(&topic.name, partition, from).await?;
-        loop {
-            let fetched = reader
-                .fetch(FETCH_RECORDS, FETCH_BYTES, Duration::ZERO)
-                .await?;
+        let mut next_offset = from;
+        while next_offset < offsets.end {
+            let fetched = reader.fetch(FETCH_RECORDS, FETCH_BYTES, FETCH_WAIT).await?;
+            next_offset = fetched.next_offset;
             let rows = objects.rows(&fetched.records);
             for (record, row) in fetched.records.iter().zip(rows) {
                 if each(partition, record, row).is_break() {
                     return Ok(());
                 }
-            }
-            if fetched.at_end {
-                break;
             }
         }
     }

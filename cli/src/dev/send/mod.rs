@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tidewheel_log::{EmbeddedLog, Log as _};
+use tidewheel_log::Log;
 use tokio::time::Instant;
 
 use crate::failure::Failure;
@@ -32,7 +32,7 @@ pub(crate) struct Sent {
 /// Plays all files: those for one source one after the other, sources side by side, so that none falls behind the others. Progress is shown on a
 /// terminal only.
 pub(crate) async fn send_all(
-    log: &EmbeddedLog,
+    log: &dyn Log,
     targets: &[Target],
     rate: Option<NonZeroU32>,
     shows_progress: bool,
@@ -67,7 +67,7 @@ pub(crate) async fn send_all(
 }
 
 /// Forgets how far files were sent: the next run sends them anew.
-pub(crate) async fn forget_positions(log: &EmbeddedLog, targets: &[Target]) -> Result<(), Failure> {
+pub(crate) async fn forget_positions(log: &dyn Log, targets: &[Target]) -> Result<(), Failure> {
     for target in targets {
         log.producer(&target.transactional_id())
             .await?
@@ -86,7 +86,7 @@ impl Sent {
 }
 
 async fn send(
-    log: &EmbeddedLog,
+    log: &dyn Log,
     target: &Target,
     rate: Option<NonZeroU32>,
     bars: &MultiProgress,

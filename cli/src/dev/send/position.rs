@@ -1,8 +1,6 @@
 //! How far a file was sent, kept in the log in the transaction of its events.
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
-use tidewheel_log::{EmbeddedLog, Log as _, LogError, NewRecord};
+use tidewheel_log::{Log, LogError, NewRecord, read_to_end};
 
 use crate::dev::send::Target;
 
@@ -20,28 +18,20 @@ pub(crate) struct Position {
 
 impl Position {
     /// Where an earlier run was killed; the start where there was none, or it ended well.
-    pub(crate) async fn read(log: &EmbeddedLog, target: &Target) -> Result<Self, LogError> {
-        let mut found = Self::default();
-        let offsets = log.offsets(SENDS_TOPIC, 0).await?;
-        let mut reader = log.reader(SENDS_TOPIC, 0, offsets.earliest).await?;
-        loop {
-            let fetched = reader.fetch(10_000, 1 << 20, Duration::ZERO).await?;
-            for record in &fetched.records {
-                if record.key.as_deref() == Some(target.identity.as_bytes()) {
-                    found = match &record.value {
-                        Some(value) => {
-                            serde_json::from_slice(value).map_err(|error| LogError::Damaged {
-                                reason: format!("a position in {SENDS_TOPIC}: {error}"),
-                            })?
-                        }
-                        None => Self::default(),
-                    };
-                }
+    pub(crate) async fn read(log: &dyn Log, target: &Target) -> Result<Self, LogError> {
+        let mut newest = None;
+        read_to_end(log, SENDS_TOPIC, 0, |record| {
+            if record.key.as_deref() == Some(target.identity.as_bytes()) {
+                newest = record.value;
             }
-            if fetched.at_end {
-                return Ok(found);
-            }
-        }
+        })
+        .await?;
+        let Some(value) = newest else {
+            return Ok(Self::default());
+        };
+        serde_json::from_slice(&value).map_err(|error| LogError::Damaged {
+            reason: format!("a position in {SENDS_TOPIC}: {error}"),
+        })
     }
 
     /// The record that keeps it.

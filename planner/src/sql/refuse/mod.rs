@@ -14,6 +14,7 @@ use datafusion_sql::sqlparser::keywords::Keyword;
 use crate::problem::Code;
 use crate::resource::TextSpan;
 use crate::sql::functions::judge_call;
+use crate::sql::keyword::quote_columns;
 use crate::sql::parse::Parsed;
 use crate::sql::refuse::lists::{aggregate_call, judge_lists};
 use crate::sql::refuse::value::{is_negative, judge_value};
@@ -42,6 +43,11 @@ pub(crate) fn judge(
     context: Context,
     relations: &[Readable],
 ) -> Result<(), Vec<SqlProblem>> {
+    let (query, of_keywords) = quote_columns(&parsed.query, relations);
+    let parsed = &Parsed {
+        query,
+        tokens: parsed.tokens.clone(),
+    };
     let mut fields = relations.iter().flat_map(|r| r.schema.fields());
     let time_column = fields
         .find(|f| *f.data_type() == timestamp())
@@ -50,7 +56,7 @@ pub(crate) fn judge(
         parsed,
         context,
         time_column,
-        found: Vec::new(),
+        found: of_keywords,
         depth: 0,
         deepest: 0,
         aggregates: 0,

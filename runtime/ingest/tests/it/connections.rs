@@ -4,7 +4,7 @@ use tidewheel_ingest::IngestSettings;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{GOOD, PATIENCE, Raw, Server, eventually, head, source};
+use crate::support::{GOOD, PATIENCE, Raw, Server, Weather, eventually, head, source};
 
 /// Deadlines that a test can wait for.
 fn impatient() -> IngestSettings {
@@ -80,6 +80,67 @@ async fn heads_that_never_end_and_idle_connections_do_not_keep_others_out() {
     assert_eq!(server.send(GOOD).await.status, 202);
     unfinished.read_to_end().await;
     silent.read_to_end().await;
+}
+
+#[tokio::test]
+async fn whoever_has_waited_longest_makes_room() {
+    let settings = IngestSettings {
+        max_connections: 2,
+        ..IngestSettings::default()
+    };
+    let server = Server::with(settings, vec![source("clicks")]).await;
+    let mut silent = server.raw().await;
+    silent
+        .write("POST /v1/events HTTP/1.1\r\nx-one: 1\r\n")
+        .await;
+    let mut slow = server.raw().await;
+    eventually("both places are taken", async || {
+        server.gauge("tidewheel_ingest_connections") == 2.0
+    })
+    .await;
+    slow.write(head(&format!(
+        "content-length: {}\r\nconnection: close\r\n",
+        GOOD.len()
+    )))
+    .await;
+    slow.write(&GOOD[..1]).await;
+    assert_eq!(server.send(GOOD).await.status, 202);
+    assert_eq!(silent.read_to_end().await, "");
+    slow.write(&GOOD[1..]).await;
+    assert!(slow.read_to_end().await.starts_with("HTTP/1.1 202"));
+}
+
+#[tokio::test]
+async fn whoever_is_being_answered_does_not_make_room() {
+    let settings = IngestSettings {
+        max_connections: 1,
+        ..IngestSettings::default()
+    };
+    let server = Server::with(settings, vec![source("clicks")]).await;
+    server.weather.send(Weather::Hanging).unwrap();
+    let mut first = server.raw().await;
+    first
+        .write(head(&format!(
+            "content-length: {}\r\nconnection: close\r\n",
+            GOOD.len()
+        )))
+        .await;
+    first.write(GOOD).await;
+    eventually("the request waits for the log", async || {
+        server.gauge("tidewheel_ingest_in_flight_bytes") > 0.0
+    })
+    .await;
+    let mut second = server.raw().await;
+    second
+        .write(head(&format!(
+            "content-length: {}\r\nconnection: close\r\n",
+            GOOD.len()
+        )))
+        .await;
+    second.write(GOOD).await;
+    server.weather.send(Weather::Fair).unwrap();
+    assert!(first.read_to_end().await.starts_with("HTTP/1.1 202"));
+    assert!(second.read_to_end().await.starts_with("HTTP/1.1 202"));
 }
 
 #[tokio::test]

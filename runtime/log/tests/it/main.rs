@@ -8,6 +8,7 @@
 )]
 
 mod compaction;
+mod contract;
 mod disk_full;
 mod folder;
 mod format;

@@ -197,18 +197,6 @@ fn the_offset_at_a_time_is_that_of_the_first_record_from_then_on() {
     );
 }
 
-#[tokio::test]
-async fn a_fetch_that_waits_wakes_when_something_is_appended() {
-    let log = EmbeddedLog::in_memory(Options::default());
-    log.create_topic(&topic("a", 1)).unwrap();
-    let mut reader = log.reader("a", 0, 0).await.unwrap();
-    let waiting =
-        tokio::spawn(async move { reader.fetch(10, 1000, Duration::from_secs(3600)).await });
-    tokio::task::yield_now().await;
-    log.append(vec![record("a", 0, "k", "v")]).await.unwrap();
-    assert_eq!(waiting.await.unwrap().unwrap().records.len(), 1);
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_fetch_gives_up_waiting_after_its_time() {
     let log = EmbeddedLog::in_memory(Options::default());

@@ -207,11 +207,11 @@ impl Stored {
                 self.output.output, self.output.pipeline
             ));
         }
-        if self.kind != kind_name(&table.kind) {
+        if self.kind != table.kind.name() {
             return Err(format!(
                 "table `{name}` holds {} and would get {}: give the output another name",
                 self.kind,
-                kind_name(&table.kind)
+                table.kind.name()
             ));
         }
         self.check_key(name, &table.kind)?;
@@ -310,7 +310,7 @@ async fn record_table(
         .bind(name.to_owned())
         .bind(output.pipeline.clone())
         .bind(output.output.clone())
-        .bind(kind_name(&table.kind))
+        .bind(table.kind.name())
         .execute(connection)
         .await?;
     Ok(())
@@ -341,7 +341,7 @@ async fn record_column(
 /// NOT NULL stands on our columns alone: the writer refuses NULLs where none are planned, and a column may be added to or left out of
 /// a table that has rows.
 fn create_statement(name: &str, table: &Table) -> String {
-    let ours = names::position_columns(&table.kind);
+    let ours = table.kind.position_columns();
     let columns = table.columns.iter().map(|column| {
         let not_null = if ours.contains(&column.name.as_str()) {
             " NOT NULL"
@@ -367,13 +367,6 @@ fn create_statement(name: &str, table: &Table) -> String {
         names::quoted(name),
         columns.join(",\n    ")
     )
-}
-
-fn kind_name(kind: &TableKind) -> &'static str {
-    match kind {
-        TableKind::Rows => "rows",
-        TableKind::Windows { .. } => "windows",
-    }
 }
 
 /// The type as the catalogue and messages spell it. Precision is not part of it: decimals are stored as text.

@@ -20,7 +20,6 @@ mod key;
 mod names;
 mod read;
 mod statements;
-mod time;
 mod write;
 
 use std::{

@@ -1,5 +1,5 @@
 //! Names of tables and columns in the file.
-use tidewheel_planner::plan::{Table, TableKind};
+use tidewheel_planner::plan::Table;
 
 /// The column that identifies a window row.
 pub(super) const KEY: &str = "_key";
@@ -41,28 +41,17 @@ pub(super) fn check_columns(table: &Table) -> Result<(), String> {
         }
         seen.push(lower);
     }
-    let key = match &table.kind {
-        TableKind::Rows => &[][..],
-        TableKind::Windows { key } => key,
-    };
-    let missing = key
+    let missing = table
+        .key()
         .iter()
         .map(String::as_str)
-        .chain(position_columns(&table.kind).iter().copied());
+        .chain(table.kind.position_columns().iter().copied());
     for name in missing {
         if !table.columns.iter().any(|column| column.name == name) {
             return Err(format!("the planned table has no column `{name}`"));
         }
     }
     Ok(())
-}
-
-/// Our columns, which say where a row comes from.
-pub(super) fn position_columns(kind: &TableKind) -> &'static [&'static str] {
-    match kind {
-        TableKind::Rows => &["_generation", "_partition", "_offset", "_ordinal"],
-        TableKind::Windows { .. } => &["_generation", "_partition", "_offset", "_revision"],
-    }
 }
 
 /// A name as SQL takes it, whatever it holds.

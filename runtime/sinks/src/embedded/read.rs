@@ -8,9 +8,9 @@ use tidewheel_planner::plan::{Column, ColumnType, Table, TableKind};
 
 use super::{
     connection::{Connection, Failure, Lease},
-    names, time,
+    names,
 };
-use crate::SinkError;
+use crate::{SinkError, time};
 
 /// A row as JSON, columns in the order of the table.
 ///
@@ -90,7 +90,7 @@ async fn select(
     mut each: impl FnMut(Row) -> ControlFlow<()>,
 ) -> Result<(), Failure> {
     let name = names::table_name(table).map_err(Failure::Misfit)?;
-    let ours = names::position_columns(&table.kind);
+    let ours = table.kind.position_columns();
     let shown = |column: &&Column| {
         columns == Columns::WithPosition || !ours.contains(&column.name.as_str())
     };

@@ -6,8 +6,8 @@ use sqlx::{
 };
 use tidewheel_planner::plan::{Table, TableKind};
 
-use super::{encode::Rows, names};
-use crate::Change;
+use super::{encode, names};
+use crate::{Change, rows::Rows};
 
 /// SQLite takes at most 32,766 parameters; beyond a few thousand, longer statements bring no more speed.
 const PARAMETERS: usize = 4096;
@@ -130,14 +130,14 @@ impl Statements {
         }
         if self.delete.is_none() {
             self.insert.fill(&accepted, statements, |row, arguments| {
-                rows.bind(*row, arguments)
+                encode::bind(&rows, *row, arguments)
             })?;
             return Ok(refused);
         }
         let keyed = in_key_order(&rows, accepted);
         self.insert
             .fill(&keyed, statements, |(key, row), arguments| {
-                rows.bind(*row, arguments)?;
+                encode::bind(&rows, *row, arguments)?;
                 arguments.add(key.as_slice())
             })?;
         Ok(refused)
@@ -160,7 +160,10 @@ fn fill_deletes(
 
 /// In the order of the table, so that neighbours find its pages still in the cache.
 fn in_key_order(rows: &Rows<'_>, of: Vec<usize>) -> Vec<(Vec<u8>, usize)> {
-    let mut keyed: Vec<_> = of.into_iter().map(|row| (rows.key(row), row)).collect();
+    let mut keyed: Vec<_> = of
+        .into_iter()
+        .map(|row| (encode::key(rows, row), row))
+        .collect();
     keyed.sort_unstable();
     keyed
 }

@@ -13,9 +13,11 @@ use super::{
     connection::{Failure, Lease},
     names,
     statements::{Statement, Statements},
+};
+use crate::{
+    Change, Committed, Origin, OutputId, Progress, Refused, SinkError, TaskId, Writer, fencing,
     time,
 };
-use crate::{Change, Committed, Origin, OutputId, Progress, Refused, SinkError, TaskId, Writer};
 
 /// Takes the file's only write lock at once, so that what a transaction reads stays true until it commits.
 const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -94,14 +96,9 @@ impl TableWriter {
         let mut transaction = lease.connection().await?.begin_with(BEGIN).await?;
         match self.stored_generation(&mut transaction).await? {
             Some(stored) if stored == generation => {}
-            Some(stored) => {
-                return Err(Failure::Fenced(format!(
-                    "generation {stored} instead of {generation}"
-                )));
-            }
-            None => {
-                return Err(Failure::Fenced(format!(
-                    "no generation instead of {generation}"
+            other => {
+                return Err(Failure::Fenced(fencing::other_generation(
+                    other, generation,
                 )));
             }
         }
@@ -139,8 +136,8 @@ impl TableWriter {
         match self.stored_generation(&mut transaction).await? {
             Some(stored) if stored == generation => return Ok(()),
             Some(stored) if stored > generation => {
-                return Err(Failure::Fenced(format!(
-                    "generation {stored}, which is newer than {generation}"
+                return Err(Failure::Fenced(fencing::newer_generation(
+                    stored, generation,
                 )));
             }
             _ => {}
@@ -207,11 +204,7 @@ impl TableWriter {
     ) -> Result<(), Failure> {
         let stored = self.stored_progress(connection).await?;
         if stored != expected {
-            return Err(Failure::Fenced(format!(
-                "{} instead of {}",
-                Described(stored),
-                Described(expected)
-            )));
+            return Err(Failure::Fenced(fencing::other_progress(stored, expected)));
         }
         let write = "INSERT INTO _tidewheel_progress (pipeline, output, input, partition, next_offset, watermark_ms) VALUES (?, ?, ?, ?, ?, ?)
                      ON CONFLICT (pipeline, output, input, partition)
@@ -271,24 +264,5 @@ impl TableWriter {
         self.of_output(sql)
             .bind(self.task.input.clone())
             .bind(self.task.partition)
-    }
-}
-
-/// Progress in a message.
-struct Described(Option<Progress>);
-
-impl std::fmt::Display for Described {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            None => f.write_str("no progress"),
-            Some(Progress {
-                next_offset,
-                watermark_ms: None,
-            }) => write!(f, "offset {next_offset} without a watermark"),
-            Some(Progress {
-                next_offset,
-                watermark_ms: Some(ms),
-            }) => write!(f, "offset {next_offset} at watermark {ms} ms"),
-        }
     }
 }

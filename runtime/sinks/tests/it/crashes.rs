@@ -31,7 +31,7 @@ impl<F: Future> Future for CutShort<'_, F> {
 
 #[tokio::test]
 async fn a_commit_that_is_dropped_anywhere_is_whole_or_nothing() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::embedded().await;
     let mut writer = fixture.writer(&number_table()).await;
     let mut stored: Option<i64> = None;
     let mut finished = false;
@@ -48,7 +48,7 @@ async fn a_commit_that_is_dropped_anywhere_is_whole_or_nothing() {
         }
         // The connection is free at once, and not inside of a transaction that nobody ends.
         let progress = progress(&mut writer).await;
-        let rows = fixture.database.count(&number_table()).await.unwrap();
+        let rows = fixture.database().count(&number_table()).await.unwrap();
         assert_eq!(
             rows as i64,
             progress.map_or(0, |progress| progress.next_offset)
@@ -72,13 +72,13 @@ async fn a_commit_that_is_dropped_anywhere_is_whole_or_nothing() {
 
 #[tokio::test]
 async fn a_file_that_is_locked_by_another_program_is_unavailable_and_then_works_again() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::embedded().await;
     let mut writer = fixture.writer(&number_table()).await;
     commit(&mut writer, &numbers(0..1), None, 1).await.unwrap();
     {
         use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
         let mut other = SqliteConnectOptions::new()
-            .filename(fixture.database.path())
+            .filename(fixture.database().path())
             .connect()
             .await
             .unwrap();
@@ -106,7 +106,7 @@ async fn a_file_that_is_locked_by_another_program_is_unavailable_and_then_works_
 
 #[tokio::test]
 async fn an_error_that_ends_the_transaction_by_itself_leaves_nothing_behind() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::embedded().await;
     let mut writer = fixture.writer(&number_table()).await;
     commit(&mut writer, &numbers(0..1), None, 1).await.unwrap();
     // As a full disk does: the transaction is gone before anybody could roll it back.
@@ -158,7 +158,7 @@ async fn writes_until_it_is_killed() {
 
 #[tokio::test]
 async fn a_process_that_is_killed_leaves_whole_commits() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::embedded().await;
     drop(fixture.writer(&number_table()).await);
     let mut least = 0;
     for round in 1..=5 {
@@ -169,7 +169,7 @@ async fn a_process_that_is_killed_leaves_whole_commits() {
                 "--ignored",
                 "--nocapture",
             ])
-            .env(FILE, fixture.database.path())
+            .env(FILE, fixture.database().path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -187,7 +187,7 @@ async fn a_process_that_is_killed_leaves_whole_commits() {
         child.wait().unwrap();
 
         let stored: i64 = fixture
-            .sql("SELECT next_offset FROM _tidewheel_progress")
+            .number("SELECT next_offset FROM _tidewheel_progress")
             .await;
         assert!(
             stored >= least && stored % BATCH == 0,
@@ -195,14 +195,12 @@ async fn a_process_that_is_killed_leaves_whole_commits() {
         );
         assert_eq!(
             fixture
-                .sql::<i64>("SELECT count(DISTINCT n) FROM numbers")
+                .number("SELECT count(DISTINCT n) FROM numbers")
                 .await,
             stored
         );
-        assert_eq!(
-            fixture.sql::<i64>("SELECT count(*) FROM numbers").await,
-            stored
-        );
-        assert_eq!(fixture.sql::<String>("PRAGMA integrity_check").await, "ok");
+        assert_eq!(fixture.number("SELECT count(*) FROM numbers").await, stored);
+        let intact = "SELECT integrity_check = 'ok' FROM pragma_integrity_check";
+        assert_eq!(fixture.number(intact).await, 1);
     }
 }

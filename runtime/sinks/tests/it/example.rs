@@ -1,20 +1,16 @@
 //! Tables as the planner derives them.
 use tidewheel_planner::{check, plan::TableKind};
-use tidewheel_sinks::{OutputId, Sink as _, TaskId};
+use tidewheel_sinks::OutputId;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, on_both, task};
 
-#[tokio::test]
-async fn the_tables_of_the_example_can_be_created_and_written() {
+on_both!(the_tables_of_the_example_can_be_created_and_written);
+
+async fn the_tables_of_the_example_can_be_created_and_written(fixture: Fixture) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/web-analytics");
     let (_, plans, problems) = check(&[folder.into()]);
     assert!(problems.is_empty(), "{problems:?}");
 
-    let fixture = Fixture::new().await;
-    let task = TaskId {
-        input: "clicks".to_owned(),
-        partition: 0,
-    };
     let mut kinds = Vec::new();
     for output in &plans[0].outputs {
         let id = OutputId {
@@ -22,8 +18,8 @@ async fn the_tables_of_the_example_can_be_created_and_written() {
             output: output.name.clone(),
         };
         let table = output.table().unwrap();
-        fixture.database.create_table(&id, table).await.unwrap();
-        let mut writer = fixture.database.writer(&id, table, &task).await.unwrap();
+        fixture.create(&id, table).await.unwrap();
+        let mut writer = fixture.sink().writer(&id, table, &task(0)).await.unwrap();
         writer.begin_generation(1, Some(0)).await.unwrap();
         assert!(fixture.rows(table).await.is_empty());
         kinds.push((output.name.as_str(), table.kind.clone()));

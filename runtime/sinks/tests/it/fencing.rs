@@ -2,8 +2,21 @@
 use tidewheel_sinks::{Change, Progress, SinkError};
 
 use crate::fixture::{
-    Fixture, at, commit, number_table, numbers, origin, output, progress, upsert, window_table,
+    Fixture, at, commit, number_table, numbers, on_both, origin, output, progress, upsert,
+    window_table,
 };
+
+on_both!(
+    a_zombie_cannot_write,
+    the_first_commit_of_a_task_is_also_compared,
+    the_watermark_is_part_of_what_is_compared,
+    partitions_progress_on_their_own,
+    nobody_commits_before_a_generation_begins,
+    a_new_generation_fences_the_old_one_and_makes_room_from_the_cut_on,
+    a_generation_that_has_begun_does_not_begin_again,
+    row_tables_keep_rows_and_progress_in_a_new_generation,
+    a_cut_outside_of_time_deletes_everything_or_nothing,
+);
 
 fn found(outcome: Result<impl std::fmt::Debug, SinkError>) -> String {
     match outcome {
@@ -12,9 +25,7 @@ fn found(outcome: Result<impl std::fmt::Debug, SinkError>) -> String {
     }
 }
 
-#[tokio::test]
-async fn a_zombie_cannot_write() {
-    let fixture = Fixture::new().await;
+async fn a_zombie_cannot_write(fixture: Fixture) {
     let mut zombie = fixture.writer(&number_table()).await;
     commit(&mut zombie, &numbers(0..3), None, 3).await.unwrap();
     let mut heir = fixture.second_writer(&number_table(), 0).await;
@@ -30,9 +41,7 @@ async fn a_zombie_cannot_write() {
     assert_eq!(progress(&mut zombie).await, Some(at(5)));
 }
 
-#[tokio::test]
-async fn the_first_commit_of_a_task_is_also_compared() {
-    let fixture = Fixture::new().await;
+async fn the_first_commit_of_a_task_is_also_compared(fixture: Fixture) {
     let mut first = fixture.writer(&number_table()).await;
     assert_eq!(progress(&mut first).await, None);
     assert_eq!(
@@ -48,9 +57,7 @@ async fn the_first_commit_of_a_task_is_also_compared() {
     assert_eq!(fixture.rows(&number_table()).await.len(), 1);
 }
 
-#[tokio::test]
-async fn the_watermark_is_part_of_what_is_compared() {
-    let fixture = Fixture::new().await;
+async fn the_watermark_is_part_of_what_is_compared(fixture: Fixture) {
     let mut writer = fixture.writer(&number_table()).await;
     let without = Progress {
         next_offset: 1,
@@ -78,9 +85,7 @@ async fn the_watermark_is_part_of_what_is_compared() {
         .unwrap();
 }
 
-#[tokio::test]
-async fn partitions_progress_on_their_own() {
-    let fixture = Fixture::new().await;
+async fn partitions_progress_on_their_own(fixture: Fixture) {
     let mut zero = fixture.writer(&number_table()).await;
     let mut one = fixture.second_writer(&number_table(), 1).await;
     commit(&mut zero, &numbers(0..7), None, 7).await.unwrap();
@@ -92,14 +97,8 @@ async fn partitions_progress_on_their_own() {
     );
 }
 
-#[tokio::test]
-async fn nobody_commits_before_a_generation_begins() {
-    let fixture = Fixture::new().await;
-    fixture
-        .database
-        .create_table(&output(), &number_table())
-        .await
-        .unwrap();
+async fn nobody_commits_before_a_generation_begins(fixture: Fixture) {
+    fixture.create(&output(), &number_table()).await.unwrap();
     let mut writer = fixture.second_writer(&number_table(), 0).await;
     assert_eq!(
         found(commit(&mut writer, &numbers(0..1), None, 1).await),
@@ -107,9 +106,7 @@ async fn nobody_commits_before_a_generation_begins() {
     );
 }
 
-#[tokio::test]
-async fn a_new_generation_fences_the_old_one_and_makes_room_from_the_cut_on() {
-    let fixture = Fixture::new().await;
+async fn a_new_generation_fences_the_old_one_and_makes_room_from_the_cut_on(fixture: Fixture) {
     let mut old = fixture.writer(&window_table()).await;
     commit(
         &mut old,
@@ -144,9 +141,7 @@ async fn a_new_generation_fences_the_old_one_and_makes_room_from_the_cut_on() {
     );
 }
 
-#[tokio::test]
-async fn a_generation_that_has_begun_does_not_begin_again() {
-    let fixture = Fixture::new().await;
+async fn a_generation_that_has_begun_does_not_begin_again(fixture: Fixture) {
     let mut writer = fixture.writer(&window_table()).await;
     commit(&mut writer, &upsert(&[(60, Some("a"), 2, 1, 1)]), None, 3)
         .await
@@ -157,9 +152,7 @@ async fn a_generation_that_has_begun_does_not_begin_again() {
     assert_eq!(progress(&mut writer).await, Some(at(3)));
 }
 
-#[tokio::test]
-async fn row_tables_keep_rows_and_progress_in_a_new_generation() {
-    let fixture = Fixture::new().await;
+async fn row_tables_keep_rows_and_progress_in_a_new_generation(fixture: Fixture) {
     let mut old = fixture.writer(&number_table()).await;
     commit(&mut old, &numbers(0..4), None, 4).await.unwrap();
     let mut new = fixture.second_writer(&number_table(), 0).await;
@@ -175,9 +168,7 @@ async fn row_tables_keep_rows_and_progress_in_a_new_generation() {
     assert_eq!(fixture.rows(&number_table()).await.len(), 6);
 }
 
-#[tokio::test]
-async fn a_cut_outside_of_time_deletes_everything_or_nothing() {
-    let fixture = Fixture::new().await;
+async fn a_cut_outside_of_time_deletes_everything_or_nothing(fixture: Fixture) {
     let mut writer = fixture.writer(&window_table()).await;
     commit(
         &mut writer,

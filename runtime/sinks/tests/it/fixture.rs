@@ -1,4 +1,4 @@
-//! A database in a folder of its own, and two tables to write.
+//! A database of its own for each test, and two tables to write.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -6,29 +6,104 @@ use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
     datatypes::{Field, Schema},
 };
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tidewheel_planner::plan::{Column, ColumnType, Table, TableKind};
 use tidewheel_sinks::{
-    Change, Committed, OutputId, Progress, Refused, Sink as _, SinkError, TaskId, Writer,
+    Change, Committed, OutputId, Progress, Refused, Sink, SinkError, TaskId, Writer,
     embedded::{Columns, Database, Row},
 };
 
-pub(crate) struct Fixture {
-    pub(crate) database: Database,
-    pub(crate) folder: tempfile::TempDir,
+use crate::server::Server;
+
+/// A place that results go to. What it promises is tested on both kinds by the same tests; see [`on_both`].
+pub(crate) enum Fixture {
+    Embedded {
+        database: Database,
+        folder: tempfile::TempDir,
+    },
+    Postgres(Server),
 }
 
+/// Makes of each `async fn(Fixture)` a test of embedded tables and one of PostgreSQL.
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod embedded {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(crate::fixture::Fixture::embedded().await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(crate::fixture::Fixture::postgres()).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both;
+
 impl Fixture {
-    pub(crate) async fn new() -> Self {
+    pub(crate) async fn embedded() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path().join("tables.db"))
             .await
             .unwrap();
-        Self { database, folder }
+        Self::Embedded { database, folder }
+    }
+
+    /// A database of its own on the server that all tests share.
+    pub(crate) fn postgres() -> Self {
+        Self::Postgres(Server::shared())
+    }
+
+    /// An empty one of the same kind.
+    pub(crate) async fn another(&self) -> Self {
+        match self {
+            Self::Embedded { .. } => Self::embedded().await,
+            Self::Postgres(_) => Self::postgres(),
+        }
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        match self {
+            Self::Embedded { database, .. } => database,
+            Self::Postgres(_) => panic!("a test of embedded tables alone"),
+        }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        match self {
+            Self::Embedded { folder, .. } => folder.path(),
+            Self::Postgres(_) => panic!("a test of embedded tables alone"),
+        }
+    }
+
+    pub(crate) fn is_embedded(&self) -> bool {
+        matches!(self, Self::Embedded { .. })
+    }
+
+    pub(crate) fn sink(&self) -> &dyn Sink {
+        match self {
+            Self::Embedded { database, .. } => database,
+            Self::Postgres(server) => &server.sink,
+        }
+    }
+
+    /// Makes a table, or adds to it what it lacks; says why that would not do.
+    pub(crate) async fn create(&self, output: &OutputId, table: &Table) -> Result<(), String> {
+        match self {
+            Self::Embedded { database, .. } => match database.create_table(output, table).await {
+                Err(SinkError::Misfit { reason, .. }) => Err(reason),
+                other => Ok(other.unwrap()),
+            },
+            Self::Postgres(server) => server.create(output, table).await,
+        }
     }
 
     /// A writer of partition 0 in generation 1, whose table exists.
     pub(crate) async fn writer(&self, table: &Table) -> Box<dyn Writer> {
-        self.database.create_table(&output(), table).await.unwrap();
+        self.create(&output(), table).await.unwrap();
         let mut writer = self.second_writer(table, 0).await;
         writer.begin_generation(1, None).await.unwrap();
         writer
@@ -36,46 +111,76 @@ impl Fixture {
 
     /// Another writer of the same output.
     pub(crate) async fn second_writer(&self, table: &Table, partition: i32) -> Box<dyn Writer> {
-        let task = TaskId {
-            input: "clicks".to_owned(),
-            partition,
-        };
-        self.database.writer(&output(), table, &task).await.unwrap()
+        let task = task(partition);
+        self.sink().writer(&output(), table, &task).await.unwrap()
     }
 
     pub(crate) async fn rows(&self, table: &Table) -> Vec<Row> {
-        self.database.rows(table, Columns::Data).await.unwrap()
+        match self {
+            Self::Embedded { database, .. } => database.rows(table, Columns::Data).await.unwrap(),
+            Self::Postgres(server) => server.rows(table).await,
+        }
     }
 
-    /// What another program reads in the file.
-    pub(crate) async fn sql<T>(&self, sql: &'static str) -> T
-    where
-        T: Send + Unpin + sqlx::Type<sqlx::Sqlite> + for<'r> sqlx::Decode<'r, sqlx::Sqlite>,
-    {
-        use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
-        let mut connection = SqliteConnectOptions::new()
-            .filename(self.database.path())
-            .connect()
-            .await
-            .unwrap();
-        sqlx::query_scalar(sql)
-            .fetch_one(&mut connection)
-            .await
-            .unwrap()
+    /// The number that another program reads.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        match self {
+            Self::Embedded { database, .. } => {
+                let mut connection = SqliteConnectOptions::new()
+                    .filename(database.path())
+                    .connect()
+                    .await
+                    .unwrap();
+                sqlx::query_scalar(AssertSqlSafe(sql))
+                    .fetch_one(&mut connection)
+                    .await
+                    .unwrap()
+            }
+            Self::Postgres(server) => server.sql(sql).parse().unwrap(),
+        }
     }
 
-    /// What another program does to the file.
-    pub(crate) async fn meddle(&self, sql: &'static str) {
-        meddle(self.database.path(), sql).await;
+    pub(crate) async fn count(&self, table: &Table) -> i64 {
+        self.number(&format!("SELECT count(*) FROM {}", self.name(table)))
+            .await
+    }
+
+    /// The table as SQL refers to it.
+    pub(crate) fn name(&self, table: &Table) -> String {
+        match self {
+            Self::Embedded { .. } => {
+                format!("\"{}\"", Database::table_name(table).unwrap())
+            }
+            Self::Postgres(_) => tidewheel_planner::postgres::qualified(table),
+        }
+    }
+
+    /// What another program does.
+    pub(crate) async fn meddle(&self, sql: &str) {
+        match self {
+            Self::Embedded { database, .. } => meddle(database.path(), sql).await,
+            Self::Postgres(server) => {
+                server.sql(sql);
+            }
+        }
+    }
+}
+
+pub(crate) fn task(partition: i32) -> TaskId {
+    TaskId {
+        input: "clicks".to_owned(),
+        partition,
     }
 }
 
 /// Runs SQL on a file, which is made if need be.
-pub(crate) async fn meddle(path: &Path, sql: &'static str) {
-    use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+pub(crate) async fn meddle(path: &Path, sql: &str) {
     let options = SqliteConnectOptions::new().filename(path);
     let mut connection = options.create_if_missing(true).connect().await.unwrap();
-    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(&mut connection)
+        .await
+        .unwrap();
     connection.close().await.unwrap();
 }
 

@@ -5,9 +5,19 @@ use tidewheel_planner::plan::{ColumnType, Table};
 use tidewheel_sinks::{Change, SinkError};
 
 use crate::fixture::{
-    Fixture, Window, at, batch, column, commit, numbers, origin, progress, refused, texts, upsert,
-    window_table, windows,
+    Fixture, Window, at, batch, column, commit, numbers, on_both, origin, progress, refused, texts,
+    upsert, window_table, windows,
 };
+
+on_both!(
+    a_window_row_moves_only_forward,
+    null_groups_are_one_group_and_not_that_of_the_empty_text,
+    deletes_also_move_only_forward,
+    many_windows_go_through_every_size_of_statement,
+    a_change_of_the_other_kind_is_refused_whole,
+    a_refused_row_takes_the_stored_one_of_its_key_with_it,
+    a_generation_of_windows_forgets_what_the_one_before_refused,
+);
 
 async fn counts(fixture: &Fixture) -> Vec<(serde_json::Value, serde_json::Value)> {
     let rows = fixture.rows(&window_table()).await;
@@ -16,9 +26,7 @@ async fn counts(fixture: &Fixture) -> Vec<(serde_json::Value, serde_json::Value)
         .collect()
 }
 
-#[tokio::test]
-async fn a_window_row_moves_only_forward() {
-    let fixture = Fixture::new().await;
+async fn a_window_row_moves_only_forward(fixture: Fixture) {
     let mut writer = fixture.writer(&window_table()).await;
     let steps: [(Window<'_>, i64); 6] = [
         ((0, Some("a"), 10, 1, 5), 10),
@@ -43,9 +51,7 @@ async fn a_window_row_moves_only_forward() {
     }
 }
 
-#[tokio::test]
-async fn null_groups_are_one_group_and_not_that_of_the_empty_text() {
-    let fixture = Fixture::new().await;
+async fn null_groups_are_one_group_and_not_that_of_the_empty_text(fixture: Fixture) {
     let mut writer = fixture.writer(&window_table()).await;
     commit(
         &mut writer,
@@ -69,9 +75,7 @@ async fn null_groups_are_one_group_and_not_that_of_the_empty_text() {
     );
 }
 
-#[tokio::test]
-async fn deletes_also_move_only_forward() {
-    let fixture = Fixture::new().await;
+async fn deletes_also_move_only_forward(fixture: Fixture) {
     let mut writer = fixture.writer(&window_table()).await;
     let rows = [
         (0, Some("a"), 1, 1, 5),
@@ -98,7 +102,7 @@ async fn deletes_also_move_only_forward() {
 
 #[tokio::test]
 async fn windows_are_read_by_start_and_then_by_group() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::embedded().await;
     let mut writer = fixture.writer(&window_table()).await;
     let rows = [
         (60, Some("b"), 5, 1, 0),
@@ -114,16 +118,14 @@ async fn windows_are_read_by_start_and_then_by_group() {
         .map(|(_, count)| count)
         .collect();
     assert_eq!(order, [1, 2, 3, 4, 5]);
-    let newest = fixture.database.newest(&window_table(), 2).await.unwrap();
+    let newest = fixture.database().newest(&window_table(), 2).await.unwrap();
     assert_eq!(
         newest.iter().map(|row| &row["count"]).collect::<Vec<_>>(),
         [5, 4]
     );
 }
 
-#[tokio::test]
-async fn many_windows_go_through_every_size_of_statement() {
-    let fixture = Fixture::new().await;
+async fn many_windows_go_through_every_size_of_statement(fixture: Fixture) {
     let mut writer = fixture.writer(&window_table()).await;
     let names: Vec<_> = (0..2_777).map(|n| format!("page {n}")).collect();
     let rows: Vec<Window<'_>> = names
@@ -132,10 +134,7 @@ async fn many_windows_go_through_every_size_of_statement() {
         .map(|(n, name)| (0, Some(name.as_str()), n as i64, 1, 1))
         .collect();
     commit(&mut writer, &upsert(&rows), None, 1).await.unwrap();
-    assert_eq!(
-        fixture.database.count(&window_table()).await.unwrap(),
-        2_777
-    );
+    assert_eq!(fixture.count(&window_table()).await, 2_777);
     let later: Vec<Window<'_>> = rows.iter().map(|row| (row.0, row.1, row.2, 1, 2)).collect();
     let change = Change::Windows {
         upserts: windows(&later[..1_000]),
@@ -144,19 +143,14 @@ async fn many_windows_go_through_every_size_of_statement() {
     commit(&mut writer, &change, Some(1), 2).await.unwrap();
     assert_eq!(
         fixture
-            .sql::<i64>("SELECT count(*) FROM kpi WHERE _offset = 2 AND count < 1000")
+            .number("SELECT count(*) FROM kpi WHERE _offset = 2 AND count < 1000")
             .await,
         1_000
     );
-    assert_eq!(
-        fixture.database.count(&window_table()).await.unwrap(),
-        1_000
-    );
+    assert_eq!(fixture.count(&window_table()).await, 1_000);
 }
 
-#[tokio::test]
-async fn a_change_of_the_other_kind_is_refused_whole() {
-    let fixture = Fixture::new().await;
+async fn a_change_of_the_other_kind_is_refused_whole(fixture: Fixture) {
     let mut writer = fixture.writer(&window_table()).await;
     let outcome = commit(&mut writer, &numbers(0..2), None, 1).await;
     assert!(
@@ -192,9 +186,7 @@ fn noted(rows: &[Noted<'_>], offset: i64) -> Change {
     }
 }
 
-#[tokio::test]
-async fn a_refused_row_takes_the_stored_one_of_its_key_with_it() {
-    let fixture = Fixture::new().await;
+async fn a_refused_row_takes_the_stored_one_of_its_key_with_it(fixture: Fixture) {
     let mut writer = fixture.writer(&noted_table()).await;
     let pages = async || -> Vec<_> {
         let rows = fixture.rows(&noted_table()).await;
@@ -227,9 +219,7 @@ async fn a_refused_row_takes_the_stored_one_of_its_key_with_it() {
     assert_eq!(pages().await, ["a", "b", "c"]);
 }
 
-#[tokio::test]
-async fn a_generation_of_windows_forgets_what_the_one_before_refused() {
-    let fixture = Fixture::new().await;
+async fn a_generation_of_windows_forgets_what_the_one_before_refused(fixture: Fixture) {
     let mut old = fixture.writer(&noted_table()).await;
     commit(&mut old, &noted(&[("a", "\0")], 1), None, 1)
         .await

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidewheel_log::{EmbeddedLog, Log, NewRecord, Options};
+use tidewheel_planner::plan::Plan;
+use tidewheel_planner::topics;
 use tidewheel_sinks::Sink;
 use tidewheel_sinks::embedded::Columns;
-use tidewheel_worker::{Limits, SystemTimer, Worker};
+use tidewheel_worker::{Limits, SystemTimer, Worker, topic_settings};
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{
-    SINK, create_partials, create_tables, create_topics, header, names, plan, read_all, source,
-};
+use crate::fixture::{SINK, create_tables, create_topics, header, names, plan, read_all, source};
 
 const PIPELINE: &str = "apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
@@ -36,11 +36,24 @@ fn event(id: &str, second: u32, kind: &str, n: i64, raw: &str) -> String {
     json!({"id": id, "ts": format!("2026-01-01T00:{:02}:{:02}Z", second / 60, second % 60), "kind": kind, "n": n, "raw": raw}).to_string()
 }
 
+/// Four records of eleven are dead letters, one is a duplicate, one is filtered.
+pub(crate) fn counts_plan() -> Arc<Plan> {
+    plan(&format!("{}{PIPELINE}", source(1, "maxOutOfOrder: 10s")))
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn events_become_rows_windows_dead_letters_and_ledgers() {
     let log = EmbeddedLog::in_memory(Options::default());
-    let plan = plan(&format!("{}{PIPELINE}", source(1, "maxOutOfOrder: 10s")));
+    let plan = counts_plan();
     create_topics(&log, &plan);
+    for partials in topics::of_partials(&plan, None).unwrap() {
+        log.create_topic(&topic_settings(&partials)).unwrap();
+    }
+    check_counts(Arc::new(log), plan).await;
+}
+
+/// Sends the events, runs a worker over all of them, and looks at everything that came out. All topics are there.
+pub(crate) async fn check_counts(log: Arc<dyn Log>, plan: Arc<Plan>) {
     let folder = tempfile::tempdir().unwrap();
     let database = create_tables(&folder.path().join("tables.db"), &plan).await;
 
@@ -67,23 +80,21 @@ async fn events_become_rows_windows_dead_letters_and_ledgers() {
         .await
         .unwrap();
 
-    let shared: Arc<dyn Log> = Arc::new(log.clone());
     let sinks = BTreeMap::from([(SINK.to_owned(), Arc::new(database.clone()) as Arc<dyn Sink>)]);
     let worker = Worker::new(
         plan.clone(),
-        shared,
+        log.clone(),
         sinks,
         Arc::new(SystemTimer),
         Limits::default(),
     )
     .await
     .unwrap();
-    create_partials(&log, &worker);
     let stop = CancellationToken::new();
     let inputs: Vec<_> = worker.inputs(&stop).into_iter().map(tokio::spawn).collect();
     let control = worker.control();
     let closed =
-        tokio::time::timeout(std::time::Duration::from_secs(20), control.close_windows()).await;
+        tokio::time::timeout(std::time::Duration::from_secs(60), control.close_windows()).await;
     let status = control.status();
     closed
         .unwrap_or_else(|_| panic!("not closed: {status:#?}"))
@@ -119,7 +130,7 @@ async fn events_become_rows_windows_dead_letters_and_ledgers() {
     );
     assert_eq!(rows(2).await[0]["double"], 60);
 
-    let letters: Vec<_> = read_all(&log, &names(&plan).dead_letters(), 0)
+    let letters: Vec<_> = read_all(log.as_ref(), &names(&plan).dead_letters(), 0)
         .await
         .iter()
         .map(|record| {

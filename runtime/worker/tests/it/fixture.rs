@@ -1,15 +1,16 @@
 //! A pipeline over one source, its topics and its tables.
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidewheel_log::{Cleanup, EmbeddedLog, Log, TopicSettings};
 use tidewheel_planner::load::load_texts;
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Output, Plan, StepKind, TableKind};
-use tidewheel_planner::{judge, problem};
+use tidewheel_planner::plan::Plan;
+use tidewheel_planner::{judge, problem, topics};
 use tidewheel_sinks::OutputId;
 use tidewheel_sinks::embedded::Database;
-use tidewheel_worker::Worker;
+use tidewheel_worker::{Worker, topic_settings};
 
 pub(crate) const SINK: &str = "shop/tables";
 
@@ -65,44 +66,14 @@ pub(crate) fn names(plan: &Plan) -> PipelineNames {
     PipelineNames::new(&plan.namespace, &plan.name)
 }
 
-/// Creates every topic of `plan` that carries no generation in its name.
+/// Creates every topic of `plan` that carries no generation in its name. None forgets anything by age: clocks here are of the tests' making.
 pub(crate) fn create_topics(log: &EmbeddedLog, plan: &Plan) {
-    let names = names(plan);
-    let create = |name: String, partitions: i32, cleanup: Cleanup| {
-        log.create_topic(&TopicSettings {
-            name,
-            partitions,
-            cleanup,
-        })
-        .unwrap();
-    };
-    let kept = Cleanup::Retention { ms: None };
-    create(names.dead_letters(), 1, kept);
-    create(names.watermarks(), 1, kept);
-    create(names.generations(), 1, Cleanup::Compact);
-    for source in &plan.sources {
-        create(source.topic.clone(), source.partitions as i32, kept);
-        create(
-            names.state(&source.name),
-            source.partitions as i32,
-            Cleanup::Compact,
-        );
-    }
-    for topic in plan.outputs.iter().filter_map(Output::topic) {
-        let cleanup = match topic.kind {
-            TableKind::Rows => kept,
-            TableKind::Windows { .. } => Cleanup::Compact,
-        };
-        create(topic.name.clone(), topic.partitions as i32, cleanup);
-    }
-    for step in &plan.steps {
-        if let StepKind::Aggregate(aggregate) = &step.kind {
-            create(
-                names.state(&step.name),
-                aggregate.partitions as i32,
-                Cleanup::Compact,
-            );
+    for topic in [topics::of_plan_sources(plan), topics::of_pipeline(plan)].concat() {
+        let mut settings = topic_settings(&topic);
+        if let Cleanup::Retention { ms } = &mut settings.cleanup {
+            *ms = None;
         }
+        log.create_topic(&settings).unwrap();
     }
 }
 
@@ -146,15 +117,15 @@ pub(crate) async fn read_all(
         .await
         .unwrap();
     let mut records = Vec::new();
+    // The embedded log needs no time, and no runtime to measure it; Kafka needs a little.
+    let mut wait = Duration::ZERO;
     loop {
-        let fetched = reader
-            .fetch(100_000, usize::MAX, std::time::Duration::ZERO)
-            .await
-            .unwrap();
+        let fetched = reader.fetch(100_000, usize::MAX, wait).await.unwrap();
         records.extend(fetched.records);
         if fetched.at_end {
             return records;
         }
+        wait = Duration::from_millis(100);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Promises of the worker, held against the embedded log and embedded tables.
+//! Promises of the worker, held against embedded tables, the embedded log and Kafka.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,6 +10,7 @@
 mod end_to_end;
 mod fixture;
 mod generations;
+mod on_kafka;
 mod refusals;
 mod simulation;
 mod starts;

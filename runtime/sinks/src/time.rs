@@ -12,23 +12,23 @@ const MICROS: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_99
 const DAYS: RangeInclusive<i32> = -719_162..=2_932_896;
 
 /// Whether a timestamp (µs since the epoch) lies in the years 1 to 9999.
-pub(super) fn timestamp_fits(micros: i64) -> bool {
+pub(crate) fn timestamp_fits(micros: i64) -> bool {
     MICROS.contains(&micros)
 }
 
 /// Whether a date (days since the epoch) lies in the years 1 to 9999.
-pub(super) fn date_fits(days: i32) -> bool {
+pub(crate) fn date_fits(days: i32) -> bool {
     DAYS.contains(&days)
 }
 
 /// The text of a timestamp (µs since the epoch); none outside the years 1 to 9999.
-pub(super) fn timestamp_text(micros: i64) -> Option<String> {
+pub(crate) fn timestamp_text(micros: i64) -> Option<String> {
     let time = DateTime::from_timestamp_micros(micros).filter(|_| timestamp_fits(micros))?;
     Some(time.to_rfc3339_opts(SecondsFormat::AutoSi, false))
 }
 
 /// The text that a time (ms since the epoch) has or would have: what lies outside the years 1 to 9999 compares as lower or higher than all that can be stored.
-pub(super) fn bound_text(millis: i64) -> String {
+pub(crate) fn bound_text(millis: i64) -> String {
     let text = millis.checked_mul(1000).and_then(timestamp_text);
     text.unwrap_or_else(|| {
         if millis < 0 {
@@ -40,7 +40,7 @@ pub(super) fn bound_text(millis: i64) -> String {
 }
 
 /// The text of a date (days since the epoch); none outside the years 1 to 9999.
-pub(super) fn date_text(days: i32) -> Option<String> {
+pub(crate) fn date_text(days: i32) -> Option<String> {
     let epoch = NaiveDate::from_ymd_opt(1970, 1, 1).filter(|_| date_fits(days))?;
     Some(
         epoch
@@ -50,7 +50,7 @@ pub(super) fn date_text(days: i32) -> Option<String> {
 }
 
 /// The form that readers of JSON expect: with `Z`.
-pub(super) fn with_z(stored: &str) -> String {
+pub(crate) fn with_z(stored: &str) -> String {
     match stored.strip_suffix("+00:00") {
         Some(time) => format!("{time}Z"),
         None => stored.to_owned(),

@@ -1,0 +1,118 @@
+//! The tables of a Sink: a SQLite file, or the PostgreSQL database that `--sink` names.
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use tidewheel_planner::plan::{Plan, Table};
+use tidewheel_sinks::embedded::{Columns, Database, Row};
+use tidewheel_sinks::postgres::Postgres;
+use tidewheel_sinks::{OutputId, Sink, SinkError};
+
+use crate::failure::Failure;
+use crate::roles::provision::make_tables;
+use crate::roles::sinks;
+
+/// The tables of a Sink.
+pub(crate) enum Tables {
+    /// In a file.
+    Embedded(Database),
+    /// In a database.
+    Postgres { database: Postgres, url: String },
+}
+
+impl Tables {
+    /// Those of a Sink (`<namespace>/<name>`): in a file of `folder`, or in the database at `url`.
+    pub(crate) async fn open(
+        folder: &Path,
+        sink: &str,
+        url: Option<&str>,
+    ) -> Result<Self, Failure> {
+        match url {
+            Some(url) => Ok(Self::Postgres {
+                database: sinks::open(sink, url)?,
+                url: url.to_owned(),
+            }),
+            None => {
+                // Names hold no dots, so no two Sinks share a file.
+                let file = folder.join(format!("{}.db", sink.replace('/', ".")));
+                Ok(Self::Embedded(Database::open(file).await?))
+            }
+        }
+    }
+
+    /// Makes the tables that a plan has in this Sink (`<namespace>/<name>`), or adds to them what they lack.
+    pub(crate) async fn prepare(&self, sink: &str, plan: &Plan) -> Result<(), Failure> {
+        let database = match self {
+            Self::Embedded(database) => database,
+            Self::Postgres { url, .. } => {
+                return make_tables(sink, url, std::slice::from_ref(plan))
+                    .await
+                    .map(drop);
+            }
+        };
+        for output in plan.outputs.iter().filter(|output| output.sink == sink) {
+            let id = OutputId {
+                pipeline: format!("{}/{}", plan.namespace, plan.name),
+                output: output.name.clone(),
+            };
+            if let Some(table) = output.table() {
+                database.create_table(&id, table).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As a worker takes it.
+    pub(crate) fn sink(&self) -> Arc<dyn Sink> {
+        match self {
+            Self::Embedded(database) => Arc::new(database.clone()),
+            Self::Postgres { database, .. } => Arc::new(database.clone()),
+        }
+    }
+
+    /// Where they are, without any secret.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Embedded(database) => database.path().display().to_string(),
+            Self::Postgres { .. } => "the database of --sink".to_owned(),
+        }
+    }
+
+    /// See [`Database::for_each_row`].
+    pub(crate) async fn for_each_row(
+        &self,
+        table: &Table,
+        each: impl FnMut(Row) -> ControlFlow<()>,
+    ) -> Result<(), SinkError> {
+        match self {
+            Self::Embedded(database) => database.for_each_row(table, Columns::Data, each).await,
+            Self::Postgres { database, .. } => {
+                database.for_each_row(table, Columns::Data, each).await
+            }
+        }
+    }
+
+    /// See [`Database::newest`].
+    pub(crate) async fn newest(&self, table: &Table, limit: u32) -> Result<Vec<Row>, SinkError> {
+        match self {
+            Self::Embedded(database) => database.newest(table, limit).await,
+            Self::Postgres { database, .. } => database.newest(table, limit).await,
+        }
+    }
+
+    /// See [`Database::count`].
+    pub(crate) async fn count(&self, table: &Table) -> Result<u64, SinkError> {
+        match self {
+            Self::Embedded(database) => database.count(table).await,
+            Self::Postgres { database, .. } => database.count(table).await,
+        }
+    }
+
+    /// Leaves a single file behind.
+    pub(crate) async fn close(&self) -> Result<(), SinkError> {
+        match self {
+            Self::Embedded(database) => database.close().await,
+            Self::Postgres { .. } => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The roles that a cluster runs. Each reads resolved specs and the environment, serves its probes and metrics, and ends cleanly when told to.
+//!
+//! ```text
+//!  --specs, --secrets ──▶ RoleSpecs ──▶ plan, sources ──┐
+//!  --kafka ──▶ KafkaLog ────────────────────────────────┼──▶ the role, until SIGTERM, and then for the grace period
+//!  Secrets of Sinks ──▶ Databases ──────────────────────┘
+//! ```
+pub(crate) mod args;
+mod generate;
+mod ingest;
+pub(crate) mod kafka;
+mod operations;
+pub(crate) mod provision;
+pub(crate) mod secrets;
+pub(crate) mod sinks;
+pub(crate) mod specs;
+mod worker;
+
+use std::future::Future;
+use std::time::Duration;
+
+use tidewheel_log_kafka::KafkaLog;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::{Exit, Failure};
+use crate::signals;
+
+pub(crate) use generate::run as generate;
+pub(crate) use ingest::run as ingest;
+pub(crate) use provision::run as provision;
+pub(crate) use worker::run as worker;
+
+/// Runs a role on a runtime of its own until SIGTERM; what it does after that has to be done within `grace`.
+fn run_until_told<F: Future<Output = Result<(), Failure>>>(
+    grace: Duration,
+    role: impl FnOnce(CancellationToken) -> F,
+) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(async {
+        let stop = signals::stop()?;
+        let too_late = async {
+            stop.cancelled().await;
+            tracing::info!("told to stop: finishing what is in hand");
+            tokio::time::sleep(grace).await;
+        };
+        tokio::select! {
+            done = role(stop.clone()) => done,
+            () = too_late => Err(Failure::Run(format!(
+                "not done {} s after it was told to stop: what was in hand is given up; nothing is lost by that",
+                grace.as_secs()
+            ))),
+        }
+    });
+    // Whatever still blocks in a client is not waited for.
+    runtime.shutdown_background();
+    outcome?;
+    tracing::info!("ended");
+    Ok(Exit::Good)
+}
+
+/// The log on Kafka. To be called within the runtime.
+fn open_log(place: &kafka::KafkaPlace) -> Result<KafkaLog, Failure> {
+    Ok(KafkaLog::new(place.connection()?)?)
+}

@@ -1,0 +1,231 @@
+//! Servers, and a folder with what a pod would have mounted.
+use std::path::Path;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use serde_json::Value;
+use tempfile::TempDir;
+use tidewheel_e2e::kafka::Kafka;
+use tidewheel_e2e::postgres::Postgres;
+
+use crate::program::{Ended, Running, run};
+
+/// How often something is looked at until it is as it has to be.
+const LOOKS: usize = 2_400;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long Kafka may take to answer a question.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A namespace on the servers that all tests share, with a database of its own, reached through a Secret `warehouse`.
+pub(crate) struct Ground {
+    pub(crate) kafka: &'static Kafka,
+    pub(crate) postgres: &'static Postgres,
+    pub(crate) database: String,
+    folder: TempDir,
+}
+
+impl Ground {
+    /// With the specs of `from`, in which `namespace` stands for `web`.
+    pub(crate) fn new(from: &Path, namespace: &str) -> Self {
+        let postgres = Postgres::shared().unwrap();
+        let ground = Self {
+            kafka: Kafka::shared().unwrap(),
+            database: postgres.database().unwrap(),
+            postgres,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let root = ground.folder.path();
+        for folder in ["specs", "kafka", "secrets/warehouse"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap().path();
+            if file
+                .extension()
+                .is_some_and(|extension| extension == "yaml")
+            {
+                let text = std::fs::read_to_string(&file).unwrap();
+                let text = text.replace("namespace: web", &format!("namespace: {namespace}"));
+                let name = file.file_name().unwrap();
+                std::fs::write(root.join("specs").join(name), text).unwrap();
+            }
+        }
+        let servers = root.join("kafka/bootstrap.servers");
+        std::fs::write(servers, ground.kafka.bootstrap()).unwrap();
+        ground.set_url(&postgres.url(&ground.database));
+        ground
+    }
+
+    /// Writes the database's URL into its Secret.
+    pub(crate) fn set_url(&self, url: &str) {
+        let file = self.folder.path().join("secrets/warehouse/url");
+        std::fs::write(file, format!("{url}\n")).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn provision(&self) -> Ended {
+        let (specs, kafka, secrets) =
+            (self.path("specs"), self.path("kafka"), self.path("secrets"));
+        run(&[
+            "provision",
+            &specs,
+            "--kafka",
+            &kafka,
+            "--secrets",
+            &secrets,
+        ])
+    }
+
+    /// Starts a role with its probes on a free port.
+    pub(crate) fn role(&self, role: &str, more: &[&str]) -> Role {
+        let (specs, kafka, secrets) =
+            (self.path("specs"), self.path("kafka"), self.path("secrets"));
+        let shared = [
+            role,
+            "--specs",
+            &specs,
+            "--kafka",
+            &kafka,
+            "--secrets",
+            &secrets,
+            "--operations",
+            "127.0.0.1:0",
+        ];
+        let running = Running::start(&[&shared[..], more].concat());
+        let operations = address(&running.says("probes and metrics are served"));
+        Role {
+            running,
+            operations,
+        }
+    }
+
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        self.postgres.sql(&self.database, sql).unwrap()
+    }
+
+    /// The rows of a query, as JSON.
+    pub(crate) fn rows(&self, query: &str) -> Vec<Value> {
+        let lines = self.sql(&format!("SELECT row_to_json(t) FROM ({query}) t"));
+        let row = |line: &str| serde_json::from_str(line).unwrap();
+        lines.lines().map(row).collect()
+    }
+
+    /// Waits until a query has this answer.
+    pub(crate) async fn until(&self, sql: &str, wanted: &str) {
+        let mut found = String::new();
+        for _ in 0..LOOKS {
+            found = self.sql(sql);
+            if found == wanted {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        panic!("{sql} is {found}, not {wanted}");
+    }
+
+    /// The consumer groups whose names begin so, with how many members each has.
+    pub(crate) fn groups(&self, prefix: &str) -> Vec<(String, usize)> {
+        let list = self.client(false).fetch_group_list(None, PATIENCE).unwrap();
+        let groups = list.groups().iter();
+        groups
+            .filter(|group| group.name().starts_with(prefix))
+            .map(|group| (group.name().to_owned(), group.members().len()))
+            .collect()
+    }
+
+    /// The partitions, of topics whose names begin so, that end in a transaction that nobody has ended.
+    pub(crate) fn open_transactions(&self, prefix: &str) -> Vec<(String, i32)> {
+        let (all, committed) = (self.client(false), self.client(true));
+        let metadata = all.fetch_metadata(None, PATIENCE).unwrap();
+        let topics = metadata.topics().iter();
+        let topics = topics.filter(|topic| topic.name().starts_with(prefix));
+        let partitions = topics.flat_map(|topic| {
+            let partitions = topic.partitions().iter();
+            partitions.map(|partition| (topic.name().to_owned(), partition.id()))
+        });
+        partitions
+            .filter(|(topic, partition)| {
+                let end = |client: &BaseConsumer| {
+                    client
+                        .fetch_watermarks(topic, *partition, PATIENCE)
+                        .unwrap()
+                        .1
+                };
+                end(&all) != end(&committed)
+            })
+            .collect()
+    }
+
+    fn client(&self, is_committed: bool) -> BaseConsumer {
+        let isolation = if is_committed {
+            "read_committed"
+        } else {
+            "read_uncommitted"
+        };
+        ClientConfig::new()
+            .set("bootstrap.servers", self.kafka.bootstrap())
+            .set("isolation.level", isolation)
+            .create()
+            .unwrap()
+    }
+}
+
+/// A role at work.
+pub(crate) struct Role {
+    pub(crate) running: Running,
+    operations: String,
+}
+
+impl Role {
+    /// The address at which it said that events are taken.
+    pub(crate) fn events(&self) -> String {
+        format!("http://{}", address(&self.running.says("events are taken")))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.operations);
+        let answer = reqwest::get(url).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Waits until `/readyz` answers 200, and returns what it says.
+    pub(crate) async fn ready(&self) -> Value {
+        self.until("/readyz", |status, _| status == 200).await
+    }
+
+    /// Waits until a path answers as it has to.
+    pub(crate) async fn until(&self, path: &str, is_right: impl Fn(u16, &Value) -> bool) -> Value {
+        let mut last = String::new();
+        for _ in 0..LOOKS {
+            let (status, body) = self.get(path).await;
+            let json = serde_json::from_str(&body).unwrap_or(Value::Null);
+            if is_right(status, &json) {
+                return json;
+            }
+            last = body;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        panic!("{path} says {last}");
+    }
+
+    /// Ends it with SIGTERM. Its exit code.
+    pub(crate) fn stop(self) -> i32 {
+        self.running.stop()
+    }
+}
+
+/// What is said of a check in `/readyz`.
+pub(crate) fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let checks = report["checks"].as_array().unwrap();
+    checks.iter().find(|check| check["name"] == name).unwrap()
+}
+
+/// The address in a line of the log.
+fn address(line: &str) -> String {
+    let line: Value = serde_json::from_str(line).unwrap();
+    line["fields"]["address"].as_str().unwrap().to_owned()
+}

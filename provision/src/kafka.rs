@@ -1,0 +1,27 @@
+//! Topics on Kafka.
+//!
+//! A topic that is not there is made. One that is there gets the partitions that it lacks, and those of its settings that the plan
+//! declares are corrected; whatever else somebody has configured stays as it is. Nothing is ever deleted or made smaller.
+//! ```no_run
+//! use tidewheel_kafka::Connection;
+//! use tidewheel_provision::kafka::Topics;
+//!
+//! # async fn run(plan: &tidewheel_planner::plan::Plan) -> Result<(), tidewheel_provision::kafka::TopicError> {
+//! # let connection = Connection::new([("bootstrap.servers", "127.0.0.1:9092")]).unwrap();
+//! let topics = Topics::new(&connection)?;
+//! for change in topics.ensure_plan(plan).await? {
+//!     println!("{change}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+mod admin;
+mod allotment;
+mod change;
+mod error;
+mod settings;
+mod topics;
+
+pub use change::{Change, What};
+pub use error::TopicError;
+pub use topics::{Found, Topics};

@@ -1,0 +1,157 @@
+//! The client with which the cluster is asked and told.
+use std::{sync::Arc, time::Duration};
+
+use rdkafka::{
+    ClientContext,
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, ConfigEntry, NewPartitions, NewTopic,
+        ResourceSpecifier, TopicReplication,
+    },
+    config::RDKafkaLogLevel,
+    error::KafkaError,
+    types::RDKafkaErrorCode,
+};
+use tidewheel_kafka::{Connection, log_line};
+use tidewheel_planner::topics::Topic;
+
+use crate::kafka::{TopicError, settings::Setting, topics::Found};
+
+/// How long the cluster may take to answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What a topic says when nothing is said about how many replicas: the cluster's own default.
+const REPLICAS_OF_THE_CLUSTER: i32 = -1;
+
+struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log_line("provision", level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "kafka", client = "provision", %error, "{reason}");
+    }
+}
+
+/// Asks and tells the cluster. Each call is one request.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    client: Arc<AdminClient<Context>>,
+}
+
+impl Admin {
+    pub(crate) fn new(connection: &Connection) -> Result<Self, TopicError> {
+        let config = connection.config(&[("client.id", "tidewheel")], &[]);
+        let client = config.create_with_context(Context);
+        Ok(Self {
+            client: Arc::new(client.map_err(|error| TopicError::connection(&error))?),
+        })
+    }
+
+    /// A topic as it is; none where it does not exist.
+    pub(crate) async fn find(&self, topic: &str) -> Result<Option<Found>, TopicError> {
+        let (client, name) = (self.client.clone(), topic.to_owned());
+        let asked = tokio::task::spawn_blocking(move || {
+            let metadata = client.inner().fetch_metadata(Some(&name), PATIENCE)?;
+            let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+            let Some(topic) = topic else {
+                return Ok(None);
+            };
+            let partitions = topic.partitions();
+            match topic.error().map(RDKafkaErrorCode::from) {
+                None => Ok(Some(Found {
+                    partitions: u32::try_from(partitions.len()).unwrap_or(u32::MAX),
+                    replicas: partitions
+                        .iter()
+                        .map(|partition| partition.replicas().len())
+                        .min()
+                        .unwrap_or_default(),
+                })),
+                Some(
+                    RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
+                ) => Ok(None),
+                Some(code) => Err(KafkaError::MetadataFetch(code)),
+            }
+        });
+        let found = asked.await.unwrap_or(Err(KafkaError::Canceled));
+        found.map_err(|error| match error.rdkafka_error_code() {
+            Some(
+                code
+                @ (RDKafkaErrorCode::InvalidTopic | RDKafkaErrorCode::TopicAuthorizationFailed),
+            ) => TopicError::refused(topic, "asking for it", code),
+            _ => TopicError::unavailable(&error),
+        })
+    }
+
+    /// Makes a topic; whether it was not there.
+    pub(crate) async fn create(
+        &self,
+        topic: &Topic,
+        settings: &[Setting],
+    ) -> Result<bool, TopicError> {
+        let replication = TopicReplication::Fixed(REPLICAS_OF_THE_CLUSTER);
+        let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
+        let mut new = NewTopic::new(&topic.name, partitions, replication);
+        for (name, value) in settings {
+            new = new.set(name, value);
+        }
+        let created = self.client.create_topics([&new], &options()).await;
+        match first(created)? {
+            Ok(_) => Ok(true),
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(false),
+            Err((_, code)) => Err(TopicError::refused(&topic.name, "making it", code)),
+        }
+    }
+
+    /// Adds partitions up to `partitions`.
+    pub(crate) async fn grow(&self, topic: &str, partitions: u32) -> Result<(), TopicError> {
+        let more = NewPartitions::new(topic, partitions as usize);
+        let grown = self.client.create_partitions([&more], &options()).await;
+        match first(grown)? {
+            Ok(_) => Ok(()),
+            Err((_, code)) => Err(TopicError::refused(topic, "adding partitions", code)),
+        }
+    }
+
+    /// The settings of a topic as they are in effect.
+    pub(crate) async fn settings(&self, topic: &str) -> Result<Vec<ConfigEntry>, TopicError> {
+        let topics = [ResourceSpecifier::Topic(topic)];
+        let described = self.client.describe_configs(&topics, &options()).await;
+        match first(described)? {
+            Ok(resource) => Ok(resource.entries),
+            Err(code) => Err(TopicError::refused(topic, "reading its settings", code)),
+        }
+    }
+
+    /// Gives a topic these settings, and takes all others from it that were given to it.
+    pub(crate) async fn replace_settings(
+        &self,
+        topic: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<(), TopicError> {
+        let mut altered = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        for (name, value) in settings {
+            altered = altered.set(name, value);
+        }
+        let altered = self.client.alter_configs([&altered], &options()).await;
+        match first(altered)? {
+            Ok(_) => Ok(()),
+            Err((_, code)) => Err(TopicError::refused(topic, "changing its settings", code)),
+        }
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(PATIENCE))
+        .operation_timeout(Some(PATIENCE))
+}
+
+/// The answer about the only thing that was asked about.
+fn first<T>(answers: Result<Vec<T>, KafkaError>) -> Result<T, TopicError> {
+    let mut answers = answers.map_err(|error| TopicError::unavailable(&error))?;
+    answers.pop().ok_or_else(|| TopicError::Unavailable {
+        reason: "the cluster did not answer".to_owned(),
+    })
+}

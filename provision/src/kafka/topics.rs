@@ -1,0 +1,198 @@
+//! Making topics as plans need them.
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::admin::{ConfigEntry, ConfigSource};
+use tidewheel_kafka::Connection;
+use tidewheel_planner::names::PipelineNames;
+use tidewheel_planner::plan::Plan;
+use tidewheel_planner::topics::{self, Topic};
+
+use crate::kafka::{
+    Change, TopicError, What,
+    admin::Admin,
+    allotment,
+    settings::{Setting, declared, min_in_sync},
+};
+
+/// How often it is looked whether all brokers know of what was made.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often at most.
+const LOOKS: usize = 200;
+
+/// The topics of a cluster.
+#[derive(Clone)]
+pub struct Topics {
+    connection: Connection,
+    admin: Admin,
+}
+
+/// A topic as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// How many partitions it has.
+    pub partitions: u32,
+    /// How many replicas each partition has at least.
+    pub replicas: usize,
+}
+
+impl Topics {
+    /// The topics of the cluster that a connection leads to. Does not wait for a broker.
+    ///
+    /// # Errors
+    /// [`TopicError::Connection`] for properties that librdkafka does not know or take.
+    pub fn new(connection: &Connection) -> Result<Self, TopicError> {
+        Ok(Self {
+            connection: connection.clone(),
+            admin: Admin::new(connection)?,
+        })
+    }
+
+    /// A topic as it is; none where it does not exist. All that is ever done to somebody else's topics.
+    ///
+    /// # Errors
+    /// [`TopicError::Unavailable`] where the cluster does not answer.
+    pub async fn find(&self, topic: &str) -> Result<Option<Found>, TopicError> {
+        self.admin.find(topic).await
+    }
+
+    /// Makes all topics of a plan, or brings them in line: those of its sources, its own, and those of the partials of the
+    /// generations that it will run with. What was done.
+    ///
+    /// # Errors
+    /// See [`TopicError`]. What was done before stays done: call it again.
+    pub async fn ensure_plan(&self, plan: &Plan) -> Result<Vec<Change>, TopicError> {
+        let plan = &self.with_existing(plan).await?;
+        let mut changes = self.ensure(&topics::of_plan_sources(plan)).await?;
+        changes.extend(self.ensure(&topics::of_pipeline(plan)).await?);
+        let names = PipelineNames::new(&plan.namespace, &plan.name);
+        let known = allotment::read(&self.connection, &names.generations()).await?;
+        let partials = topics::of_partials(plan, known.as_ref())?;
+        changes.extend(self.ensure(&partials).await?);
+        Ok(changes)
+    }
+
+    /// A plan with the partitions that the existing topics have which it reads.
+    ///
+    /// # Errors
+    /// [`TopicError::NotThere`] where one does not exist.
+    pub async fn with_existing(&self, plan: &Plan) -> Result<Plan, TopicError> {
+        let mut partitions = BTreeMap::new();
+        for topic in plan.existing_topics() {
+            let found = self.find(topic).await?;
+            let found = found.ok_or_else(|| TopicError::NotThere {
+                topic: topic.to_owned(),
+            })?;
+            partitions.insert(topic.to_owned(), found.partitions);
+        }
+        Ok(plan.with_partitions(&partitions))
+    }
+
+    /// Makes topics, or brings them in line. What was done.
+    ///
+    /// # Errors
+    /// See [`TopicError`]. What was done before stays done: call it again.
+    pub async fn ensure(&self, topics: &[Topic]) -> Result<Vec<Change>, TopicError> {
+        let mut changes = Vec::new();
+        for topic in topics {
+            for what in self.ensure_one(topic).await? {
+                let topic = topic.name.clone();
+                changes.push(Change { topic, what });
+            }
+        }
+        Ok(changes)
+    }
+
+    async fn ensure_one(&self, topic: &Topic) -> Result<Vec<What>, TopicError> {
+        let settings = declared(topic);
+        let mut done = Vec::new();
+        let is_new = match self.admin.find(&topic.name).await? {
+            Some(_) => false,
+            None => self.admin.create(topic, &settings).await?,
+        };
+        if is_new {
+            let partitions = topic.partitions;
+            done.push(What::Created { partitions });
+        }
+        let found = self.await_partitions(&topic.name, 1).await?;
+        if found.partitions < topic.partitions && !is_new {
+            self.admin.grow(&topic.name, topic.partitions).await?;
+            let (from, to) = (found.partitions, topic.partitions);
+            done.push(What::Grown { from, to });
+        }
+        let found = self.await_partitions(&topic.name, topic.partitions).await?;
+        let settings = [settings, vec![min_in_sync(found.replicas)]].concat();
+        let corrected = self.correct(&topic.name, &settings).await?;
+        if !is_new {
+            done.extend(corrected);
+        }
+        Ok(done)
+    }
+
+    /// Waits until a topic is there with so many partitions: brokers learn of it one after another.
+    async fn await_partitions(&self, topic: &str, partitions: u32) -> Result<Found, TopicError> {
+        for _ in 0..LOOKS {
+            match self.admin.find(topic).await? {
+                Some(found) if found.partitions >= partitions => return Ok(found),
+                _ => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+        Err(TopicError::Unavailable {
+            reason: format!("topic {topic} was made, but the cluster does not show it"),
+        })
+    }
+
+    /// Corrects those settings that differ, and leaves alone what was set besides.
+    async fn correct(&self, topic: &str, declared: &[Setting]) -> Result<Vec<What>, TopicError> {
+        let entries = self.admin.settings(topic).await?;
+        let differing: Vec<What> = declared
+            .iter()
+            .filter_map(|(name, to)| {
+                let is = value(&entries, name);
+                (is != Some(to)).then(|| What::Configured {
+                    name: (*name).to_owned(),
+                    from: is.cloned(),
+                    to: to.clone(),
+                })
+            })
+            .collect();
+        if !differing.is_empty() {
+            // The protocol's older request, which is all that the binding has, takes back everything that is not said again.
+            let others = entries.iter().filter_map(|entry| {
+                let is_ours = declared.iter().any(|(name, _)| *name == entry.name);
+                let is_set = entry.source == ConfigSource::DynamicTopic;
+                let value = entry.value.as_deref()?;
+                (is_set && !is_ours).then_some((entry.name.as_str(), value))
+            });
+            let ours = declared.iter().map(|(name, to)| (*name, to.as_str()));
+            let all: Vec<(&str, &str)> = others.chain(ours).collect();
+            self.admin.replace_settings(topic, &all).await?;
+            self.await_settings(topic, declared).await?;
+        }
+        Ok(differing)
+    }
+
+    /// Waits until the brokers know the settings that the controller has taken.
+    async fn await_settings(&self, topic: &str, declared: &[Setting]) -> Result<(), TopicError> {
+        for _ in 0..LOOKS {
+            let entries = self.admin.settings(topic).await?;
+            if declared
+                .iter()
+                .all(|(name, to)| value(&entries, name) == Some(to))
+            {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Err(TopicError::Unavailable {
+            reason: format!(
+                "the settings of topic {topic} were changed, but the cluster does not show it"
+            ),
+        })
+    }
+}
+
+fn value<'a>(entries: &'a [ConfigEntry], name: &str) -> Option<&'a String> {
+    let entry = entries.iter().find(|entry| entry.name == name)?;
+    entry.value.as_ref()
+}

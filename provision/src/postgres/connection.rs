@@ -1,0 +1,86 @@
+//! A connection that changes a database.
+use std::{str::FromStr as _, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, PgConnection,
+    postgres::{PgConnectOptions, PgDatabaseError, PgRow, PgSslMode},
+};
+use tidewheel_planner::postgres::{InvalidUrl, OLDEST_VERSION, check_url};
+
+use super::error::ProvisionError;
+
+const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
+/// How long to wait for a lock: while somebody waits, writers wait behind.
+const LOCK_TIMEOUT_MS: u32 = 5_000;
+
+/// A connection that changes a database. Where it is dropped in a transaction, nothing was changed.
+pub(crate) struct Administrator(PgConnection);
+
+impl Administrator {
+    pub(crate) async fn connect(url: &str) -> Result<Self, ProvisionError> {
+        let checked = check_url(url)?;
+        let mut options = PgConnectOptions::from_str(url).map_err(|_| InvalidUrl::Malformed)?;
+        if checked.verify_ca {
+            options = options.ssl_mode(PgSslMode::VerifyCa);
+        }
+        let options = options
+            .extra_float_digits(None)
+            .statement_cache_capacity(0)
+            .disable_statement_logging();
+        let connecting = tokio::time::timeout(CONNECTS_WITHIN, options.connect()).await;
+        let connection = connecting
+            .map_err(|_| {
+                let seconds = CONNECTS_WITHIN.as_secs();
+                ProvisionError::Unavailable(format!("no answer within {seconds} s"))
+            })?
+            .map_err(|error| unavailable(&error))?;
+        match connection.server_version_num() {
+            Some(version) if version < OLDEST_VERSION => {
+                let (needed, found) = (OLDEST_VERSION / 10_000, version / 10_000);
+                Err(ProvisionError::Unsuitable(format!(
+                    "PostgreSQL {needed} or newer is needed, and this is {found}: upgrade the database"
+                )))
+            }
+            _ => Ok(Self(connection)),
+        }
+    }
+
+    /// Begins a transaction that only one administrator at a time is in.
+    pub(crate) async fn begin(&mut self) -> Result<(), ProvisionError> {
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; \
+             SET LOCAL client_min_messages = warning; SELECT pg_advisory_xact_lock(hashtext('tidewheel'), 1)"
+        );
+        self.run(begin).await.map(drop)
+    }
+
+    pub(crate) async fn commit(&mut self) -> Result<(), ProvisionError> {
+        self.run("COMMIT".to_owned()).await.map(drop)
+    }
+
+    /// Runs statements and returns their rows.
+    pub(crate) async fn run(&mut self, sql: String) -> Result<Vec<PgRow>, ProvisionError> {
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.0);
+        rows.await.map_err(|error| unavailable(&error))
+    }
+}
+
+/// What a failure of the database says, without any secret.
+pub(crate) fn unavailable(error: &sqlx::Error) -> ProvisionError {
+    let database = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    ProvisionError::Unavailable(match database {
+        None => error.to_string(),
+        Some(error) => {
+            let advice = match error.code() {
+                "28P01" | "28000" => ": check user and password in the connection URL",
+                "3D000" => ": make the database, or correct its name in the connection URL",
+                "42501" => ": grant the role what it lacks, or let its owner make the tables",
+                "55P03" => ": another session holds a lock; try again",
+                _ => "",
+            };
+            format!("{} (SQLSTATE {}){advice}", error.message(), error.code())
+        }
+    })
+}

@@ -1,0 +1,126 @@
+//! The tables of a PostgreSQL database: made, extended, and left alone where a change would lose data.
+//!
+//! ```no_run
+//! # async fn run(plan: &tidewheel_planner::plan::Plan) -> Result<(), tidewheel_provision::postgres::ProvisionError> {
+//! use tidewheel_provision::postgres;
+//!
+//! let tables = postgres::tables_of(plan, "shop/warehouse");
+//! for done in postgres::provision("postgres://tidewheel:secret@localhost/shop", &tables).await? {
+//!     println!("{done}"); // table `shop_analytics.kpi_1m`: created
+//! }
+//! # Ok(())
+//! # }
+//! ```
+mod connection;
+mod error;
+mod schema;
+mod tables;
+
+use std::fmt;
+
+use tidewheel_planner::plan::{Plan, Table};
+pub use tidewheel_planner::postgres::{Difference, InvalidUrl};
+
+use self::connection::Administrator;
+pub use self::error::{Obstacle, ProvisionError, Refusal};
+
+/// A table that an output needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedTable {
+    /// `<namespace>/<name>` of the Pipeline.
+    pub pipeline: String,
+    /// Name of the output.
+    pub output: String,
+    /// The table.
+    pub table: Table,
+}
+
+/// What was done to a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// The table, with its schema unless that is `public`.
+    pub table: String,
+    /// What was done.
+    pub change: Change,
+}
+
+/// What was done to a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It was made.
+    Created,
+    /// It was there, is as planned, and is the output's from now on; these columns were added.
+    Adopted(Vec<String>),
+    /// These columns were added or made wider.
+    Changed(Vec<String>),
+    /// It is as planned.
+    Unchanged,
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "table `{}`: ", self.table)?;
+        let with = |f: &mut fmt::Formatter<'_>, what: &str, columns: &[String]| {
+            if columns.is_empty() {
+                f.write_str(what)
+            } else {
+                write!(
+                    f,
+                    "{what}, with new or wider columns {}",
+                    columns.join(", ")
+                )
+            }
+        };
+        match &self.change {
+            Change::Created => f.write_str("created"),
+            Change::Adopted(columns) => with(f, "adopted", columns),
+            Change::Changed(columns) => with(f, "changed", columns),
+            Change::Unchanged => f.write_str("as planned"),
+        }
+    }
+}
+
+/// The tables that a plan has in a Sink, `<namespace>/<name>`.
+#[must_use]
+pub fn tables_of(plan: &Plan, sink: &str) -> Vec<PlannedTable> {
+    let outputs = plan.outputs.iter().filter(|output| output.sink == sink);
+    let planned = outputs.filter_map(|output| {
+        Some(PlannedTable {
+            pipeline: format!("{}/{}", plan.namespace, plan.name),
+            output: output.name.clone(),
+            table: output.table()?.clone(),
+        })
+    });
+    planned.collect()
+}
+
+/// Makes tables, or adds to them what they lack, all of them or none. Idempotent, and safe beside another that does the same and beside
+/// workers that write.
+///
+/// New columns are NULL in the rows that there are. Columns that are no longer planned stay, and are NULL in new rows. A table that
+/// nobody recorded is adopted where it is as planned.
+///
+/// # Errors
+/// [`ProvisionError::Refused`] names everything that would lose or change stored data, and what to do; nothing was changed then.
+pub async fn provision(url: &str, tables: &[PlannedTable]) -> Result<Vec<Done>, ProvisionError> {
+    let mut administrator = Administrator::connect(url).await?;
+    administrator.begin().await?;
+    let mut schemas: Vec<&str> = tables.iter().map(|t| t.table.schema.as_str()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    for schema in schemas {
+        schema::prepare(&mut administrator, schema).await?;
+    }
+    let (mut done, mut refused) = (Vec::new(), Vec::new());
+    for table in tables {
+        match tables::prepare(&mut administrator, table).await? {
+            Ok(change) => done.push(change),
+            Err(refusals) => refused.extend(refusals),
+        }
+    }
+    if !refused.is_empty() {
+        return Err(ProvisionError::Refused(refused));
+    }
+    administrator.commit().await?;
+    Ok(done)
+}

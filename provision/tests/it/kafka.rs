@@ -1,0 +1,241 @@
+//! Topics on a real broker.
+use rdkafka::{
+    ClientConfig,
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+    },
+    client::DefaultClientContext,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use tidewheel_e2e::kafka::Kafka;
+use tidewheel_kafka::Connection;
+use tidewheel_planner::generations::{Allotment, KEY};
+use tidewheel_planner::load::load_texts;
+use tidewheel_planner::plan::Plan;
+use tidewheel_planner::topics::{Cleanup, Topic};
+use tidewheel_planner::{judge, problem};
+use tidewheel_provision::kafka::{Found, TopicError, Topics};
+
+const PIPELINE: &str = "
+apiVersion: tidewheel.dev/v1alpha1
+kind: EventSource
+metadata: {name: clicks, namespace: shop}
+spec:
+  schema: {fields: [{name: ts, type: timestamp, required: true}, {name: page, type: text}]}
+  eventTime: {field: ts}
+  topic: {partitions: 2, retention: 3d}
+  http: {}
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Sink
+metadata: {name: tables, namespace: shop}
+spec: {postgres: {connection: {secretRef: {name: tables, key: url}}}}
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {name: kpis, namespace: shop}
+spec:
+  sources: [{name: clicks}]
+  steps: [{name: pages, aggregate: {window: {tumbling: 1m}, sql: 'SELECT page, count(*) AS n FROM clicks GROUP BY page'}}]
+  outputs: [{name: pages, from: pages, postgres: {sink: tables}}]
+";
+
+struct Cluster {
+    topics: Topics,
+    admin: AdminClient<DefaultClientContext>,
+    servers: String,
+}
+
+async fn cluster() -> Cluster {
+    let kafka = tokio::task::spawn_blocking(|| Kafka::shared().map_err(ToString::to_string));
+    let servers = kafka.await.unwrap().unwrap().bootstrap();
+    let connection = Connection::new([("bootstrap.servers", servers)]).unwrap();
+    Cluster {
+        topics: Topics::new(&connection).unwrap(),
+        admin: config(servers).create().unwrap(),
+        servers: servers.to_owned(),
+    }
+}
+
+fn config(servers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", servers);
+    config
+}
+
+impl Cluster {
+    async fn ensure(&self, topic: &Topic) -> Vec<String> {
+        let done = self
+            .topics
+            .ensure(std::slice::from_ref(topic))
+            .await
+            .unwrap();
+        done.iter().map(ToString::to_string).collect()
+    }
+
+    async fn setting(&self, topic: &str, name: &str) -> String {
+        let topics = [ResourceSpecifier::Topic(topic)];
+        let described = self.admin.describe_configs(&topics, &AdminOptions::new());
+        let resource = described.await.unwrap().remove(0).unwrap();
+        resource.get(name).unwrap().value.clone().unwrap()
+    }
+
+    async fn make(&self, topic: &str, settings: &[(&str, &str)]) {
+        let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
+        let new = settings
+            .iter()
+            .fold(new, |new, (name, value)| new.set(name, value));
+        let made = self.admin.create_topics([&new], &AdminOptions::new()).await;
+        made.unwrap()[0].as_ref().unwrap();
+    }
+}
+
+fn topic(name: &str, partitions: u32) -> Topic {
+    Topic {
+        name: name.to_owned(),
+        partitions,
+        cleanup: Cleanup::After(60_000),
+        is_internal: false,
+    }
+}
+
+fn plan(yaml: &str) -> Plan {
+    let (_, mut plans, problems) = judge(load_texts([("pipeline.yaml", yaml)]));
+    assert!(!plans.is_empty(), "{}", problem::render(&problems));
+    plans.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_gets_its_topics_once_and_those_of_its_next_generation_when_it_changes() {
+    let cluster = cluster().await;
+    let old = plan(PIPELINE);
+    let made = cluster.topics.ensure_plan(&old).await.unwrap();
+    let made: Vec<String> = made.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        made,
+        [
+            "topic shop.clicks was made with 2 partitions",
+            "topic shop.kpis.dead-letters was made with 1 partition",
+            "topic shop.kpis.watermarks was made with 1 partition",
+            "topic shop.kpis.generations was made with 1 partition",
+            "topic shop.kpis.clicks.state was made with 2 partitions",
+            "topic shop.kpis.pages.state was made with 2 partitions",
+            "topic shop.kpis.pages.g1.partials was made with 2 partitions",
+        ]
+    );
+    assert_eq!(cluster.topics.ensure_plan(&old).await.unwrap(), []);
+    for (name, setting, value) in [
+        ("shop.clicks", "message.timestamp.type", "LogAppendTime"),
+        ("shop.clicks", "retention.ms", "259200000"),
+        ("shop.kpis.clicks.state", "cleanup.policy", "compact"),
+        ("shop.kpis.clicks.state", "segment.ms", "600000"),
+        ("shop.kpis.pages.g1.partials", "retention.ms", "-1"),
+        ("shop.kpis.dead-letters", "max.message.bytes", "8388608"),
+        (
+            "shop.kpis.watermarks",
+            "unclean.leader.election.enable",
+            "false",
+        ),
+        ("shop.kpis.watermarks", "min.insync.replicas", "1"),
+    ] {
+        assert_eq!(
+            cluster.setting(name, setting).await,
+            value,
+            "{setting} of {name}"
+        );
+    }
+
+    // A worker has run the plan; then its step changes.
+    let allotment = Allotment::of(&old, None).unwrap().encode();
+    let producer: BaseProducer = config(&cluster.servers).create().unwrap();
+    let record: BaseRecord<'_, str, [u8]> = BaseRecord::to("shop.kpis.generations")
+        .key(KEY)
+        .payload(&allotment);
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+    producer.flush(std::time::Duration::from_secs(30)).unwrap();
+    assert_eq!(cluster.topics.ensure_plan(&old).await.unwrap(), []);
+    let new = plan(&PIPELINE.replace("tumbling: 1m", "tumbling: 2m"));
+    let made = cluster.topics.ensure_plan(&new).await.unwrap();
+    let made: Vec<String> = made.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        made,
+        ["topic shop.kpis.pages.g2.partials was made with 2 partitions"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn declared_settings_are_corrected_and_others_left_alone() {
+    let cluster = cluster().await;
+    let drifting = topic("drifting", 1);
+    cluster.ensure(&drifting).await;
+    let altered = AlterConfig::new(ResourceSpecifier::Topic("drifting"))
+        .set("retention.ms", "1")
+        .set("message.timestamp.type", "LogAppendTime")
+        .set("unclean.leader.election.enable", "false")
+        .set("flush.messages", "7");
+    let altered = cluster
+        .admin
+        .alter_configs([&altered], &AdminOptions::new());
+    altered.await.unwrap()[0].as_ref().unwrap();
+    assert_eq!(
+        cluster.ensure(&drifting).await,
+        ["topic drifting has retention.ms=60000 now, not 1"]
+    );
+    assert_eq!(cluster.setting("drifting", "retention.ms").await, "60000");
+    assert_eq!(cluster.setting("drifting", "flush.messages").await, "7");
+    assert_eq!(cluster.ensure(&drifting).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_are_added_and_never_taken() {
+    let cluster = cluster().await;
+    cluster.ensure(&topic("growing", 2)).await;
+    assert_eq!(
+        cluster.ensure(&topic("growing", 5)).await,
+        ["topic growing has 5 partitions now, not 2"]
+    );
+    assert_eq!(cluster.ensure(&topic("growing", 3)).await, [""; 0]);
+    let found = cluster.topics.find("growing").await.unwrap();
+    let as_it_was = Found {
+        partitions: 5,
+        replicas: 1,
+    };
+    assert_eq!(found, Some(as_it_was));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_somebody_made_is_brought_in_line() {
+    let cluster = cluster().await;
+    let settings = [("compression.type", "zstd"), ("cleanup.policy", "compact")];
+    cluster.make("adopted", &settings).await;
+    let mut done = cluster.ensure(&topic("adopted", 2)).await;
+    done.sort();
+    assert_eq!(
+        done,
+        [
+            "topic adopted has 2 partitions now, not 1",
+            "topic adopted has cleanup.policy=delete now, not compact",
+            "topic adopted has message.timestamp.type=LogAppendTime now, not CreateTime",
+            "topic adopted has retention.ms=60000 now, not 604800000",
+        ]
+    );
+    assert_eq!(cluster.setting("adopted", "compression.type").await, "zstd");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_there_or_not_possible_is_said() {
+    let cluster = cluster().await;
+    assert_eq!(cluster.topics.find("nowhere").await.unwrap(), None);
+    let refused = cluster
+        .topics
+        .ensure(&[topic("no spaces", 1)])
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&refused, TopicError::Refused { topic, .. } if topic == "no spaces"),
+        "{refused}"
+    );
+    let nobody = Connection::new([("bootstrap.servers", "127.0.0.1:1")]).unwrap();
+    let nobody = Topics::new(&nobody).unwrap().find("a").await.unwrap_err();
+    assert!(matches!(nobody, TopicError::Unavailable { .. }), "{nobody}");
+}

@@ -1,0 +1,117 @@
+//! The properties of each kind of client, and why. Whatever the user's Secret says comes after the defaults.
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use tidewheel_kafka::Connection;
+
+/// How long a transaction may stay open after its owner died: nobody reads past it until then.
+pub(crate) const TRANSACTION_TIMEOUT_MS: u64 = 10_000;
+
+/// For every client.
+const COMMON: [(&str, &str); 5] = [
+    ("client.id", "tidewheel"),
+    // A broker that comes back is found within a second, not within ten.
+    ("reconnect.backoff.max.ms", "1000"),
+    ("retry.backoff.ms", "20"),
+    ("socket.keepalive.enable", "true"),
+    ("statistics.interval.ms", "5000"),
+];
+
+/// For everything that writes.
+const WRITING: [(&str, &str); 4] = [
+    ("compression.type", "lz4"),
+    ("linger.ms", "5"),
+    // A dead letter is larger than the record in it.
+    ("message.max.bytes", "8388608"),
+    // A topic that has just been made may not be known everywhere yet, but a wrong name should not cost half a minute.
+    ("topic.metadata.propagation.max.ms", "5000"),
+];
+
+const WRITING_DECIDED: [(&str, &str); 3] = [
+    ("acks", "all"),
+    ("enable.idempotence", "true"),
+    // As Java's clients do it: the same key goes to the same partition, whoever sends it.
+    ("partitioner", "murmur2_random"),
+];
+
+/// For everything that reads.
+const READING: [(&str, &str); 6] = [
+    ("check.crcs", "true"),
+    ("fetch.error.backoff.ms", "100"),
+    // The defaults would stall a partition for up to a second, and delay the first fetch of another one by half of that.
+    ("fetch.queue.backoff.ms", "10"),
+    ("fetch.wait.max.ms", "20"),
+    // For each partition: what is read ahead, beside the batch in hand.
+    ("queued.max.messages.kbytes", "8192"),
+    ("queued.min.messages", "20000"),
+];
+
+const READING_DECIDED: [(&str, &str); 5] = [
+    ("auto.offset.reset", "error"),
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "true"),
+    ("isolation.level", "read_committed"),
+];
+
+/// For members of groups.
+const MEMBER: [(&str, &str); 6] = [
+    ("heartbeat.interval.ms", "1500"),
+    // How long partitions that are to move may still be worked on.
+    ("max.poll.interval.ms", "30000"),
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    // The newer protocol's timeout is the broker's, 45 s unless somebody changed it.
+    ("session.timeout.ms", "6000"),
+    // Partitions that were added are shared out after this time at the latest.
+    ("topic.metadata.refresh.interval.ms", "30000"),
+    ("fetch.wait.max.ms", "20"),
+];
+
+pub(crate) fn transactional(connection: &Connection, transactional_id: &str) -> ClientConfig {
+    let timeout = TRANSACTION_TIMEOUT_MS.to_string();
+    let own = [("transaction.timeout.ms", timeout.as_str())];
+    let decided = [("transactional.id", transactional_id)];
+    connection.config(
+        &[&COMMON[..], &WRITING, &own].concat(),
+        &[&WRITING_DECIDED[..], &decided].concat(),
+    )
+}
+
+pub(crate) fn appending(connection: &Connection) -> ClientConfig {
+    connection.config(&[&COMMON[..], &WRITING].concat(), &WRITING_DECIDED)
+}
+
+/// A reader assigns by hand: the group's name is only there because librdkafka wants one.
+pub(crate) fn reading(connection: &Connection) -> ClientConfig {
+    connection.config(
+        &[&COMMON[..], &READING].concat(),
+        &[&READING_DECIDED[..], &[("group.id", "tidewheel.readers")]].concat(),
+    )
+}
+
+pub(crate) fn member(connection: &Connection, group: &str) -> ClientConfig {
+    connection.config(
+        &[&COMMON[..], &MEMBER].concat(),
+        &[&READING_DECIDED[..], &[("group.id", group)]].concat(),
+    )
+}
+
+/// Without a group: it only asks.
+pub(crate) fn asking(connection: &Connection) -> ClientConfig {
+    connection.config(&COMMON, &READING_DECIDED)
+}
+
+/// The largest record that a client of this configuration sends, bytes.
+pub(crate) fn largest_record_bytes(config: &ClientConfig) -> usize {
+    config
+        .get("message.max.bytes")
+        .and_then(|bytes| bytes.parse().ok())
+        .unwrap_or(1_000_000)
+}
+
+/// How long a member of this configuration may be silent.
+pub(crate) fn longest_poll_interval(config: &ClientConfig) -> Duration {
+    let ms = config.get("max.poll.interval.ms");
+    let ms = ms.and_then(|ms| ms.parse().ok()).unwrap_or(300_000);
+    Duration::from_millis(ms)
+}

@@ -1,0 +1,162 @@
+//! A broker and a log on it.
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    types::RDKafkaErrorCode,
+};
+use tidewheel_e2e::kafka::{Kafka, Options};
+use tidewheel_kafka::Connection;
+use tidewheel_log::{Cleanup, Log, NewRecord, Record, TopicSettings};
+use tidewheel_log_contract::Subject;
+use tidewheel_log_kafka::KafkaLog;
+
+/// A log on a broker, and the administrator's side of that.
+pub(crate) struct OnKafka {
+    pub(crate) log: KafkaLog,
+    admin: AdminClient<DefaultClientContext>,
+}
+
+/// A log on the broker that all tests share.
+pub(crate) async fn shared() -> OnKafka {
+    let kafka = tokio::task::spawn_blocking(|| Kafka::shared().map_err(ToString::to_string));
+    OnKafka::at(kafka.await.unwrap().unwrap().bootstrap())
+}
+
+impl OnKafka {
+    pub(crate) fn at(bootstrap: &str) -> Self {
+        Self::with([("bootstrap.servers", bootstrap)], bootstrap)
+    }
+
+    /// With properties of the test's own; topics are made without them.
+    pub(crate) fn with<'a>(
+        properties: impl IntoIterator<Item = (&'a str, &'a str)>,
+        bootstrap: &str,
+    ) -> Self {
+        let quick = [("topic.metadata.refresh.interval.ms", "1000")];
+        let connection = Connection::new(quick.into_iter().chain(properties)).unwrap();
+        let admin = ClientConfig::new()
+            .set("bootstrap.servers", bootstrap)
+            .create()
+            .unwrap();
+        Self {
+            log: KafkaLog::new(connection).unwrap(),
+            admin,
+        }
+    }
+}
+
+impl OnKafka {
+    /// Makes or grows a topic with settings of the test's own.
+    pub(crate) async fn create_topic_with(&self, topic: &TopicSettings, more: &[(&str, &str)]) {
+        let options = AdminOptions::new();
+        let cleanup = match topic.cleanup {
+            Cleanup::Retention { .. } => "delete",
+            Cleanup::Compact => "compact",
+        };
+        let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(1))
+            .set("message.timestamp.type", "LogAppendTime")
+            .set("cleanup.policy", cleanup)
+            .set("max.message.bytes", "8400000");
+        let new = more
+            .iter()
+            .fold(new, |new, (name, value)| new.set(name, value));
+        let made = self.admin.create_topics([&new], &options).await.unwrap();
+        match &made[0] {
+            Ok(_) => {}
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {
+                let grown = NewPartitions::new(&topic.name, topic.partitions as usize);
+                let grown = self.admin.create_partitions([&grown], &options).await;
+                grown.unwrap()[0].as_ref().unwrap();
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+        // Topics and partitions are there a moment after they were made.
+        let is_there = || async {
+            let found = self.log.topic(&topic.name).await.unwrap();
+            found.is_some_and(|info| info.partitions == topic.partitions)
+        };
+        while !is_there().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// A new topic that keeps everything.
+    pub(crate) async fn topic(&self, partitions: i32) -> String {
+        let topic = TopicSettings {
+            name: self.name("topic"),
+            partitions,
+            cleanup: Cleanup::Retention { ms: None },
+        };
+        self.create_topic(&topic).await;
+        topic.name
+    }
+
+    /// All records of a partition, and where the next one will be read.
+    pub(crate) async fn all(&self, topic: &str, partition: i32) -> (Vec<Record>, i64) {
+        let from = self.log.offsets(topic, partition).await.unwrap().earliest;
+        let mut reader = self.log.reader(topic, partition, from).await.unwrap();
+        let mut records = Vec::new();
+        loop {
+            let wait = Duration::from_millis(100);
+            let fetched = reader.fetch(1_000, usize::MAX, wait).await.unwrap();
+            records.extend(fetched.records);
+            if fetched.at_end {
+                return (records, fetched.next_offset);
+            }
+        }
+    }
+
+    /// All values of a partition.
+    pub(crate) async fn values(&self, topic: &str, partition: i32) -> Vec<String> {
+        let (records, _) = self.all(topic, partition).await;
+        records.iter().map(|record| text(&record.value)).collect()
+    }
+}
+
+pub(crate) fn record(topic: &str, partition: i32, key: &str, value: &str) -> NewRecord {
+    NewRecord {
+        topic: topic.to_owned(),
+        partition: Some(partition),
+        key: Some(Bytes::copy_from_slice(key.as_bytes())),
+        value: Some(Bytes::copy_from_slice(value.as_bytes())),
+        headers: Vec::new(),
+    }
+}
+
+pub(crate) fn text(bytes: &Option<Bytes>) -> String {
+    String::from_utf8(bytes.as_ref().unwrap().to_vec()).unwrap()
+}
+
+/// A broker of a test's own.
+pub(crate) async fn own_broker(options: Options) -> Kafka {
+    let started = tokio::task::spawn_blocking(move || Kafka::start(options));
+    started.await.unwrap().unwrap()
+}
+
+#[async_trait]
+impl Subject for OnKafka {
+    fn log(&self) -> &dyn Log {
+        &self.log
+    }
+
+    fn name(&self, stem: &str) -> String {
+        static NAMES: AtomicU32 = AtomicU32::new(0);
+        format!("{stem}-{}", NAMES.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn create_topic(&self, settings: &TopicSettings) {
+        self.create_topic_with(settings, &[]).await;
+    }
+
+    fn too_large_bytes(&self) -> usize {
+        9_000_000
+    }
+}

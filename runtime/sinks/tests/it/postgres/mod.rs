@@ -1,0 +1,9 @@
+//! What PostgreSQL alone can do to a sink.
+mod concurrency;
+mod lost_answers;
+mod outages;
+mod pooler;
+mod proxy;
+mod refusals;
+mod table_changes;
+mod tls;
