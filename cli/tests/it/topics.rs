@@ -1,5 +1,6 @@
 //! Outputs over topics, and a pipeline that reads what another one writes.
 use serde_json::{Value, json};
+use tidewheel_e2e::kafka::Kafka;
 
 use crate::program::{rows, run};
 
@@ -81,8 +82,8 @@ const EVENTS: [&str; 6] = [
     r#"{"order_id": 6, "amount": 1, "ts": "2026-01-01T01:00:00Z"}"#,
 ];
 
-/// Runs to the end of the input. `sends`: with the events, which are there afterwards where `data` keeps them.
-fn play(sends: bool, data: Option<&str>) -> Value {
+/// Runs to the end of the input. `sends`: with the events.
+fn play(sends: bool, more: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let (specs, events) = (
         folder.path().join("specs.yaml"),
@@ -93,7 +94,7 @@ fn play(sends: bool, data: Option<&str>) -> Value {
     let send = format!("orders={}", events.display());
     let mut arguments = vec!["dev", specs.to_str().unwrap(), "--until-idle", "-o", "json"];
     arguments.extend(sends.then_some(["--send", &send]).into_iter().flatten());
-    arguments.extend(data.iter().flat_map(|data| ["--data", *data]));
+    arguments.extend(more);
     run(&arguments).document()
 }
 
@@ -148,13 +149,19 @@ fn check(document: &Value) {
 
 #[test]
 fn rows_and_windows_of_topics_are_shown_and_read_by_other_pipelines() {
-    check(&play(true, None));
+    check(&play(true, &[]));
 }
 
 #[test]
 fn what_was_written_to_topics_is_kept_and_not_written_again() {
     let data = tempfile::tempdir().unwrap();
-    let data = data.path().to_str().unwrap();
-    check(&play(true, Some(data)));
-    check(&play(false, Some(data)));
+    let data = ["--data", data.path().to_str().unwrap()];
+    check(&play(true, &data));
+    check(&play(false, &data));
+}
+
+#[test]
+fn topics_of_a_real_kafka_are_written_and_read_alike() {
+    let kafka = Kafka::shared().unwrap();
+    check(&play(true, &["--kafka", kafka.bootstrap()]));
 }
