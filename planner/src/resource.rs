@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tidewheel_crds::{EventSourceSpec, PipelineSpec, SinkSpec};
 
+use crate::load::document;
 use crate::load::positions::{Document, Segment, path_text};
 use crate::problem::{Code, Place, Problem, Severity};
 
@@ -98,6 +99,25 @@ impl<T> Resource<T> {
             id: self.id.clone(),
             document: self.document.clone(),
             part: None,
+        }
+    }
+}
+
+impl<T: Serialize> Resource<T> {
+    /// An error at a member of the spec, which stands at `path` below it.
+    pub fn error_at(
+        &self,
+        path: &[tidewheel_crds::Segment],
+        code: Code,
+        message: impl Into<String>,
+    ) -> Problem {
+        let mut member = member!["spec"];
+        member.extend(path.iter().map(document::segment));
+        let problem = self.subject().error(&member, code, message);
+        let spec = serde_json::to_value(&self.spec).unwrap_or_default();
+        Problem {
+            part: document::part(path, &spec),
+            ..problem
         }
     }
 }

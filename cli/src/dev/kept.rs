@@ -1,109 +1,173 @@
-//! What kept data were made under: the EventSources that filled the log, so that a later run cannot change their meaning.
+//! What kept data were made under: the resources that filled the log and the tables, so that a later run cannot change their meaning.
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tidewheel_crds::EventSourceSpec;
-use tidewheel_planner::resource::Resource;
+use tidewheel_crds::{EventSourceSpec, PipelineSpec, SinkSpec};
+use tidewheel_planner::plan::{Output, Plan};
+use tidewheel_planner::resource::{Resource, ResourceSet};
 
 use crate::failure::Failure;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const FILE: &str = "resources.json";
 
-/// The file that names them; none where nothing is kept.
-pub(crate) struct KeptSources {
-    file: Option<PathBuf>,
-    by_name: BTreeMap<String, Kept>,
+/// What version 1 called its file, which held the EventSources alone.
+const SOURCES_VERSION: u32 = 1;
+const SOURCES_FILE: &str = "sources.json";
+
+/// Everything that this run, and the runs before it on the same folder, took over. What the files no longer hold stays: so do its
+/// events and its rows.
+pub(crate) struct Kept {
+    /// None where nothing is kept.
+    folder: Option<PathBuf>,
+    resources: Resources,
 }
 
-#[derive(Serialize, Deserialize)]
-struct File {
+/// The table of an output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeptTable {
+    /// `<namespace>/<name>` of its Sink.
+    pub(crate) sink: String,
+    /// Schema in the database.
+    pub(crate) schema: String,
+    /// Name of the table.
+    pub(crate) table: String,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resources {
     version: u32,
-    sources: BTreeMap<String, Kept>,
+    sources: BTreeMap<String, Entry<EventSourceSpec>>,
+    #[serde(default)]
+    pipelines: BTreeMap<String, Entry<PipelineSpec>>,
+    #[serde(default)]
+    sinks: BTreeMap<String, Entry<SinkSpec>>,
+    /// By Pipeline and output.
+    #[serde(default)]
+    tables: BTreeMap<String, BTreeMap<String, KeptTable>>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-struct Kept {
+struct Entry<S> {
     namespace: String,
     name: String,
-    spec: EventSourceSpec,
+    spec: S,
 }
 
-impl KeptSources {
+impl KeptTable {
+    /// None where the output fills no table.
+    pub(crate) fn of(output: &Output) -> Option<Self> {
+        let table = output.table()?;
+        Some(Self {
+            sink: output.sink.clone(),
+            schema: table.schema.clone(),
+            table: table.name.clone(),
+        })
+    }
+}
+
+impl Kept {
     /// Reads what a run before this one has left in `folder`.
     pub(crate) fn read(folder: Option<&Path>) -> Result<Self, Failure> {
-        let file = folder.map(|folder| folder.join("sources.json"));
-        let text = match file.as_deref().map(std::fs::read) {
+        let stored = match folder {
             None => None,
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => None,
-            Some(text) => Some(text?),
+            Some(folder) => match read_file(&folder.join(FILE), VERSION)? {
+                None => read_file(&folder.join(SOURCES_FILE), SOURCES_VERSION)?,
+                found => found,
+            },
         };
-        let Some(text) = text else {
-            return Ok(Self {
-                file,
-                by_name: BTreeMap::new(),
-            });
-        };
-        match serde_json::from_slice::<File>(&text) {
-            Ok(File {
-                version: VERSION,
-                sources,
-            }) => Ok(Self {
-                file,
-                by_name: sources,
-            }),
-            unknown => {
-                let reason = unknown
-                    .err()
-                    .map_or("another version".to_owned(), |error| error.to_string());
-                let file = file.unwrap_or_default();
-                Err(Failure::usage(
-                    format!("{} cannot be read: {reason}", file.display()),
-                    "give --data a folder that this build has made",
-                ))
-            }
-        }
+        Ok(Self {
+            folder: folder.map(Path::to_owned),
+            resources: stored.unwrap_or_default(),
+        })
     }
 
-    /// The EventSources as they were.
-    pub(crate) fn resources(&self) -> Vec<Resource<EventSourceSpec>> {
-        let resource = |kept: &Kept| {
-            Resource::new(
-                "EventSource",
-                &kept.namespace,
-                &kept.name,
-                kept.spec.clone(),
-            )
-        };
-        self.by_name.values().map(resource).collect()
+    /// The resources as they were.
+    pub(crate) fn set(&self) -> ResourceSet {
+        let Resources {
+            sources,
+            pipelines,
+            sinks,
+            ..
+        } = &self.resources;
+        let mut set = ResourceSet::default();
+        set.event_sources = resources("EventSource", sources);
+        set.pipelines = resources("Pipeline", pipelines);
+        set.sinks = resources("Sink", sinks);
+        set
     }
 
-    /// Takes over what they are now. Those that are no longer there stay: so do their events.
-    pub(crate) fn update(&mut self, sources: &[Resource<EventSourceSpec>]) -> io::Result<()> {
-        for source in sources {
-            let (namespace, name) = (source.id.namespace.clone(), source.id.name.clone());
-            self.by_name.insert(
-                format!("{namespace}/{name}"),
-                Kept {
-                    namespace,
-                    name,
-                    spec: source.spec.clone(),
-                },
-            );
+    /// The table that an output of a Pipeline (`<namespace>/<name>`) fills; none where there was no such output.
+    pub(crate) fn table(&self, pipeline: &str, output: &str) -> Option<&KeptTable> {
+        self.resources.tables.get(pipeline)?.get(output)
+    }
+
+    /// Takes over what they are now.
+    pub(crate) fn update(&mut self, set: &ResourceSet, plans: &[Plan]) -> io::Result<()> {
+        let resources = &mut self.resources;
+        resources.version = VERSION;
+        take_over(&mut resources.sources, &set.event_sources);
+        take_over(&mut resources.pipelines, &set.pipelines);
+        take_over(&mut resources.sinks, &set.sinks);
+        for plan in plans {
+            let pipeline = format!("{}/{}", plan.namespace, plan.name);
+            let tables = plan.outputs.iter();
+            let tables =
+                tables.filter_map(|output| Some((output.name.clone(), KeptTable::of(output)?)));
+            resources.tables.entry(pipeline).or_default().extend(tables);
         }
-        let Some(file) = &self.file else {
-            return Ok(());
+        match &self.folder {
+            None => Ok(()),
+            Some(folder) => write_file(folder, resources),
+        }
+    }
+}
+
+fn resources<S: Clone>(kind: &str, kept: &BTreeMap<String, Entry<S>>) -> Vec<Resource<S>> {
+    let resource =
+        |kept: &Entry<S>| Resource::new(kind, &kept.namespace, &kept.name, kept.spec.clone());
+    kept.values().map(resource).collect()
+}
+
+fn take_over<S: Clone>(kept: &mut BTreeMap<String, Entry<S>>, now: &[Resource<S>]) {
+    kept.extend(now.iter().map(|resource| {
+        let (namespace, name) = (resource.id.namespace.clone(), resource.id.name.clone());
+        let entry = Entry {
+            namespace,
+            name,
+            spec: resource.spec.clone(),
         };
-        // All of it or nothing, whenever the process ends.
-        let new = file.with_extension("json.new");
-        std::fs::write(
-            &new,
-            serde_json::to_vec_pretty(&File {
-                version: VERSION,
-                sources: self.by_name.clone(),
-            })?,
-        )?;
-        std::fs::rename(&new, file)
+        (format!("{}/{}", entry.namespace, entry.name), entry)
+    }));
+}
+
+fn read_file(file: &Path, version: u32) -> Result<Option<Resources>, Failure> {
+    let text = match std::fs::read(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text?,
+    };
+    let reason = match serde_json::from_slice::<Resources>(&text) {
+        Ok(found) if found.version == version => return Ok(Some(found)),
+        Ok(found) => format!("version {} is not known to this build", found.version),
+        Err(error) => error.to_string(),
+    };
+    Err(Failure::usage(
+        format!("{} cannot be read: {reason}", file.display()),
+        "give --data a folder that this build, or an older one, has made",
+    ))
+}
+
+/// All of it or nothing, whenever the process ends.
+fn write_file(folder: &Path, resources: &Resources) -> io::Result<()> {
+    let file = folder.join(FILE);
+    let new = file.with_extension("json.new");
+    std::fs::write(&new, serde_json::to_vec_pretty(resources)?)?;
+    std::fs::rename(&new, file)?;
+    match std::fs::remove_file(folder.join(SOURCES_FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
 //! `tidewheel dev`: everything in one process.
+mod changes;
 mod generators;
 mod kept;
 mod listen;

@@ -1,11 +1,11 @@
 //! The pipelines that run: a worker each.
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use tidewheel_planner::plan::{Output, Plan};
-use tidewheel_worker::{Control, Limits, SystemTimer, Worker};
+use tidewheel_worker::{Control, Limits, SystemTimer, TaskStatus, Worker};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -16,8 +16,8 @@ use crate::metrics::WorkerMetrics;
 /// How often a task that cannot go on is spoken of.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether tasks have begun.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How often it is looked whether tasks can go on.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The pipelines that run, by `<namespace>/<name>`.
 pub(crate) struct Pipelines {
@@ -50,25 +50,12 @@ impl Pipeline {
         for input in worker.inputs(&stop) {
             inputs.spawn(input);
         }
-        let pipeline = Self {
+        Ok(Self {
             plan,
             control: worker.control(),
             stop,
             inputs,
-        };
-        // A task that is slow to begin is spoken of later on.
-        if let Ok(begun) = tokio::time::timeout(COMPLAIN_EVERY, pipeline.begun()).await {
-            begun?;
-        }
-        Ok(pipeline)
-    }
-
-    /// Returns once every source partition has its task: with `start: Latest`, what comes from then on is read.
-    async fn begun(&self) -> Result<(), Failure> {
-        while !self.control.has_begun().await? {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        Ok(())
+        })
     }
 
     /// Whether an output of this pipeline fills the topic of a source of `other`.
@@ -132,7 +119,8 @@ impl Pipelines {
         self.by_name.values()
     }
 
-    /// Reads every source to its end and closes every window. A task that cannot go on is spoken of until it can.
+    /// Reads every source to its end and closes every window. A task that cannot go on for now is spoken of until it can; one that never
+    /// will is an error.
     pub(crate) async fn close_windows(&self) -> Result<(), Failure> {
         let closing = async {
             for together in self.upstream_first() {
@@ -145,7 +133,7 @@ impl Pipelines {
         };
         tokio::select! {
             closed = closing => closed,
-            () = self.complain() => Ok(()),
+            failure = self.stuck() => Err(failure),
         }
     }
 
@@ -168,22 +156,37 @@ impl Pipelines {
         order
     }
 
-    /// Says why tasks are blocked, again and again.
-    async fn complain(&self) {
+    /// Says why tasks are blocked, again and again; returns once one of them cannot go on before somebody has mended what is wrong.
+    async fn stuck(&self) -> Failure {
+        let mut spoke_at = Instant::now();
         loop {
-            tokio::time::sleep(COMPLAIN_EVERY).await;
-            for pipeline in self.iter() {
-                for ((input, partition), task) in pipeline.control.status() {
-                    if let Some(reason) = task.blocked {
-                        let Plan {
-                            namespace, name, ..
-                        } = pipeline.plan.as_ref();
-                        eprintln!(
-                            "waiting: {namespace}/{name}, {input}/{partition} cannot go on: {reason}"
-                        );
-                    }
+            tokio::time::sleep(LOOK_EVERY).await;
+            let stuck = self.blocked(|task| task.blocked_until_mended);
+            if !stuck.is_empty() {
+                return Failure::Run(stuck.join("\nerror: "));
+            }
+            if spoke_at.elapsed() >= COMPLAIN_EVERY {
+                spoke_at = Instant::now();
+                for text in self.blocked(|_| true) {
+                    eprintln!("waiting: {text}");
                 }
             }
         }
+    }
+
+    /// The tasks that are blocked, and why, in words: those that `counts`.
+    fn blocked(&self, counts: impl Fn(&TaskStatus) -> bool) -> Vec<String> {
+        let mut texts = Vec::new();
+        for (pipeline, at_work) in &self.by_name {
+            let tasks = at_work.control.status().into_iter();
+            for ((input, partition), task) in tasks.filter(|(_, task)| counts(task)) {
+                if let Some(reason) = task.blocked {
+                    texts.push(format!(
+                        "{pipeline}, {input}/{partition} cannot go on: {reason}"
+                    ));
+                }
+            }
+        }
+        texts
     }
 }

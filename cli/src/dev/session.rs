@@ -8,8 +8,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::DevArgs;
+use crate::dev::changes;
 use crate::dev::generators::Generators;
-use crate::dev::kept::KeptSources;
+use crate::dev::kept::Kept;
 use crate::dev::listen::{DEFAULT_ADDRESS, Listening};
 use crate::dev::live::Live;
 use crate::dev::pipelines::Pipelines;
@@ -35,7 +36,7 @@ struct Session {
     pipelines: Pipelines,
     listening: Option<Listening>,
     generators: Generators,
-    kept: KeptSources,
+    kept: Kept,
 }
 
 /// Runs what the files say.
@@ -75,16 +76,23 @@ fn refuse_endless(specs: &Specs) -> Result<(), Failure> {
     }
 }
 
+fn refuse(problems: Vec<Problem>) -> Result<(), Failure> {
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Specs(problems))
+    }
+}
+
 impl Session {
     async fn start(args: DevArgs, specs: Specs) -> Result<Self, Failure> {
-        let mut kept = KeptSources::read(args.data.as_deref())?;
-        let refused = specs.refused_since(&kept.resources());
-        if !refused.is_empty() {
-            return Err(Failure::Specs(refused));
-        }
-        let store = Store::open(&args, &specs.set).await?;
-        store.prepare_topics(&specs.set, &specs.plans).await?;
-        kept.update(&specs.set.event_sources)?;
+        let mut kept = Kept::read(args.data.as_deref())?;
+        refuse(changes::refused(&kept, &specs.set, &specs.plans))?;
+        let mut store = Store::open(&args, &specs.set).await?;
+        refuse(store.obstacles(&specs.set, &specs.plans).await?)?;
+        store.prepare_existing(&specs.set, &specs.plans).await?;
+        kept.update(&specs.set, &specs.plans)?;
+        store.prepare_sources(&specs.set).await?;
         let address = args
             .listen
             .or((!args.until_idle && !specs.http_sources.is_empty()).then_some(DEFAULT_ADDRESS));
@@ -140,7 +148,16 @@ impl Session {
     ) -> Result<Exit, Failure> {
         let sent = tokio::select! {
             biased;
-            sent = self.read_to_end(targets) => sent?,
+            sent = self.read_to_end(targets) => match sent {
+                Ok(sent) => sent,
+                Err(failure) => {
+                    eprintln!("the end of the input was not reached: what is printed is what there is so far, without the windows that are open");
+                    if let Err(error) = self.print(true).await {
+                        tracing::warn!(%error, "what there is cannot be printed");
+                    }
+                    return Err(failure);
+                }
+            },
             () = stop.cancelled() => {
                 eprintln!("stopped before the end of the input: what is printed is what there is so far, without the windows that are open");
                 self.print(true).await?;
@@ -245,14 +262,7 @@ impl Session {
     /// Takes over what the files say now, or says why it does not.
     async fn take_changes(&mut self, live: &mut Live) {
         let outcome = match Specs::read(&self.args.paths) {
-            Ok(new) => {
-                let refused = new.refused_changes(&self.specs);
-                if refused.is_empty() {
-                    self.change_to(new).await
-                } else {
-                    Err(Failure::Specs(refused))
-                }
-            }
+            Ok(new) => self.change_to(new).await,
             Err(problems) => Err(Failure::Specs(problems)),
         };
         match outcome {
@@ -269,17 +279,21 @@ impl Session {
 
     /// What is new in words. Before anything is stopped, everything that can be refused is done.
     async fn change_to(&mut self, new: Specs) -> Result<Vec<String>, Failure> {
-        self.store.prepare_topics(&new.set, &new.plans).await?;
-        self.kept.update(&new.set.event_sources)?;
+        refuse(changes::refused(&self.kept, &new.set, &new.plans))?;
         let changed: Vec<Plan> = new
             .plans
             .iter()
             .filter(|plan| new.meaning(plan) != self.specs.meaning(plan))
             .cloned()
             .collect();
+        refuse(self.store.obstacles(&new.set, &changed).await?)?;
+        self.store.prepare_existing(&new.set, &new.plans).await?;
+        self.kept.update(&new.set, &new.plans)?;
         for plan in &changed {
             self.store.prepare(plan).await?;
         }
+        // Sources last: the pipelines that run take up new partitions at once, and want their own topics to have as many.
+        self.store.prepare_sources(&new.set).await?;
         if let Some(listening) = &self.listening {
             listening.replace(new.http_sources.clone())?;
         }

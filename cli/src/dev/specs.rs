@@ -1,15 +1,13 @@
 //! The files: read, judged, and turned into what runs here.
 use std::path::PathBuf;
 
-use serde_json::Value;
 use tidewheel_crds::event_source::EventSourceSpec;
-use tidewheel_crds::{Kind, display_path, violations};
 use tidewheel_decode::{EventSchema, Part, UnknownFields};
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::problem::{Code, Problem, Severity};
 use tidewheel_planner::resource::{Resource, ResourceSet};
 
-use crate::served::{api_keys, resource_problem, served_source};
+use crate::served::{api_keys, served_source};
 
 /// What the files say, with nothing wrong in it.
 #[derive(Debug, Clone)]
@@ -88,23 +86,6 @@ impl Specs {
         self.http_sources.iter().chain(existing).cloned().collect()
     }
 
-    /// What may not change from the EventSources that have filled the log.
-    pub(crate) fn refused_since(&self, kept: &[Resource<EventSourceSpec>]) -> Vec<Problem> {
-        changes(Kind::EventSource, kept, &self.set.event_sources)
-    }
-
-    /// What may not change from `old` to this: what a cluster would refuse as well.
-    pub(crate) fn refused_changes(&self, old: &Self) -> Vec<Problem> {
-        let sources = changes(
-            Kind::EventSource,
-            &old.set.event_sources,
-            &self.set.event_sources,
-        );
-        let pipelines = changes(Kind::Pipeline, &old.set.pipelines, &self.set.pipelines);
-        let sinks = changes(Kind::Sink, &old.set.sinks, &self.set.sinks);
-        sources.into_iter().chain(pipelines).chain(sinks).collect()
-    }
-
     /// Everything that a pipeline's work follows from, as text: its own spec, and those of its sources and sinks.
     pub(crate) fn meaning(&self, plan: &Plan) -> Option<String> {
         let pipeline = self.set.pipeline(&plan.namespace, &plan.name)?;
@@ -148,33 +129,6 @@ fn nothing_to_run() -> Problem {
         field: None,
         place: None,
     }
-}
-
-fn changes<S: serde::Serialize>(
-    kind: Kind,
-    old: &[Resource<S>],
-    new: &[Resource<S>],
-) -> Vec<Problem> {
-    let spec = |resource: &Resource<S>| serde_json::to_value(&resource.spec).unwrap_or(Value::Null);
-    let mut problems = Vec::new();
-    for resource in new {
-        let Some(before) = old.iter().find(|before| before.id == resource.id) else {
-            continue;
-        };
-        for violation in violations(kind, &spec(resource), Some(&spec(before))) {
-            let path = display_path(&violation.path);
-            let help = "put it back, or begin anew: without --data, or with another folder";
-            let mut problem =
-                resource_problem(&resource.id, Code::InvalidField, violation.message, help);
-            problem.field = Some(if path.is_empty() {
-                "spec".to_owned()
-            } else {
-                format!("spec.{path}")
-            });
-            problems.push(problem);
-        }
-    }
-    problems
 }
 
 fn ingest_source(

@@ -1,20 +1,24 @@
 //! Where everything is kept: the log, and the tables of each Sink.
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tempfile::TempDir;
 use tidewheel_log::{EmbeddedLog, Log, Options};
 use tidewheel_planner::plan::Plan;
+use tidewheel_planner::problem::{Code, Problem};
 use tidewheel_planner::resource::ResourceSet;
 use tidewheel_planner::topics::{self, Cleanup, Topic};
 use tidewheel_worker::Sinks;
 
 use crate::args::DevArgs;
+use crate::dev::changes::output_problem;
 use crate::dev::log::DevLog;
 use crate::dev::send::SENDS_TOPIC;
 use crate::dev::tables::Tables;
 use crate::failure::Failure;
+use crate::roles::provision::sinks_of;
 use crate::roles::secrets::Secrets;
 use crate::roles::sinks::SinkUrls;
 
@@ -103,13 +107,50 @@ impl Store {
             .collect()
     }
 
-    /// Makes the topics of all sources, those that no pipeline reads included, and those that outputs fill.
-    pub(crate) async fn prepare_topics(
+    /// Everything for which the tables of `plans` could not be made. Makes no table.
+    pub(crate) async fn obstacles(
+        &mut self,
+        set: &ResourceSet,
+        plans: &[Plan],
+    ) -> Result<Vec<Problem>, Failure> {
+        let mut problems = Vec::new();
+        let outputs = plans
+            .iter()
+            .flat_map(|plan| plan.outputs.iter().map(move |output| (plan, output)));
+        for sink in sinks_of(plans) {
+            let planned: Vec<_> = outputs
+                .clone()
+                .filter(|(_, output)| output.sink == sink)
+                .filter_map(|(plan, output)| Some((plan, output, output.table()?)))
+                .collect();
+            let tables = self.open_tables(&sink).await?;
+            let help = tables.help();
+            for (index, message) in tables.obstacles(&sink, &planned).await? {
+                let (plan, output, _) = planned[index];
+                let path = ["name"];
+                let code = Code::UnstorableOutput;
+                let problem = output_problem(set, plan, &output.name, &path, code, &message);
+                problems.extend(problem.map(|problem| Problem {
+                    help: Some(help.to_owned()),
+                    ..problem
+                }));
+            }
+        }
+        Ok(problems)
+    }
+
+    /// Makes the topics of all sources, those that no pipeline reads included, but for existing ones.
+    pub(crate) async fn prepare_sources(&self, set: &ResourceSet) -> Result<(), Failure> {
+        self.log.make(&topics::of_sources(set)).await
+    }
+
+    /// Sees to the existing topics that sources name, before pipelines that read them are prepared: makes those that outputs fill, and looks
+    /// for the others.
+    pub(crate) async fn prepare_existing(
         &self,
         set: &ResourceSet,
         plans: &[Plan],
     ) -> Result<(), Failure> {
-        self.log.make(&topics::of_sources(set)).await?;
         let filled: Vec<Topic> = plans.iter().flat_map(topics::of_outputs).collect();
         self.log.make(&filled).await?;
         self.log.find(&topics::existing(set)).await
@@ -119,19 +160,19 @@ impl Store {
     pub(crate) async fn prepare(&mut self, plan: &Plan) -> Result<(), Failure> {
         let plan = &self.log.with_existing(plan).await?;
         self.log.make(&topics::of_pipeline(plan)).await?;
-        let mut sinks: Vec<&str> = plan.table_sinks().collect();
-        sinks.sort_unstable();
-        sinks.dedup();
-        for sink in sinks {
-            if !self.tables.contains_key(sink) {
-                let tables = Tables::open(&self.folder, sink, self.urls.given(sink)).await?;
-                self.tables.insert(sink.to_owned(), tables);
-            }
-            if let Some(tables) = self.tables.get(sink) {
-                tables.prepare(sink, plan).await?;
-            }
+        for sink in sinks_of(std::slice::from_ref(plan)) {
+            self.open_tables(&sink).await?.prepare(&sink, plan).await?;
         }
         Ok(())
+    }
+
+    async fn open_tables(&mut self, sink: &str) -> Result<&Tables, Failure> {
+        Ok(match self.tables.entry(sink.to_owned()) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(place) => {
+                place.insert(Tables::open(&self.folder, sink, self.urls.given(sink)).await?)
+            }
+        })
     }
 
     /// Makes the topics of partials, whose names carry a generation.

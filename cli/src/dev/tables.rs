@@ -3,7 +3,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use tidewheel_planner::plan::{Plan, Table};
+use tidewheel_planner::plan::{Output, Plan, Table};
+use tidewheel_provision::postgres::{self, PlannedTable};
 use tidewheel_sinks::embedded::{Columns, Database, Row};
 use tidewheel_sinks::postgres::Postgres;
 use tidewheel_sinks::{OutputId, Sink, SinkError};
@@ -40,6 +41,50 @@ impl Tables {
         }
     }
 
+    /// Everything for which the tables of these outputs of this Sink could not be made: the index of the output, and what is wrong and
+    /// what to do.
+    pub(crate) async fn obstacles(
+        &self,
+        sink: &str,
+        outputs: &[(&Plan, &Output, &Table)],
+    ) -> Result<Vec<(usize, String)>, Failure> {
+        match self {
+            Self::Embedded(database) => {
+                let tables: Vec<(OutputId, &Table)> = outputs
+                    .iter()
+                    .map(|&(plan, output, table)| (output_id(plan, output), table))
+                    .collect();
+                Ok(database.obstacles(&tables).await?)
+            }
+            Self::Postgres { url, .. } => {
+                let table = |&(plan, output, table): &(&Plan, &Output, &Table)| PlannedTable {
+                    pipeline: format!("{}/{}", plan.namespace, plan.name),
+                    output: output.name.clone(),
+                    table: table.clone(),
+                };
+                let tables: Vec<PlannedTable> = outputs.iter().map(table).collect();
+                let found = postgres::obstacles(url, &tables).await;
+                let found = found.map_err(|error| Failure::Run(format!("sink {sink}: {error}")))?;
+                let found = found.into_iter();
+                Ok(found
+                    .map(|(index, refusal)| (index, refusal.message))
+                    .collect())
+            }
+        }
+    }
+
+    /// What else can be done about an obstacle.
+    pub(crate) fn help(&self) -> &'static str {
+        match self {
+            Self::Embedded(_) => {
+                "what is in the table stays; to begin anew instead, leave --data out or give it another folder"
+            }
+            Self::Postgres { .. } => {
+                "what is in the table stays; to begin anew instead, give --sink another database"
+            }
+        }
+    }
+
     /// Makes the tables that a plan has in this Sink (`<namespace>/<name>`), or adds to them what they lack.
     pub(crate) async fn prepare(&self, sink: &str, plan: &Plan) -> Result<(), Failure> {
         let database = match self {
@@ -51,12 +96,10 @@ impl Tables {
             }
         };
         for output in plan.outputs.iter().filter(|output| output.sink == sink) {
-            let id = OutputId {
-                pipeline: format!("{}/{}", plan.namespace, plan.name),
-                output: output.name.clone(),
-            };
             if let Some(table) = output.table() {
-                database.create_table(&id, table).await?;
+                database
+                    .create_table(&output_id(plan, output), table)
+                    .await?;
             }
         }
         Ok(())
@@ -114,5 +157,12 @@ impl Tables {
             Self::Embedded(database) => database.close().await,
             Self::Postgres { .. } => Ok(()),
         }
+    }
+}
+
+fn output_id(plan: &Plan, output: &Output) -> OutputId {
+    OutputId {
+        pipeline: format!("{}/{}", plan.namespace, plan.name),
+        output: output.name.clone(),
     }
 }

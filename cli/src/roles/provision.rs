@@ -39,23 +39,16 @@ async fn ensure_topics(
     set: &ResourceSet,
     plans: &[Plan],
 ) -> Result<usize, Failure> {
-    let mut changes = topics.ensure(&topics::of_sources(set)).await?;
-    for change in &changes {
-        say(change)?;
-    }
     // Where a pipeline reads what another one writes, the topic is that one's to make.
     let filled: Vec<_> = plans.iter().flat_map(topics::of_outputs).collect();
-    let more = topics.ensure(&filled).await?;
-    for change in &more {
-        say(change)?;
-    }
-    changes.extend(more);
+    let mut changes = topics.ensure(&filled).await?;
+    // A pipeline's own topics grow first: a task of a new partition of a source finds where its state goes.
     for plan in plans {
-        let more = topics.ensure_plan(plan).await?;
-        for change in &more {
-            say(change)?;
-        }
-        changes.extend(more);
+        changes.extend(topics.ensure_plan(plan).await?);
+    }
+    changes.extend(topics.ensure(&topics::of_sources(set)).await?);
+    for change in &changes {
+        say(change)?;
     }
     Ok(changes.len())
 }
@@ -86,7 +79,7 @@ pub(crate) async fn make_tables(
 }
 
 /// The Sinks that plans have tables in.
-fn sinks_of(plans: &[Plan]) -> BTreeSet<String> {
+pub(crate) fn sinks_of(plans: &[Plan]) -> BTreeSet<String> {
     let sinks = plans.iter().flat_map(Plan::table_sinks);
     sinks.map(str::to_owned).collect()
 }

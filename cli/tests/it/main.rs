@@ -12,6 +12,8 @@ mod existing_topic;
 mod help;
 mod hostile;
 mod http;
+mod json_columns;
+mod kept;
 mod killed;
 mod metrics;
 mod program;

@@ -1,4 +1,5 @@
 //! Runs the binary.
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -68,6 +69,7 @@ pub(crate) fn rows<'a>(document: &'a Value, output: &str) -> &'a Vec<Value> {
 pub(crate) struct Running {
     child: Child,
     said: Receiver<String>,
+    heard: RefCell<Vec<String>>,
 }
 
 impl Running {
@@ -80,7 +82,11 @@ impl Running {
         let (tell, said) = channel();
         listen(child.stdout.take().unwrap(), tell.clone());
         listen(child.stderr.take().unwrap(), tell);
-        Self { child, said }
+        Self {
+            child,
+            said,
+            heard: RefCell::default(),
+        }
     }
 
     /// The next line that holds `text`.
@@ -91,6 +97,7 @@ impl Running {
                 .said
                 .recv_timeout(PATIENCE)
                 .unwrap_or_else(|_| panic!("never said {text:?}, but:\n{before}"));
+            self.heard.borrow_mut().push(line.clone());
             if line.contains(text) {
                 return line;
             }
@@ -109,7 +116,12 @@ impl Running {
     }
 
     /// Ends it as Ctrl-C does. Its exit code.
-    pub(crate) fn stop(mut self) -> i32 {
+    pub(crate) fn stop(self) -> i32 {
+        self.stop_and_tell().0
+    }
+
+    /// Ends it as Ctrl-C does. Its exit code, and all that it said.
+    pub(crate) fn stop_and_tell(mut self) -> (i32, Vec<String>) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -118,7 +130,10 @@ impl Running {
                 .unwrap()
                 .success()
         );
-        self.child.wait().unwrap().code().unwrap()
+        let code = self.child.wait().unwrap().code().unwrap();
+        let mut heard = self.heard.take();
+        heard.extend(self.said.iter());
+        (code, heard)
     }
 }
 

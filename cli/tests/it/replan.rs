@@ -100,7 +100,11 @@ async fn partitions_and_pipelines_can_be_added_while_events_come() {
     for second in 20..40 {
         post(&url, &format!("b{second}"), second).await;
     }
-    assert_eq!(dev.stop(), 0);
+    let (code, said) = dev.stop_and_tell();
+    assert_eq!(code, 0);
+    // What is to be expected is no reason to warn.
+    let warnings: Vec<_> = said.iter().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warnings, [""; 0]);
     let document = run(&["dev", specs, "--data", data, "--until-idle", "-o", "json"]).document();
     for output in ["visits_once", "more_once"] {
         assert_eq!(rows(&document, output).len(), 40, "{output}");

@@ -18,7 +18,7 @@ use crate::resource::{Resource, ResourceId, Subject, member};
 const DEFAULT_NAMESPACE: &str = "default";
 
 /// Reads all documents of a file.
-pub(crate) fn read_file(file: &Arc<SourceFile>, loader: &mut Loader) {
+pub(super) fn read_file(file: &Arc<SourceFile>, loader: &mut Loader) {
     let positions = match documents(file) {
         Ok(found) => found.into_iter().filter(|document| !document.is_null()),
         Err(e) => {
@@ -269,7 +269,7 @@ fn typed<T: DeserializeOwned>(kind: Kind, spec: &Value, found: &[Violation]) -> 
     })
 }
 
-fn segment(segment: &tidewheel_crds::Segment) -> Segment {
+pub(crate) fn segment(segment: &tidewheel_crds::Segment) -> Segment {
     match segment {
         tidewheel_crds::Segment::Field(name) => Segment::Key(name.clone()),
         tidewheel_crds::Segment::Index(index) => Segment::Index(*index),
@@ -277,7 +277,8 @@ fn segment(segment: &tidewheel_crds::Segment) -> Segment {
 }
 
 /// "step `kpi`" for a path below `steps[1]`.
-fn part(path: &[tidewheel_crds::Segment], spec: &Value) -> Option<String> {
+/// The step, output or source that a path of the spec is in.
+pub(crate) fn part(path: &[tidewheel_crds::Segment], spec: &Value) -> Option<String> {
     let [
         tidewheel_crds::Segment::Field(list),
         tidewheel_crds::Segment::Index(index),

@@ -1,7 +1,7 @@
 //! Reads resources from YAML.
 //!
 //! Files hold any number of documents; folders are read with all below them. What is wrong in one document keeps none of the others from being judged.
-mod document;
+pub(crate) mod document;
 mod files;
 pub(crate) mod positions;
 mod secret;

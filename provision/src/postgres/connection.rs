@@ -58,6 +58,10 @@ impl Administrator {
         self.run("COMMIT".to_owned()).await.map(drop)
     }
 
+    pub(crate) async fn roll_back(&mut self) -> Result<(), ProvisionError> {
+        self.run("ROLLBACK".to_owned()).await.map(drop)
+    }
+
     /// Runs statements and returns their rows.
     pub(crate) async fn run(&mut self, sql: String) -> Result<Vec<PgRow>, ProvisionError> {
         let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.0);

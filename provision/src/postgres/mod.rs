@@ -104,23 +104,49 @@ pub fn tables_of(plan: &Plan, sink: &str) -> Vec<PlannedTable> {
 /// [`ProvisionError::Refused`] names everything that would lose or change stored data, and what to do; nothing was changed then.
 pub async fn provision(url: &str, tables: &[PlannedTable]) -> Result<Vec<Done>, ProvisionError> {
     let mut administrator = Administrator::connect(url).await?;
+    let (done, refused) = prepare(&mut administrator, tables).await?;
+    if !refused.is_empty() {
+        let refusals = refused.into_iter().map(|(_, refusal)| refusal);
+        return Err(ProvisionError::Refused(refusals.collect()));
+    }
+    administrator.commit().await?;
+    Ok(done)
+}
+
+/// Everything for which [`provision`] would refuse these tables, with the index into `tables`. Changes nothing.
+///
+/// # Errors
+/// The database cannot be asked.
+pub async fn obstacles(
+    url: &str,
+    tables: &[PlannedTable],
+) -> Result<Vec<(usize, Refusal)>, ProvisionError> {
+    let mut administrator = Administrator::connect(url).await?;
+    let (_, refused) = prepare(&mut administrator, tables).await?;
+    administrator.roll_back().await?;
+    Ok(refused)
+}
+
+/// Makes tables in a transaction that is still open. What was done, and everything that is in the way of a table, by its index.
+async fn prepare(
+    administrator: &mut Administrator,
+    tables: &[PlannedTable],
+) -> Result<(Vec<Done>, Vec<(usize, Refusal)>), ProvisionError> {
     administrator.begin().await?;
     let mut schemas: Vec<&str> = tables.iter().map(|t| t.table.schema.as_str()).collect();
     schemas.sort_unstable();
     schemas.dedup();
     for schema in schemas {
-        schema::prepare(&mut administrator, schema).await?;
+        schema::prepare(administrator, schema).await?;
     }
     let (mut done, mut refused) = (Vec::new(), Vec::new());
-    for table in tables {
-        match tables::prepare(&mut administrator, table).await? {
+    for (index, table) in tables.iter().enumerate() {
+        match tables::prepare(administrator, table).await? {
             Ok(change) => done.push(change),
-            Err(refusals) => refused.extend(refusals),
+            Err(refusals) => {
+                refused.extend(refusals.into_iter().map(|refusal| (index, refusal)));
+            }
         }
     }
-    if !refused.is_empty() {
-        return Err(ProvisionError::Refused(refused));
-    }
-    administrator.commit().await?;
-    Ok(done)
+    Ok((done, refused))
 }

@@ -195,7 +195,10 @@ async fn new_columns_are_added_and_numbers_made_wider_without_touching_rows() {
         )
     };
     let first = rows("sales", &[("shop", ColumnType::Text), numeric(6)]);
-    database.provision(&[first.clone()]).await.unwrap();
+    database
+        .provision(std::slice::from_ref(&first))
+        .await
+        .unwrap();
     database.sql("INSERT INTO shop.sales VALUES ('a', 12.5, 1, 0, 0, 0)");
     let wider = rows("sales", &[("at", ColumnType::Date), numeric(12)]);
     assert_eq!(
@@ -323,7 +326,10 @@ async fn a_table_that_was_made_by_hand_is_adopted_where_it_is_as_planned() {
 async fn a_table_of_another_output_is_not_taken() {
     let database = Database::new();
     let mine = rows("sales", &[]);
-    database.provision(&[mine.clone()]).await.unwrap();
+    database
+        .provision(std::slice::from_ref(&mine))
+        .await
+        .unwrap();
     let theirs = PlannedTable {
         pipeline: "shop/other".to_owned(),
         ..mine
@@ -342,9 +348,12 @@ async fn a_table_of_another_output_is_not_taken() {
 async fn a_table_that_was_dropped_is_not_made_anew_until_somebody_says_so() {
     let database = Database::new();
     let sales = rows("sales", &[]);
-    database.provision(&[sales.clone()]).await.unwrap();
+    database
+        .provision(std::slice::from_ref(&sales))
+        .await
+        .unwrap();
     database.sql("DROP TABLE shop.sales");
-    let refusals = database.refusals(&[sales.clone()]).await;
+    let refusals = database.refusals(std::slice::from_ref(&sales)).await;
     assert_eq!(refusals[0].obstacle, Obstacle::Removed);
     database.sql("DELETE FROM shop._tidewheel_tables WHERE name = 'sales'");
     assert_eq!(database.change(sales).await, Change::Created);
@@ -410,7 +419,10 @@ async fn a_table_that_is_in_use_is_waited_for_and_not_for_long() {
         .await
         .unwrap();
     let wider = rows("sales", &[("n", ColumnType::Bigint)]);
-    let error = database.provision(&[wider.clone()]).await.unwrap_err();
+    let error = database
+        .provision(std::slice::from_ref(&wider))
+        .await
+        .unwrap_err();
     assert!(
         error.to_string().contains("another session holds a lock"),
         "{error}"

@@ -58,6 +58,29 @@ pub(crate) enum AttemptError {
     Stopped,
 }
 
+impl AttemptError {
+    /// Whether another attempt fails in the same way until somebody has mended what is wrong.
+    pub(crate) fn needs_mending(&self) -> bool {
+        match self {
+            Self::Sink(error) => matches!(error, SinkError::Misfit { .. }),
+            Self::Engine(error) => matches!(
+                error,
+                EngineError::Wire(_)
+                    | EngineError::Lost { .. }
+                    | EngineError::ProgressMissing { .. }
+            ),
+            Self::Log(error) | Self::Worker(WorkerError::Log(error)) => {
+                matches!(error, LogError::Damaged { .. } | LogError::Invalid { .. })
+            }
+            Self::Worker(error) => matches!(
+                error,
+                WorkerError::Wire(_) | WorkerError::UnknownSink { .. } | WorkerError::Allotment(_)
+            ),
+            Self::Superseded(_) | Self::Stopped => false,
+        }
+    }
+}
+
 impl From<WireError> for AttemptError {
     fn from(error: WireError) -> Self {
         Self::Engine(error.into())

@@ -219,6 +219,7 @@ async fn run_task(
                 context.board.update(&key, |status| {
                     status.at_end = false;
                     status.blocked = Some(error.to_string());
+                    status.blocked_until_mended = error.needs_mending();
                     if !matches!(error, AttemptError::Sink(SinkError::Unavailable { .. })) {
                         status.blocked_by_sink = None;
                     }

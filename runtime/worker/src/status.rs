@@ -38,6 +38,8 @@ pub struct TaskStatus {
     pub state_bytes: usize,
     /// Why the task cannot go on, where it cannot.
     pub blocked: Option<String>,
+    /// Whether that does not go away by itself: somebody has to mend it.
+    pub blocked_until_mended: bool,
     /// The sink that does not answer (`<namespace>/<name>`), where that is why.
     pub blocked_by_sink: Option<String>,
     /// What was done for it by this worker, in all attempts.
@@ -53,6 +55,7 @@ impl TaskStatus {
     /// It goes on, or tries to.
     pub(crate) fn unblock(&mut self) {
         self.blocked = None;
+        self.blocked_until_mended = false;
         self.blocked_by_sink = None;
     }
 }

@@ -160,6 +160,7 @@ impl<'a> TableWriters<'a> {
             tracing::warn!(task = ?self.key, %reason, "the sink does not answer; trying again");
             self.context.board.update(self.key, |status| {
                 status.blocked = Some(reason);
+                status.blocked_until_mended = false;
                 status.blocked_by_sink = Some(self.context.plan.outputs[write.output].sink.clone());
             });
             tokio::select! {

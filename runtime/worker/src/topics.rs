@@ -41,6 +41,7 @@ async fn look_again(
                     Input::Step(_) => 2,
                 };
                 status.blocked = Some(reason.clone());
+                status.blocked_until_mended = false;
             });
         }
         tokio::select! {

@@ -14,7 +14,7 @@ use crate::allot::{allot, generations};
 use crate::context::{Context, Limits, Sinks};
 use crate::error::WorkerError;
 use crate::input::{self, Input};
-use crate::status::{Board, Membership, Status, TaskKey, TaskStatus};
+use crate::status::{Board, Membership, Status, TaskKey};
 use crate::timer::Timer;
 use crate::watermarks::Watermarks;
 
@@ -131,22 +131,6 @@ impl Control {
     /// What every task is doing.
     pub fn status(&self) -> Status {
         self.context.board.read()
-    }
-
-    /// Whether every source partition has its task, here.
-    ///
-    /// # Errors
-    /// The log does not answer.
-    pub async fn has_begun(&self) -> Result<bool, LogError> {
-        let partitions = self.context.source_partitions().await?;
-        let (status, sources) = (self.status(), self.context.plan.sources.iter());
-        let has_begun = |source: &str, partition| {
-            let task = status.get(&(source.to_owned(), partition));
-            task.is_some_and(TaskStatus::has_begun)
-        };
-        Ok(sources.zip(partitions).all(|(source, partitions)| {
-            (0..partitions).all(|partition| has_begun(&source.name, partition))
-        }))
     }
 
     /// What this worker is to the consumer group of each input, by the input's name; inputs that were not begun are not there.

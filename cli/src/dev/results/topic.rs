@@ -180,9 +180,11 @@ impl<'a> Objects<'a> {
 
 fn value(data_type: ColumnType, text: Option<&str>) -> Value {
     let Some(text) = text else { return Value::Null };
-    let double = text.parse::<f64>().ok();
-    match double.filter(|_| data_type == ColumnType::Double) {
-        Some(double) => double.into(),
-        None => serde_json::from_str(text).unwrap_or_default(),
+    let read = || serde_json::from_str(text).unwrap_or_default();
+    match data_type {
+        // As rows of tables have it: the text, since reading it would change numbers and members.
+        ColumnType::Json => text.into(),
+        ColumnType::Double => text.parse::<f64>().map_or_else(|_| read(), Value::from),
+        _ => read(),
     }
 }

@@ -100,16 +100,37 @@ pub(super) async fn create_table(
     output: &OutputId,
     table: &Table,
 ) -> Result<(), Failure> {
-    let name = names::table_name(table).map_err(Failure::Misfit)?;
-    names::check_columns(table).map_err(Failure::Misfit)?;
+    let obstacles = prepare_table(connection, output, table).await?;
+    if obstacles.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Misfit(obstacles.join("; ")))
+    }
+}
+
+/// Makes the file's table what is planned, or does nothing and returns everything that is in the way. Idempotent.
+pub(super) async fn prepare_table(
+    connection: &mut SqliteConnection,
+    output: &OutputId,
+    table: &Table,
+) -> Result<Vec<String>, sqlx::Error> {
+    let named = names::table_name(table).and_then(|name| {
+        names::check_columns(table)?;
+        Ok(name)
+    });
+    let name = match named {
+        Ok(name) => name,
+        Err(obstacle) => return Ok(vec![obstacle]),
+    };
     let (stored, present) = (
         find(connection, &name).await?,
         exists(connection, &name).await?,
     );
     let missing = match (&stored, present) {
-        (Some(stored), true) => stored
-            .missing(&name, output, table)
-            .map_err(Failure::Misfit)?,
+        (Some(stored), true) => match stored.missing(&name, output, table) {
+            Ok(missing) => missing,
+            Err(obstacles) => return Ok(obstacles),
+        },
         (None, false) => {
             let ddl = create_statement(&name, table);
             sqlx::raw_sql(AssertSqlSafe(ddl))
@@ -118,11 +139,11 @@ pub(super) async fn create_table(
             record_table(connection, &name, output, table).await?;
             table.columns.iter().collect()
         }
-        (Some(_), false) => return Err(Failure::Misfit(gone(&name))),
+        (Some(_), false) => return Ok(vec![gone(&name)]),
         (None, true) => {
-            return Err(Failure::Misfit(format!(
+            return Ok(vec![format!(
                 "table `{name}` exists and is not ours: give the output another table, or rename that one"
-            )));
+            )]);
         }
     };
     for column in missing {
@@ -139,7 +160,7 @@ pub(super) async fn create_table(
         }
         record_column(connection, &name, column, &table.kind).await?;
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 /// Checks that the file's table is what is planned. Returns its name.
@@ -161,7 +182,7 @@ pub(super) async fn check_table(
     }
     match stored
         .missing(&name, output, table)
-        .map_err(Failure::Misfit)?
+        .map_err(|obstacles| Failure::Misfit(obstacles.join("; ")))?
         .first()
     {
         Some(column) => Err(Failure::Misfit(format!(
@@ -188,54 +209,65 @@ struct Stored {
 }
 
 impl Stored {
-    /// The columns that are planned and not there, or why the table cannot become what is planned.
+    /// The columns that are planned and not there, or everything for which the table cannot become what is planned.
     fn missing<'a>(
         &self,
         name: &str,
         output: &OutputId,
         table: &'a Table,
-    ) -> Result<Vec<&'a Column>, String> {
+    ) -> Result<Vec<&'a Column>, Vec<String>> {
+        if let Some(obstacle) = self.other_table(name, output, &table.kind) {
+            return Err(vec![obstacle]);
+        }
+        let mut missing = Vec::new();
+        let mut obstacles: Vec<String> = self
+            .check_key(name, &table.kind)
+            .err()
+            .into_iter()
+            .collect();
+        for column in &table.columns {
+            match self.columns.get(&column.name.to_ascii_lowercase()) {
+                None => missing.push(column),
+                Some((stored, ..)) if *stored != column.name => obstacles.push(format!(
+                    "column `{}` of table `{name}` was `{stored}` before, and SQLite ignores case: call it `{stored}` again, or give it another name with AS",
+                    column.name
+                )),
+                Some((_, stored, _)) if *stored != type_name(column.data_type) => obstacles.push(format!(
+                    "column `{}` of table `{name}` holds {stored} and would get {}: give the column another name with AS, or the output another name",
+                    column.name,
+                    type_name(column.data_type)
+                )),
+                Some(_) => {}
+            }
+        }
+        if obstacles.is_empty() {
+            Ok(missing)
+        } else {
+            Err(obstacles)
+        }
+    }
+
+    /// Why it is another table altogether, where it is.
+    fn other_table(&self, name: &str, output: &OutputId, kind: &TableKind) -> Option<String> {
         if self.name != name {
-            return Err(format!(
+            return Some(format!(
                 "table `{name}` differs from `{}` in case only, which SQLite ignores: rename one",
                 self.name
             ));
         }
         if self.output != *output {
-            return Err(format!(
+            return Some(format!(
                 "table `{name}` holds output `{}` of pipeline `{}`: give this output another table",
                 self.output.output, self.output.pipeline
             ));
         }
-        if self.kind != table.kind.name() {
-            return Err(format!(
+        (self.kind != kind.name()).then(|| {
+            format!(
                 "table `{name}` holds {} and would get {}: give the output another name",
                 self.kind,
-                table.kind.name()
-            ));
-        }
-        self.check_key(name, &table.kind)?;
-        let mut missing = Vec::new();
-        for column in &table.columns {
-            match self.columns.get(&column.name.to_ascii_lowercase()) {
-                None => missing.push(column),
-                Some((stored, ..)) if *stored != column.name => {
-                    return Err(format!(
-                        "column `{}` of table `{name}` was `{stored}` before, and SQLite ignores case: call it `{stored}` again, or give it another name with AS",
-                        column.name
-                    ));
-                }
-                Some((_, stored, _)) if *stored != type_name(column.data_type) => {
-                    return Err(format!(
-                        "column `{}` of table `{name}` holds {stored} and would get {}: give the column another name with AS, or the output another name",
-                        column.name,
-                        type_name(column.data_type)
-                    ));
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(missing)
+                kind.name()
+            )
+        })
     }
 
     fn check_key(&self, name: &str, kind: &TableKind) -> Result<(), String> {

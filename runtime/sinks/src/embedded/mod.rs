@@ -100,6 +100,20 @@ impl Database {
         lease.settle(&output.to_string(), outcome)
     }
 
+    /// Everything for which [`create_table`](Self::create_table) would refuse these tables, one after the other: the index into `tables`, and
+    /// what is wrong and what to do. Changes nothing.
+    ///
+    /// # Errors
+    /// As for [`create_table`](Self::create_table), with the path as `output`, where the file cannot be asked.
+    pub async fn obstacles(
+        &self,
+        tables: &[(OutputId, &Table)],
+    ) -> Result<Vec<(usize, String)>, SinkError> {
+        let mut lease = self.shared.writer.lease().await;
+        let outcome = obstacles(&mut lease, tables).await;
+        lease.settle(&self.shared.path.display().to_string(), outcome)
+    }
+
     /// Gives every row of a table to `each` until it breaks off: rows by partition, offset and ordinal, windows by key.
     /// All of them are of one moment, however long it takes; writers are not held up.
     ///
@@ -207,4 +221,23 @@ async fn create_table(
         .await?;
     catalog::create_table(&mut transaction, output, table).await?;
     Ok(transaction.commit().await?)
+}
+
+/// Makes the tables, since later ones may be in the way of earlier ones, and takes that back.
+async fn obstacles(
+    lease: &mut Lease<'_>,
+    tables: &[(OutputId, &Table)],
+) -> Result<Vec<(usize, String)>, Failure> {
+    let mut transaction = lease
+        .connection()
+        .await?
+        .begin_with("BEGIN IMMEDIATE")
+        .await?;
+    let mut found = Vec::new();
+    for (index, (output, table)) in tables.iter().enumerate() {
+        let obstacles = catalog::prepare_table(&mut transaction, output, table).await?;
+        found.extend(obstacles.into_iter().map(|obstacle| (index, obstacle)));
+    }
+    transaction.rollback().await?;
+    Ok(found)
 }

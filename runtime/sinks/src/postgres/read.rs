@@ -160,9 +160,6 @@ fn row_of(row: &PgRow, columns: &[&Column]) -> Result<Row, Failure> {
             }
             // PostgreSQL writes a whole number without a point.
             (ColumnType::Double, Value::Number(number)) => number.as_f64().into(),
-            (ColumnType::Json, Value::String(text)) => {
-                serde_json::from_str(&text).unwrap_or(Value::String(text))
-            }
             (_, other) => other,
         };
     }

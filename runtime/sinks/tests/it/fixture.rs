@@ -95,7 +95,10 @@ impl Fixture {
         match self {
             Self::Embedded { database, .. } => match database.create_table(output, table).await {
                 Err(SinkError::Misfit { reason, .. }) => Err(reason),
-                other => Ok(other.unwrap()),
+                other => {
+                    other.unwrap();
+                    Ok(())
+                }
             },
             Self::Postgres(server) => server.create(output, table).await,
         }

@@ -119,9 +119,10 @@ fn json(text: Option<String>, data_type: ColumnType) -> Value {
                 .to_rfc3339_opts(SecondsFormat::AutoSi, true)
                 .into()
         }
-        ColumnType::Json => serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        ColumnType::Text | ColumnType::Uuid | ColumnType::Numeric { .. } | ColumnType::Date => {
-            text.into()
-        }
+        ColumnType::Text
+        | ColumnType::Uuid
+        | ColumnType::Numeric { .. }
+        | ColumnType::Date
+        | ColumnType::Json => text.into(),
     }
 }

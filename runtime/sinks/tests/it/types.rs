@@ -223,23 +223,19 @@ async fn texts_and_uuids_keep_every_character(fixture: Fixture) {
 #[tokio::test]
 async fn embedded_json_keeps_its_text() {
     let fixture = Fixture::embedded().await;
-    let values = StringArray::from(vec![
+    let texts = [
         Some(r#"{"b":[1,{"a":null}],"a":"é"}"#),
+        Some(r#"{"k":1,"k":2}"#),
+        Some("12345678901234567890123"),
+        Some("0.1000"),
         Some("\"x\""),
         Some("null"),
-        Some("1e400"),
+        Some("[1e400]"),
         None,
-    ]);
-    let back = round_trip(&fixture, ColumnType::Json, Arc::new(values)).await;
-    assert_eq!(
-        json!(back),
-        json!([{"b": [1, {"a": null}], "a": "é"}, "x", null, "1e400", null])
-    );
-    assert_eq!(
-        back[0].to_string(),
-        r#"{"b":[1,{"a":null}],"a":"é"}"#,
-        "members keep their order"
-    );
+    ];
+    let values = Arc::new(StringArray::from(texts.to_vec()));
+    let back = round_trip(&fixture, ColumnType::Json, values).await;
+    assert_eq!(json!(back), json!(texts));
 }
 
 async fn sql_sorts_and_compares_timestamps_of_any_precision(fixture: Fixture) {

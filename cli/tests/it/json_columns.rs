@@ -1,0 +1,92 @@
+//! Columns of JSON, printed as they came.
+use crate::program::run;
+
+const SPECS: &str = "
+apiVersion: tidewheel.dev/v1alpha1
+kind: EventSource
+metadata: {name: notes}
+spec:
+  schema:
+    fields:
+      - {name: id, type: text, required: true}
+      - {name: ts, type: timestamp, required: true}
+      - {name: note, type: json}
+  eventTime: {field: ts}
+  key: [id]
+  topic: {partitions: 1}
+  http: {}
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Sink
+metadata: {name: db}
+spec: {postgres: {connection: {secretRef: {name: db, key: url}}}}
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {name: notes}
+spec:
+  sources: [{name: notes}]
+  outputs: [{name: notes, from: notes, postgres: {sink: db}}]
+";
+
+const NOTES: [&str; 6] = [
+    "12345678901234567890123",
+    r#"{"price":0.1000,"b":1,"a":2}"#,
+    r#"{"k":1,"k":2}"#,
+    "[1e400]",
+    r#""text""#,
+    "[-0.0,1E2]",
+];
+
+fn play(format: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let (specs, file) = (
+        folder.path().join("notes.yaml"),
+        folder.path().join("notes"),
+    );
+    let event = |(index, note): (usize, &&str)| {
+        format!(r#"{{"id":"{index}","ts":"2026-01-01T00:00:00Z","note":{note}}}"#)
+    };
+    let events: Vec<String> = NOTES.iter().enumerate().map(event).collect();
+    std::fs::write(&specs, SPECS).unwrap();
+    std::fs::write(&file, events.join("\n")).unwrap();
+    let (specs, file) = (specs.to_str().unwrap(), file.to_str().unwrap());
+    let ended = run(&[
+        "dev",
+        specs,
+        "--send",
+        file,
+        "--until-idle",
+        "-o",
+        format,
+        "--rows",
+        "20",
+    ]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    ended.stdout
+}
+
+#[test]
+fn a_document_has_the_text_that_came() {
+    let printed = play("json");
+    for note in NOTES {
+        let member = format!(r#""note":{note},"#);
+        assert!(printed.contains(&member), "{member}\nis not in\n{printed}");
+    }
+}
+
+#[test]
+fn csv_and_tables_have_the_text_that_came() {
+    let (csv, table) = (play("csv"), play("table"));
+    for note in NOTES {
+        let quoted = match note.contains(['"', ',']) {
+            true => format!("\"{}\"", note.replace('"', "\"\"")),
+            false => note.to_owned(),
+        };
+        assert!(
+            csv.contains(&format!(",{quoted},")),
+            "{quoted}\nis not in\n{csv}"
+        );
+        assert!(table.contains(note), "{note}\nis not in\n{table}");
+    }
+}
