@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tidewheel_log::{EmbeddedLog, Options};
-use tidewheel_planner::plan::Plan;
+use tidewheel_planner::plan::{Output, Plan};
 use tidewheel_planner::topics::{self, Topic};
 use tidewheel_sinks::OutputId;
 use tidewheel_sinks::embedded::Database;
@@ -50,7 +50,9 @@ impl Deployment {
                 pipeline: format!("{}/{}", plan.namespace, plan.name),
                 output: output.name.clone(),
             };
-            database.create_table(&id, &output.table).await?;
+            if let Some(table) = output.table() {
+                database.create_table(&id, table).await?;
+            }
         }
         let mut sinks = Sinks::new();
         sinks.extend(
@@ -78,14 +80,14 @@ impl Deployment {
         })
     }
 
-    /// Reads to the end, closes every window, stops. How many rows each output has.
+    /// Reads to the end, closes every window, stops. How many rows each table has.
     pub(crate) async fn finish(mut self) -> Result<Vec<u64>, Failure> {
         self.control.close_windows().await?;
         self.stop.cancel();
         while self.inputs.join_next().await.is_some() {}
         let mut counts = Vec::new();
-        for output in &self.plan.outputs {
-            counts.push(self.database.count(&output.table).await?);
+        for table in self.plan.outputs.iter().filter_map(Output::table) {
+            counts.push(self.database.count(table).await?);
         }
         self.database.close().await?;
         Ok(counts)

@@ -1,10 +1,9 @@
 //! An EventSource as ingestion takes it, with its API keys.
 use tidewheel_crds::event_source::EventSourceSpec;
 use tidewheel_ingest::ApiKeys;
-use tidewheel_planner::names::source_topic;
 use tidewheel_planner::problem::{Code, Problem, Severity};
 use tidewheel_planner::resource::{Resource, ResourceId, SecretData};
-use tidewheel_planner::source::event_schema;
+use tidewheel_planner::source::{event_schema, topic};
 
 const KEYS_HELP: &str = "give each key a value of visible ASCII characters below `stringData`, or `sha256:` and its digest";
 
@@ -20,7 +19,7 @@ pub(crate) fn served_source(
     Ok(tidewheel_ingest::Source {
         namespace: source.id.namespace.clone(),
         name: source.id.name.clone(),
-        topic: source_topic(&source.id.namespace, &source.id.name),
+        topic: topic(source),
         generated: fields
             .filter(|(_, field)| field.generate.is_some())
             .map(|(index, _)| index)

@@ -72,6 +72,9 @@ pub struct EventSourceSpec {
     /// Events are posted over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
+    /// Events are read from a topic that exists already. It is never altered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<Kafka>,
     /// Events are made up at a declared rate, the same ones for the same seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator: Option<Generator>,
@@ -80,10 +83,19 @@ pub struct EventSourceSpec {
 /// Rules that look at several fields of an EventSource.
 fn source_rules() -> Vec<Rule> {
     let mut rules = vec![
-        Rule::new("has(self.http) != has(self.generator)")
-            .message("say where the events come from: exactly one of `http` (`http: {}` will do) and `generator`"),
-        Rule::new("has(self.http) == has(oldSelf.http)")
-            .message("an EventSource cannot change between `http` and `generator`: make another EventSource"),
+        Rule::new("[has(self.http), has(self.kafka), has(self.generator)].exists_one(given, given)")
+            .message("say where the events come from: exactly one of `http` (`http: {}` will do), `kafka` and `generator`"),
+        Rule::new("has(self.http) == has(oldSelf.http) && has(self.kafka) == has(oldSelf.kafka)")
+            .message("an EventSource cannot change between `http`, `kafka` and `generator`: make another EventSource"),
+        Rule::new("!has(self.kafka) || (self.topic.partitions == 6 && self.topic.retention == duration('168h'))")
+            .message("`topic` describes a topic that is made for the events; that of `kafka` is never altered: leave `topic` out")
+            .field_path(".topic"),
+        Rule::new("has(self.kafka) || self.schema.fields.all(f, !has(f.from))")
+            .message("`from` is for events of `kafka`: records of other sources have no keys and headers of their own")
+            .field_path(".schema.fields"),
+        Rule::new("!has(self.kafka) || self.schema.fields.all(f, !has(f.generate))")
+            .message("`generate` is for events of `http`: those of `kafka` are in their topic already, so send them with an id")
+            .field_path(".schema.fields"),
         Rule::new("self.schema.fields.exists(f, f.name == self.eventTime.field && f.type == 'timestamp' && f.required)")
             .message("must name a column of schema.fields that has `type: timestamp` and `required: true`")
             .field_path(".eventTime.field"),
@@ -121,6 +133,18 @@ pub struct Schema {
     Rule::new("!has(self.generate) || !has(self.path) || !self.path.contains('.')")
         .message("`generate: Uuid` needs a member at the top of the event: a path without dots")
         .field_path(".path"),
+    Rule::new("!has(self.from) || !(has(self.path) || has(self.generate))")
+        .message("`from` says that the value stands beside the event: leave `path` and `generate` out")
+        .field_path(".from"),
+    Rule::new("has(self.header) == (has(self.from) && self.from == 'Header')")
+        .message("`from: Header` needs `header` with the header's name, and nothing else has it")
+        .field_path(".header"),
+    Rule::new("!has(self.from) || self.from != 'Timestamp' || self.type == 'timestamp'")
+        .message("`from: Timestamp` needs a column of type timestamp")
+        .field_path(".from"),
+    Rule::new("!has(self.from) || !(self.from in ['Offset', 'Partition']) || self.type == 'bigint'")
+        .message("`from: Offset` and `from: Partition` need a column of type bigint")
+        .field_path(".from"),
 ]))]
 pub struct Field {
     /// Name of the column in SQL and in tables. Names that begin with `_` are reserved.
@@ -145,6 +169,14 @@ pub struct Field {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), regex(pattern = shape::PATH))]
     pub path: Option<String>,
+    /// For events of `kafka`: which part of the record holds the value. The event itself if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = describe_variants)]
+    pub from: Option<From>,
+    /// With `from: Header`: the header's name. Of several of that name the last counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 249))]
+    pub header: Option<String>,
     /// Whether an event without a value here is refused.
     #[serde(default)]
     pub required: bool,
@@ -171,6 +203,21 @@ pub enum FieldType {
     Uuid,
     /// Any JSON value, kept as its text.
     Json,
+}
+
+/// Which part of a record holds a value. Keys and headers are UTF-8 text, read as the column's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum From {
+    /// The record's key.
+    Key,
+    /// The header that `header` names.
+    Header,
+    /// The record's own timestamp.
+    Timestamp,
+    /// The record's offset.
+    Offset,
+    /// The record's partition.
+    Partition,
 }
 
 /// What becomes of members that no column takes.
@@ -268,6 +315,23 @@ impl Default for Topic {
     }
 }
 
+/// A topic that exists already.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Kafka {
+    /// Name of the topic, on the cluster that pipelines run on. Its values are JSON. It is read and never altered.
+    #[schemars(
+        length(min = 1, max = 249),
+        regex(pattern = shape::TOPIC),
+        extend("x-kubernetes-validations" = [
+            Rule::new("self == oldSelf").message(
+                "the topic cannot change, because progress is counted in its offsets: make another EventSource"
+            ),
+        ])
+    )]
+    pub topic: String,
+}
+
 /// Ingestion over HTTP.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -336,6 +400,8 @@ pub struct Limits {
 pub enum Origin<'a> {
     /// Posted over HTTP.
     Http(&'a Http),
+    /// Read from a topic that exists already.
+    Kafka(&'a Kafka),
     /// Made up.
     Generator(&'a Generator),
 }
@@ -343,9 +409,10 @@ pub enum Origin<'a> {
 impl EventSourceSpec {
     /// Where the events come from; none where the spec does not say exactly one.
     pub fn origin(&self) -> Option<Origin<'_>> {
-        match (&self.http, &self.generator) {
-            (Some(http), None) => Some(Origin::Http(http)),
-            (None, Some(generator)) => Some(Origin::Generator(generator)),
+        match (&self.http, &self.kafka, &self.generator) {
+            (Some(http), None, None) => Some(Origin::Http(http)),
+            (None, Some(kafka), None) => Some(Origin::Kafka(kafka)),
+            (None, None, Some(generator)) => Some(Origin::Generator(generator)),
             _ => None,
         }
     }

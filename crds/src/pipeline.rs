@@ -181,7 +181,8 @@ pub enum LatePolicy {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
-    Rule::new("has(self.postgres)").message("say where the rows go: an output needs `postgres`"),
+    Rule::new("has(self.postgres) != has(self.kafka)")
+        .message("say where the rows go: exactly one of `postgres` and `kafka`"),
 ]))]
 pub struct Output {
     /// Name of the output.
@@ -193,6 +194,9 @@ pub struct Output {
     /// Rows go to a table of PostgreSQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<PostgresOutput>,
+    /// Rows go to a topic of Kafka, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaOutput>,
 }
 
 /// A table of PostgreSQL.
@@ -206,6 +210,74 @@ pub struct PostgresOutput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::IDENTIFIER))]
     pub table: Option<String>,
+}
+
+/// A topic of Kafka. Rows of windows go to a compacted one, keyed by `window_start` and the group columns: the newest record of a key is the
+/// row, and none is left where it was removed.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("self.topic != oldSelf.topic || self.partitions == oldSelf.partitions")
+        .message("`partitions` cannot change, because keys would move to other partitions: name another topic"),
+]))]
+pub struct KafkaOutput {
+    /// Name of a Sink in the same namespace whose kind is kafka.
+    #[schemars(length(min = 1, max = 63), regex(pattern = shape::RESOURCE))]
+    pub sink: String,
+    /// Name of the topic. It is made for the rows, and nothing else writes to it.
+    #[schemars(length(min = 1, max = 249), regex(pattern = shape::TOPIC))]
+    pub topic: String,
+    /// How many partitions the topic has.
+    #[serde(default = "KafkaOutput::default_partitions")]
+    #[schemars(range(min = 1, max = 512))]
+    pub partitions: i32,
+    /// How long rows are kept: 7d if absent. Rows of windows are kept until they are replaced or removed, so for them it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self >= duration('1m')").message("must be at least 1m, such as 7d"),
+    ]))]
+    pub retention: Option<Duration>,
+    /// Columns that make the message key, which decides the partition. Without them rows have no key. Rows of windows have theirs already, so
+    /// for them it is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::COLUMN)),
+        extend("x-kubernetes-list-type" = "atomic", "x-kubernetes-validations" = [
+            Rule::new("self.all(k, self.exists_one(l, l == k))").message("a column stands in `key` once"),
+        ])
+    )]
+    pub key: Vec<String>,
+    /// Headers that hold a column's value, so that consumers need not look into the JSON. A NULL has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub headers: Vec<HeaderColumn>,
+}
+
+impl KafkaOutput {
+    fn default_partitions() -> i32 {
+        6
+    }
+
+    /// How long rows are kept unless it is said.
+    pub fn default_retention() -> Duration {
+        Duration::from_days(7)
+    }
+}
+
+/// A header with the value of a column.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeaderColumn {
+    /// Name of the header. Names that begin with `_` are reserved.
+    #[schemars(length(min = 1, max = 249), regex(pattern = shape::HEADER))]
+    pub name: String,
+    /// The column whose value it holds.
+    #[schemars(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::COLUMN))]
+    pub column: String,
 }
 
 /// What becomes of events that cannot be processed.

@@ -23,6 +23,10 @@ pub(crate) const SECRET: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 pub(crate) const SECRET_KEY: &str = "^[-._a-zA-Z0-9]+$";
 /// Members of a JSON object, from the event down to a value.
 pub(crate) const PATH: &str = r"^[^.\s]+(\.[^.\s]+)*$";
+/// A topic: what Kafka takes.
+pub(crate) const TOPIC: &str = "^[a-zA-Z0-9._-]+$";
+/// A header that is the user's: ours begin with `_`.
+pub(crate) const HEADER: &str = r"^[^_\s]\S*$";
 /// An origin of a web page, or all.
 pub(crate) const ORIGIN: &str = r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$";
 
@@ -30,7 +34,7 @@ pub(crate) const ORIGIN: &str = r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$";
 pub(crate) const NAME_MESSAGE: &str = "names hold no dots and at most 63 characters, because topics are named `<namespace>.<name>`: choose another name";
 
 /// What to write where each pattern holds.
-const MEANINGS: [(&str, &str); 10] = [
+const MEANINGS: [(&str, &str); 12] = [
     (COLUMN, "letters, digits and `_`, a letter first"),
     (
         IDENTIFIER,
@@ -46,6 +50,14 @@ const MEANINGS: [(&str, &str); 10] = [
     (
         PATH,
         "member names with dots between them, such as `attributes.user_id`",
+    ),
+    (
+        TOPIC,
+        "the name of a topic: letters, digits, `.`, `_` and `-`",
+    ),
+    (
+        HEADER,
+        "a header without blanks that does not begin with `_`",
     ),
     (
         ORIGIN,

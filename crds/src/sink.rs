@@ -30,13 +30,24 @@ use crate::shape;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
-    Rule::new("has(self.postgres)").message("say where the results go: a Sink needs `postgres`"),
+    Rule::new("has(self.postgres) != has(self.kafka)")
+        .message("say where the results go: exactly one of `postgres` and `kafka` (`kafka: {}` will do)"),
+    Rule::new("has(self.kafka) == has(oldSelf.kafka)")
+        .message("a Sink cannot change between `postgres` and `kafka`: make another Sink"),
 ]))]
 pub struct SinkSpec {
     /// A PostgreSQL database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<Postgres>,
+    /// Topics of Kafka.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<Kafka>,
 }
+
+/// Topics on the cluster that pipelines run on: rows are written to them in the transactions of the pipeline, exactly once.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Kafka {}
 
 /// A PostgreSQL database.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use datafusion_physical_expr::expressions::Column;
 
 use crate::plan::{
     Aggregate, Call, ColumnType, LatePolicy, Output, Plan, Relation, RowNode, RowProgram, Source,
-    Stage, Start, Step, StepKind, TableKind, Window,
+    Stage, Start, Step, StepKind, TableKind, Target, Topic, TopicCleanup, Window,
 };
 use crate::sql::types;
 
@@ -48,11 +48,12 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &Source) -> fmt::Result {
         Start::Latest => "what comes next".to_owned(),
         Start::At(millis) => format!("{millis} ms since 1970"),
     };
-    writeln!(
-        f,
-        "source {} ({} partitions of {}, from {start})",
-        source.name, source.partitions, source.topic
-    )?;
+    let topic = if source.foreign {
+        format!("the existing topic {}", source.topic)
+    } else {
+        format!("{} partitions of {}", source.partitions, source.topic)
+    };
+    writeln!(f, "source {} ({topic}, from {start})", source.name)?;
     writeln!(f, "  columns {}", schema(&source.events.arrow_schema()))?;
     writeln!(
         f,
@@ -62,6 +63,11 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &Source) -> fmt::Result {
         duration(source.max_future_ms),
         duration(source.idle_after_ms)
     )?;
+    for field in &source.events.fields {
+        if field.part != tidewheel_decode::Part::Value {
+            writeln!(f, "  {} from the record's {}", field.name, field.part)?;
+        }
+    }
     if source.key.is_empty() {
         return writeln!(f, "  no key");
     }
@@ -211,16 +217,25 @@ impl Plan {
     }
 
     fn write_output(&self, f: &mut fmt::Formatter<'_>, output: &Output) -> fmt::Result {
-        let table = &output.table;
         let from = self.relation(output.from);
-        writeln!(
-            f,
-            "output {} ({from} to {}.{} of {})",
-            output.name, table.schema, table.name, output.sink
-        )?;
-        match &table.kind {
+        match &output.target {
+            Target::Table(table) => writeln!(
+                f,
+                "output {} ({from} to {}.{} of {})",
+                output.name, table.schema, table.name, output.sink
+            )?,
+            Target::Topic(topic) => writeln!(
+                f,
+                "output {} ({from} to the topic {} of {})",
+                output.name, topic.name, output.sink
+            )?,
+        }
+        match output.kind() {
             TableKind::Rows => writeln!(f, "  rows")?,
             TableKind::Windows { key } => writeln!(f, "  windows by {}", key.join(", "))?,
+        }
+        if let Target::Topic(topic) = &output.target {
+            write_topic(f, topic)?;
         }
         let column = |c: &crate::plan::Column| {
             let data_type = match c.data_type {
@@ -238,14 +253,35 @@ impl Plan {
         writeln!(
             f,
             "  columns {}",
-            table
-                .columns
+            output
+                .columns()
                 .iter()
                 .map(column)
                 .collect::<Vec<_>>()
                 .join(", ")
         )
     }
+}
+
+fn write_topic(f: &mut fmt::Formatter<'_>, topic: &Topic) -> fmt::Result {
+    let cleanup = match topic.cleanup {
+        TopicCleanup::Retention { ms } => format!("kept for {}", duration(ms)),
+        TopicCleanup::Compact => "compacted".to_owned(),
+    };
+    writeln!(f, "  {} partitions, {cleanup}", topic.partitions)?;
+    let name = |&column: &usize| topic.columns[column].name.as_str();
+    match topic.key.as_slice() {
+        [] => writeln!(f, "  no key")?,
+        key => writeln!(
+            f,
+            "  key {}",
+            key.iter().map(name).collect::<Vec<_>>().join(", ")
+        )?,
+    }
+    for header in &topic.headers {
+        writeln!(f, "  header {} from {}", header.name, name(&header.column))?;
+    }
+    Ok(())
 }
 
 fn named(expr: &std::sync::Arc<dyn PhysicalExpr>, name: &str) -> String {

@@ -5,7 +5,7 @@ use datafusion_common::Column;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::{Expr, LogicalPlan};
 use sha2::{Digest, Sha256};
-use tidewheel_decode::{EventSchema, UnknownFields};
+use tidewheel_decode::{EventSchema, Part, UnknownFields};
 
 /// Version of the state's layout. Steps of different versions never share state.
 pub const STATE_FORMAT: u32 = 1;
@@ -40,9 +40,14 @@ pub(crate) fn event_schema(events: &EventSchema, key: &[usize]) -> Vec<String> {
         } else {
             "optional"
         };
+        // No path has blanks, so a part of the record is never taken for a member of the event.
+        let place = match &field.part {
+            Part::Value => field.path_text(),
+            beside => format!("record {beside}"),
+        };
         parts.extend([
             field.name.clone(),
-            field.path_text(),
+            place,
             field.data_type.name().to_owned(),
             required.to_owned(),
         ]);

@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::{digest, event_schema};
 use crate::names::PipelineNames;
 use crate::plan::{
-    Aggregate, ColumnType, Output, Plan, Relation, Stage, StepKind, Table, TableKind, Window,
+    Aggregate, Column, ColumnType, Output, Plan, Relation, Stage, StepKind, TableKind, Target,
+    Topic, Window,
 };
 
 /// The key of the allotment in a pipeline's generations topic.
@@ -219,7 +220,7 @@ fn next_outputs(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, Allo
     outputs
         .values_mut()
         .for_each(|output| output.retired = true);
-    let of_rows = |output: &&Output| output.table.kind == TableKind::Rows;
+    let of_rows = |output: &&Output| *output.kind() == TableKind::Rows;
     for output in plan.outputs.iter().filter(of_rows) {
         let fingerprint = output_fingerprint(plan, output);
         let before = known.and_then(|known| known.outputs.get(&output.name));
@@ -249,7 +250,7 @@ fn step_fingerprint(plan: &Plan, step: usize, aggregate: &Aggregate) -> String {
         if from == step || plan.steps[from].stage == Stage::Two(step) {
             fields.extend(["output", &output.name, &output.sink].map(str::to_owned));
             fields.push(plan.steps[from].fingerprint.clone());
-            fields.extend(table_fields(&output.table));
+            fields.extend(target_fields(&output.target));
         }
     }
     digest(fields.iter().map(String::as_str))
@@ -267,30 +268,55 @@ fn output_fingerprint(plan: &Plan, output: &Output) -> String {
             fields.extend(event_schema(&source.events, &source.key));
         }
     }
-    fields.extend(table_fields(&output.table));
+    fields.extend(target_fields(&output.target));
     digest(fields.iter().map(String::as_str))
 }
 
-fn table_fields(table: &Table) -> Vec<String> {
-    let mut fields: Vec<String> = ["table", &table.schema, &table.name]
-        .map(str::to_owned)
-        .into();
-    match &table.kind {
-        TableKind::Rows => fields.push("rows".to_owned()),
+fn target_fields(target: &Target) -> Vec<String> {
+    match target {
+        Target::Table(table) => {
+            let mut fields: Vec<String> = ["table", &table.schema, &table.name]
+                .map(str::to_owned)
+                .into();
+            fields.extend(kind_fields(&table.kind));
+            fields.extend(table.columns.iter().flat_map(column_fields));
+            fields
+        }
+        Target::Topic(topic) => topic_fields(topic),
+    }
+}
+
+fn topic_fields(topic: &Topic) -> Vec<String> {
+    let mut fields: Vec<String> = ["topic", &topic.name].map(str::to_owned).into();
+    fields.extend(kind_fields(&topic.kind));
+    fields.push(topic.key.len().to_string());
+    fields.extend(topic.key.iter().map(usize::to_string));
+    fields.push(topic.headers.len().to_string());
+    for header in &topic.headers {
+        fields.extend([header.name.clone(), header.column.to_string()]);
+    }
+    fields.extend(topic.columns.iter().flat_map(column_fields));
+    fields
+}
+
+fn kind_fields(kind: &TableKind) -> Vec<String> {
+    match kind {
+        TableKind::Rows => vec!["rows".to_owned()],
         TableKind::Windows { key } => {
-            fields.extend(["windows".to_owned(), key.len().to_string()]);
+            let mut fields = vec!["windows".to_owned(), key.len().to_string()];
             fields.extend(key.iter().cloned());
+            fields
         }
     }
-    for column in &table.columns {
-        let null = if column.nullable { "null" } else { "not null" };
-        fields.extend([
-            column.name.clone(),
-            type_name(column.data_type),
-            null.to_owned(),
-        ]);
-    }
-    fields
+}
+
+fn column_fields(column: &Column) -> [String; 3] {
+    let null = if column.nullable { "null" } else { "not null" };
+    [
+        column.name.clone(),
+        type_name(column.data_type),
+        null.to_owned(),
+    ]
 }
 
 fn type_name(data_type: ColumnType) -> String {

@@ -39,6 +39,7 @@ pub mod problem;
 mod relation;
 pub mod resource;
 mod shared_table;
+mod shared_topic;
 pub mod source;
 mod sql;
 mod steps;
@@ -86,6 +87,7 @@ fn plan_all(set: &ResourceSet) -> Result<Vec<Plan>, Vec<Problem>> {
         }
     }
     problems.extend(shared_table::shared_tables(set));
+    problems.extend(shared_topic::shared_topics(set));
     problems.retain(|problem| !set.is_violated(problem));
     // What was left out of a resource keeps it from running, though the rest of it was judged.
     let whole = set.broken.is_empty() && set.violated.is_empty();

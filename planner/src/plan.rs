@@ -9,6 +9,7 @@
 //!
 //! Everything left of the partials topic is stage 1 (a task per source partition), everything right of it stage 2
 //! (a task per partition of the partials topic).
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -35,6 +36,36 @@ pub struct Plan {
     pub dead_letter_retention_ms: u64,
 }
 
+impl Plan {
+    /// The Sinks (`<namespace>/<name>`) that it has tables in, each once for every table.
+    pub fn table_sinks(&self) -> impl Iterator<Item = &str> {
+        let tables = self
+            .outputs
+            .iter()
+            .filter(|output| output.table().is_some());
+        tables.map(|output| output.sink.as_str())
+    }
+
+    /// The existing topics that it reads.
+    pub fn existing_topics(&self) -> impl Iterator<Item = &str> {
+        let foreign = self.sources.iter().filter(|source| source.foreign);
+        foreign.map(|source| source.topic.as_str())
+    }
+
+    /// The same plan, with the partitions that existing topics have, by name: whoever makes its topics asks for them first. It stays the
+    /// same plan, and its workers ask for themselves.
+    #[must_use]
+    pub fn with_partitions(&self, found: &BTreeMap<String, u32>) -> Self {
+        let mut plan = self.clone();
+        for source in plan.sources.iter_mut().filter(|source| source.foreign) {
+            if let Some(&partitions) = found.get(&source.topic) {
+                source.partitions = partitions;
+            }
+        }
+        plan
+    }
+}
+
 /// What a step or an output reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Relation {
@@ -49,11 +80,14 @@ pub enum Relation {
 pub struct Source {
     /// Name of the EventSource, which is also its name in SQL.
     pub name: String,
-    /// Topic that holds its events: `<namespace>.<name>`.
+    /// Topic that holds its events: `<namespace>.<name>`, or an existing one.
     pub topic: String,
-    /// Declared partitions of the topic.
+    /// Whether the topic is somebody else's: it is never altered, its partitions and its retention are its own, and its records have
+    /// the timestamps that their producers gave them.
+    pub foreign: bool,
+    /// Declared partitions of the topic; of a foreign one those that are assumed: see [`Plan::with_partitions`].
     pub partitions: u32,
-    /// How long the topic keeps events.
+    /// How long the topic keeps events; says nothing of a foreign one.
     pub retention_ms: u64,
     /// How events are decoded; `events.arrow_schema()` is what SQL sees.
     pub events: Arc<tidewheel_decode::EventSchema>,
@@ -272,8 +306,98 @@ pub struct Output {
     pub from: Relation,
     /// `<namespace>/<name>` of its Sink.
     pub sink: String,
-    /// The table that it fills.
-    pub table: Table,
+    /// Where its rows go.
+    pub target: Target,
+}
+
+/// Where the rows of an output go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A table, which keeps its progress itself.
+    Table(Table),
+    /// A topic, which is written in the transactions of the tasks: their progress is its progress.
+    Topic(Topic),
+}
+
+impl Output {
+    /// The table that it fills, where it fills one.
+    pub fn table(&self) -> Option<&Table> {
+        match &self.target {
+            Target::Table(table) => Some(table),
+            Target::Topic(_) => None,
+        }
+    }
+
+    /// The topic that it fills, where it fills one.
+    pub fn topic(&self) -> Option<&Topic> {
+        match &self.target {
+            Target::Table(_) => None,
+            Target::Topic(topic) => Some(topic),
+        }
+    }
+
+    /// What its rows are.
+    pub fn kind(&self) -> &TableKind {
+        match &self.target {
+            Target::Table(table) => &table.kind,
+            Target::Topic(topic) => &topic.kind,
+        }
+    }
+
+    /// The columns of its rows, those that a table has beyond them included.
+    pub fn columns(&self) -> &[Column] {
+        match &self.target {
+            Target::Table(table) => &table.columns,
+            Target::Topic(topic) => &topic.columns,
+        }
+    }
+}
+
+/// A topic of an output. Rows are JSON objects; where they come from (`_generation`, `_partition`, `_offset`, and `_ordinal` or `_revision`)
+/// stands in headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Name, as it stands on the cluster.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: u32,
+    /// What becomes of old records.
+    pub cleanup: TopicCleanup,
+    /// The members of its objects.
+    pub columns: Vec<Column>,
+    /// What rows mean. Of windows the newest record of a key counts, and a key without a value has no row.
+    pub kind: TableKind,
+    /// The columns that make the message key (indices into `columns`); none: records have no key.
+    pub key: Vec<usize>,
+    /// Headers with values of columns.
+    pub headers: Vec<HeaderColumn>,
+}
+
+impl Topic {
+    /// Largest record that is written: its key, value and headers, in bytes. What Kafka takes unless told otherwise, with room for what its
+    /// protocol adds.
+    pub const MAX_RECORD_BYTES: usize = 1_000_000;
+}
+
+/// What becomes of old records of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopicCleanup {
+    /// They go when they are older than this.
+    Retention {
+        /// Age by append time, ms.
+        ms: u64,
+    },
+    /// The newest record of each key stays.
+    Compact,
+}
+
+/// A header that holds the value of a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderColumn {
+    /// Name of the header.
+    pub name: String,
+    /// Index into the columns of the rows.
+    pub column: usize,
 }
 
 /// A table of an output.
@@ -289,12 +413,12 @@ pub struct Table {
     pub kind: TableKind,
 }
 
-/// What the rows of a table are.
+/// What the rows of an output are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableKind {
-    /// Rows are appended. Ours: `_generation`, `_partition`, `_offset`, `_ordinal` (Bigint).
+    /// Rows are appended. Ours in tables: `_generation`, `_partition`, `_offset`, `_ordinal` (Bigint).
     Rows,
-    /// Rows of windows, upserted by key and only forward. Ours: `_generation`, `_partition`, `_offset`, `_revision` (Bigint).
+    /// Rows of windows, upserted by key and only forward. Ours in tables: `_generation`, `_partition`, `_offset`, `_revision` (Bigint).
     Windows {
         /// Names of the columns that identify a row: `window_start` and the group columns. NULLs are equal.
         key: Vec<String>,

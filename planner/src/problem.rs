@@ -121,6 +121,12 @@ codes! {
     UnstorableOutput = "unstorable-output",
     /// Two outputs fill one table.
     SharedTable = "shared-table",
+    /// An output over a topic whose key, headers or retention do not fit its rows.
+    InvalidTopic = "invalid-topic",
+    /// An output would write to a topic that something else writes to, or that its own pipeline reads.
+    SharedTopic = "shared-topic",
+    /// An output and its Sink are of different kinds.
+    OtherSinkKind = "other-sink-kind",
     /// Equal rows of a deduplication may be in different partitions.
     UndeterminedKey = "undetermined-key",
     /// A step that cannot read windows.

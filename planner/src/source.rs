@@ -1,7 +1,7 @@
 //! EventSources: from their specs to what the engine decodes.
 use std::sync::Arc;
 
-use tidewheel_crds::event_source::{EventSourceSpec, FieldType, UnknownFields};
+use tidewheel_crds::event_source::{EventSourceSpec, Field, FieldType, From, UnknownFields};
 use tidewheel_crds::pipeline::SourceRef;
 use tidewheel_decode as decode;
 
@@ -27,7 +27,8 @@ pub fn event_schema(
             .iter()
             .map(|field| decode::Field {
                 name: field.name.clone(),
-                path: field.path().split('.').map(str::to_owned).collect(),
+                part: part(field),
+                path: path(field),
                 data_type: field_type(field.type_),
                 // Without event time an event belongs to no window.
                 required: field.required || field.name == spec.event_time.field,
@@ -44,6 +45,24 @@ pub fn event_schema(
         Ok(schema)
     } else {
         Err(problems)
+    }
+}
+
+fn part(field: &Field) -> decode::Part {
+    match field.from {
+        None => decode::Part::Value,
+        Some(From::Key) => decode::Part::Key,
+        Some(From::Header) => decode::Part::Header(field.header.clone().unwrap_or_default()),
+        Some(From::Timestamp) => decode::Part::Timestamp,
+        Some(From::Offset) => decode::Part::Offset,
+        Some(From::Partition) => decode::Part::Partition,
+    }
+}
+
+fn path(field: &Field) -> Vec<String> {
+    match field.from {
+        None => field.path().split('.').map(str::to_owned).collect(),
+        Some(_) => Vec::new(),
     }
 }
 
@@ -139,7 +158,9 @@ fn clashes(source: &Resource<EventSourceSpec>, schema: &decode::EventSchema) -> 
                 | decode::SchemaError::ReservedName { .. }
                 | decode::SchemaError::DuplicateName { .. }
         );
-        let member = if of_name || written.is_none_or(|field| field.path.is_none()) {
+        let member = if matches!(error, decode::SchemaError::PartOfAnotherType { .. }) {
+            "from"
+        } else if of_name || written.is_none_or(|field| field.path.is_none()) {
             "name"
         } else {
             "path"
@@ -155,6 +176,14 @@ fn clashes(source: &Resource<EventSourceSpec>, schema: &decode::EventSchema) -> 
     problems
 }
 
+/// The topic that holds the events of an EventSource: its own, or the one that it names.
+pub fn topic(source: &Resource<EventSourceSpec>) -> String {
+    match &source.spec.kafka {
+        Some(kafka) => kafka.topic.clone(),
+        None => source_topic(&source.id.namespace, &source.id.name),
+    }
+}
+
 /// The source as a pipeline reads it, and its fingerprint.
 pub(crate) fn plan(
     source: &Resource<EventSourceSpec>,
@@ -166,7 +195,7 @@ pub(crate) fn plan(
     let key: Vec<usize> = spec.key.iter().filter_map(index).collect();
     // Both are there: `event_schema` has judged.
     let event_time = index(&spec.event_time.field).unwrap_or_default();
-    let topic = source_topic(&source.id.namespace, &source.id.name);
+    let topic = topic(source);
     let mut parts = vec![
         "source".to_owned(),
         topic.clone(),
@@ -178,6 +207,7 @@ pub(crate) fn plan(
     let planned = Source {
         name: source.id.name.clone(),
         topic,
+        foreign: spec.kafka.is_some(),
         partitions: u32::try_from(spec.topic.partitions).unwrap_or(1).max(1),
         retention_ms: spec.topic.retention.as_millis(),
         events,

@@ -2,18 +2,21 @@
 //!
 //! | topic | partitions | old records |
 //! |---|---|---|
-//! | of a source | as declared | go after its `retention` |
+//! | of a source, unless it names an existing one | as declared | go after its `retention` |
 //! | positions of a source's generator | 1 | the newest of each key stays |
 //! | dead letters | 1 | go after `errors.deadLetter.retention` |
 //! | watermarks | 1 | go after the longest retention of the sources |
 //! | generations | 1 | the newest of each key stays |
 //! | state of an input | as the input | the newest of each key stays |
 //! | partials of a generation | as the step | stay until the step's tasks delete them |
+//! | of an output | as declared | go after its `retention`; of windows the newest of each key stays |
+//!
+//! Existing topics are somebody else's: they are never made or changed. Their partitions are asked for: see [`Plan::with_partitions`].
 use tidewheel_crds::event_source::EventSourceSpec;
 
 use crate::generations::{self, Allotment, NewerPlan};
 use crate::names::{PipelineNames, generator_positions, source_topic};
-use crate::plan::{Plan, Source, StepKind};
+use crate::plan::{Output, Plan, Source, StepKind, TopicCleanup};
 use crate::resource::{Resource, ResourceSet};
 
 /// A topic that has to be there.
@@ -40,9 +43,26 @@ pub enum Cleanup {
     Compact,
 }
 
-/// The topics of all sources of a set, those that no pipeline reads included.
+/// The topics of all sources of a set, those that no pipeline reads included. Existing topics are not among them.
 pub fn of_sources(set: &ResourceSet) -> Vec<Topic> {
-    set.event_sources.iter().flat_map(of_source).collect()
+    let sources = set.event_sources.iter();
+    let own = sources.filter(|source| source.spec.kafka.is_none());
+    own.flat_map(of_source).collect()
+}
+
+/// The existing topics that sources of a set name, as an embedded log has them where nobody else has made them.
+pub fn existing(set: &ResourceSet) -> Vec<Topic> {
+    let sources = set.event_sources.iter();
+    let existing = sources.filter_map(|source| {
+        Some(Topic {
+            name: source.spec.kafka.as_ref()?.topic.clone(),
+            partitions: u32::try_from(source.spec.topic.partitions).unwrap_or(1),
+            // How long their owner keeps records is not known.
+            cleanup: Cleanup::Never,
+            is_internal: false,
+        })
+    });
+    existing.collect()
 }
 
 /// The topic of a source, and that of its generator's positions where it has a generator.
@@ -65,9 +85,9 @@ fn of_source(source: &Resource<EventSourceSpec>) -> Vec<Topic> {
     topics
 }
 
-/// The topics of the sources that a plan reads.
+/// The topics of the sources that a plan reads, but for existing ones.
 pub fn of_plan_sources(plan: &Plan) -> Vec<Topic> {
-    let sources = plan.sources.iter();
+    let sources = plan.sources.iter().filter(|source| !source.foreign);
     let topic = |source: &Source| Topic {
         name: source.topic.clone(),
         partitions: source.partitions,
@@ -77,7 +97,22 @@ pub fn of_plan_sources(plan: &Plan) -> Vec<Topic> {
     sources.map(topic).collect()
 }
 
-/// A pipeline's own topics, apart from those that carry a generation in their names.
+/// The topics that the outputs of a plan fill.
+pub fn of_outputs(plan: &Plan) -> Vec<Topic> {
+    let topics = plan.outputs.iter().filter_map(Output::topic);
+    let topics = topics.map(|topic| Topic {
+        name: topic.name.clone(),
+        partitions: topic.partitions,
+        cleanup: match topic.cleanup {
+            TopicCleanup::Retention { ms } => Cleanup::After(ms),
+            TopicCleanup::Compact => Cleanup::Compact,
+        },
+        is_internal: false,
+    });
+    topics.collect()
+}
+
+/// A pipeline's own topics and those of its outputs, apart from those that carry a generation in their names.
 pub fn of_pipeline(plan: &Plan) -> Vec<Topic> {
     let names = PipelineNames::new(&plan.namespace, &plan.name);
     let topic = |name, partitions, cleanup| Topic {
@@ -86,8 +121,12 @@ pub fn of_pipeline(plan: &Plan) -> Vec<Topic> {
         cleanup,
         is_internal: true,
     };
+    // Decrees are needed for as long as the events are, and how long existing topics keep theirs is not known.
     let longest_ms = plan.sources.iter().map(|source| source.retention_ms).max();
-    let watermarks = longest_ms.map_or(Cleanup::Never, Cleanup::After);
+    let is_known = plan.sources.iter().all(|source| !source.foreign);
+    let watermarks = longest_ms
+        .filter(|_| is_known)
+        .map_or(Cleanup::Never, Cleanup::After);
     let letters = Cleanup::After(plan.dead_letter_retention_ms);
     let mut topics = vec![
         topic(names.dead_letters(), 1, letters),
@@ -102,6 +141,7 @@ pub fn of_pipeline(plan: &Plan) -> Vec<Topic> {
     });
     let state = |(input, partitions)| topic(names.state(input), partitions, Cleanup::Compact);
     topics.extend(sources.chain(steps).map(state));
+    topics.extend(of_outputs(plan));
     topics
 }
 

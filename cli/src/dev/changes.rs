@@ -62,7 +62,7 @@ fn changes<S: Serialize>(kind: Kind, old: &[Resource<S>], new: &[Resource<S>]) -
     problems
 }
 
-/// The outputs of a plan that filled another table before.
+/// The outputs of a plan that filled another table before, those that fill a topic now included.
 fn moved_outputs(kept: &Kept, set: &ResourceSet, plan: &Plan) -> Vec<Problem> {
     let pipeline = format!("{}/{}", plan.namespace, plan.name);
     let outputs = plan.outputs.iter().filter_map(|output| {
@@ -74,19 +74,36 @@ fn moved_outputs(kept: &Kept, set: &ResourceSet, plan: &Plan) -> Vec<Problem> {
 
 fn moved(set: &ResourceSet, plan: &Plan, output: &Output, before: &KeptTable) -> Option<Problem> {
     let (name, now) = (&output.name, KeptTable::of(output));
-    let in_pipeline = |member: &str, from: &str, to: &str| {
-        let path = ["postgres", member];
-        let message = message(name, from, to);
-        output_problem(set, plan, name, &path, Code::InvalidField, &message)
-    };
-    let (problem, old) = if before.sink != now.sink {
+    let kind = if now.is_some() { "postgres" } else { "kafka" };
+    let (problem, old) = if before.sink != output.sink {
         let (from, to) = (
             format!("the Sink `{}`", short(&before.sink)),
-            format!("the Sink `{}`", short(&now.sink)),
+            format!("the Sink `{}`", short(&output.sink)),
         );
+        let (path, code) = ([kind, "sink"], Code::InvalidField);
+        let message = message(name, &from, &to);
+        let problem = output_problem(set, plan, name, &path, code, &message)?;
         let old = format!("its old Sink `{}`", short(&before.sink));
-        (in_pipeline("sink", &from, &to)?, old)
-    } else if before.schema != now.schema {
+        (problem, old)
+    } else {
+        moved_within(set, plan, name, before, &now?)?
+    };
+    let help = format!("give the output another name, or give it {old} again");
+    Some(Problem {
+        help: Some(help),
+        ..problem
+    })
+}
+
+/// An output that stays in its Sink, but in another schema or table; and what it had before, in words.
+fn moved_within(
+    set: &ResourceSet,
+    plan: &Plan,
+    name: &str,
+    before: &KeptTable,
+    now: &KeptTable,
+) -> Option<(Problem, String)> {
+    if before.schema != now.schema {
         let (from, to) = (
             format!("the schema `{}`", before.schema),
             format!("the schema `{}`", now.schema),
@@ -95,22 +112,19 @@ fn moved(set: &ResourceSet, plan: &Plan, output: &Output, before: &KeptTable) ->
         let sink = set.sink(&plan.namespace, short(&now.sink))?;
         let problem = sink.error_at(&path, Code::InvalidField, message(name, &from, &to));
         let old = format!("its Sink the old schema `{}`", before.schema);
-        (problem, old)
+        Some((problem, old))
     } else if before.table != now.table {
         let (from, to) = (
             format!("the table `{}`", before.table),
             format!("the table `{}`", now.table),
         );
-        let old = format!("its old table `{}`", before.table);
-        (in_pipeline("table", &from, &to)?, old)
+        let (path, code) = (["postgres", "table"], Code::InvalidField);
+        let message = message(name, &from, &to);
+        let problem = output_problem(set, plan, name, &path, code, &message)?;
+        Some((problem, format!("its old table `{}`", before.table)))
     } else {
-        return None;
-    };
-    let help = format!("give the output another name, or give it {old} again");
-    Some(Problem {
-        help: Some(help),
-        ..problem
-    })
+        None
+    }
 }
 
 fn message(output: &str, from: &str, to: &str) -> String {

@@ -58,12 +58,14 @@ struct Entry<S> {
 }
 
 impl KeptTable {
-    pub(crate) fn of(output: &Output) -> Self {
-        Self {
+    /// None where the output fills no table.
+    pub(crate) fn of(output: &Output) -> Option<Self> {
+        let table = output.table()?;
+        Some(Self {
             sink: output.sink.clone(),
-            schema: output.table.schema.clone(),
-            table: output.table.name.clone(),
-        }
+            schema: table.schema.clone(),
+            table: table.name.clone(),
+        })
     }
 }
 
@@ -113,7 +115,8 @@ impl Kept {
         for plan in plans {
             let pipeline = format!("{}/{}", plan.namespace, plan.name);
             let tables = plan.outputs.iter();
-            let tables = tables.map(|output| (output.name.clone(), KeptTable::of(output)));
+            let tables =
+                tables.filter_map(|output| Some((output.name.clone(), KeptTable::of(output)?)));
             resources.tables.entry(pipeline).or_default().extend(tables);
         }
         match &self.folder {

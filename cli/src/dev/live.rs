@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tidewheel_planner::plan::Target;
 use tidewheel_sinks::embedded::Row;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -11,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use crate::dev::generators::Generators;
 use crate::dev::listen::Listening;
 use crate::dev::pipelines::{Pipeline, Pipelines};
-use crate::dev::results::ledgers;
+use crate::dev::results::{ledgers, topic};
 use crate::dev::specs::Specs;
 use crate::dev::store::Store;
 use crate::dev::tables::Tables;
+use crate::failure::Failure;
 use crate::logging;
 use crate::view::{self, Database, HttpSource, Snapshot, SourceCounts, collect};
 
@@ -141,14 +143,23 @@ fn now_ms() -> i64 {
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The newest rows of each output; none of a table that cannot be read now.
+/// The newest rows of each output; none where they cannot be read now.
 async fn newest(store: &Store, pipeline: &Pipeline) -> BTreeMap<String, Vec<Row>> {
     let mut newest = BTreeMap::new();
     for output in &pipeline.plan.outputs {
-        let Some(tables) = store.tables(&output.sink) else {
-            continue;
+        let rows = match &output.target {
+            Target::Topic(of) => topic::newest(store.log().as_ref(), of, NEWEST_ROWS)
+                .await
+                .map_err(Failure::from),
+            Target::Table(table) => match store.tables(&output.sink) {
+                Some(tables) => tables
+                    .newest(table, NEWEST_ROWS)
+                    .await
+                    .map_err(Failure::from),
+                None => continue,
+            },
         };
-        match tables.newest(&output.table, NEWEST_ROWS).await {
+        match rows {
             Ok(rows) => drop(newest.insert(output.name.clone(), rows)),
             Err(error) => tracing::debug!(%error, "the newest rows cannot be read"),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
-use tidewheel_planner::plan::Plan;
+use tidewheel_planner::plan::{Output, Plan};
 use tidewheel_worker::{Control, Limits, SystemTimer, TaskStatus, Worker};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +55,15 @@ impl Pipeline {
             control: worker.control(),
             stop,
             inputs,
+        })
+    }
+
+    /// Whether an output of this pipeline fills the topic of a source of `other`.
+    fn feeds(&self, other: &Self) -> bool {
+        let mut filled = self.plan.outputs.iter().filter_map(Output::topic);
+        filled.any(|topic| {
+            let mut sources = other.plan.sources.iter();
+            sources.any(|source| source.topic == topic.name)
         })
     }
 
@@ -113,11 +122,38 @@ impl Pipelines {
     /// Reads every source to its end and closes every window. A task that cannot go on for now is spoken of until it can; one that never
     /// will is an error.
     pub(crate) async fn close_windows(&self) -> Result<(), Failure> {
-        let closing = try_join_all(self.iter().map(|pipeline| pipeline.control.close_windows()));
+        let closing = async {
+            for together in self.upstream_first() {
+                let closing = together
+                    .iter()
+                    .map(|pipeline| pipeline.control.close_windows());
+                try_join_all(closing).await?;
+            }
+            Ok(())
+        };
         tokio::select! {
-            closed = closing => { closed?; Ok(()) }
+            closed = closing => closed,
             failure = self.stuck() => Err(failure),
         }
+    }
+
+    /// All pipelines: those that fill topics which others read come before those.
+    fn upstream_first(&self) -> Vec<Vec<&Pipeline>> {
+        let mut left: Vec<&Pipeline> = self.iter().collect();
+        let mut order = Vec::new();
+        while !left.is_empty() {
+            let is_fed = |pipeline: &&Pipeline| left.iter().any(|other| other.feeds(pipeline));
+            let (fed, free): (Vec<&Pipeline>, Vec<&Pipeline>) =
+                left.iter().copied().partition(is_fed);
+            // Those that feed each other in a circle have no order.
+            if free.is_empty() {
+                order.push(left);
+                break;
+            }
+            order.push(free);
+            left = fed;
+        }
+        order
     }
 
     /// Says why tasks are blocked, again and again; returns once one of them cannot go on before somebody has mended what is wrong.

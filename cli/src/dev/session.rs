@@ -41,7 +41,7 @@ struct Session {
 
 /// Runs what the files say.
 pub(crate) async fn run(args: DevArgs, specs: Specs) -> Result<Exit, Failure> {
-    let targets = Target::parse_all(&args.send, &specs.http_sources)?;
+    let targets = Target::parse_all(&args.send, &specs.playable(args.kafka.is_some()))?;
     if args.until_idle {
         refuse_endless(&specs)?;
     }
@@ -90,6 +90,7 @@ impl Session {
         refuse(changes::refused(&kept, &specs.set, &specs.plans))?;
         let mut store = Store::open(&args, &specs.set).await?;
         refuse(store.obstacles(&specs.set, &specs.plans).await?)?;
+        store.prepare_existing(&specs.set, &specs.plans).await?;
         kept.update(&specs.set, &specs.plans)?;
         store.prepare_sources(&specs.set).await?;
         let address = args
@@ -286,6 +287,7 @@ impl Session {
             .cloned()
             .collect();
         refuse(self.store.obstacles(&new.set, &changed).await?)?;
+        self.store.prepare_existing(&new.set, &new.plans).await?;
         self.kept.update(&new.set, &new.plans)?;
         for plan in &changed {
             self.store.prepare(plan).await?;

@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 
 use tidewheel_crds::event_source::EventSourceSpec;
+use tidewheel_decode::{EventSchema, Part, UnknownFields};
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::problem::{Code, Problem, Severity};
 use tidewheel_planner::resource::{Resource, ResourceSet};
@@ -17,6 +18,8 @@ pub(crate) struct Specs {
     pub(crate) plans: Vec<Plan>,
     /// The sources that take events: those with `http`.
     pub(crate) http_sources: Vec<tidewheel_ingest::Source>,
+    /// The sources over existing topics: an embedded log has none, so files stand for their producers.
+    pub(crate) kafka_sources: Vec<tidewheel_ingest::Source>,
     /// The sources that make their events up: those with `generator`.
     pub(crate) generated_sources: Vec<GeneratedSource>,
     /// What is odd.
@@ -44,11 +47,15 @@ impl Specs {
             .iter_mut()
             .filter(|problem| problem.code == Code::UnknownSecret)
             .for_each(|problem| problem.severity = Severity::Error);
-        let (mut http_sources, mut generated_sources) = (Vec::new(), Vec::new());
+        let (mut http_sources, mut kafka_sources, mut generated_sources) =
+            (Vec::new(), Vec::new(), Vec::new());
         if !problems.iter().any(Problem::is_error) {
             for resource in &set.event_sources {
                 match ingest_source(&set, resource) {
                     Ok(source) if resource.spec.http.is_some() => http_sources.push(source),
+                    Ok(source) if resource.spec.kafka.is_some() => {
+                        kafka_sources.push(as_produced(source));
+                    }
                     Ok(source) => generated_sources.push(GeneratedSource {
                         spec: resource.spec.clone(),
                         source,
@@ -67,9 +74,16 @@ impl Specs {
             set,
             plans,
             http_sources,
+            kafka_sources,
             generated_sources,
             warnings: problems,
         })
+    }
+
+    /// The sources that files can be played into: on Kafka, existing topics are not ours to write to.
+    pub(crate) fn playable(&self, on_kafka: bool) -> Vec<tidewheel_ingest::Source> {
+        let existing = self.kafka_sources.iter().filter(|_| !on_kafka);
+        self.http_sources.iter().chain(existing).cloned().collect()
     }
 
     /// Everything that a pipeline's work follows from, as text: its own spec, and those of its sources and sinks.
@@ -95,7 +109,10 @@ impl Specs {
 
     /// How events come in, as text that is the same where nothing has changed.
     pub(crate) fn sources_text(&self) -> String {
-        format!("{:?} {:?}", self.http_sources, self.generated_sources)
+        format!(
+            "{:?} {:?} {:?}",
+            self.http_sources, self.kafka_sources, self.generated_sources
+        )
     }
 }
 
@@ -128,4 +145,21 @@ fn ingest_source(
         }
     })?;
     served_source(source, keys)
+}
+
+/// What a producer of an existing topic would make of events in a file: it takes a key that stands beside the event from the member of
+/// that name. What else stands beside events is not in a file.
+fn as_produced(mut source: tidewheel_ingest::Source) -> tidewheel_ingest::Source {
+    let mut schema = EventSchema::clone(&source.schema);
+    let beside = schema.fields.iter_mut();
+    for field in beside.filter(|field| field.part != Part::Value) {
+        field.required = false;
+        if field.part == Part::Key {
+            field.part = Part::Value;
+            field.path = vec![field.name.clone()];
+        }
+    }
+    schema.unknown = UnknownFields::Drop;
+    source.schema = schema.into();
+    source
 }

@@ -121,11 +121,12 @@ impl Store {
             let planned: Vec<_> = outputs
                 .clone()
                 .filter(|(_, output)| output.sink == sink)
+                .filter_map(|(plan, output)| Some((plan, output, output.table()?)))
                 .collect();
             let tables = self.open_tables(&sink).await?;
             let help = tables.help();
             for (index, message) in tables.obstacles(&sink, &planned).await? {
-                let (plan, output) = planned[index];
+                let (plan, output, _) = planned[index];
                 let path = ["name"];
                 let code = Code::UnstorableOutput;
                 let problem = output_problem(set, plan, &output.name, &path, code, &message);
@@ -138,13 +139,26 @@ impl Store {
         Ok(problems)
     }
 
-    /// Makes the topics of all sources, those that no pipeline reads included.
+    /// Makes the topics of all sources, those that no pipeline reads included, but for existing ones.
     pub(crate) async fn prepare_sources(&self, set: &ResourceSet) -> Result<(), Failure> {
         self.log.make(&topics::of_sources(set)).await
     }
 
+    /// Sees to the existing topics that sources name, before pipelines that read them are prepared: makes those that outputs fill, and looks
+    /// for the others.
+    pub(crate) async fn prepare_existing(
+        &self,
+        set: &ResourceSet,
+        plans: &[Plan],
+    ) -> Result<(), Failure> {
+        let filled: Vec<Topic> = plans.iter().flat_map(topics::of_outputs).collect();
+        self.log.make(&filled).await?;
+        self.log.find(&topics::existing(set)).await
+    }
+
     /// Makes the topics of a plan that do not depend on a generation, and its tables.
     pub(crate) async fn prepare(&mut self, plan: &Plan) -> Result<(), Failure> {
+        let plan = &self.log.with_existing(plan).await?;
         self.log.make(&topics::of_pipeline(plan)).await?;
         for sink in sinks_of(std::slice::from_ref(plan)) {
             self.open_tables(&sink).await?.prepare(&sink, plan).await?;

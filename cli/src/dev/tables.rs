@@ -46,21 +46,21 @@ impl Tables {
     pub(crate) async fn obstacles(
         &self,
         sink: &str,
-        outputs: &[(&Plan, &Output)],
+        outputs: &[(&Plan, &Output, &Table)],
     ) -> Result<Vec<(usize, String)>, Failure> {
         match self {
             Self::Embedded(database) => {
                 let tables: Vec<(OutputId, &Table)> = outputs
                     .iter()
-                    .map(|(plan, output)| (output_id(plan, output), &output.table))
+                    .map(|&(plan, output, table)| (output_id(plan, output), table))
                     .collect();
                 Ok(database.obstacles(&tables).await?)
             }
             Self::Postgres { url, .. } => {
-                let table = |(plan, output): &(&Plan, &Output)| PlannedTable {
+                let table = |&(plan, output, table): &(&Plan, &Output, &Table)| PlannedTable {
                     pipeline: format!("{}/{}", plan.namespace, plan.name),
                     output: output.name.clone(),
-                    table: output.table.clone(),
+                    table: table.clone(),
                 };
                 let tables: Vec<PlannedTable> = outputs.iter().map(table).collect();
                 let found = postgres::obstacles(url, &tables).await;
@@ -96,8 +96,11 @@ impl Tables {
             }
         };
         for output in plan.outputs.iter().filter(|output| output.sink == sink) {
-            let id = output_id(plan, output);
-            database.create_table(&id, &output.table).await?;
+            if let Some(table) = output.table() {
+                database
+                    .create_table(&output_id(plan, output), table)
+                    .await?;
+            }
         }
         Ok(())
     }

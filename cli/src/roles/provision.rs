@@ -39,7 +39,9 @@ async fn ensure_topics(
     set: &ResourceSet,
     plans: &[Plan],
 ) -> Result<usize, Failure> {
-    let mut changes = Vec::new();
+    // Where a pipeline reads what another one writes, the topic is that one's to make.
+    let filled: Vec<_> = plans.iter().flat_map(topics::of_outputs).collect();
+    let mut changes = topics.ensure(&filled).await?;
     // Of each plan, then those of sources that no pipeline reads.
     for plan in plans {
         changes.extend(topics.ensure_plan(plan).await?);
@@ -76,10 +78,10 @@ pub(crate) async fn make_tables(
     Ok(done)
 }
 
-/// The Sinks that plans write to.
+/// The Sinks that plans have tables in.
 pub(crate) fn sinks_of(plans: &[Plan]) -> BTreeSet<String> {
-    let outputs = plans.iter().flat_map(|plan| &plan.outputs);
-    outputs.map(|output| output.sink.clone()).collect()
+    let sinks = plans.iter().flat_map(Plan::table_sinks);
+    sinks.map(str::to_owned).collect()
 }
 
 fn say(what: impl std::fmt::Display) -> io::Result<()> {

@@ -133,10 +133,10 @@ impl Databases {
     /// Those of the Sinks of `plan`.
     pub(crate) fn open(urls: SinkUrls, plan: &Plan) -> Result<Self, Failure> {
         let (mut by_sink, mut opened_with) = (BTreeMap::new(), BTreeMap::new());
-        for sink in plan.outputs.iter().map(|output| &output.sink) {
+        for sink in plan.table_sinks() {
             let url = urls.url(sink)?;
-            by_sink.insert(sink.clone(), open(sink, &url)?);
-            opened_with.insert(sink.clone(), url);
+            by_sink.insert(sink.to_owned(), open(sink, &url)?);
+            opened_with.insert(sink.to_owned(), url);
         }
         Ok(Self {
             by_sink: Arc::new(by_sink),

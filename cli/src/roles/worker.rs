@@ -74,7 +74,7 @@ async fn run_tasks(
         return Ok(());
     };
     let name = format!("{}/{}", plan.namespace, plan.name);
-    let written = plan.outputs.iter().map(|output| output.sink.clone());
+    let written = plan.table_sinks().map(str::to_owned);
     metrics.watch(&name, worker.control(), written.collect());
     *readiness.control.lock() = Some(worker.control());
     tracing::info!(pipeline = name, "at work");

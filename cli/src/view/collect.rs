@@ -83,7 +83,7 @@ fn open_windows(status: &Status) -> Vec<OpenWindow> {
 
 /// The user's columns, but `window_start` before all others: it says which window a row is of, also where not all columns fit.
 fn results(output: &Output, rows: &[Row]) -> Results {
-    let all = output.table.columns.iter().map(|column| &column.name);
+    let all = output.columns().iter().map(|column| &column.name);
     let mut columns: Vec<_> = all.filter(|name| !name.starts_with('_')).collect();
     columns.sort_by_key(|name| *name != "window_start");
     let texts = |row: &Row| {

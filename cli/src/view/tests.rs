@@ -31,6 +31,7 @@ fn counts(of: &[(&str, u64)]) -> BTreeMap<String, u64> {
 fn schema() -> EventSchema {
     let field = |path: &str, data_type, required| Field {
         name: path.replace('.', "_"),
+        part: tidewheel_decode::Part::Value,
         path: path.split('.').map(str::to_owned).collect(),
         data_type,
         required,

@@ -8,6 +8,7 @@
 )]
 mod check;
 mod example;
+mod existing_topic;
 mod help;
 mod hostile;
 mod http;
@@ -19,3 +20,4 @@ mod program;
 mod replan;
 mod roles;
 mod several;
+mod topics;

@@ -1,14 +1,17 @@
 //! The ends of a pipeline: what each output writes where, and what reaches none.
 use std::collections::BTreeSet;
 
+use tidewheel_crds::SinkSpec;
+use tidewheel_crds::pipeline::Output as OutputSpec;
+
 use crate::graph::reachable;
 use crate::nearest::suggestion;
 use crate::output;
 use crate::pipeline::Planning;
-use crate::plan::Output;
-use crate::problem::Code;
+use crate::plan::{Output, Target};
+use crate::problem::{Code, Problem};
 use crate::relation::Facts;
-use crate::resource::{Subject, member};
+use crate::resource::{Resource, Subject, member};
 
 impl Planning<'_> {
     pub(super) fn outputs(&mut self) {
@@ -27,41 +30,26 @@ impl Planning<'_> {
             }
             let sink = self.sink(index, &subject);
             let from = self.output_from(index, &subject).cloned();
-            let (Some((sink, schema)), Some(from), Some(postgres)) = (sink, from, &spec.postgres)
-            else {
+            let (Some(sink), Some(from)) = (sink, from) else {
                 continue;
             };
-            let name = postgres.table.as_deref().unwrap_or(&spec.name);
-            match output::table(
-                &from,
-                &schema,
-                name,
-                &subject,
-                &member!["spec", "outputs", index, "from"],
-            ) {
-                Ok(table) => self.outputs.push(Output {
+            match target(spec, index, &from, &sink.spec, &subject) {
+                Ok(target) => self.outputs.push(Output {
                     name: spec.name.clone(),
                     from: from.relation,
-                    sink,
-                    table,
+                    sink: format!("{}/{}", sink.id.namespace, sink.id.name),
+                    target,
                 }),
-                Err(problem) => self.problems.push(*problem),
+                Err(problems) => self.problems.extend(problems),
             }
         }
     }
 
-    /// `<namespace>/<name>` of an output's Sink, and the schema that holds its tables.
-    fn sink(&mut self, index: usize, subject: &Subject) -> Option<(String, String)> {
+    /// An output's Sink.
+    fn sink(&mut self, index: usize, subject: &Subject) -> Option<Resource<SinkSpec>> {
         let namespace = &self.pipeline.id.namespace;
-        let name = &self
-            .pipeline
-            .spec
-            .outputs
-            .get(index)?
-            .postgres
-            .as_ref()?
-            .sink;
-        let path = member!["spec", "outputs", index, "postgres", "sink"];
+        let (kind, name) = kind_and_sink(self.pipeline.spec.outputs.get(index)?)?;
+        let path = member!["spec", "outputs", index, kind, "sink"];
         let Some(sink) = self.set.sink(namespace, name) else {
             if !self.set.is_broken("Sink", namespace, name) {
                 let message = format!("there is no Sink `{name}` in the namespace `{namespace}`");
@@ -71,8 +59,7 @@ impl Planning<'_> {
             }
             return None;
         };
-        let postgres = sink.spec.postgres.as_ref()?;
-        Some((format!("{namespace}/{name}"), postgres.schema.clone()))
+        Some(sink.clone())
     }
 
     fn output_from(&mut self, index: usize, subject: &Subject) -> Option<&Facts> {
@@ -122,4 +109,56 @@ impl Planning<'_> {
             }
         }
     }
+}
+
+/// Of which kind an output is, and the name of its Sink.
+fn kind_and_sink(output: &OutputSpec) -> Option<(&'static str, &str)> {
+    match (&output.postgres, &output.kafka) {
+        (Some(postgres), _) => Some(("postgres", &postgres.sink)),
+        (None, Some(kafka)) => Some(("kafka", &kafka.sink)),
+        (None, None) => None,
+    }
+}
+
+/// Where the rows of an output go; or all that is wrong with it.
+fn target(
+    spec: &OutputSpec,
+    index: usize,
+    from: &Facts,
+    sink: &SinkSpec,
+    subject: &Subject,
+) -> Result<Target, Vec<Problem>> {
+    let from_path = member!["spec", "outputs", index, "from"];
+    match (&spec.postgres, &spec.kafka, &sink.postgres, &sink.kafka) {
+        (Some(postgres), _, Some(database), _) => {
+            let name = postgres.table.as_deref().unwrap_or(&spec.name);
+            output::table(from, &database.schema, name, subject, &from_path)
+                .map(Target::Table)
+                .map_err(|problem| vec![*problem])
+        }
+        (None, Some(kafka), _, Some(_)) => {
+            let path = member!["spec", "outputs", index, "kafka"];
+            output::topic(from, kafka, subject, &from_path, &path).map(Target::Topic)
+        }
+        _ => Err(other_kind(spec, index, sink, subject).into_iter().collect()),
+    }
+}
+
+fn other_kind(
+    spec: &OutputSpec,
+    index: usize,
+    sink: &SinkSpec,
+    subject: &Subject,
+) -> Option<Problem> {
+    let (kind, name) = kind_and_sink(spec)?;
+    let of_sink = if sink.kafka.is_some() {
+        "kafka"
+    } else {
+        "postgres"
+    };
+    let path = member!["spec", "outputs", index, kind, "sink"];
+    let message = format!("the Sink `{name}` is of kind `{of_sink}`, the output of kind `{kind}`");
+    let help = format!("write `{of_sink}:` in place of `{kind}:`, or name a Sink with `{kind}`");
+    let problem = subject.error(&path, Code::OtherSinkKind, message);
+    Some(problem.help(help))
 }

@@ -26,6 +26,14 @@ pub enum TopicError {
         /// What it refuses, and what to do.
         refusal: String,
     },
+    /// An existing topic that a source names does not exist.
+    #[error(
+        "topic {topic}, which an EventSource names, does not exist: it is somebody else's, so it is not made here"
+    )]
+    NotThere {
+        /// The topic.
+        topic: String,
+    },
     /// A newer plan has taken over.
     #[error(transparent)]
     NewerPlan(#[from] NewerPlan),

@@ -1,4 +1,5 @@
 //! Making topics as plans need them.
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::admin::{ConfigEntry, ConfigSource};
@@ -61,6 +62,7 @@ impl Topics {
     /// # Errors
     /// See [`TopicError`]. What was done before stays done: call it again.
     pub async fn ensure_plan(&self, plan: &Plan) -> Result<Vec<Change>, TopicError> {
+        let plan = &self.with_existing(plan).await?;
         let mut changes = self.ensure(&topics::of_plan_sources(plan)).await?;
         changes.extend(self.ensure(&topics::of_pipeline(plan)).await?);
         let names = PipelineNames::new(&plan.namespace, &plan.name);
@@ -68,6 +70,22 @@ impl Topics {
         let partials = topics::of_partials(plan, known.as_ref())?;
         changes.extend(self.ensure(&partials).await?);
         Ok(changes)
+    }
+
+    /// A plan with the partitions that the existing topics have which it reads.
+    ///
+    /// # Errors
+    /// [`TopicError::NotThere`] where one does not exist.
+    pub async fn with_existing(&self, plan: &Plan) -> Result<Plan, TopicError> {
+        let mut partitions = BTreeMap::new();
+        for topic in plan.existing_topics() {
+            let found = self.find(topic).await?;
+            let found = found.ok_or_else(|| TopicError::NotThere {
+                topic: topic.to_owned(),
+            })?;
+            partitions.insert(topic.to_owned(), found.partitions);
+        }
+        Ok(plan.with_partitions(&partitions))
     }
 
     /// Makes topics, or brings them in line. What was done.

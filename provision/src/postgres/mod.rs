@@ -84,13 +84,14 @@ impl fmt::Display for Done {
 #[must_use]
 pub fn tables_of(plan: &Plan, sink: &str) -> Vec<PlannedTable> {
     let outputs = plan.outputs.iter().filter(|output| output.sink == sink);
-    outputs
-        .map(|output| PlannedTable {
+    let planned = outputs.filter_map(|output| {
+        Some(PlannedTable {
             pipeline: format!("{}/{}", plan.namespace, plan.name),
             output: output.name.clone(),
-            table: output.table.clone(),
+            table: output.table()?.clone(),
         })
-        .collect()
+    });
+    planned.collect()
 }
 
 /// Makes tables, or adds to them what they lack, all of them or none. Idempotent, and safe beside another that does the same and beside

@@ -8,6 +8,7 @@ use crate::columns::Columns;
 use crate::error::{Code, DecodeError, Parsed, fault};
 use crate::layout::Layout;
 use crate::limits::{DEFAULT_MAX_EVENT_BYTES, MAX_BATCH_BYTES};
+use crate::parts::{EventRecord, PartColumns};
 use crate::reader::EventReader;
 use crate::row::Row;
 use crate::schema::EventSchema;
@@ -28,6 +29,7 @@ pub struct Decoder {
     schema: Arc<EventSchema>,
     max_event_bytes: usize,
     layout: Layout,
+    parts: PartColumns,
     row: Row,
     columns: Columns,
     /// How many events were looked at, ever.
@@ -42,6 +44,7 @@ impl Decoder {
         Self {
             max_event_bytes: DEFAULT_MAX_EVENT_BYTES,
             layout: Layout::new(&schema),
+            parts: PartColumns::new(&schema),
             row: Row::new(schema.fields.len()),
             columns: Columns::new(schema.arrow_schema()),
             events: 0,
@@ -66,13 +69,25 @@ impl Decoder {
     /// It stops asking for events after [`MAX_BATCH_BYTES`](crate::MAX_BATCH_BYTES): what `rows` and `refused` do not
     /// name was not looked at and belongs in the next batch.
     pub fn decode<'a>(&mut self, events: impl IntoIterator<Item = &'a [u8]>) -> Decoded {
+        self.decode_records(events)
+    }
+
+    /// As [`Decoder::decode`], of events with what stands beside them.
+    pub fn decode_records(
+        &mut self,
+        records: impl IntoIterator<Item = impl EventRecord>,
+    ) -> Decoded {
         let mut rows = Vec::new();
         let mut refused = Vec::new();
         let mut bytes = 0usize;
         // What one more event may add still fits.
         let full = MAX_BATCH_BYTES - self.max_event_bytes;
-        for (index, event) in (0u32..).zip(events) {
-            match self.read(event) {
+        for (index, record) in (0u32..).zip(records) {
+            let read = self.read(record.event()).and_then(|text| {
+                self.parts.read(&record, &mut self.row)?;
+                Ok(text)
+            });
+            match read {
                 Ok(text) => {
                     // A refused event leaves nothing in the columns, whatever its size.
                     bytes += text.len();

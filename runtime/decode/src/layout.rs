@@ -5,7 +5,7 @@
 //! also makes finding duplicates a matter of one mark per member.
 use hashbrown::HashMap;
 
-use crate::schema::{EventSchema, FieldType};
+use crate::schema::{EventSchema, FieldType, Part};
 use crate::token::Token;
 
 /// Stands for "no member": before an object's first one, and where nothing is known of what follows.
@@ -81,7 +81,8 @@ impl Layout {
                 name: field.name.clone(),
                 path: field.path_text(),
                 data_type: field.data_type,
-                required: field.required,
+                // What stands beside the event is missed there.
+                required: field.required && field.part == Part::Value,
             });
             layout.place(&field.path, column);
         }

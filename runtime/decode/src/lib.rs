@@ -3,10 +3,11 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use tidewheel_decode::{Decoder, EventSchema, Field, FieldType, UnknownFields};
+//! use tidewheel_decode::{Decoder, EventSchema, Field, FieldType, Part, UnknownFields};
 //!
 //! let field = |name: &str, path: &[&str], data_type, required| Field {
 //!     name: name.to_owned(),
+//!     part: Part::Value,
 //!     path: path.iter().map(|segment| (*segment).to_owned()).collect(),
 //!     data_type,
 //!     required,
@@ -52,6 +53,11 @@
 //! nobody looks into (those of `json` columns and inside `_extra`) keep their text as it came, equal names included;
 //! readers of JSON take the last.
 //!
+//! # What stands beside an event
+//!
+//! A column may hold another [`Part`] of the record that carries the event: [`Decoder::decode_records`] reads those. Keys and headers are
+//! UTF-8 text; for other types than text they are written as in JSON, times and UUIDs without quotes.
+//!
 //! # Absent and null
 //!
 //! Both make a column NULL, or refuse the event where the column is required. An object on the path of a column may be
@@ -63,8 +69,10 @@ mod decoder;
 mod error;
 mod layout;
 mod limits;
+mod message_key;
 pub mod ndjson;
 mod number;
+mod parts;
 mod reader;
 mod row;
 mod scan;
@@ -78,6 +86,8 @@ mod value;
 pub use decoder::{Decoded, Decoder};
 pub use error::{Code, DecodeError};
 pub use limits::{DEFAULT_MAX_EVENT_BYTES, MAX_BATCH_BYTES, MAX_DEPTH, MAX_MEMBERS};
+pub use message_key::{BoundKey, MessageKey};
+pub use parts::EventRecord;
 pub use schema::{
-    EXTRA_COLUMN, EventSchema, Field, FieldType, SchemaError, TYPE_METADATA, UnknownFields,
+    EXTRA_COLUMN, EventSchema, Field, FieldType, Part, SchemaError, TYPE_METADATA, UnknownFields,
 };

@@ -30,12 +30,45 @@ pub struct EventSchema {
 pub struct Field {
     /// Column name.
     pub name: String,
-    /// Members from the event's root to the value: `attributes.user_id` is `["attributes", "user_id"]`.
+    /// Where in a record its value stands.
+    pub part: Part,
+    /// Of [`Part::Value`]: members from the event's root to the value: `attributes.user_id` is `["attributes", "user_id"]`. Empty for the other parts.
     pub path: Vec<String>,
     /// Type.
     pub data_type: FieldType,
     /// Absent or null is an error.
     pub required: bool,
+}
+
+/// Where in a record a column's value stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum Part {
+    /// In the event, at the field's path.
+    #[default]
+    Value,
+    /// The record's key.
+    Key,
+    /// The newest header of this name.
+    Header(String),
+    /// The record's own timestamp; for columns of type timestamp.
+    Timestamp,
+    /// The record's offset; for columns of type bigint.
+    Offset,
+    /// The record's partition; for columns of type bigint.
+    Partition,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value => f.write_str("value"),
+            Self::Key => f.write_str("key"),
+            Self::Header(name) => write!(f, "header `{name}`"),
+            Self::Timestamp => f.write_str("timestamp"),
+            Self::Offset => f.write_str("offset"),
+            Self::Partition => f.write_str("partition"),
+        }
+    }
 }
 
 /// Types of event columns.
@@ -156,6 +189,9 @@ impl Field {
                 name: self.name.clone(),
             });
         }
+        if self.part != Part::Value {
+            return self.validate_part();
+        }
         if self.path.is_empty() || self.path.iter().any(String::is_empty) {
             return Err(SchemaError::EmptyPath {
                 name: self.name.clone(),
@@ -170,11 +206,34 @@ impl Field {
         Ok(())
     }
 
+    fn validate_part(&self) -> Result<(), SchemaError> {
+        let fits = match self.part {
+            Part::Timestamp => self.data_type == FieldType::Timestamp,
+            Part::Offset | Part::Partition => self.data_type == FieldType::Bigint,
+            Part::Value | Part::Key | Part::Header(_) => true,
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(SchemaError::PartOfAnotherType {
+            name: self.name.clone(),
+            part: self.part.to_string(),
+            wanted: if self.part == Part::Timestamp {
+                FieldType::Timestamp
+            } else {
+                FieldType::Bigint
+            },
+        })
+    }
+
     fn validate_beside(&self, earlier: &Field) -> Result<(), SchemaError> {
         if self.name == earlier.name {
             return Err(SchemaError::DuplicateName {
                 name: self.name.clone(),
             });
+        }
+        if self.part != Part::Value || earlier.part != Part::Value {
+            return Ok(());
         }
         if self.path == earlier.path {
             return Err(SchemaError::DuplicatePath {
@@ -235,6 +294,16 @@ pub enum SchemaError {
         name: String,
         /// How many segments its path has.
         segments: usize,
+    },
+    /// A column that cannot hold the part of the record that it is to hold.
+    #[error("the field `{name}` cannot hold the record's {part}; give it the type {wanted}")]
+    PartOfAnotherType {
+        /// The column.
+        name: String,
+        /// The part.
+        part: String,
+        /// The type that holds it.
+        wanted: FieldType,
     },
     /// Two columns of one name.
     #[error("the field `{name}` is declared twice; rename or remove one")]

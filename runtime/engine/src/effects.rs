@@ -16,7 +16,7 @@ pub struct Effects {
     pub position: Position,
     /// To be committed to sinks, each with its progress, before anything goes to the log.
     pub writes: Vec<TableWrite>,
-    /// To be written to the log, in one transaction with the task's progress.
+    /// To be written to the log, in one transaction with the task's progress: the rows of outputs over topics among it.
     pub log: Vec<NewRecord>,
 }
 

@@ -18,6 +18,7 @@ mod extreme;
 mod fold;
 pub mod generation;
 pub mod ledger;
+mod publish;
 mod rows;
 #[doc(hidden)]
 pub mod sabotage;

@@ -26,6 +26,8 @@ pub enum Bug {
     ForgottenDecrees,
     /// What a sink refused before the log could be told is not read back at a takeover.
     ForgottenRefusals,
+    /// What earlier generations have written to topics is left where it is made anew.
+    OutdatedRows,
 }
 
 #[cfg(feature = "sabotage")]

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use arrow::array::{Array as _, RecordBatch};
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
-use tidewheel_decode::{DecodeError, Decoded, Decoder, EventSchema};
+use tidewheel_decode::{DecodeError, Decoded, Decoder, EventSchema, MessageKey};
 use tidewheel_log::NewRecord;
 
 use crate::fill::{self, Fill, Ids, Made};
-use crate::key::MessageKey;
 use crate::source::Source;
 
 /// An event that was refused.

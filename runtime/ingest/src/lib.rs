@@ -29,7 +29,6 @@ mod check;
 mod events;
 mod fill;
 mod ingest;
-mod key;
 mod keys;
 mod memory;
 mod metrics;
@@ -45,7 +44,6 @@ mod waiting;
 
 pub use check::{Checked, Checker, GeneratedValue, RefusedEvent};
 pub use ingest::{Ingest, IngestError};
-pub use key::{BoundKey, MessageKey};
 pub use keys::{ApiKeyError, ApiKeys};
 pub use operations::{Check, Readiness, operations_router, serve_operations};
 pub use serve::Drained;

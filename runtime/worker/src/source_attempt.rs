@@ -65,7 +65,7 @@ impl<'a> SourceAttempt<'a> {
             partition,
             source_partitions: context.source_partitions().await?,
         };
-        let outputs: Vec<_> = SourceTask::row_outputs(&setup)
+        let outputs: Vec<_> = SourceTask::tables(&setup)
             .into_iter()
             .map(|output| {
                 (
@@ -297,18 +297,21 @@ async fn warm_up_from(
         .horizon_ms()
         .filter(|_| at > earliest && !sabotage::is(Bug::ForgottenKeys))
     else {
-        return Ok(at);
+        return Ok(task.append_times_from().max(earliest).min(at));
     };
     let mut probe = log.reader(topic, partition, at).await?;
     let first = first_record(probe.as_mut()).await?;
     // With no record there yet, the next one comes after the last of those before it.
     let append_time_ms = match first {
-        Some(record) => record.append_time_ms,
+        Some(record) => task
+            .last_append_ms()
+            .map_or(record.append_time_ms, |ms| ms.max(record.append_time_ms)),
         None => task.last_append_ms().unwrap_or(i64::MIN),
     };
     let since_ms = append_time_ms.saturating_sub(i64::try_from(horizon_ms).unwrap_or(i64::MAX));
     Ok(log
         .offset_at(topic, partition, since_ms)
         .await?
+        .min(task.append_times_from())
         .clamp(earliest, at))
 }

@@ -1,11 +1,15 @@
 //! One attempt at the task of a partition of partials: take it over, go on from its state, until it is told to stop or something fails.
+use std::collections::BTreeMap;
+
 use tidewheel_engine::Effects;
 use tidewheel_engine::stage2::{RecoveredStep, StepSetup, StepTask};
+use tidewheel_engine::wire::state::StepKey;
 use tidewheel_log::{Fetched, Producer, Reader};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::AttemptError;
+use crate::outdated::outdated;
 use crate::recovery::read_compacted;
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
@@ -52,12 +56,17 @@ impl<'a> StepAttempt<'a> {
             partition,
             feeders: context.feeders(&key.0),
         };
-        let outputs: Vec<_> = StepTask::window_outputs(&setup)
+        let outputs: Vec<_> = StepTask::tables(&setup)
             .into_iter()
             .map(|output| (output, number, cut_ms))
             .collect();
         let writers = TableWriters::open(context, key, stop, &outputs).await?;
         let earliest = log.offsets(&topic, partition).await?.earliest;
+        let is_new = !state.contains_key(&StepKey::Progress.encode(number));
+        let outdated = match cut_ms.filter(|_| is_new) {
+            Some(cut_ms) => outdated(log, &setup, number, cut_ms).await?,
+            None => BTreeMap::new(),
+        };
         let task = StepTask::begin(
             setup,
             &RecoveredStep {
@@ -65,6 +74,7 @@ impl<'a> StepAttempt<'a> {
                 sinks: writers.positions(),
                 refusals: writers.refusals()?,
                 earliest,
+                outdated,
             },
         )?;
         let reader = log.reader(&topic, partition, task.next_offset()).await?;

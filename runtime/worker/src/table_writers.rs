@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidewheel_engine::sabotage::{self, Bug};
 use tidewheel_engine::wire::refusal::Origin;
 use tidewheel_engine::{Position, Refusal, TableWrite};
-use tidewheel_planner::plan::{Output, TableKind};
+use tidewheel_planner::plan::{Table, TableKind};
 use tidewheel_sinks::{Change, OutputId, Progress, Refused, Sink, SinkError, TaskId, Writer};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +39,9 @@ impl<'a> TableWriters<'a> {
         let mut writers = BTreeMap::new();
         for &(index, generation, cut_ms) in outputs {
             let output = &context.plan.outputs[index];
+            let Some(table) = output.table() else {
+                continue;
+            };
             let unknown = || WorkerError::UnknownSink {
                 output: output.name.clone(),
                 sink: output.sink.clone(),
@@ -52,7 +55,7 @@ impl<'a> TableWriters<'a> {
                 input: key.0.clone(),
                 partition: key.1,
             };
-            let opened = open_one(sink.as_ref(), &id, output, &task, (generation, cut_ms)).await;
+            let opened = open_one(sink.as_ref(), &id, table, &task, (generation, cut_ms)).await;
             let opened = opened.inspect_err(|error| {
                 if let AttemptError::Sink(SinkError::Unavailable { .. }) = error {
                     context.board.update(key, |status| {
@@ -104,7 +107,7 @@ impl<'a> TableWriters<'a> {
     ) -> Result<Vec<Refusal>, AttemptError> {
         let mut refusals = Vec::new();
         for write in writes {
-            let change = match self.context.plan.outputs[write.output].table.kind {
+            let change = match self.context.plan.outputs[write.output].kind() {
                 TableKind::Rows => Change::Append(write.rows.clone()),
                 TableKind::Windows { .. } => {
                     let deletes = write
@@ -186,11 +189,11 @@ impl<'a> TableWriters<'a> {
 async fn open_one(
     sink: &dyn Sink,
     id: &OutputId,
-    output: &Output,
+    table: &Table,
     task: &TaskId,
     (generation, cut_ms): (i64, Option<i64>),
 ) -> Result<OutputWriter, AttemptError> {
-    let mut writer = sink.writer(id, &output.table, task).await?;
+    let mut writer = sink.writer(id, table, task).await?;
     writer
         .begin_generation(generation, cut_ms)
         .await

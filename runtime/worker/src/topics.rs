@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use tidewheel_log::LogError;
-use tidewheel_planner::plan::StepKind;
+use tidewheel_planner::plan::{Output, StepKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, sources_of};
@@ -69,6 +69,9 @@ fn topics(context: &Context, input: Input) -> Vec<String> {
     let (plan, names) = (&context.plan, &context.names);
     let partials = |step: usize| context.partials(&plan.steps[step].name);
     let mut topics = vec![names.state(&input.name(context)), names.dead_letters()];
+    // The outputs of a pipeline move together.
+    let outputs = plan.outputs.iter().filter_map(Output::topic);
+    topics.extend(outputs.map(|topic| topic.name.clone()));
     match input {
         Input::Step(step) => topics.push(partials(step)),
         Input::Source(source) => {

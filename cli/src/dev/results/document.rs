@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use tidewheel_log::Log;
-use tidewheel_planner::plan::{ColumnType, Table};
+use tidewheel_planner::plan::{Column, ColumnType};
 use tidewheel_sinks::embedded::Row;
 
 use super::Shown;
@@ -33,7 +33,7 @@ pub(crate) async fn write(
         let writing = shown.for_each_row(|row| {
             out.write_all(separator.as_bytes())?;
             separator = ",\n  ";
-            write_row(&mut *out, &shown.output.table, &row)
+            write_row(&mut *out, shown.output.columns(), &row)
         });
         writing.await?;
         write!(out, "]}}")?;
@@ -51,7 +51,7 @@ pub(crate) async fn write(
 }
 
 /// A row as one object. What columns of JSON hold is written as it was kept: reading numbers and members would change them.
-fn write_row(out: &mut impl Write, table: &Table, row: &Row) -> io::Result<()> {
+fn write_row(out: &mut impl Write, columns: &[Column], row: &Row) -> io::Result<()> {
     out.write_all(b"{")?;
     for (index, (name, value)) in row.iter().enumerate() {
         if index > 0 {
@@ -60,7 +60,7 @@ fn write_row(out: &mut impl Write, table: &Table, row: &Row) -> io::Result<()> {
         serde_json::to_writer(&mut *out, name)?;
         out.write_all(b":")?;
         match value {
-            Value::String(text) if is_json(table, name) && is_valid(text) => {
+            Value::String(text) if is_json(columns, name) && is_valid(text) => {
                 out.write_all(text.as_bytes())?;
             }
             other => serde_json::to_writer(&mut *out, other)?,
@@ -69,12 +69,12 @@ fn write_row(out: &mut impl Write, table: &Table, row: &Row) -> io::Result<()> {
     out.write_all(b"}")
 }
 
-fn is_json(table: &Table, name: &str) -> bool {
-    let mut columns = table.columns.iter();
+fn is_json(columns: &[Column], name: &str) -> bool {
+    let mut columns = columns.iter();
     columns.any(|column| column.name == name && column.data_type == ColumnType::Json)
 }
 
-/// Whether it is JSON still: others can write to the table too.
+/// Whether it is JSON still: others can write to the table or topic too.
 fn is_valid(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }

@@ -4,11 +4,14 @@ mod dead_letters;
 mod document;
 mod ledgers;
 mod table;
+pub(crate) mod topic;
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use tidewheel_planner::plan::{Output, Plan};
+use tidewheel_log::Log;
+use tidewheel_planner::plan::{Output, Plan, Table, Target, Topic};
 use tidewheel_sinks::embedded::Row;
 
 use crate::args::ResultFormat;
@@ -41,29 +44,59 @@ impl Selection {
 struct Shown<'a> {
     plan: &'a Plan,
     output: &'a Output,
-    tables: &'a Tables,
+    rows: Rows<'a>,
 }
 
-impl Shown<'_> {
+/// Where the rows of an output are.
+enum Rows<'a> {
+    Table(&'a Tables, &'a Table),
+    Topic(Arc<dyn Log>, &'a Topic),
+}
+
+impl<'a> Shown<'a> {
+    /// None where there is no such table yet.
+    fn new(store: &'a Store, plan: &'a Plan, output: &'a Output) -> Option<Self> {
+        let rows = match &output.target {
+            Target::Table(table) => Rows::Table(store.tables(&output.sink)?, table),
+            Target::Topic(topic) => Rows::Topic(store.log(), topic),
+        };
+        Some(Self { plan, output, rows })
+    }
+
     fn pipeline(&self) -> String {
         format!("{}/{}", self.plan.namespace, self.plan.name)
     }
 
-    /// Gives every row to `each`, in the table's order.
+    /// Gives every row to `each`, in the order of the table or topic, until it breaks off.
+    async fn visit(&self, each: impl FnMut(Row) -> ControlFlow<()>) -> Result<(), Failure> {
+        match &self.rows {
+            Rows::Table(tables, table) => tables.for_each_row(table, each).await?,
+            Rows::Topic(log, topic) => topic::for_each_row(log.as_ref(), topic, each).await?,
+        }
+        Ok(())
+    }
+
+    /// How many rows there are.
+    async fn count(&self) -> Result<u64, Failure> {
+        Ok(match &self.rows {
+            Rows::Table(tables, table) => tables.count(table).await?,
+            Rows::Topic(log, topic) => topic::count(log.as_ref(), topic).await?,
+        })
+    }
+
+    /// Gives every row to `each`, in the order of the table or topic.
     async fn for_each_row(
         &self,
         mut each: impl FnMut(Row) -> io::Result<()>,
     ) -> Result<(), Failure> {
         let mut failed = None;
-        let reading = self
-            .tables
-            .for_each_row(&self.output.table, |row| match each(row) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
-            });
+        let reading = self.visit(|row| match each(row) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        });
         reading.await?;
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -86,13 +119,7 @@ pub(crate) async fn print(
                 .map(move |output| (pipeline.plan.as_ref(), output))
         })
         .filter(|(plan, output)| selection.shows(plan, &output.name))
-        .filter_map(|(plan, output)| {
-            Some(Shown {
-                plan,
-                output,
-                tables: store.tables(&output.sink)?,
-            })
-        })
+        .filter_map(|(plan, output)| Shown::new(store, plan, output))
         .collect();
     if let (Some(only), true) = (&selection.only, shown.is_empty()) {
         let names = pipelines.iter().flat_map(|pipeline| {

@@ -26,7 +26,7 @@ pub(crate) async fn write(
     limit: Option<usize>,
 ) -> Result<(), Failure> {
     for output in shown {
-        let limit = limit.unwrap_or(match output.output.table.kind {
+        let limit = limit.unwrap_or(match output.output.kind() {
             TableKind::Windows { .. } => WINDOW_ROWS,
             TableKind::Rows => EVENT_ROWS,
         });
@@ -43,8 +43,7 @@ pub(crate) async fn write(
 pub(super) fn column_names(shown: &Shown<'_>) -> Vec<String> {
     let columns = shown
         .output
-        .table
-        .columns
+        .columns()
         .iter()
         .map(|column| column.name.clone());
     columns
@@ -67,9 +66,9 @@ async fn write_output(
             })
             .collect(),
     ];
-    let count = shown.tables.count(&shown.output.table).await?;
+    let count = shown.count().await?;
     let mut rows = 0;
-    let reading = shown.tables.for_each_row(&shown.output.table, |row| {
+    let reading = shown.visit(|row| {
         if rows == limit {
             return ControlFlow::Break(());
         }

@@ -86,7 +86,7 @@ fn find<'a>(name: Option<&str>, sources: &'a [Source]) -> Result<&'a Source, Fai
             [only] => Ok(only),
             [] => Err(Failure::usage(
                 "--send: no EventSource takes events",
-                "give one `http: {}`",
+                "give one `http: {}`, or `kafka` with a topic",
             )),
             _ => Err(Failure::usage(
                 "--send: there are several EventSources",
@@ -101,7 +101,7 @@ fn find<'a>(name: Option<&str>, sources: &'a [Source]) -> Result<&'a Source, Fai
     match found.as_slice() {
         [source] => Ok(source),
         [] => Err(Failure::usage(
-            format!("--send: there is no EventSource `{name}` with `http`"),
+            format!("--send: there is no EventSource `{name}` with `http` or `kafka`"),
             format!("there are: {labels}"),
         )),
         _ => Err(Failure::usage(

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use prometheus::{IntCounterVec, Opts};
 use tidewheel_engine::stage2;
-use tidewheel_planner::plan::{Column, ColumnType, Relation, Table, TableKind};
+use tidewheel_planner::plan::{Column, ColumnType, Relation, Table, TableKind, Target};
 use tidewheel_worker::TaskStatus;
 
 use super::*;
@@ -31,7 +31,7 @@ fn plan() -> Plan {
         name: "kpi".into(),
         from: Relation::Source(0),
         sink: "shop/w".into(),
-        table,
+        target: Target::Table(table),
     };
     Plan {
         namespace: "shop".into(),

@@ -3,12 +3,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
-use tidewheel_decode::{DecodeError, Decoder, EventSchema, Field, FieldType, UnknownFields};
+use tidewheel_decode::{DecodeError, Decoder, EventSchema, Field, FieldType, Part, UnknownFields};
 
 /// A field whose path is written with dots.
 pub(crate) fn field(name: &str, path: &str, data_type: FieldType) -> Field {
     Field {
         name: name.to_owned(),
+        part: Part::Value,
         path: path.split('.').map(str::to_owned).collect(),
         data_type,
         required: false,

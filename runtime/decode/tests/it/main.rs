@@ -11,6 +11,7 @@ mod batches;
 mod fixture;
 mod hostile;
 mod oracle;
+mod parts;
 mod refusals;
 mod schemas;
 mod splitting;

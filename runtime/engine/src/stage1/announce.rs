@@ -157,7 +157,7 @@ impl SourceTask {
     fn watermark_record(&self) -> WatermarkRecord {
         WatermarkRecord {
             event_watermark_ms: self.watermark.by_events_ms,
-            last_append_ms: self.append_time_ms,
+            last_append_ms: self.last_append_ms(),
             idle: self.idle,
             ..WatermarkRecord::active(&self.source().name, self.setup.partition, self.at)
         }

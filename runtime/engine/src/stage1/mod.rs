@@ -1,5 +1,6 @@
 //! The task of one source partition: decode, row-wise steps, deduplication, row outputs, partial aggregates.
 mod announce;
+mod append_time;
 mod fates;
 mod fold;
 mod progress;
@@ -7,6 +8,7 @@ mod reach;
 mod refused;
 mod row_output;
 mod slice;
+mod source_record;
 mod times;
 mod watermark;
 
@@ -18,6 +20,7 @@ use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Aggregate, Plan, Relation, Source, StepKind};
 
+use self::append_time::AppendTime;
 use self::fates::{Reasons, count};
 use self::fold::place;
 use self::reach::{companions, reached, row_outputs};
@@ -72,7 +75,11 @@ pub struct SourceTask {
     idle: bool,
     told: Option<(i64, WatermarkRecord)>,
     start_offset: i64,
-    append_time_ms: Option<i64>,
+    append: AppendTime,
+    /// The largest timestamp of the records that are covered, ms.
+    main_append_ms: Option<i64>,
+    /// Where to read from at the latest, so that append times are known at `at`.
+    append_from: i64,
     /// Where dead letters and the ledgers of row outputs begin to be ours to write.
     main_from: i64,
     /// The records in hand lie before that: what sinks refuse of them the log has been told already.
@@ -122,9 +129,14 @@ impl SourceTask {
         self.at
     }
 
-    /// When the last record that was taken was appended, ms.
+    /// The largest time at which a record that was taken was appended, as far as it is known, ms.
     pub fn last_append_ms(&self) -> Option<i64> {
-        self.append_time_ms
+        self.append.newest_ms()
+    }
+
+    /// Where reading begins at the latest, so that append times are known at [`Self::next_offset`].
+    pub fn append_times_from(&self) -> i64 {
+        self.append_from
     }
 
     /// The watermark, ms.
@@ -265,10 +277,16 @@ impl SourceTask {
         let consumed = records.partition_point(|record| record.offset < self.at);
         let plan = Arc::clone(&self.setup.plan);
         let mut watermark = PartitionWatermark::default();
-        let relations = self.evaluate(&plan, &records[..consumed], &mut watermark, |step| {
-            !matches!(step, StepKind::Aggregate(_))
-        })?;
+        let mut append = self.append;
+        let relations = self.evaluate(
+            &plan,
+            &records[..consumed],
+            &mut watermark,
+            &mut append,
+            |step| !matches!(step, StepKind::Aggregate(_)),
+        )?;
         drop(relations);
+        self.append = append;
         Ok(Effects {
             consumed,
             ..self.effects(Vec::new())
@@ -281,6 +299,7 @@ impl SourceTask {
         plan: &'a Plan,
         records: &'a [Record],
         watermark: &mut PartitionWatermark,
+        append: &mut AppendTime,
         wanted: impl Fn(&StepKind) -> bool,
     ) -> Result<(Slice<'a>, Relations), EngineError> {
         let (mut slice, traced) = Slice::decode(
@@ -289,6 +308,7 @@ impl SourceTask {
             records,
             &mut self.decoder,
             watermark,
+            append,
             &mut self.reasons,
         )?;
         let mut relations = Relations {
@@ -346,7 +366,9 @@ impl SourceTask {
             .filter(|partials| partials.from <= at)
             .map(|partials| (partials.step, partials.generation))
             .collect();
-        let (mut slice, relations) = self.evaluate(&plan, records, &mut watermark, |_| true)?;
+        let mut append = self.append;
+        let (mut slice, relations) =
+            self.evaluate(&plan, records, &mut watermark, &mut append, |_| true)?;
         for (step, generation) in active {
             let StepKind::Aggregate(aggregate) = &plan.steps[step].kind else {
                 continue;
@@ -364,6 +386,7 @@ impl SourceTask {
         }
         let dead = std::mem::take(&mut slice.dead);
         drop(slice);
+        self.append = append;
         self.watermark = watermark;
         self.watermark.reach(next);
         self.at = next;
@@ -398,9 +421,7 @@ impl SourceTask {
         for index in 0..self.outputs.len() {
             self.write_rows(index, at, records, &relations, &plan, effects)?;
         }
-        if let Some(last) = records.last() {
-            self.append_time_ms = Some(last.append_time_ms);
-        }
+        self.publish(effects)?;
         self.pass();
         self.note_checkpoint();
         Ok(())
@@ -419,6 +440,7 @@ impl SourceTask {
         if self.main_from <= position.next_offset {
             self.main_from = position.next_offset;
             self.main_watermark_ms = position.watermark_ms;
+            self.main_append_ms = self.main_append_ms.max(self.append.newest_ms());
             self.watermark.by_events_ms = self
                 .watermark
                 .by_events_ms
@@ -428,7 +450,7 @@ impl SourceTask {
     }
 
     fn note_checkpoint(&mut self) {
-        let (Some(append_time_ms), true) = (self.append_time_ms, self.main_from <= self.at) else {
+        let (Some(append_time_ms), true) = (self.main_append_ms, self.main_from <= self.at) else {
             return;
         };
         let due = |last: &Checkpoint| append_time_ms >= last.append_time_ms + CHECKPOINT_EVERY_MS;

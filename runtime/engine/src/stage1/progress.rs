@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use tidewheel_decode::Decoder;
 use tidewheel_log::NewRecord;
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::StepKind;
+use tidewheel_planner::plan::{Source, StepKind};
 
+use super::append_time::AppendTime;
 use super::refused::refused_ahead;
 use super::watermark::{Idleness, PartitionWatermark};
 use super::{Partials, RowOutput, SourceSetup, SourceTask, companions, reached, row_outputs};
@@ -53,13 +54,12 @@ impl SourceProgress {
 }
 
 impl SourceTask {
-    /// The row outputs that the task writes (indices into the plan's outputs).
-    pub fn row_outputs(setup: &SourceSetup) -> Vec<usize> {
-        row_outputs(
-            &setup.plan,
-            setup.source,
-            &reached(&setup.plan, setup.source),
-        )
+    /// The tables of rows that the task writes (indices into the plan's outputs). Outputs over topics are no sinks of their own.
+    pub fn tables(setup: &SourceSetup) -> Vec<usize> {
+        let steps = reached(&setup.plan, setup.source);
+        let mut outputs = row_outputs(&setup.plan, setup.source, &steps);
+        outputs.retain(|&output| setup.plan.outputs[output].table().is_some());
+        outputs
     }
 
     /// Begins a task, or goes on from what was recovered.
@@ -117,6 +117,7 @@ impl SourceTask {
             });
         }
         let source = &setup.plan.sources[setup.source];
+        let (append_from, append_ms) = append_known(source, known, at.next_offset);
         let deduplications = steps
             .iter()
             .filter_map(|&step| match &setup.plan.steps[step].kind {
@@ -146,7 +147,9 @@ impl SourceTask {
             idle: false,
             told: None,
             start_offset,
-            append_time_ms: known.and_then(|progress| progress.append_time_ms),
+            append: AppendTime::known(append_from, append_ms),
+            main_append_ms: known.and_then(|progress| progress.append_time_ms),
+            append_from,
             main_from: main.next_offset,
             is_replay: false,
             main_watermark_ms: main.watermark_ms,
@@ -196,7 +199,7 @@ impl SourceTask {
                 next_offset: self.main_from,
                 watermark_ms: self.main_watermark_ms,
             }),
-            append_time_ms: self.append_time_ms,
+            append_time_ms: self.main_append_ms,
             event_watermark_ms: self.main_event_watermark_ms,
             steps: steps.collect(),
             outputs: outputs.collect(),
@@ -288,6 +291,27 @@ fn event_watermark(known: Option<&SourceProgress>, position: Position) -> Option
         .flatten()
 }
 
+/// An offset at or before `at` from which append times can be told, and the largest timestamp before it, ms.
+///
+/// At the main position progress says it. Anywhere else a log of our own says it with the next record; of a foreign one the records since
+/// the last checkpoint have to be read again.
+fn append_known(source: &Source, known: Option<&SourceProgress>, at: i64) -> (i64, Option<i64>) {
+    let Some(known) = known else {
+        return (at, None);
+    };
+    if known.main.next_offset == at {
+        return (at, known.append_time_ms);
+    }
+    let mut newest_first = known.checkpoints.iter().rev();
+    let checkpoint = newest_first.find(|checkpoint| checkpoint.position.next_offset <= at);
+    let known_ms = checkpoint.map(|checkpoint| checkpoint.append_time_ms);
+    match checkpoint {
+        _ if !source.foreign => (at, known_ms),
+        Some(checkpoint) => (checkpoint.position.next_offset, known_ms),
+        None => (known.start_offset.min(at), None),
+    }
+}
+
 fn begin_outputs(
     setup: &SourceSetup,
     steps: &[usize],
@@ -298,7 +322,10 @@ fn begin_outputs(
     let begin = |output: usize| {
         let name = &setup.plan.outputs[output].name;
         let logged = known.and_then(|known| known.outputs.get(name));
-        let expected = logged.and_then(|progress| progress.sink_next_offset);
+        let keeps_progress = setup.plan.outputs[output].table().is_some();
+        let expected = logged
+            .and_then(|progress| progress.sink_next_offset)
+            .filter(|_| keeps_progress);
         let sink = recovered.sinks.get(name).copied();
         let position = match (sink, expected) {
             (None, Some(expected)) => {

@@ -46,7 +46,7 @@ pub(super) fn row_outputs(plan: &Plan, source: usize, steps: &[usize]) -> Vec<us
     };
     (0..plan.outputs.len())
         .filter(|&output| {
-            plan.outputs[output].table.kind == TableKind::Rows && reached(plan.outputs[output].from)
+            *plan.outputs[output].kind() == TableKind::Rows && reached(plan.outputs[output].from)
         })
         .collect()
 }

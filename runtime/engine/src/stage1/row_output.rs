@@ -1,4 +1,4 @@
-//! Row outputs of a source task: which rows go to a table, with the columns that say where they come from.
+//! Row outputs of a source task: which rows go to a table or a topic, with the columns that say where they come from.
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -12,6 +12,7 @@ use super::{Relations, SourceTask};
 use crate::effects::{Effects, Refusal, TableWrite};
 use crate::error::EngineError;
 use crate::ledger::Ledger;
+use crate::publish::publish;
 
 /// A row output as this task fills it.
 #[derive(Debug)]
@@ -61,9 +62,21 @@ impl SourceTask {
         });
         Ok(())
     }
+
+    /// Moves what is for topics from the writes to the log.
+    pub(super) fn publish(&mut self, effects: &mut Effects) -> Result<(), EngineError> {
+        let (writes, log) = (&mut effects.writes, &mut effects.log);
+        for refusal in publish(&self.setup.plan, self.setup.partition, writes, log)? {
+            let mut outputs = self.outputs.iter_mut();
+            if let Some(output) = outputs.find(|output| output.output == refusal.output) {
+                output.refused_in_hand.push(refusal);
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Appends the columns of ours that tables of rows have.
+/// Appends the columns of ours that rows have.
 fn own_columns(
     rows: &crate::rows::Rows,
     records: &[Record],

@@ -8,9 +8,11 @@ use tidewheel_decode::Decoder;
 use tidewheel_log::Record;
 use tidewheel_planner::plan::{Aggregate, Deduplicate, LatePolicy, Plan, RowProgram};
 
+use super::append_time::AppendTime;
 use super::fates::{Fate, Reasons};
 use super::fold::fold_isolating;
 use super::reach::reached;
+use super::source_record::SourceRecord;
 use super::times::{Times, event_times, judge_times};
 use super::watermark::PartitionWatermark;
 use crate::deduplication::Deduplication;
@@ -59,14 +61,16 @@ impl<'a> Slice<'a> {
         records: &'a [Record],
         decoder: &mut Decoder,
         watermark: &mut PartitionWatermark,
+        append: &mut AppendTime,
         reasons: &'a mut Reasons,
     ) -> Result<(Self, Traced), EngineError> {
         let input = source;
         let source = &plan.sources[input];
-        let decoded = decoder.decode(
+        let append_ms = records.iter().map(|record| append.of(record)).collect();
+        let decoded = decoder.decode_records(
             records
                 .iter()
-                .map(|record| record.value.as_deref().unwrap_or_default()),
+                .map(|record| SourceRecord { record, partition }),
         );
         let mut fates = vec![Fate::Present; records.len()];
         let mut dead = Vec::new();
@@ -86,9 +90,13 @@ impl<'a> Slice<'a> {
                 field: error.field.filter(|_| !absent),
             });
         }
-        let event_us = event_times(source, &decoded.batch, &decoded.rows, records.len());
-        let times = judge_times(
-            source, records, &event_us, &mut fates, &mut dead, watermark, reasons,
+        let mut times = Times {
+            event_us: event_times(source, &decoded.batch, &decoded.rows, records.len()),
+            append_ms,
+            before_ms: Vec::with_capacity(records.len()),
+        };
+        judge_times(
+            source, records, &mut times, &mut fates, &mut dead, watermark, reasons,
         );
         let keep: UInt32Array = (0..decoded.rows.len() as u32)
             .filter(|&row| fates[decoded.rows[row as usize] as usize] == Fate::Present)
@@ -170,7 +178,7 @@ impl<'a> Slice<'a> {
                 .find(|(known, _)| *known == key)
                 .map(|(_, duplicate)| *duplicate);
             let duplicate = known.unwrap_or_else(|| {
-                let duplicate = seen.seen(key, self.records[record as usize].append_time_ms);
+                let duplicate = seen.seen(key, self.times.append_ms[record as usize]);
                 verdicts.push((key, duplicate));
                 duplicate
             });

@@ -15,6 +15,8 @@ use crate::wire::dead_letter::Reason;
 pub(crate) struct Times {
     /// Event time, microseconds since the epoch; meaningless for records that did not decode.
     pub(crate) event_us: Vec<i64>,
+    /// When the record counts as appended, ms.
+    pub(crate) append_ms: Vec<i64>,
     /// The partition's watermark before the record, ms.
     pub(crate) before_ms: Vec<Option<i64>>,
 }
@@ -37,36 +39,36 @@ pub(super) fn event_times(
     event_us
 }
 
-/// Judges each record's time in the order of the log, and moves the watermark on.
+/// Judges each record's time in the order of the log, and moves the watermark on: [`Times::before_ms`].
 pub(super) fn judge_times(
     source: &Source,
     records: &[Record],
-    event_us: &[i64],
+    times: &mut Times,
     fates: &mut [Fate],
     dead: &mut Vec<Dead>,
     watermark: &mut PartitionWatermark,
     reasons: &mut Reasons,
-) -> Times {
-    let mut before_ms = Vec::with_capacity(records.len());
+) {
     let max_future_ms = i64::try_from(source.max_future_ms).unwrap_or(i64::MAX);
     let max_out_of_order_ms = i64::try_from(source.max_out_of_order_ms).unwrap_or(i64::MAX);
     for (index, record) in records.iter().enumerate() {
         watermark.reach(record.offset);
-        before_ms.push(watermark.current_ms);
+        times.before_ms.push(watermark.current_ms);
         if fates[index] != Fate::Present {
             continue;
         }
-        let event_ms = event_us[index].div_euclid(1_000);
-        let refused = if event_us[index] == i64::MIN {
+        let (event_us, append_ms) = (times.event_us[index], times.append_ms[index]);
+        let event_ms = event_us.div_euclid(1_000);
+        let refused = if event_us == i64::MIN {
             Some((
                 Reason::NoEventTime,
                 "the event has no event time".to_owned(),
             ))
-        } else if event_ms > record.append_time_ms.saturating_add(max_future_ms) {
+        } else if event_ms > append_ms.saturating_add(max_future_ms) {
             let message = format!(
                 "its event time {} is ahead of {}, when it came",
                 rfc3339(event_ms),
-                rfc3339(record.append_time_ms)
+                rfc3339(append_ms)
             );
             Some((Reason::Future, message))
         } else {
@@ -88,10 +90,6 @@ pub(super) fn judge_times(
         }
     }
     if sabotage::is(Bug::LateByEndOfBatch) {
-        before_ms.fill(watermark.current_ms);
-    }
-    Times {
-        event_us: event_us.to_vec(),
-        before_ms,
+        times.before_ms.fill(watermark.current_ms);
     }
 }

@@ -107,7 +107,7 @@ impl StepTask {
                     .filter(|(_, row)| row.is_none())
                     .map(|(group, _)| group)
                     .collect();
-                let TableKind::Windows { key } = &plan.outputs[output.output].table.kind else {
+                let TableKind::Windows { key } = plan.outputs[output.output].kind() else {
                     continue;
                 };
                 if !gone.is_empty() {

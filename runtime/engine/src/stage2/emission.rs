@@ -264,7 +264,7 @@ pub(crate) fn window_outputs(plan: &Plan, step: usize) -> Vec<(usize, usize)> {
     plan.outputs
         .iter()
         .enumerate()
-        .filter(|(_, output)| matches!(output.table.kind, TableKind::Windows { .. }))
+        .filter(|(_, output)| matches!(output.kind(), TableKind::Windows { .. }))
         .filter_map(|(index, output)| match output.from {
             Relation::Step(from) => Some((index, from)),
             Relation::Source(_) => None,

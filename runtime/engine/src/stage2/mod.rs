@@ -2,6 +2,7 @@
 mod changes;
 mod emission;
 pub(crate) mod group_letters;
+mod outdated;
 mod refused;
 mod settle;
 mod snapshot;
@@ -14,7 +15,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Aggregate, Plan, StepKind};
+use tidewheel_planner::plan::{Aggregate, Output, Plan, StepKind};
 
 use self::changes::{Changes, compare};
 use self::emission::{chain, window_outputs};
@@ -24,11 +25,14 @@ use crate::effects::{Effects, Refusal, TableWrite, take_up_to};
 use crate::error::EngineError;
 use crate::generation::Generations;
 use crate::ledger::Ledger;
+use crate::publish::publish;
 use crate::sabotage::{self, Bug};
 use crate::window::{closes_at, emits_at, end_of};
 use crate::wire::partial::{self, PartialHeader};
+use crate::wire::row::removal;
 use crate::wire::state::{OutputProgress, Position, StepKey, StepProgress, Versioned, version};
 
+pub use self::outdated::Outdated;
 pub use self::snapshot::RecoveredStep;
 
 /// How long after it took its last row a window is kept, so that a database that was set back is given again what it lost.
@@ -73,6 +77,8 @@ pub struct StepTask {
     snapshot_pending: Option<i64>,
     /// Keys of earlier generations, to be deleted with the next progress.
     obsolete: Vec<bytes::Bytes>,
+    /// Keys of rows on topics that earlier generations have written and this one makes anew, by output.
+    outdated: BTreeMap<String, Vec<bytes::Bytes>>,
 }
 
 #[derive(Debug)]
@@ -86,7 +92,7 @@ struct WindowOutput {
     repair: bool,
     ledger: Ledger,
     refused: RefusedGroups,
-    /// What the sink refused with a commit that the log has not covered yet: due where the sink is.
+    /// What the sink refused with a commit that the log has not covered yet: due where the sink is. And what a topic cannot have.
     refused_ahead: Vec<Refusal>,
 }
 
@@ -104,11 +110,21 @@ pub struct OpenWindow {
 }
 
 impl StepTask {
-    /// The window outputs that the task writes (indices into the plan's outputs).
-    pub fn window_outputs(setup: &StepSetup) -> Vec<usize> {
-        window_outputs(&setup.plan, setup.step)
-            .into_iter()
+    /// The tables of windows that the task writes (indices into the plan's outputs). Outputs over topics are no sinks of their own.
+    pub fn tables(setup: &StepSetup) -> Vec<usize> {
+        let outputs = window_outputs(&setup.plan, setup.step).into_iter();
+        outputs
             .map(|(output, _)| output)
+            .filter(|&output| setup.plan.outputs[output].table().is_some())
+            .collect()
+    }
+
+    /// The topics of windows that the task writes (indices into the plan's outputs).
+    pub fn topics(setup: &StepSetup) -> Vec<usize> {
+        let outputs = window_outputs(&setup.plan, setup.step).into_iter();
+        outputs
+            .map(|(output, _)| output)
+            .filter(|&output| setup.plan.outputs[output].topic().is_some())
             .collect()
     }
 
@@ -184,7 +200,11 @@ impl StepTask {
         }
         let began_at = self.at;
         self.at = next;
-        let writes = self.emit(began_at, silent, &mut log)?;
+        if !silent {
+            self.remove_outdated(&mut log);
+        }
+        let mut writes = self.emit(began_at, silent, &mut log)?;
+        self.publish(&mut writes, &mut log)?;
         self.purge();
         if !silent {
             self.from = self.from.max(self.at);
@@ -226,6 +246,34 @@ impl StepTask {
             log.push(self.state_record(key, None));
         }
         log
+    }
+
+    /// Removes what earlier generations have written to topics and this one makes anew.
+    fn remove_outdated(&mut self, log: &mut Vec<NewRecord>) {
+        let place = [self.generation, i64::from(self.setup.partition), self.at];
+        for (name, keys) in std::mem::take(&mut self.outdated) {
+            let mut outputs = self.setup.plan.outputs.iter();
+            let output = outputs.find(|output| output.name == name);
+            if let Some(topic) = output.and_then(Output::topic) {
+                log.extend(keys.into_iter().map(|key| removal(topic, key, place)));
+            }
+        }
+    }
+
+    /// Moves what is for topics from `writes` to the log.
+    fn publish(
+        &mut self,
+        writes: &mut Vec<TableWrite>,
+        log: &mut Vec<NewRecord>,
+    ) -> Result<(), EngineError> {
+        let refusals = publish(&self.setup.plan, self.setup.partition, writes, log)?;
+        for refusal in refusals {
+            let mut outputs = self.outputs.iter_mut();
+            if let Some(output) = outputs.find(|output| output.output == refusal.output) {
+                output.refused_ahead.push(refusal);
+            }
+        }
+        Ok(())
     }
 
     fn aggregate(&self) -> &Aggregate {

@@ -32,6 +32,8 @@ pub struct RecoveredStep {
     pub refusals: Vec<Refusal>,
     /// The oldest retained offset of the partials.
     pub earliest: i64,
+    /// Where the generation is new: keys of rows on topics that it makes anew, by output. See [`Outdated`](super::Outdated).
+    pub outdated: BTreeMap<String, Vec<Bytes>>,
 }
 
 impl StepTask {
@@ -116,6 +118,7 @@ impl StepTask {
             snapshot_clock_ms: None,
             snapshot_pending: None,
             obsolete,
+            outdated: recovered.outdated.clone(),
             setup,
         })
     }
@@ -262,7 +265,10 @@ fn begin_outputs(
     let begin = |(output, step): (usize, usize)| {
         let name = &setup.plan.outputs[output].name;
         let logged = progress.and_then(|progress| progress.outputs.get(name));
-        let expected = logged.and_then(|progress| progress.sink_next_offset);
+        let keeps_progress = setup.plan.outputs[output].table().is_some();
+        let expected = logged
+            .and_then(|progress| progress.sink_next_offset)
+            .filter(|_| keeps_progress);
         let sink = recovered
             .sinks
             .get(name)

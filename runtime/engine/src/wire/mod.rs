@@ -6,6 +6,7 @@ pub mod dead_letter;
 pub mod partial;
 pub mod placement;
 pub mod refusal;
+pub(crate) mod row;
 pub mod state;
 pub mod watermark;
 

@@ -43,6 +43,14 @@ pub(crate) fn plan(steps: &str, outputs: &[&str]) -> Arc<Plan> {
         .into()
 }
 
+/// The plan of the only pipeline in `specs`.
+pub(crate) fn plan_of(specs: &str) -> Arc<Plan> {
+    let (_, mut plans, problems) = judge(load::load_texts([("specs.yaml", specs)]));
+    let plan = plans.pop();
+    plan.unwrap_or_else(|| panic!("{}", problem::render(&problems)))
+        .into()
+}
+
 /// A record of the source: an event as JSON, appended `append_ms` after [`T0`].
 pub(crate) fn record(offset: i64, append_ms: i64, event: &str) -> Record {
     Record {
@@ -69,6 +77,8 @@ pub(crate) struct Pipeline {
     /// What each partition of the partials topic holds.
     pub(crate) partials: Vec<Vec<Record>>,
     pub(crate) dead: Vec<NewRecord>,
+    /// What went to topics of outputs.
+    pub(crate) published: Vec<NewRecord>,
     /// Newest values of state topics: topic, partition, key.
     pub(crate) state: BTreeMap<(String, i32, Bytes), Bytes>,
     /// Tables by output: rows by the text of their key.
@@ -102,6 +112,7 @@ impl Pipeline {
             sources,
             steps,
             dead: Vec::new(),
+            published: Vec::new(),
             state: BTreeMap::new(),
             tables: BTreeMap::new(),
             clock_ms: T0,
@@ -259,6 +270,8 @@ impl Pipeline {
                     Some(value) => self.state.insert(key, value),
                     None => self.state.remove(&key),
                 };
+            } else if record.topic != self.names.watermarks() {
+                self.published.push(record);
             }
         }
         partials
@@ -269,7 +282,7 @@ impl Pipeline {
         let mut refusals = Vec::new();
         for write in &effects.writes {
             let output = &self.plan.outputs[write.output];
-            let key: Vec<&str> = match &output.table.kind {
+            let key: Vec<&str> = match output.kind() {
                 TableKind::Rows => vec!["_partition", "_offset", "_ordinal"],
                 TableKind::Windows { key } => key.iter().map(String::as_str).collect(),
             };

@@ -363,6 +363,7 @@ fn state_of_a_step() {
             sinks,
             earliest: 0,
             refusals: Vec::new(),
+            outdated: BTreeMap::new(),
         };
         let task = StepTask::begin(step_setup(&pipeline.plan, partition, 1), &recovered).unwrap();
         assert_eq!(

@@ -9,6 +9,7 @@
 
 mod added_partitions;
 mod aggregates;
+mod existing_topic;
 mod fixture;
 mod formats;
 mod idleness;
@@ -17,3 +18,4 @@ mod lateness;
 mod recovery;
 mod refusals;
 mod ties;
+mod topic_outputs;

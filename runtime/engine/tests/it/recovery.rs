@@ -69,6 +69,7 @@ fn take_over(pipeline: &mut Pipeline, records: &[Record], at: i64) {
             sinks,
             earliest: 0,
             refusals: Vec::new(),
+            outdated: BTreeMap::new(),
         };
         let mut task =
             StepTask::begin(step_setup(&pipeline.plan, partition as i32, 1), &recovered).unwrap();

@@ -110,6 +110,7 @@ pub(crate) fn parsed(events: &[Bytes]) -> Vec<Value> {
 pub(crate) fn schema(spec: &EventSourceSpec) -> decode::EventSchema {
     let field = |field: &tidewheel_crds::event_source::Field| decode::Field {
         name: field.name.clone(),
+        part: tidewheel_decode::Part::Value,
         path: field.path().split('.').map(str::to_owned).collect(),
         data_type: match field.type_ {
             FieldType::Text => decode::FieldType::Text,

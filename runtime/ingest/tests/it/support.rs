@@ -30,6 +30,7 @@ pub(crate) const GOOD: &str =
 pub(crate) fn schema() -> EventSchema {
     let field = |name: &str, data_type, required| Field {
         name: name.into(),
+        part: tidewheel_decode::Part::Value,
         path: vec![name.into()],
         data_type,
         required,

@@ -17,7 +17,7 @@ async fn the_tables_of_the_example_can_be_created_and_written(fixture: Fixture) 
             pipeline: "web/web-analytics".to_owned(),
             output: output.name.clone(),
         };
-        let table = &output.table;
+        let table = output.table().unwrap();
         fixture.create(&id, table).await.unwrap();
         let mut writer = fixture.sink().writer(&id, table, &task(0)).await.unwrap();
         writer.begin_generation(1, Some(0)).await.unwrap();

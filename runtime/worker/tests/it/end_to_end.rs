@@ -108,7 +108,7 @@ pub(crate) async fn check_counts(log: Arc<dyn Log>, plan: Arc<Plan>) {
         let (database, plan) = (database.clone(), plan.clone());
         async move {
             let rows = database
-                .rows(&plan.outputs[output].table, Columns::Data)
+                .rows(plan.outputs[output].table().unwrap(), Columns::Data)
                 .await
                 .unwrap();
             rows.into_iter().map(Value::Object).collect::<Vec<_>>()

@@ -93,11 +93,14 @@ pub(crate) fn create_partials(log: &EmbeddedLog, worker: &Worker) {
 pub(crate) async fn create_tables(path: &Path, plan: &Plan) -> Database {
     let database = Database::open(path).await.unwrap();
     for output in &plan.outputs {
+        let Some(table) = output.table() else {
+            continue;
+        };
         let id = OutputId {
             pipeline: format!("{}/{}", plan.namespace, plan.name),
             output: output.name.clone(),
         };
-        database.create_table(&id, &output.table).await.unwrap();
+        database.create_table(&id, table).await.unwrap();
     }
     database
 }

@@ -216,7 +216,9 @@ async fn windows_of_20_then_50_seconds(retains: bool) -> Vec<(String, String, i6
         log.delete_below(topic, 0, 5).await.unwrap();
     }
     run(&log, &database, &new).await;
-    let rows = database.rows(&new.outputs[0].table, Columns::Data).await;
+    let rows = database
+        .rows(new.outputs[0].table().unwrap(), Columns::Data)
+        .await;
     let window = |row: &serde_json::Map<String, serde_json::Value>| {
         let second = |column: &str| row[column].as_str().unwrap()[14..19].to_owned();
         let count = row["c"].as_i64().unwrap();

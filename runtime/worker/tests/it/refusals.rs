@@ -265,7 +265,7 @@ impl Place {
 
     /// The windows in the table, with their counts.
     async fn counts(&self) -> Vec<i64> {
-        let table = &self.plan.outputs[2].table;
+        let table = self.plan.outputs[2].table().unwrap();
         let rows = self.database.rows(table, Columns::Data).await.unwrap();
         rows.iter().map(|row| row["c"].as_i64().unwrap()).collect()
     }

@@ -121,7 +121,7 @@ spec:
     }
 
     async fn ids(&self) -> Vec<String> {
-        let table = &self.plan.outputs[0].table;
+        let table = self.plan.outputs[0].table().unwrap();
         let rows = self.database.rows(table, Columns::Data).await.unwrap();
         let mut ids: Vec<_> = rows
             .iter()

@@ -328,12 +328,15 @@ impl Cluster {
         let plan = &self.plan;
         let mut known = Vec::new();
         for output in &plan.outputs {
+            let Some(table) = output.table() else {
+                continue;
+            };
             let id = OutputId {
                 pipeline: format!("{}/{}", plan.namespace, plan.name),
                 output: output.name.clone(),
             };
             for task in self.writers_of(output) {
-                let mut writer = block_on(self.database.writer(&id, &output.table, &task)).unwrap();
+                let mut writer = block_on(self.database.writer(&id, table, &task)).unwrap();
                 known.push(block_on(writer.last_commit()).unwrap().is_some());
             }
         }

@@ -9,6 +9,7 @@ mod faulty_sink;
 mod history;
 mod oracle;
 mod scenario;
+mod topic_verdict;
 mod verdict;
 mod window_verdict;
 mod world;
@@ -92,6 +93,7 @@ caught! {
     a_takeover_that_forgets_keys_is_caught: ForgottenKeys;
     a_takeover_that_forgets_decrees_is_caught: ForgottenDecrees;
     a_takeover_that_forgets_refusals_is_caught: ForgottenRefusals;
+    a_topic_that_keeps_rows_of_earlier_generations_is_caught: OutdatedRows;
 }
 
 /// What `SEEDS=FROM..TO` says, if it is there.

@@ -22,6 +22,13 @@ const ALLOWED_MS: [i64; 3] = [0, 5_000, 15_000];
 /// The names that sources may have; ids of events begin with their first letter.
 pub(crate) const SOURCES: [&str; 2] = ["events", "more"];
 
+const BUS: &str = "apiVersion: tidewheel.dev/v1alpha1
+kind: Sink
+metadata: {name: bus, namespace: shop}
+spec: {kafka: {}}
+---
+";
+
 /// The pipeline, as far as it stays the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
@@ -171,10 +178,13 @@ spec:
     - {{name: rows, from: {}, postgres: {{sink: tables}}}}
     - {{name: wins, from: win, postgres: {{sink: tables}}}}
     - {{name: afters, from: after, postgres: {{sink: tables}}}}
-{totals}",
+{totals}    - {{name: sent, from: {}, kafka: {{sink: bus, topic: sent, partitions: 2, key: [id]}}}}
+    - {{name: told, from: win, kafka: {{sink: bus, topic: told, partitions: 3}}}}
+",
             sources.join(", "),
             self.row_steps(self.versions[version]),
             self.window_steps(self.versions[version]),
+            self.once(),
             self.once(),
         );
         let event_time = format!(
@@ -183,7 +193,7 @@ spec:
             FUTURE_MS / 1_000,
             self.idle_after_s
         );
-        let mut text = TABLES.to_owned();
+        let mut text = format!("{TABLES}{BUS}");
         for (name, &partitions) in self.sources().iter().zip(&self.partitions) {
             text.push_str(&event_source(name, partitions, &event_time));
         }

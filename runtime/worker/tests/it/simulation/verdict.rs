@@ -13,7 +13,7 @@ use super::cluster::Cluster;
 use super::history::History;
 use super::oracle::{Entry, Fate, Judged, Row, Stored, entry, judge};
 use super::scenario::{SOURCES, Version};
-use super::window_verdict;
+use super::{topic_verdict, window_verdict};
 use crate::fixture::{header, names, read_all};
 
 /// A dead letter of a record: task, offset, reason, step.
@@ -40,12 +40,16 @@ pub(crate) fn check(cluster: &Cluster, status: &Status) {
     check_dead_letters(cluster, &history, &verdicts);
     check_rows(cluster, &history, &verdicts);
     window_verdict::check_windows(cluster, &history, &verdicts);
-    check_row_ledger(&history, &verdicts, status);
+    topic_verdict::check_sent(cluster, &history, &verdicts);
+    topic_verdict::check_told(cluster, &history, &verdicts);
+    for (output, refuses) in [("rows", true), ("sent", false)] {
+        check_row_ledger(&history, &verdicts, status, output, refuses);
+    }
     window_verdict::check_ledgers(cluster, &history, &verdicts, status);
 }
 
 /// Each record with the verdict of the revision that did its work.
-fn decided<'a>(
+pub(crate) fn decided<'a>(
     history: &'a History,
     verdicts: &'a Verdicts,
 ) -> impl Iterator<Item = (usize, i64, &'a Stored, &'a Judged)> {
@@ -140,11 +144,10 @@ pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &[T], a
 
 fn check_rows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
     let mut actual: BTreeMap<(usize, i64), Vec<TableRow>> = BTreeMap::new();
-    for row in block_on(
-        cluster
-            .database
-            .rows(&cluster.plan.outputs[0].table, Columns::WithPosition),
-    )
+    for row in block_on(cluster.database.rows(
+        cluster.plan.outputs[0].table().unwrap(),
+        Columns::WithPosition,
+    ))
     .unwrap()
     {
         let number = |name: &str| row[name].as_i64().unwrap();
@@ -205,7 +208,7 @@ fn check_rows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
     );
 }
 
-fn row_of(row: &tidewheel_sinks::embedded::Row, kind: &Option<&'static str>) -> Row {
+pub(crate) fn row_of(row: &tidewheel_sinks::embedded::Row, kind: &Option<&'static str>) -> Row {
     assert_eq!(row["kind"].as_str(), *kind);
     Row {
         id: row["id"].as_str().unwrap().to_owned(),
@@ -224,12 +227,18 @@ pub(crate) fn millis(value: &Value) -> i64 {
     string_to_timestamp_nanos(value.as_str().unwrap()).unwrap() / 1_000_000
 }
 
-fn check_row_ledger(history: &History, verdicts: &Verdicts, status: &Status) {
+fn check_row_ledger(
+    history: &History,
+    verdicts: &Verdicts,
+    status: &Status,
+    output: &str,
+    refuses: bool,
+) {
     let mut expected = Ledger::default();
     for (_, _, _, judged) in decided(history, verdicts) {
         expected.read += 1;
         match &judged.fate {
-            Fate::Rows(rows) if rows.iter().any(|row| row.refused) => {
+            Fate::Rows(rows) if refuses && rows.iter().any(|row| row.refused) => {
                 *expected.dead_lettered.entry("Refused".into()).or_default() += 1
             }
             fate => enter(&mut expected, fate, || Entry::Counts, None),
@@ -238,9 +247,9 @@ fn check_row_ledger(history: &History, verdicts: &Verdicts, status: &Status) {
     let mut actual = Ledger::default();
     status
         .values()
-        .filter_map(|task| task.ledgers.get("rows"))
+        .filter_map(|task| task.ledgers.get(output))
         .for_each(|ledger| actual.add(ledger));
-    assert_eq!(actual, expected, "ledger of the row output");
+    assert_eq!(actual, expected, "ledger of the row output {output}");
 }
 
 pub(crate) fn enter(

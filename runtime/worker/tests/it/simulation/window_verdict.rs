@@ -38,7 +38,7 @@ fn shape(scenario: &Scenario, step: &str, version: usize) -> Shape {
 }
 
 /// What a group becomes in the aggregate step `win`, and in the step after it.
-type Outcomes = (Outcome<WindowRow>, Outcome<AfterRow>);
+pub(crate) type Outcomes = (Outcome<WindowRow>, Outcome<AfterRow>);
 
 fn outcomes(scenario: &Scenario, version: usize, members: &Members) -> BTreeMap<Key, Outcomes> {
     let version = scenario.versions[version];
@@ -87,7 +87,7 @@ fn staying<T>(
     expected
 }
 
-fn staying_windows(
+pub(crate) fn staying_windows(
     cluster: &Cluster,
     history: &History,
     verdicts: &Verdicts,
@@ -152,7 +152,7 @@ pub(crate) fn check_windows(cluster: &Cluster, history: &History, verdicts: &Ver
 }
 
 fn read(cluster: &Cluster, output: usize) -> Vec<Row> {
-    let table = &cluster.plan.outputs[output].table;
+    let table = cluster.plan.outputs[output].table().unwrap();
     block_on(cluster.database.rows(table, Columns::WithPosition)).unwrap()
 }
 
@@ -170,7 +170,7 @@ fn check_revisions(cluster: &Cluster, step: &str, rows: &[Row]) {
     );
 }
 
-fn sorted<T>(rows: &[Row], of: impl Fn(&Row) -> T) -> Vec<(Key, T)> {
+pub(crate) fn sorted<T>(rows: &[Row], of: impl Fn(&Row) -> T) -> Vec<(Key, T)> {
     let group = |row: &Row| {
         row.get("kind")
             .and_then(|kind| kind.as_str())
@@ -182,7 +182,7 @@ fn sorted<T>(rows: &[Row], of: impl Fn(&Row) -> T) -> Vec<(Key, T)> {
     sorted
 }
 
-fn window_of(row: &Row) -> WindowRow {
+pub(crate) fn window_of(row: &Row) -> WindowRow {
     let number = |name: &str| row[name].as_i64();
     let text = |name: &str| row[name].as_str().unwrap().to_owned();
     WindowRow {
@@ -353,6 +353,7 @@ pub(crate) fn check_ledgers(
                 row => group_fate(row),
             }),
         );
+        check_output_ledger(status, "told", &of(&|(row, _)| group_fate(row)));
         check_output_ledger(status, "afters", &of(&|(_, row)| group_fate(row)));
     }
 }

@@ -1,17 +1,19 @@
-//! The message key of an event: what decides its partition.
+//! The message key of an event or a row: what decides its partition.
 use std::borrow::Cow;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch, StringArray};
+use arrow::array::{Array as _, AsArray as _, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
 
-/// How the message key is made of an event's columns.
+/// How the message key is made of columns.
 ///
 /// - No key columns: no key, the log places the event anywhere.
 /// - One: its value as text. Text, uuid and json as they are decoded, numbers in decimal, booleans `true` and `false`,
 ///   timestamps as RFC 3339 in UTC, NULL as the empty text.
-/// - Several: a JSON array of the values, without spaces; texts, uuids and timestamps as strings, NULL as `null`.
+/// - Several: a JSON array of the values, without spaces; texts, uuids, timestamps, dates and numerics as strings, NULL as `null`.
+///
+/// Doubles that are no numbers are `Infinity`, `-Infinity` and `NaN`, strings within an array.
 ///
 /// Equal values make equal keys, so they share a partition; that holds for NULL as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +22,12 @@ pub struct MessageKey {
 }
 
 impl MessageKey {
-    /// The key made of these columns (indices into the schema of decoded events).
+    /// The key made of these columns (indices into the schema of the rows).
     pub fn new(columns: Vec<usize>) -> Self {
         Self { columns }
     }
 
-    /// Binds the key to a batch of decoded events.
+    /// Binds the key to a batch of decoded events, or of rows.
     pub fn bind<'a>(&self, batch: &'a RecordBatch) -> BoundKey<'a> {
         let options = FormatOptions::default();
         let columns = self.columns.iter().map(|&index| {
@@ -38,13 +40,17 @@ impl MessageKey {
                 .is_some_and(|name| name == "json");
             let values = match array.data_type() {
                 DataType::Utf8 => Values::Text(array.as_string()),
+                DataType::Float64 => Values::Doubles(array.as_primitive()),
                 _ => Values::Formatted(
                     array.as_ref(),
                     ArrayFormatter::try_new(array.as_ref(), &options).ok(),
                 ),
             };
-            let quoted =
-                !is_json && matches!(array.data_type(), DataType::Utf8 | DataType::Timestamp(..));
+            let is_number = matches!(
+                array.data_type(),
+                DataType::Int64 | DataType::Float64 | DataType::Boolean
+            );
+            let quoted = !is_json && !is_number;
             KeyColumn {
                 index,
                 values,
@@ -65,12 +71,13 @@ pub struct BoundKey<'a> {
 struct KeyColumn<'a> {
     index: usize,
     values: Values<'a>,
-    /// Whether the value is a string within a JSON array.
+    /// Whether values of its type are strings within a JSON array.
     quoted: bool,
 }
 
 enum Values<'a> {
     Text(&'a StringArray),
+    Doubles(&'a Float64Array),
     /// The formatter is there for every type that events can have.
     Formatted(&'a dyn arrow::array::Array, Option<ArrayFormatter<'a>>),
 }
@@ -101,7 +108,7 @@ impl BoundKey<'_> {
                     }
                     match value(column) {
                         None => array.push_str("null"),
-                        Some(text) if column.quoted => {
+                        Some(text) if column.is_string(row) => {
                             array.push_str(&serde_json::Value::from(text.into_owned()).to_string())
                         }
                         Some(text) => array.push_str(&text),
@@ -115,15 +122,36 @@ impl BoundKey<'_> {
 }
 
 impl KeyColumn<'_> {
+    /// Whether the value is a string within a JSON array.
+    fn is_string(&self, row: usize) -> bool {
+        match &self.values {
+            Values::Doubles(doubles) => !doubles.value(row).is_finite(),
+            Values::Text(_) | Values::Formatted(..) => self.quoted,
+        }
+    }
+
     fn text(&self, row: usize) -> Option<Cow<'_, str>> {
         match &self.values {
             Values::Text(texts) => texts.is_valid(row).then(|| Cow::Borrowed(texts.value(row))),
+            Values::Doubles(doubles) => doubles.is_valid(row).then(|| double(doubles.value(row))),
             Values::Formatted(array, formatter) => array.is_valid(row).then(|| {
                 formatter
                     .as_ref()
                     .map(|formatter| Cow::Owned(formatter.value(row).to_string()))
             })?,
         }
+    }
+}
+
+fn double(value: f64) -> Cow<'static, str> {
+    if value == f64::INFINITY {
+        Cow::Borrowed("Infinity")
+    } else if value == f64::NEG_INFINITY {
+        Cow::Borrowed("-Infinity")
+    } else if value.is_nan() {
+        Cow::Borrowed("NaN")
+    } else {
+        Cow::Owned(format!("{value:?}"))
     }
 }
 
@@ -134,7 +162,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        ArrayRef, BooleanArray, Float64Array, Int64Array, TimestampMicrosecondArray,
+        ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array,
+        TimestampMicrosecondArray,
     };
     use arrow::datatypes::{Field, Schema};
 
@@ -234,6 +263,36 @@ mod tests {
         assert_eq!(
             key.of(1, |column| (column == 0).then_some("id")).unwrap(),
             r#"["id",null]"#
+        );
+    }
+
+    #[test]
+    fn what_json_has_no_value_for_is_a_string() {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            (
+                "x",
+                Arc::new(Float64Array::from(vec![f64::INFINITY, f64::NAN, 1e300])),
+            ),
+            ("day", Arc::new(Date32Array::from(vec![0, 1, 2]))),
+            (
+                "price",
+                Arc::new(
+                    Decimal128Array::from(vec![150, -5, 0])
+                        .with_precision_and_scale(10, 2)
+                        .unwrap(),
+                ),
+            ),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let key = MessageKey::new(vec![0, 1, 2]);
+        let keys = (0..3).map(|row| key.bind(&batch).of(row, |_| None).unwrap());
+        assert_eq!(
+            keys.collect::<Vec<_>>(),
+            [
+                r#"["Infinity","1970-01-01","1.50"]"#,
+                r#"["NaN","1970-01-02","-0.05"]"#,
+                r#"[1e300,"1970-01-03","0.00"]"#
+            ]
         );
     }
 }

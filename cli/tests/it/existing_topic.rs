@@ -1,0 +1,76 @@
+//! Events of a topic that exists already, with what stands beside them as columns.
+use serde_json::json;
+
+use crate::program::{rows, run};
+
+const SPECS: &str = "
+apiVersion: tidewheel.dev/v1alpha1
+kind: EventSource
+metadata: {name: orders}
+spec:
+  schema:
+    fields:
+      - {name: order_id, type: bigint, required: true, from: Key}
+      - {name: tenant, type: text, from: Header, header: x-tenant}
+      - {name: sent_at, type: timestamp, required: true, from: Timestamp}
+      - {name: place, type: bigint, required: true, from: Offset}
+      - {name: share, type: bigint, required: true, from: Partition}
+      - {name: ts, type: timestamp, required: true}
+      - {name: amount, type: bigint}
+    unknownFields: Drop
+  eventTime: {field: ts}
+  key: [order_id]
+  kafka: {topic: Orders.v1}
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Sink
+metadata: {name: tables}
+spec:
+  postgres: {connection: {secretRef: {name: tables, key: url}}}
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {name: orders}
+spec:
+  sources: [{name: orders}]
+  steps:
+    - name: once
+      deduplicate: {from: orders, by: [order_id], within: 10m}
+    - name: seen
+      sql: SELECT order_id, tenant, amount, sent_at > ts AS came_later, place, share FROM once
+  outputs:
+    - {name: seen, from: seen, postgres: {sink: tables}}
+";
+
+#[test]
+fn keys_and_places_of_records_are_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let (specs, events) = (
+        folder.path().join("specs.yaml"),
+        folder.path().join("events"),
+    );
+    std::fs::write(&specs, SPECS).unwrap();
+    let lines = [
+        r#"{"order_id": 7, "ts": "2026-01-01T00:00:00Z", "amount": 3}"#,
+        r#"{"order_id": 7, "ts": "2026-01-01T00:00:01Z", "amount": 4}"#,
+        r#"{"order_id": "x", "ts": "2026-01-01T00:00:02Z", "amount": 5}"#,
+    ];
+    std::fs::write(&events, lines.join("\n")).unwrap();
+    let (specs, events) = (specs.to_str().unwrap(), events.to_str().unwrap());
+    let document = run(&["dev", specs, "--send", events, "--until-idle", "-o", "json"]).document();
+    let share = rows(&document, "seen")[0]["share"].clone();
+    assert_eq!(
+        *rows(&document, "seen"),
+        [json!({
+            "order_id": 7, "tenant": null, "amount": 3, "came_later": true, "place": 0, "share": share
+        })],
+        "the second is a duplicate by its key"
+    );
+    let letters = document["deadLetters"].as_array().unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        (&letters[0]["reason"], &letters[0]["field"]),
+        (&json!("Missing"), &json!("order_id")),
+        "what no key can be made of has none"
+    );
+}
