@@ -5,7 +5,7 @@
 //! | of a source, unless it names an existing one | as declared | go after its `retention` |
 //! | positions of a source's generator | 1 | the newest of each key stays |
 //! | dead letters | 1 | go after `errors.deadLetter.retention` |
-//! | watermarks | 1 | go after the longest retention of the sources |
+//! | watermarks | 1 | the newest of each key stays |
 //! | generations | 1 | the newest of each key stays |
 //! | state of an input | as the input | the newest of each key stays |
 //! | partials of a generation | as the step | stay until the step's tasks delete them |
@@ -121,16 +121,10 @@ pub fn of_pipeline(plan: &Plan) -> Vec<Topic> {
         cleanup,
         is_internal: true,
     };
-    // Decrees are needed for as long as the events are, and how long existing topics keep theirs is not known.
-    let longest_ms = plan.sources.iter().map(|source| source.retention_ms).max();
-    let is_known = plan.sources.iter().all(|source| !source.foreign);
-    let watermarks = longest_ms
-        .filter(|_| is_known)
-        .map_or(Cleanup::Never, Cleanup::After);
     let letters = Cleanup::After(plan.dead_letter_retention_ms);
     let mut topics = vec![
         topic(names.dead_letters(), 1, letters),
-        topic(names.watermarks(), 1, watermarks),
+        topic(names.watermarks(), 1, Cleanup::Compact),
         topic(names.generations(), 1, Cleanup::Compact),
     ];
     let sources = plan.sources.iter();

@@ -61,4 +61,4 @@ pub use error::LogError;
 pub use murmur2::partition_of;
 pub use options::{Cleanup, Options, TopicSettings};
 pub use record::{Header, NewRecord, Record};
-pub use to_end::{first_record, read_to_end};
+pub use to_end::{arrival, first_record, read_to_end};

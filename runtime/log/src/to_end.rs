@@ -21,14 +21,27 @@ pub async fn read_to_end(
 ) -> Result<i64, LogError> {
     let offsets = log.offsets(topic, partition).await?;
     let mut reader = log.reader(topic, partition, offsets.earliest).await?;
-    loop {
-        let fetched = arrival(reader.as_mut(), FETCH_RECORDS, FETCH_BYTES).await?;
-        let next_offset = fetched.next_offset;
+    let mut next_offset = offsets.earliest;
+    while next_offset < offsets.end {
+        let fetched = arrival(reader.as_mut(), next_offset).await?;
+        next_offset = fetched.next_offset;
         fetched.records.into_iter().for_each(&mut each);
-        if fetched.at_end && next_offset >= offsets.end {
-            return Ok(next_offset);
+    }
+    Ok(next_offset)
+}
+
+/// What a reader at `next_offset` finds there, for who knows that there is something.
+///
+/// # Errors
+/// As for [`read_to_end`].
+pub async fn arrival(reader: &mut dyn Reader, next_offset: i64) -> Result<Fetched, LogError> {
+    for wait in [Duration::ZERO, ARRIVES_WITHIN] {
+        let fetched = reader.fetch(FETCH_RECORDS, FETCH_BYTES, wait).await?;
+        if fetched.next_offset > next_offset {
+            return Ok(fetched);
         }
     }
+    Err(missing(next_offset))
 }
 
 /// The first record that a reader finds; none where it comes to the end.
@@ -36,33 +49,28 @@ pub async fn read_to_end(
 /// # Errors
 /// As for [`read_to_end`].
 pub async fn first_record(reader: &mut dyn Reader) -> Result<Option<Record>, LogError> {
+    let mut next_offset = None;
     loop {
-        let fetched = arrival(reader, 1, 1).await?;
+        // It waits where it was just seen that nothing is at hand.
+        let wait = next_offset.map_or(Duration::ZERO, |_| ARRIVES_WITHIN);
+        let fetched = reader.fetch(1, 1, wait).await?;
         if let Some(record) = fetched.records.into_iter().next() {
             return Ok(Some(record));
         }
         if fetched.at_end {
             return Ok(None);
         }
+        if next_offset == Some(fetched.next_offset) {
+            return Err(missing(fetched.next_offset));
+        }
+        next_offset = Some(fetched.next_offset);
     }
 }
 
-/// The next records, or that there are none.
-async fn arrival(
-    reader: &mut dyn Reader,
-    max_records: usize,
-    max_bytes: usize,
-) -> Result<Fetched, LogError> {
-    let at_hand = reader.fetch(max_records, max_bytes, Duration::ZERO).await?;
-    if at_hand.at_end || !at_hand.records.is_empty() {
-        return Ok(at_hand);
+fn missing(next_offset: i64) -> LogError {
+    LogError::Unavailable {
+        reason: format!(
+            "it did not bring what follows offset {next_offset} within {ARRIVES_WITHIN:?}"
+        ),
     }
-    let before = at_hand.next_offset;
-    let arrived = reader.fetch(max_records, max_bytes, ARRIVES_WITHIN).await?;
-    if arrived.at_end || !arrived.records.is_empty() || arrived.next_offset > before {
-        return Ok(arrived);
-    }
-    Err(LogError::Unavailable {
-        reason: format!("it did not bring what follows offset {before} within {ARRIVES_WITHIN:?}"),
-    })
 }

@@ -3,15 +3,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidewheel_engine::wire::watermark::WatermarkRecord;
-use tidewheel_log::{Fetched, Log, LogError, Reader, Record};
+use tidewheel_log::{Fetched, Log, LogError, Reader, Record, arrival};
 use tokio::sync::Mutex;
 
 use crate::error::AttemptError;
 
 const FETCH_RECORDS: usize = 10_000;
 const FETCH_BYTES: usize = 16 * 1024 * 1024;
-/// How long the log may take to bring what it says that it has.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// A source and a partition of it.
 type SourcePartition = (String, i32);
@@ -34,8 +32,8 @@ struct Followed {
     next_offset: Option<i64>,
     /// The newest record of each partition, and its offset.
     newest: BTreeMap<SourcePartition, (i64, WatermarkRecord)>,
-    /// Decrees of each partition: the offset from which each holds, and the watermark.
-    decrees: BTreeMap<SourcePartition, Vec<(i64, i64)>>,
+    /// Decrees of each partition: the offset from which each holds, and the watermark, ms.
+    decrees: BTreeMap<SourcePartition, BTreeMap<i64, i64>>,
 }
 
 /// What a task has to know when it begins.
@@ -60,12 +58,12 @@ impl Watermarks {
         let mut followed = self.followed.lock().await;
         let end = log.offsets(topic, 0).await?.end;
         while followed.next_offset.unwrap_or(0) < end {
-            followed.look(log, topic, Wait::UntilItArrives).await?;
+            followed.await_more(log, topic).await?;
         }
-        let own = (source.to_owned(), partition);
+        let own = followed.decrees.get(&(source.to_owned(), partition));
         Ok(Told {
             newest: followed.since(Seen(0)),
-            decrees: followed.decrees.get(&own).cloned().unwrap_or_default(),
+            decrees: own.into_iter().flatten().map(|(&from, &ms)| (from, ms)).collect(),
             seen: followed.seen(),
         })
     }
@@ -79,7 +77,7 @@ impl Watermarks {
     ) -> Result<Vec<WatermarkRecord>, AttemptError> {
         // Whoever has it looks for all.
         if let Ok(mut followed) = self.followed.try_lock() {
-            while followed.look(log, topic, Wait::No).await? {}
+            while followed.look(log, topic).await? {}
             let news = followed.since(*seen);
             *seen = followed.seen();
             return Ok(news);
@@ -88,55 +86,60 @@ impl Watermarks {
     }
 }
 
-/// Whether a look waits for what the log says that it has.
-#[derive(Clone, Copy)]
-enum Wait {
-    No,
-    UntilItArrives,
-}
-
 impl Followed {
-    /// Takes the next records; whether there were any.
-    async fn look(&mut self, log: &dyn Log, topic: &str, wait: Wait) -> Result<bool, AttemptError> {
+    /// Takes the next records that are at hand; whether there may be more.
+    async fn look(&mut self, log: &dyn Log, topic: &str) -> Result<bool, AttemptError> {
         // Out of here while it is waited for: a look that fails or is given up is followed by a new reader.
-        let mut reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => self.open(log, topic).await?,
-        };
-        let before = self.next_offset;
-        let mut fetched = fetch(reader.as_mut(), Duration::ZERO).await?;
-        let is_new =
-            |fetched: &Fetched| !fetched.records.is_empty() || Some(fetched.next_offset) > before;
-        if matches!(wait, Wait::UntilItArrives) && !is_new(&fetched) {
-            fetched = fetch(reader.as_mut(), ARRIVES_WITHIN).await?;
-            if !is_new(&fetched) {
-                let reason = format!("{topic} did not bring what it has within {ARRIVES_WITHIN:?}");
-                return Err(LogError::Unavailable { reason }.into());
-            }
+        let mut reader = self.take_reader(log, topic).await?;
+        let fetched = reader.fetch(FETCH_RECORDS, FETCH_BYTES, Duration::ZERO);
+        let fetched = fetched.await?;
+        let has_more = !fetched.records.is_empty() && !fetched.at_end;
+        self.take(fetched, reader)?;
+        Ok(has_more)
+    }
+
+    /// Takes the next records, for which it waits.
+    async fn await_more(&mut self, log: &dyn Log, topic: &str) -> Result<(), AttemptError> {
+        let mut reader = self.take_reader(log, topic).await?;
+        let fetched = arrival(reader.as_mut(), self.next_offset.unwrap_or(0)).await?;
+        self.take(fetched, reader)
+    }
+
+    async fn take_reader(
+        &mut self,
+        log: &dyn Log,
+        topic: &str,
+    ) -> Result<Box<dyn Reader>, LogError> {
+        match self.reader.take() {
+            Some(reader) => Ok(reader),
+            None => self.open(log, topic).await,
         }
-        for record in &fetched.records {
-            self.take(record)?;
-        }
-        self.next_offset = Some(fetched.next_offset);
-        self.reader = Some(reader);
-        Ok(!fetched.records.is_empty() && !fetched.at_end)
     }
 
     async fn open(&mut self, log: &dyn Log, topic: &str) -> Result<Box<dyn Reader>, LogError> {
         let earliest = log.offsets(topic, 0).await?.earliest;
-        // Retention may have taken what nobody has looked at for long.
         let from = self.next_offset.map_or(earliest, |next| next.max(earliest));
         self.next_offset = Some(from);
         log.reader(topic, 0, from).await
     }
 
-    fn take(&mut self, record: &Record) -> Result<(), AttemptError> {
+    fn take(&mut self, fetched: Fetched, reader: Box<dyn Reader>) -> Result<(), AttemptError> {
+        for record in &fetched.records {
+            self.note(record)?;
+        }
+        self.next_offset = Some(fetched.next_offset);
+        self.reader = Some(reader);
+        Ok(())
+    }
+
+    fn note(&mut self, record: &Record) -> Result<(), AttemptError> {
         let value = record.value.as_deref().unwrap_or_default();
         let told = WatermarkRecord::decode(value)?;
         let partition = (told.source.clone(), told.partition);
         if let Some(decree_ms) = told.decree_ms {
             let decrees = self.decrees.entry(partition.clone()).or_default();
-            decrees.push((told.next_offset, decree_ms));
+            // Nothing is read between two decrees of one offset: the later one stands for both.
+            decrees.insert(told.next_offset, decree_ms);
         }
         self.newest.insert(partition, (record.offset, told));
         Ok(())
@@ -153,8 +156,4 @@ impl Followed {
     fn seen(&self) -> Seen {
         Seen(self.next_offset.unwrap_or(0))
     }
-}
-
-async fn fetch(reader: &mut dyn Reader, wait: Duration) -> Result<Fetched, LogError> {
-    reader.fetch(FETCH_RECORDS, FETCH_BYTES, wait).await
 }

@@ -1,4 +1,6 @@
-//! Records of the watermarks topic: key `<source>/<partition>`, value JSON.
+//! Records of the watermarks topic: key `<source>/<partition>`, of a decree `<source>/<partition>/<next_offset>`; value JSON.
+//!
+//! The topic is compacted: of each partition there stays what it said last, and of each offset the last decree.
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -43,9 +45,14 @@ impl WatermarkRecord {
         }
     }
 
-    /// The record's key.
+    /// The record's key. A decree holds for whoever reads its offset again, however much was said since: it has a key of its own.
+    /// Nothing was read between two decrees of one offset, so that the later and higher one stands for both.
     pub fn key(&self) -> Bytes {
-        format!("{}/{}", self.source, self.partition).into()
+        let (source, partition) = (&self.source, self.partition);
+        match self.decree_ms {
+            None => format!("{source}/{partition}").into(),
+            Some(_) => format!("{source}/{partition}/{}", self.next_offset).into(),
+        }
     }
 
     /// The record's value.

@@ -416,8 +416,9 @@ fn watermarks() {
     written.event_watermark_ms = Some(T0);
     written.last_append_ms = Some(T0 + 1);
     written.idle = true;
-    written.decree_ms = Some(T0 + 2);
     assert_eq!(written.key(), "clicks/3");
+    written.decree_ms = Some(T0 + 2);
+    assert_eq!(written.key(), "clicks/3/42");
     assert_eq!(
         WatermarkRecord::decode(&golden("watermark.v1.json", &written.encode())).unwrap(),
         written
