@@ -59,6 +59,11 @@ impl Report {
         self.add(name, events as f64 / median(seconds.to_vec()), "events/s");
     }
 
+    /// The middle of what rounds have shown.
+    pub(crate) fn add_median(&mut self, name: String, values: Vec<f64>, unit: &str) {
+        self.add(name, median(values), unit);
+    }
+
     pub(crate) fn add(&mut self, name: impl Into<String>, value: f64, unit: &str) {
         self.figures.push(Figure {
             name: name.into(),

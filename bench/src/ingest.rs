@@ -120,31 +120,31 @@ async fn post(plan: &Plan, batches: &Batches) -> Result<f64, Failure> {
     let client = reqwest::Client::new();
     let begin = Instant::now();
     let senders = (0..CLIENTS).map(|first| {
-        let (client, url) = (client.clone(), url.clone());
-        let bodies: Vec<Bytes> = batches
-            .bodies
-            .iter()
-            .skip(first)
-            .step_by(CLIENTS)
-            .cloned()
-            .collect();
-        async move {
-            for body in bodies {
-                let request = client
-                    .post(&url)
-                    .header("content-type", "application/x-ndjson")
-                    .body(body);
-                let status = request.send().await?.status();
-                if status != reqwest::StatusCode::ACCEPTED {
-                    return Err(Failure::from(format!("a batch was answered {status}")));
-                }
-            }
-            Ok(())
-        }
+        let bodies = batches.bodies.iter().skip(first).step_by(CLIENTS);
+        post_all(client.clone(), url.clone(), bodies.cloned().collect())
     });
     try_join_all(senders).await?;
     let seconds = begin.elapsed().as_secs_f64();
     drop(stop);
     serving.await?;
     Ok(seconds)
+}
+
+/// Sends one body after the other, each when the one before it was answered.
+pub(crate) async fn post_all(
+    client: reqwest::Client,
+    url: String,
+    bodies: Vec<Bytes>,
+) -> Result<(), Failure> {
+    for body in bodies {
+        let request = client
+            .post(&url)
+            .header("content-type", "application/x-ndjson")
+            .body(body);
+        let status = request.send().await?.status();
+        if status != reqwest::StatusCode::ACCEPTED {
+            return Err(format!("a batch was answered {status}").into());
+        }
+    }
+    Ok(())
 }

@@ -2,15 +2,19 @@
 //!
 //! A figure alone says as much about the machine as about the program; a ratio between two ways of doing the same work, measured
 //! by turns in one process, can be compared anywhere.
+mod acknowledged;
 mod decode;
 mod deployment;
 mod engine;
 mod events;
 mod figures;
 mod ingest;
+mod latency;
 mod log;
 mod memory;
 mod pipeline;
+mod stack;
+mod worker;
 
 use clap::{Parser, Subcommand};
 
@@ -47,6 +51,12 @@ enum What {
     Ingest,
     /// Peak memory while 10 million events with 1 million keys pass through the engine.
     Memory,
+    /// A worker that catches up, from a real Kafka to a real PostgreSQL, as a ratio to reading alone and to COPY alone.
+    Worker,
+    /// How old events are when their rows are committed, at 5,000 events a second, through a real Kafka and a real PostgreSQL.
+    Latency,
+    /// Ingestion over HTTP in batches of 100 that a real Kafka acknowledges, as a ratio to librdkafka's own producer.
+    Acknowledged,
     /// All of these, one after the other.
     All,
 }
@@ -59,12 +69,18 @@ fn main() -> Result<(), Failure> {
         What::Log => reports.push(log::measure(arguments.events)?),
         What::Ingest => reports.push(ingest::measure(arguments.events)?),
         What::Memory => reports.push(memory::measure(arguments.events)?),
+        What::Worker => reports.push(worker::measure(arguments.events)?),
+        What::Latency => reports.push(latency::measure(arguments.events)?),
+        What::Acknowledged => reports.push(acknowledged::measure(arguments.events)?),
         What::All => {
             // First, and alone in its process: the peak is that of the whole process.
             reports.push(memory_in_its_own_process(arguments.events)?);
             reports.push(decode::measure(arguments.events)?);
             reports.push(log::measure(arguments.events)?);
             reports.push(ingest::measure(arguments.events)?);
+            reports.push(worker::measure(arguments.events)?);
+            reports.push(latency::measure(arguments.events)?);
+            reports.push(acknowledged::measure(arguments.events)?);
         }
     }
     figures::print(&reports, arguments.json)?;

@@ -40,11 +40,26 @@ pub(crate) fn plan(
     steps: &str,
     outputs: &[&str],
 ) -> Result<Arc<Plan>, Failure> {
+    let text = resources(unknown_fields, partitions, steps, outputs);
+    let (_, mut plans, problems) = judge(load::load_texts([("bench.yaml", text.as_str())]));
+    plans
+        .pop()
+        .map(Arc::new)
+        .ok_or_else(|| problem::render(&problems).into())
+}
+
+/// The resources of a pipeline of `steps` and `outputs`, in the namespace `bench`: the source `clicks`, the Sink `warehouse`.
+pub(crate) fn resources(
+    unknown_fields: &str,
+    partitions: u32,
+    steps: &str,
+    outputs: &[&str],
+) -> String {
     let outputs: String = outputs
         .iter()
         .map(|output| format!("    - {output}\n"))
         .collect();
-    let text = format!(
+    format!(
         "apiVersion: tidewheel.dev/v1alpha1
 kind: EventSource
 metadata: {{name: clicks, namespace: bench}}
@@ -80,10 +95,5 @@ spec:
   steps:{steps}
   outputs:
 {outputs}"
-    );
-    let (_, mut plans, problems) = judge(load::load_texts([("bench.yaml", text.as_str())]));
-    plans
-        .pop()
-        .map(Arc::new)
-        .ok_or_else(|| problem::render(&problems).into())
+    )
 }

@@ -24,6 +24,7 @@ use crate::{
     kafka::{install::Installation, settings::Ports},
     server::ServerError,
     supervised::Supervised,
+    usage::Usage,
 };
 
 /// What it is called in messages.
@@ -110,6 +111,12 @@ impl Kafka {
     #[must_use]
     pub fn secure(&self) -> Option<&Secure> {
         self.secure.as_ref()
+    }
+
+    /// What the broker has used of the machine since it was started.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.server.usage()
     }
 
     /// Stops the broker in good order. Its data stay.

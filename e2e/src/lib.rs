@@ -7,5 +7,7 @@ pub mod postgres;
 mod process;
 mod server;
 mod supervised;
+mod usage;
 
 pub use server::ServerError;
+pub use usage::Usage;

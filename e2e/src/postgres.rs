@@ -32,6 +32,7 @@ use crate::{
     postgres::install::Installation,
     server::{ServerError, io},
     supervised::Supervised,
+    usage::Usage,
 };
 
 /// What it is called in messages.
@@ -228,6 +229,12 @@ log_lock_waits = on
             what: format!("refused {sql}"),
             log: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
+    }
+
+    /// What the server has used of the machine since it was started.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.server.usage()
     }
 
     /// Stops the server in good order, but without waiting for its clients. Its data stay.

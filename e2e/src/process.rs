@@ -7,7 +7,10 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
 };
 
-use crate::server::{ServerError, io};
+use crate::{
+    server::{ServerError, io},
+    usage,
+};
 
 /// Runs the rest of its arguments beside a pipe from us: says the server's process id, and ends it when told to or when the
 /// pipe ends, which it does when this process dies, by SIGKILL too. In the latter case nobody else removes the folder.
@@ -42,7 +45,7 @@ pub(crate) struct Process {
     watch: Child,
     /// None once the shell was told how to end.
     orders: Option<ChildStdin>,
-    id: String,
+    id: u32,
 }
 
 impl Process {
@@ -66,10 +69,14 @@ impl Process {
                 .read_line(&mut id)
                 .map_err(io("reading the server's process id"))?;
         }
+        let id = id.trim().parse().map_err(|error| ServerError::Io {
+            doing: "reading the server's process id",
+            error: std::io::Error::other(error),
+        })?;
         Ok(Self {
             watch,
             orders,
-            id: id.trim().to_owned(),
+            id,
         })
     }
 
@@ -100,28 +107,22 @@ impl Process {
 
     /// Sends a signal to the server and then to its children.
     pub(crate) fn signal(&self, signal: &str) -> Result<(), ServerError> {
-        if !send(signal, &self.id)? {
+        if !send(signal, self.id)? {
             return Err(ServerError::Io {
                 doing: "sending the server a signal",
                 error: std::io::Error::other("it is not there"),
             });
         }
         // A child may have ended since.
-        for child in self.children()? {
-            send(signal, &child)?;
+        for child in usage::children(self.id) {
+            send(signal, child)?;
         }
         Ok(())
     }
 
-    fn children(&self) -> Result<Vec<String>, ServerError> {
-        let processes = std::fs::read_dir("/proc").map_err(io("looking for processes"))?;
-        let child = |process: std::fs::DirEntry| {
-            let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
-            // `ID (NAME) STATE PARENT ...`, where a name may hold anything.
-            let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?;
-            (parent == self.id).then(|| process.file_name().to_string_lossy().into_owned())
-        };
-        Ok(processes.flatten().filter_map(child).collect())
+    /// The server's process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
     }
 
     fn order(&mut self, how: &str) -> Result<(), ServerError> {
@@ -140,9 +141,9 @@ impl Drop for Process {
 }
 
 /// Sends a signal; whether there was a process to take it.
-fn send(signal: &str, process: &str) -> Result<bool, ServerError> {
+fn send(signal: &str, process: u32) -> Result<bool, ServerError> {
     let status = Command::new("kill")
-        .args(["-s", signal, process])
+        .args(["-s", signal, &process.to_string()])
         .stderr(Stdio::null())
         .status()
         .map_err(io("sending the server a signal"))?;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::{
     process::{self, Process},
     server::{ServerError, io},
+    usage::Usage,
 };
 
 /// How long a server may take to answer, on a machine that has other things to do.
@@ -85,6 +86,12 @@ impl Supervised {
             std::thread::sleep(LOOK_EVERY);
         }
         Ok(())
+    }
+
+    /// What it has used of the machine; nothing while it is stopped.
+    pub(crate) fn usage(&self) -> Usage {
+        let process = self.process.as_ref().map(Process::id);
+        process.and_then(Usage::of).unwrap_or_default()
     }
 
     /// Stops it in good order, by the signal that it takes for that.

@@ -1,0 +1,127 @@
+//! A real Kafka, a real PostgreSQL, and the roles of the program as processes of their own, as a cluster has them.
+mod role;
+mod topic;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rdkafka::ClientConfig;
+use sqlx::postgres::PgPool;
+use tempfile::TempDir;
+use tidewheel_e2e::{Usage, kafka, postgres};
+
+pub(crate) use self::role::Role;
+pub(crate) use self::topic::{Topic, send};
+use crate::Failure;
+
+/// The pipeline's topic.
+pub(crate) const TOPIC: &str = "bench.clicks";
+const DATABASE: &str = "postgres";
+
+/// Servers that know a pipeline, and what a pod would have mounted.
+pub(crate) struct Stack {
+    pub(crate) kafka: kafka::Kafka,
+    pub(crate) postgres: postgres::Postgres,
+    folder: TempDir,
+}
+
+/// What the servers have used of the machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Used {
+    pub(crate) kafka: Usage,
+    pub(crate) postgres: Usage,
+}
+
+impl Stack {
+    /// Starts the servers and makes the topics and tables of a pipeline.
+    pub(crate) fn start(resources: &str) -> Result<Self, Failure> {
+        let stack = Self {
+            kafka: kafka::Kafka::start(kafka::Options::default())?,
+            postgres: postgres::Postgres::start(durable())?,
+            folder: tempfile::tempdir()?,
+        };
+        let secret = stack.folder.path().join("secrets/warehouse");
+        std::fs::create_dir_all(&secret)?;
+        std::fs::write(secret.join("url"), stack.postgres.url(DATABASE))?;
+        std::fs::write(stack.specs(), resources)?;
+        stack.provision()?;
+        Ok(stack)
+    }
+
+    fn specs(&self) -> PathBuf {
+        self.folder.path().join("bench.yaml")
+    }
+
+    fn provision(&self) -> Result<(), Failure> {
+        let mut command = Command::new(program()?);
+        command.arg("provision").arg(self.specs());
+        let output = self.places(&mut command).output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into())
+    }
+
+    /// Starts a role and waits until it serves its metrics.
+    pub(crate) fn role(&self, role: &str, more: &[&str]) -> Result<Role, Failure> {
+        let mut command = Command::new(program()?);
+        command.arg(role).arg("--specs").arg(self.specs());
+        command.args(["--operations", "127.0.0.1:0"]).args(more);
+        Role::start(self.places(&mut command))
+    }
+
+    fn places<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .args(["--kafka", self.kafka.bootstrap()])
+            .arg("--secrets")
+            .arg(self.folder.path().join("secrets"))
+    }
+
+    /// A connection of each of `connections` to the database.
+    pub(crate) async fn database(&self, connections: u32) -> Result<PgPool, Failure> {
+        let options = sqlx::postgres::PgPoolOptions::new().max_connections(connections);
+        Ok(options.connect(&self.postgres.url(DATABASE)).await?)
+    }
+
+    /// What every client of the measurements is configured with.
+    pub(crate) fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.kafka.bootstrap());
+        config
+    }
+
+    pub(crate) fn used(&self) -> Used {
+        Used {
+            kafka: self.kafka.usage(),
+            postgres: self.postgres.usage(),
+        }
+    }
+}
+
+/// Settings of a database that people would keep their data in, with room for a burst of writes between checkpoints.
+fn durable() -> postgres::Options {
+    let settings = [
+        ("fsync", "on"),
+        ("full_page_writes", "on"),
+        ("shared_buffers", "1GB"),
+        ("max_wal_size", "8GB"),
+        ("checkpoint_timeout", "15min"),
+        ("track_commit_timestamp", "on"),
+    ];
+    postgres::Options {
+        tls: false,
+        settings: settings
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+    }
+}
+
+/// The program, which is built beside this one.
+fn program() -> Result<PathBuf, Failure> {
+    let own = std::env::current_exe()?;
+    let program = own.parent().unwrap_or(Path::new(".")).join("tidewheel");
+    if program.exists() {
+        return Ok(program);
+    }
+    Err(format!("{} is not there: run `make bench`", program.display()).into())
+}
