@@ -35,7 +35,12 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
 }
 
 async fn run(events: usize) -> Result<Report, Failure> {
-    let stack = Stack::start(&resources("Drop", PARTITIONS, BY_METHOD, &[WINDOWS, EVERY_EVENT]))?;
+    let stack = Stack::start(&resources(
+        "Drop",
+        PARTITIONS,
+        BY_METHOD,
+        &[WINDOWS, EVERY_EVENT],
+    ))?;
     let worker = stack.role("worker", &[])?;
     worker.ready().await?;
     let (before, server) = (worker.usage(), stack.used());
@@ -43,7 +48,9 @@ async fn run(events: usize) -> Result<Report, Failure> {
     let database = stack.database(1).await?;
     let mut seen: i64 = 0;
     for _ in 0..600 {
-        seen = sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&database).await?;
+        seen = sqlx::query_scalar("SELECT count(*) FROM events")
+            .fetch_one(&database)
+            .await?;
         if seen == events as i64 {
             break;
         }
@@ -53,7 +60,10 @@ async fn run(events: usize) -> Result<Report, Failure> {
         return Err(format!("{seen} rows of {events} events").into());
     }
     let (own, after) = (worker.usage(), stack.used());
-    let ages = sqlx::query(AGES).bind(f64::from(WARM_UP)).fetch_one(&database).await?;
+    let ages = sqlx::query(AGES)
+        .bind(f64::from(WARM_UP))
+        .fetch_one(&database)
+        .await?;
     let mut report = Report::new(
         "latency",
         format!(
@@ -90,7 +100,11 @@ fn produce(stack: &Stack, events: usize) -> Result<(), Failure> {
     while sent < events {
         let due = (begin.elapsed().as_secs_f64() * PER_SECOND as f64) as usize;
         while sent < due.min(events) {
-            send(&sender, (sent % PARTITIONS as usize) as i32, event(sent).as_bytes())?;
+            send(
+                &sender,
+                (sent % PARTITIONS as usize) as i32,
+                event(sent).as_bytes(),
+            )?;
             sent += 1;
         }
         std::thread::sleep(TICK);
@@ -101,7 +115,10 @@ fn produce(stack: &Stack, events: usize) -> Result<(), Failure> {
 
 fn event(number: usize) -> String {
     let now = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
-    let (user, code) = (number % 10_000, if number.is_multiple_of(20) { 404 } else { 200 });
+    let (user, code) = (
+        number % 10_000,
+        if number.is_multiple_of(20) { 404 } else { 200 },
+    );
     format!(
         r#"{{"event_id":"00000000-0000-4000-8000-{number:012x}","source":"web","timestamp":"{now}","attributes":{{"user_id":"user-{user}","metric":{number}.25,"method":"GET","code":{code}}}}}"#
     )

@@ -81,7 +81,8 @@ async fn run(job: &mut Job, lines: &[Bytes]) -> Result<(), Failure> {
     let database = stack.database(PARTITIONS).await?;
     let before = stack.used();
     let worker = stack.role("worker", &[])?;
-    job.worker.push(catch_up(&worker, &database, lines.len()).await?);
+    job.worker
+        .push(catch_up(&worker, &database, lines.len()).await?);
     let (own, after) = (worker.usage(), stack.used());
     for (seconds, (from, to)) in job.cpu.iter_mut().zip([
         (Usage::default(), own),
@@ -103,7 +104,9 @@ async fn run(job: &mut Job, lines: &[Bytes]) -> Result<(), Failure> {
 async fn catch_up(worker: &Role, database: &PgPool, events: usize) -> Result<f64, Failure> {
     let mut first = None;
     for _ in 0..LOOKS {
-        let covered = worker.metric("tidewheel_task_next_offset", "clicks").await?;
+        let covered = worker
+            .metric("tidewheel_task_next_offset", "clicks")
+            .await?;
         let covered = covered.iter().sum::<f64>();
         if covered > 0.0 && first.is_none() {
             first = Some((Instant::now(), covered));
@@ -125,7 +128,8 @@ async fn catch_up(worker: &Role, database: &PgPool, events: usize) -> Result<f64
 async fn await_window(database: &PgPool, watermark: f64) -> Result<(), Failure> {
     let last = ((watermark / WINDOW_SECONDS).floor() - 1.0) * WINDOW_SECONDS;
     for _ in 0..LOOKS {
-        let newest = "SELECT coalesce(extract(epoch FROM max(window_start)), 0)::float8 FROM per_minute";
+        let newest =
+            "SELECT coalesce(extract(epoch FROM max(window_start)), 0)::float8 FROM per_minute";
         let newest: f64 = sqlx::query_scalar(newest).fetch_one(database).await?;
         if newest >= last {
             return Ok(());
@@ -137,18 +141,25 @@ async fn await_window(database: &PgPool, watermark: f64) -> Result<(), Failure> 
 
 /// Copies the rows that the worker wrote into a table like theirs, over as many connections as there were tasks. Seconds.
 async fn copy_alone(database: &PgPool, events: usize) -> Result<f64, Failure> {
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(database).await?;
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM events")
+        .fetch_one(database)
+        .await?;
     if count != events as i64 {
         return Err(format!("{count} rows of {events} events").into());
     }
-    let folder: String = sqlx::query_scalar("SHOW data_directory").fetch_one(database).await?;
+    let folder: String = sqlx::query_scalar("SHOW data_directory")
+        .fetch_one(database)
+        .await?;
     let file = |partition| format!("'{folder}/copied-{partition}.bin' (FORMAT binary)");
     for partition in 0..PARTITIONS {
         let rows = format!("SELECT * FROM events WHERE _partition = {partition} ORDER BY _offset");
         let sql = format!("COPY ({rows}) TO {}", file(partition));
         sqlx::query(AssertSqlSafe(sql)).execute(database).await?;
     }
-    for sql in ["CREATE TABLE copied (LIKE events INCLUDING ALL)", "CHECKPOINT"] {
+    for sql in [
+        "CREATE TABLE copied (LIKE events INCLUDING ALL)",
+        "CHECKPOINT",
+    ] {
         sqlx::query(sql).execute(database).await?;
     }
     let begin = Instant::now();
@@ -173,7 +184,11 @@ fn report(events: usize, jobs: &[Job]) -> Report {
     for job in jobs {
         let name = job.name;
         report.add_rate(name, events, &job.worker);
-        report.add_ratio(&format!("{name} / reading the topic alone"), &job.bare, &job.worker);
+        report.add_ratio(
+            &format!("{name} / reading the topic alone"),
+            &job.bare,
+            &job.worker,
+        );
         if !job.copy.is_empty() {
             report.add_ratio(&format!("{name} / COPY alone"), &job.copy, &job.worker);
             report.add_rate("COPY alone", events, &job.copy);

@@ -73,11 +73,7 @@ impl Process {
             doing: "reading the server's process id",
             error: std::io::Error::other(error),
         })?;
-        Ok(Self {
-            watch,
-            orders,
-            id,
-        })
+        Ok(Self { watch, orders, id })
     }
 
     /// Asks the server to end, by the signal that it takes for that.

@@ -36,7 +36,11 @@ pub(crate) fn children(process: u32) -> Vec<u32> {
         parent == Some(process)
     };
     let id = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
-    processes.flatten().filter_map(id).filter(is_child).collect()
+    processes
+        .flatten()
+        .filter_map(id)
+        .filter(is_child)
+        .collect()
 }
 
 /// Processor time of a process and of those of its children that it has waited for.

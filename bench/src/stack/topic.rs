@@ -53,7 +53,9 @@ impl Topic {
         let begin = Instant::now();
         consumer.assign(&list)?;
         for _ in 0..self.events {
-            consumer.poll(PATIENCE).ok_or("the topic has too few events")??;
+            consumer
+                .poll(PATIENCE)
+                .ok_or("the topic has too few events")??;
         }
         Ok(begin.elapsed().as_secs_f64())
     }

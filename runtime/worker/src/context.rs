@@ -11,6 +11,7 @@ use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Plan, Relation};
 use tidewheel_sinks::Sink;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::status::{Board, TaskKey};
 use crate::timer::Timer;
@@ -28,6 +29,9 @@ pub struct Limits {
     pub batch_bytes: usize,
     /// How long a fetch waits for the first record.
     pub fetch_wait: Duration,
+    /// The time from the begin of a small batch of a task to that of its next one: what comes meanwhile is committed together. A
+    /// batch costs the log and the sink about the same, however many records are in it.
+    pub batch_every: Duration,
     /// The longest pause between attempts.
     pub longest_pause: Duration,
 }
@@ -38,6 +42,7 @@ impl Default for Limits {
             batch_records: 8_192,
             batch_bytes: 8 * 1024 * 1024,
             fetch_wait: Duration::from_millis(50),
+            batch_every: Duration::from_millis(50),
             longest_pause: Duration::from_secs(5),
         }
     }
@@ -59,6 +64,20 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Waits until the next batch is due, unless the last one shows that the task is behind.
+    pub(crate) async fn pause(&self, began_ms: i64, records: usize, stop: &CancellationToken) {
+        let taken_ms = self.timer.now_ms().saturating_sub(began_ms);
+        let taken = Duration::from_millis(u64::try_from(taken_ms).unwrap_or(0));
+        let rest = self.limits.batch_every.saturating_sub(taken);
+        let is_small = (1..self.limits.batch_records / 2).contains(&records);
+        if is_small && !rest.is_zero() {
+            tokio::select! {
+                () = self.timer.sleep(rest) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
     pub(crate) fn pipeline(&self) -> String {
         format!("{}/{}", self.plan.namespace, self.plan.name)
     }

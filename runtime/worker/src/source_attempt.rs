@@ -133,12 +133,15 @@ impl<'a> SourceAttempt<'a> {
                 fetched = self.reader.fetch(limits.batch_records, limits.batch_bytes, limits.fetch_wait) => fetched?,
                 () = self.stop.cancelled() => break,
             };
+            let began_ms = self.context.timer.now_ms();
             self.take(&fetched).await?;
             let caught_up = fetched.at_end && self.task.next_offset() >= fetched.next_offset;
             if caught_up {
                 self.rest(fetched.records.is_empty()).await?;
             }
             self.post(caught_up);
+            let records = fetched.records.len();
+            self.context.pause(began_ms, records, self.stop).await;
         }
         Ok(())
     }

@@ -108,9 +108,12 @@ impl<'a> StepAttempt<'a> {
                 fetched = self.reader.fetch(limits.batch_records, limits.batch_bytes, limits.fetch_wait) => fetched?,
                 () = self.stop.cancelled() => break,
             };
+            let began_ms = self.context.timer.now_ms();
             self.take(&fetched).await?;
             self.trim().await?;
             self.post(fetched.at_end && self.task.next_offset() >= fetched.next_offset);
+            let records = fetched.records.len();
+            self.context.pause(began_ms, records, self.stop).await;
         }
         Ok(())
     }

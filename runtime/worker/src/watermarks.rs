@@ -63,7 +63,11 @@ impl Watermarks {
         let own = followed.decrees.get(&(source.to_owned(), partition));
         Ok(Told {
             newest: followed.since(Seen(0)),
-            decrees: own.into_iter().flatten().map(|(&from, &ms)| (from, ms)).collect(),
+            decrees: own
+                .into_iter()
+                .flatten()
+                .map(|(&from, &ms)| (from, ms))
+                .collect(),
             seen: followed.seen(),
         })
     }

@@ -439,6 +439,7 @@ impl Cluster {
         let limits = Limits {
             fetch_wait: Duration::from_millis(500),
             longest_pause: Duration::from_secs(2),
+            batch_every: Duration::ZERO,
             ..Limits::default()
         };
         let topics_after = Duration::from_millis(*self.world.pick(&[0, 0, 300, 3_000]));
