@@ -8,6 +8,7 @@
 //! | `tidewheel-step` | the step that refused it; absent where the event itself was refused |
 //! | `tidewheel-field` | the field that is wrong, where one is |
 //! | `tidewheel-source`, `tidewheel-partition`, `tidewheel-offset`, `tidewheel-append-time` | where it came from; ms since the epoch |
+//! | `tidewheel-value-bytes` | how many bytes the value has, where it is left out: see [`MAX_ORIGINAL_BYTES`] |
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use tidewheel_log::{Header, NewRecord, Record};
@@ -16,6 +17,11 @@ use super::json;
 
 /// Version of the headers.
 pub const VERSION: &str = "1";
+
+/// Key and value of a record in somebody else's topic take at most this together to stand in its dead letter, bytes: the topics of dead
+/// letters take records of 8 MiB, headers included, and their topics may take more. A larger one is told without its value, which stays
+/// where it is.
+pub const MAX_ORIGINAL_BYTES: usize = 8_000_000;
 
 /// Why a record or a row became a dead letter; for what cannot be decoded the decoder's code stands in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +84,19 @@ impl DeadLetter<'_> {
             record.key.clone(),
             record.value.clone(),
         )
+    }
+
+    /// The dead letter of a record in somebody else's topic, without the value of one that is larger than [`MAX_ORIGINAL_BYTES`].
+    pub fn of_foreign_record(&self, topic: &str, record: &Record) -> NewRecord {
+        let mut letter = self.of_record(topic, record);
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        if length(&letter.key) + length(&letter.value) > MAX_ORIGINAL_BYTES {
+            let bytes = length(&letter.value).to_string();
+            letter.value = None;
+            letter.key = letter.key.filter(|key| key.len() <= MAX_ORIGINAL_BYTES);
+            letter.headers.push(header("tidewheel-value-bytes", &bytes));
+        }
+        letter
     }
 
     /// The dead letter of something that has no bytes of its own: `value` describes it.
