@@ -5,5 +5,6 @@ mod foreign;
 mod ground;
 mod in_one_process;
 mod made;
+mod newer_groups;
 mod topics;
 mod web_analytics;
