@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use tidewheel_log::{Header, NewRecord, Record};
 
-use super::json;
+use super::{json, size_bytes};
 
 /// Version of the headers.
 pub const VERSION: &str = "1";
@@ -145,15 +145,6 @@ impl DeadLetter<'_> {
             headers,
         }
     }
-}
-
-fn size_bytes(record: &NewRecord) -> usize {
-    let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-    let headers = record.headers.iter();
-    let headers: usize = headers
-        .map(|header| header.name.len() + header.value.len())
-        .sum();
-    length(&record.key) + length(&record.value) + headers
 }
 
 fn header(name: &str, value: &str) -> Header {
