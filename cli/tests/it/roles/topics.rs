@@ -134,7 +134,7 @@ impl Stream {
             .map(|id| Order::new(id, &mut ahead).record())
             .collect();
         self.transactional.transact(ORDERS, &given_up, false);
-        if self.orders.len() / ORDERS_IN_A_BURST % 2 == 0 {
+        if (self.orders.len() / ORDERS_IN_A_BURST).is_multiple_of(2) {
             self.plain.send(ORDERS, &records);
         } else {
             self.transactional.transact(ORDERS, &records, true);
@@ -279,7 +279,7 @@ fn rows_are_there_once(stream: &Stream, records: &[In]) {
     assert_eq!(found, expected);
     let place =
         |record: &&In| ["_partition", "_offset", "_ordinal"].map(|name| record.number(name));
-    let places: BTreeSet<[i64; 3]> = records.iter().map(|record| place(record)).collect();
+    let places: BTreeSet<[i64; 3]> = records.iter().map(place).collect();
     assert_eq!(places.len(), records.len());
     assert!(
         records
