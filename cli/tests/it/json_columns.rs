@@ -31,7 +31,9 @@ kind: Pipeline
 metadata: {name: notes}
 spec:
   sources: [{name: notes}]
-  outputs: [{name: notes, from: notes, postgres: {sink: db}}]
+  outputs:
+    - {name: notes, from: notes, postgres: {sink: db}}
+    - {name: sent, from: notes, kafka: {sink: bus, topic: notes.v1}}
 ";
 
 const NOTES: [&str; 6] = [
