@@ -30,6 +30,8 @@ pub struct Topic {
     pub cleanup: Cleanup,
     /// Whether only workers write to it, and not those who send events.
     pub is_internal: bool,
+    /// A user chose its name, for an output. One that is there already may be somebody else's: it is taken as it is or not at all.
+    pub is_named: bool,
 }
 
 /// What becomes of old records.
@@ -60,6 +62,7 @@ pub fn existing(set: &ResourceSet) -> Vec<Topic> {
             // How long their owner keeps records is not known.
             cleanup: Cleanup::Never,
             is_internal: false,
+            is_named: false,
         })
     });
     existing.collect()
@@ -73,6 +76,7 @@ fn of_source(source: &Resource<EventSourceSpec>) -> Vec<Topic> {
         partitions: u32::try_from(source.spec.topic.partitions).unwrap_or(1),
         cleanup: Cleanup::After(source.spec.topic.retention.as_millis()),
         is_internal: false,
+        is_named: false,
     }];
     if source.spec.generator.is_some() {
         topics.push(Topic {
@@ -80,6 +84,7 @@ fn of_source(source: &Resource<EventSourceSpec>) -> Vec<Topic> {
             partitions: 1,
             cleanup: Cleanup::Compact,
             is_internal: true,
+            is_named: false,
         });
     }
     topics
@@ -93,6 +98,7 @@ pub fn of_plan_sources(plan: &Plan) -> Vec<Topic> {
         partitions: source.partitions,
         cleanup: Cleanup::After(source.retention_ms),
         is_internal: false,
+        is_named: false,
     };
     sources.map(topic).collect()
 }
@@ -108,6 +114,7 @@ pub fn of_outputs(plan: &Plan) -> Vec<Topic> {
             TopicCleanup::Compact => Cleanup::Compact,
         },
         is_internal: false,
+        is_named: true,
     });
     topics.collect()
 }
@@ -120,6 +127,7 @@ pub fn of_pipeline(plan: &Plan) -> Vec<Topic> {
         partitions,
         cleanup,
         is_internal: true,
+        is_named: false,
     };
     let letters = Cleanup::After(plan.dead_letter_retention_ms);
     let mut topics = vec![
@@ -157,5 +165,6 @@ pub fn of_partial(name: String, partitions: u32) -> Topic {
         partitions,
         cleanup: Cleanup::Never,
         is_internal: true,
+        is_named: false,
     }
 }

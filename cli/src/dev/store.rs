@@ -66,6 +66,7 @@ impl Store {
             partitions: 1,
             cleanup: Cleanup::Compact,
             is_internal: true,
+            is_named: false,
         };
         log.make(&[sends]).await?;
         Ok(Self {

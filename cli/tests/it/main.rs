@@ -16,6 +16,7 @@ mod json_columns;
 mod kept;
 mod killed;
 mod metrics;
+mod orders;
 mod program;
 mod replan;
 mod roles;

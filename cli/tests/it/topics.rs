@@ -73,6 +73,15 @@ spec:
     - {name: per_shop, from: per_shop, kafka: {sink: bus, topic: PerShop.v1}}
 ";
 
+const TABLES: &str = "
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Sink
+metadata: {name: tables}
+spec: {postgres: {connection: {secretRef: {name: tables, key: url}}}}
+";
+const TOTALS_IN_A_TABLE: &str = "{name: totals, from: totals, postgres: {sink: tables}}";
+
 const EVENTS: [&str; 6] = [
     r#"{"order_id": 1, "shop": "a", "amount": 10, "ts": "2026-01-01T00:00:00Z"}"#,
     r#"{"order_id": 2, "shop": "a", "amount": 5, "ts": "2026-01-01T00:00:01Z"}"#,
@@ -158,6 +167,37 @@ fn what_was_written_to_topics_is_kept_and_not_written_again() {
     let data = ["--data", data.path().to_str().unwrap()];
     check(&play(true, &data));
     check(&play(false, &data));
+}
+
+#[test]
+fn an_output_does_not_go_from_a_table_to_a_topic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (specs, data) = (path("specs.yaml"), path("data"));
+    let table = SPECS.replace(
+        "{name: totals, from: totals, kafka: {sink: bus, topic: Totals.v1}}",
+        TOTALS_IN_A_TABLE,
+    );
+    let table = format!("{table}{TABLES}");
+    let play = |text: &str| {
+        std::fs::write(&specs, text).unwrap();
+        run(&["dev", &specs, "--data", &data, "--until-idle", "-o", "json"])
+    };
+    play(&table).document();
+    let refused = play(&format!("{SPECS}{TABLES}"));
+    assert_eq!((refused.code, refused.stdout.as_str()), (2, ""));
+    for text in [
+        "the output `totals` cannot move from the Sink `tables` to the Sink `bus`: the rows that it wrote stay behind",
+        "in Pipeline default/orders, output `totals`",
+        "give the output another name, or give it its old Sink `tables` again",
+    ] {
+        assert!(
+            refused.stderr.contains(text),
+            "{text}\nis not in\n{}",
+            refused.stderr
+        );
+    }
+    play(&table).document();
 }
 
 #[test]

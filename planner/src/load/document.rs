@@ -236,7 +236,12 @@ fn read_spec(kind: Kind, subject: &Subject, value: &Value, loader: &mut Loader) 
             subject.error(&path, Code::InvalidField, &violation.message)
         };
         let part = part(&violation.path, spec);
-        problems.push(Problem { part, ..problem });
+        let help = help_of(violation).map(str::to_owned);
+        problems.push(Problem {
+            part,
+            help,
+            ..problem
+        });
         violated.push(path);
     }
     let set = &mut loader.loaded.set;
@@ -259,6 +264,18 @@ fn read_spec(kind: Kind, subject: &Subject, value: &Value, loader: &mut Loader) 
     set.violated
         .extend(violated.into_iter().map(|path| (subject.id.clone(), path)));
     loader.loaded.problems.extend(problems);
+}
+
+/// What to write in place of a field that people look for and that is not there.
+fn help_of(violation: &Violation) -> Option<&'static str> {
+    let is_of_kafka = matches!(
+        violation.path.first(),
+        Some(tidewheel_crds::Segment::Field(name)) if name == "kafka"
+    );
+    (is_of_kafka && violation.code == tidewheel_crds::Code::UnknownField).then_some(
+        "topics are on the cluster that the pipelines run on, where they are part of its transactions: copy them from or to another cluster with \
+         a tool made for that, such as MirrorMaker",
+    )
 }
 
 /// The spec, or what is left of it without its violations: the rest can be judged all the same.

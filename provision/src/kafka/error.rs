@@ -34,6 +34,16 @@ pub enum TopicError {
         /// The topic.
         topic: String,
     },
+    /// A topic that an output names is there already, and was not made for it.
+    #[error(
+        "topic {topic}, which an output names, is there already with {differing}: it is somebody else's, so it is not changed; name another topic, or make it fit yourself where nobody else needs it as it is"
+    )]
+    SomebodyElses {
+        /// The topic.
+        topic: String,
+        /// What is not as it would have been made.
+        differing: String,
+    },
     /// A newer plan has taken over.
     #[error(transparent)]
     NewerPlan(#[from] NewerPlan),

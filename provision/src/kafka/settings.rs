@@ -57,6 +57,7 @@ mod tests {
             partitions: 1,
             cleanup,
             is_internal,
+            is_named: false,
         };
         let declared = declared(&topic).into_iter();
         let mut lines: Vec<String> = declared

@@ -11,6 +11,7 @@ use tidewheel_planner::topics::{self, Topic};
 use crate::kafka::{
     Change, TopicError, What,
     admin::Admin,
+    adoption::refuse_others,
     allotment,
     settings::{Setting, declared, min_in_sync},
 };
@@ -115,6 +116,10 @@ impl Topics {
             done.push(What::Created { partitions });
         }
         let found = self.await_partitions(&topic.name, 1).await?;
+        if topic.is_named && !is_new {
+            let entries = self.admin.settings(&topic.name).await?;
+            refuse_others(topic, found, &settings, &entries)?;
+        }
         if found.partitions < topic.partitions && !is_new {
             self.admin.grow(&topic.name, topic.partitions).await?;
             let (from, to) = (found.partitions, topic.partitions);

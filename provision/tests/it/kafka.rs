@@ -114,6 +114,7 @@ fn topic(name: &str, partitions: u32) -> Topic {
         partitions,
         cleanup: Cleanup::After(60_000),
         is_internal: false,
+        is_named: false,
     }
 }
 
@@ -243,6 +244,51 @@ async fn a_topic_that_somebody_made_is_brought_in_line() {
         ]
     );
     cluster.settles("adopted", "compression.type", "zstd").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_of_somebody_else_is_not_taken_for_an_output() {
+    let cluster = cluster().await;
+    let named = |name: &str, partitions| Topic {
+        is_named: true,
+        ..topic(name, partitions)
+    };
+    cluster
+        .make("theirs", &[("cleanup.policy", "compact")])
+        .await;
+    let refused = cluster
+        .topics
+        .ensure(&[named("theirs", 2)])
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "topic theirs, which an output names, is there already with message.timestamp.type=CreateTime in place of LogAppendTime, \
+         cleanup.policy=compact in place of delete, partitions=1 in place of 2: it is somebody else's, so it is not changed; \
+         name another topic, or make it fit yourself where nobody else needs it as it is"
+    );
+    assert_eq!(cluster.setting("theirs", "cleanup.policy").await, "compact");
+    assert_eq!(
+        cluster
+            .topics
+            .find("theirs")
+            .await
+            .unwrap()
+            .unwrap()
+            .partitions,
+        1
+    );
+
+    // One that was made for an output is brought in line as any other.
+    cluster.topics.ensure(&[named("ours", 1)]).await.unwrap();
+    let longer = Topic {
+        cleanup: Cleanup::After(120_000),
+        ..named("ours", 1)
+    };
+    assert_eq!(
+        cluster.ensure(&longer).await,
+        ["topic ours has retention.ms=120000 now, not 60000"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,8 +30,8 @@ pub struct NewRecord {
 pub struct Record {
     /// Offset within its partition.
     pub offset: i64,
-    /// When the log appended it, ms since the epoch: never decreases within a partition. In topics that are not ours it is what the
-    /// producer says, in any order, and -1 where it says nothing.
+    /// When the log appended it, ms since the epoch. It is what stands in the record: it goes back where the clock of a broker did. In
+    /// topics that are not ours it may be what the producer says, in any order, and -1 where it says nothing.
     pub append_time_ms: i64,
     /// Key.
     pub key: Option<Bytes>,

@@ -121,15 +121,22 @@ async fn kept_from(
         let partitions = log.topic(&source.topic).await?;
         for partition in 0..partitions.map_or(0, |topic| topic.partitions) {
             let earliest = log.offsets(&source.topic, partition).await?.earliest;
-            let began = began_at(log, &names.state(&source.name), partition).await?;
-            if began.is_none_or(|began| began >= earliest) {
+            let progress = progress_of(log, &names.state(&source.name), partition).await?;
+            let Some(progress) = progress.filter(|progress| progress.start_offset < earliest)
+            else {
                 continue;
-            }
+            };
             let mut reader = log.reader(&source.topic, partition, earliest).await?;
             let oldest = first_record(reader.as_mut()).await?;
+            let told_ms = source
+                .foreign
+                .then(|| told_at(&progress, earliest))
+                .flatten();
             // Whatever came before the oldest record claimed a time of at most `maxFuture` after that.
             let gone_ms = oldest.map_or(i64::MAX, |record| {
-                record.append_time_ms.saturating_add(max_future_ms)
+                let came_ms =
+                    told_ms.map_or(record.append_time_ms, |ms| ms.max(record.append_time_ms));
+                came_ms.saturating_add(max_future_ms)
             });
             kept_from_ms = kept_from_ms.max(gone_ms.saturating_add(1));
         }
@@ -137,12 +144,21 @@ async fn kept_from(
     Ok(kept_from_ms)
 }
 
-/// The offset at which the pipeline began to read a partition; none where it never did.
-async fn began_at(
+/// When the records before `earliest` had come at the latest, ms, as far as it is known. In somebody else's topic the records that follow may
+/// claim that they came before those.
+fn told_at(progress: &SourceProgress, earliest: i64) -> Option<i64> {
+    let mut checkpoints = progress.checkpoints.iter();
+    let next = checkpoints.find(|checkpoint| checkpoint.position.next_offset >= earliest);
+    next.map(|checkpoint| checkpoint.append_time_ms)
+        .or(progress.append_time_ms)
+}
+
+/// The progress of the task of a partition; none where it has not begun.
+async fn progress_of(
     log: &dyn Log,
     state_topic: &str,
     partition: i32,
-) -> Result<Option<i64>, WorkerError> {
+) -> Result<Option<SourceProgress>, WorkerError> {
     if log.topic(state_topic).await?.is_none() {
         return Ok(None);
     }
@@ -151,11 +167,11 @@ async fn began_at(
         .get(SOURCE_PROGRESS_KEY.as_bytes())
         .map(|bytes| SourceProgress::decode(bytes))
         .transpose();
-    let progress = progress.map_err(WorkerError::Progress)?;
-    Ok(progress.map(|progress| progress.start_offset))
+    progress.map_err(WorkerError::Progress)
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::collections::BTreeMap;
 
@@ -195,6 +211,24 @@ mod tests {
     fn nothing_goes_back_into_an_even_older_generation() {
         assert_eq!(together(50, &before(10, Some(30)), 15), Some(30));
         assert_eq!(together(50, &before(10, Some(31)), 15), None);
+    }
+
+    #[test]
+    fn what_is_gone_had_come_by_the_next_checkpoint() {
+        let checkpoint = |next_offset: i64, append_time_ms: i64| {
+            format!(
+                r#"{{"position":{{"next_offset":{next_offset},"watermark_ms":null}},"event_watermark_ms":null,"append_time_ms":{append_time_ms}}}"#
+            )
+        };
+        let progress = format!(
+            r#"{{"version":1,"revision":1,"start_offset":0,"main":{{"next_offset":30,"watermark_ms":null}},"append_time_ms":300,
+            "event_watermark_ms":null,"steps":{{}},"outputs":{{}},"checkpoints":[{},{}]}}"#,
+            checkpoint(10, 100),
+            checkpoint(20, 200)
+        );
+        let progress = SourceProgress::decode(progress.as_bytes()).unwrap();
+        let told: Vec<_> = [5, 10, 11, 21].map(|at| told_at(&progress, at)).to_vec();
+        assert_eq!(told, [Some(100), Some(100), Some(200), Some(300)]);
     }
 
     #[test]

@@ -28,6 +28,12 @@ pub(crate) struct Ground {
 impl Ground {
     /// With the specs of `from`, in which `namespace` stands for `web`.
     pub(crate) fn new(from: &Path, namespace: &str) -> Self {
+        let own = format!("namespace: {namespace}");
+        Self::with(from, &[("namespace: web", &own)])
+    }
+
+    /// With the specs of `from`, in which each first text is replaced by its second.
+    pub(crate) fn with(from: &Path, replaced: &[(&str, &str)]) -> Self {
         let postgres = Postgres::shared().unwrap();
         let ground = Self {
             kafka: Kafka::shared().unwrap(),
@@ -46,15 +52,20 @@ impl Ground {
                 .is_some_and(|extension| extension == "yaml")
             {
                 let text = std::fs::read_to_string(&file).unwrap();
-                let text = text.replace("namespace: web", &format!("namespace: {namespace}"));
+                let replace = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
+                let text = replaced.iter().fold(text, replace);
                 let name = file.file_name().unwrap();
                 std::fs::write(root.join("specs").join(name), text).unwrap();
             }
         }
-        let servers = root.join("kafka/bootstrap.servers");
-        std::fs::write(servers, ground.kafka.bootstrap()).unwrap();
+        ground.set_property("bootstrap.servers", ground.kafka.bootstrap());
         ground.set_url(&postgres.url(&ground.database));
         ground
+    }
+
+    /// Gives a property of librdkafka to the processes that are started from now on.
+    pub(crate) fn set_property(&self, name: &str, value: &str) {
+        std::fs::write(self.folder.path().join("kafka").join(name), value).unwrap();
     }
 
     /// Writes the database's URL into its Secret.

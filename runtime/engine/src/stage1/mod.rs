@@ -473,15 +473,24 @@ impl SourceTask {
 
     fn dead_letter(&self, letter: &Dead, record: &Record) -> NewRecord {
         let step = letter.step.map(|step| self.step_name(step));
-        DeadLetter {
+        let letter = DeadLetter {
             reason: letter.reason,
             message: &letter.message,
             step: step.as_deref(),
             field: letter.field.as_deref(),
             input: &self.source().name,
             partition: self.setup.partition,
+        };
+        self.letter_of(&letter, record)
+    }
+
+    fn letter_of(&self, letter: &DeadLetter<'_>, record: &Record) -> NewRecord {
+        let topic = self.names.dead_letters();
+        if self.source().foreign {
+            letter.of_foreign_record(&topic, record)
+        } else {
+            letter.of_record(&topic, record)
         }
-        .of_record(&self.names.dead_letters(), record)
     }
 }
 

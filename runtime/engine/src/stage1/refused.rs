@@ -77,7 +77,7 @@ impl SourceTask {
             input: &self.source().name,
             partition: self.setup.partition,
         };
-        Some(letter.of_record(&self.names.dead_letters(), record))
+        Some(self.letter_of(&letter, record))
     }
 }
 

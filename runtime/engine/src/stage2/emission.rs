@@ -303,18 +303,16 @@ pub(crate) fn index_groups(keys: &RecordBatch) -> Result<HashMap<u128, u32>, Eng
         .collect())
 }
 
-/// A copy of `run` in which the groups at `dirty` were emitted once more.
+/// A copy of `run` in which each group was emitted `added` times more.
 pub(crate) fn count_emission(
     run: &RecordBatch,
-    dirty: impl Fn(usize) -> bool,
+    added: &[i64],
 ) -> Result<RecordBatch, DataFusionError> {
     let last = run.num_columns() - 1;
     let revisions = run.column(last).as_primitive::<Int64Type>();
-    let counted: Int64Array = revisions
-        .values()
-        .iter()
-        .enumerate()
-        .map(|(row, &revision)| Some(revision + i64::from(dirty(row))))
+    let counted = revisions.values().iter().zip(added);
+    let counted: Int64Array = counted
+        .map(|(revision, added)| Some(revision + added))
         .collect();
     let mut columns = run.columns().to_vec();
     columns[last] = Arc::new(counted);

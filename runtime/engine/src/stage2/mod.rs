@@ -8,7 +8,7 @@ mod settle;
 mod snapshot;
 mod windows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -68,6 +68,8 @@ pub struct StepTask {
     watermarks: BTreeMap<String, Option<i64>>,
     watermark_ms: Option<i64>,
     windows: Windows,
+    /// Of windows that are due, by start: in how many of the partials that are read again each group came.
+    replayed: BTreeMap<i64, HashMap<u128, i64>>,
     outputs: Vec<WindowOutput>,
     /// Runs that the state topic has, with the number of their parts.
     stored: BTreeMap<u64, u32>,
@@ -323,6 +325,9 @@ impl StepTask {
                 }
                 continue;
             }
+            if silent {
+                self.count_again(&plan, aggregate, start_ms, &part)?;
+            }
             self.windows
                 .add(aggregate, start_ms, &part)
                 .map_err(|error| self.failed(&error))?;
@@ -363,6 +368,12 @@ impl StepTask {
         self.watermark_ms = self.watermark_ms.max(minimum);
     }
 
+    fn is_due(&self, aggregate: &Aggregate, start_ms: i64) -> bool {
+        let emits_at_ms = emits_at(aggregate.window, aggregate.late, start_ms);
+        self.watermark_ms
+            .is_some_and(|watermark_ms| emits_at_ms <= watermark_ms)
+    }
+
     /// Emits every window that is due and has something pending.
     fn emit(
         &mut self,
@@ -373,16 +384,13 @@ impl StepTask {
         let plan = Arc::clone(&self.setup.plan);
         let aggregate = aggregate_of(&plan, self.setup.step);
         let mut changes: BTreeMap<usize, Changes> = BTreeMap::new();
-        let is_due = |start_ms: i64| {
-            self.watermark_ms.is_some_and(|watermark_ms| {
-                emits_at(aggregate.window, aggregate.late, start_ms) <= watermark_ms
-            })
-        };
         let due: Vec<i64> = self
             .windows
             .by_start
             .iter()
-            .filter(|&(&start_ms, window)| !window.pending.is_empty() && is_due(start_ms))
+            .filter(|&(&start_ms, window)| {
+                !window.pending.is_empty() && self.is_due(aggregate, start_ms)
+            })
             .map(|(&start_ms, _)| start_ms)
             .collect();
         for start_ms in due {

@@ -112,6 +112,7 @@ impl StepTask {
                 .unwrap_or_default(),
             watermark_ms: snapshot.as_ref().and_then(|snapshot| snapshot.watermark_ms),
             windows,
+            replayed: BTreeMap::new(),
             outputs,
             stored,
             snapshot_at: at,

@@ -8,14 +8,21 @@
 //! | `tidewheel-step` | the step that refused it; absent where the event itself was refused |
 //! | `tidewheel-field` | the field that is wrong, where one is |
 //! | `tidewheel-source`, `tidewheel-partition`, `tidewheel-offset`, `tidewheel-append-time` | where it came from; ms since the epoch |
+//! | `tidewheel-value-bytes` | how many bytes the value has, where it is left out: see [`MAX_LETTER_BYTES`] |
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use tidewheel_log::{Header, NewRecord, Record};
 
-use super::json;
+use super::{json, size_bytes};
 
 /// Version of the headers.
 pub const VERSION: &str = "1";
+/// The last header of ours.
+const LAST: &str = "tidewheel-append-time";
+
+/// A dead letter of a record in somebody else's topic takes at most this, bytes: the topics of dead letters take records of 8 MiB, and
+/// theirs may take more. A larger one is told without its value, which stays where it is.
+pub const MAX_LETTER_BYTES: usize = 8_000_000;
 
 /// Why a record or a row became a dead letter; for what cannot be decoded the decoder's code stands in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +87,23 @@ impl DeadLetter<'_> {
         )
     }
 
+    /// The dead letter of a record in somebody else's topic, without its value where it would be larger than [`MAX_LETTER_BYTES`].
+    pub fn of_foreign_record(&self, topic: &str, record: &Record) -> NewRecord {
+        let mut letter = self.of_record(topic, record);
+        if size_bytes(&letter) <= MAX_LETTER_BYTES {
+            return letter;
+        }
+        let bytes = letter.value.take().map_or(0, |value| value.len());
+        let mut headers = letter.headers.iter();
+        let place = headers.position(|header| header.name == LAST);
+        let told = header("tidewheel-value-bytes", &bytes.to_string());
+        letter.headers.insert(place.unwrap_or_default(), told);
+        if size_bytes(&letter) > MAX_LETTER_BYTES {
+            letter.key = None;
+        }
+        letter
+    }
+
     /// The dead letter of something that has no bytes of its own: `value` describes it.
     pub fn of_group(
         &self,
@@ -111,7 +135,7 @@ impl DeadLetter<'_> {
             header("tidewheel-source", self.input),
             header("tidewheel-partition", &self.partition.to_string()),
             header("tidewheel-offset", &offset.to_string()),
-            header("tidewheel-append-time", &append_time_ms.to_string()),
+            header(LAST, &append_time_ms.to_string()),
         ]);
         NewRecord {
             topic: topic.to_owned(),

@@ -33,3 +33,13 @@ impl WireError {
 pub(crate) fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
+
+/// The bytes of key, value and headers of a record.
+pub(crate) fn size_bytes(record: &tidewheel_log::NewRecord) -> usize {
+    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let headers = record.headers.iter();
+    let headers: usize = headers
+        .map(|header| header.name.len() + header.value.len())
+        .sum();
+    length(&record.key) + length(&record.value) + headers
+}

@@ -97,7 +97,7 @@ impl<'a> TopicRows<'a> {
             ));
         }
         let record = self.with_value(row, Some(self.object(row).into()));
-        let bytes = size(&record);
+        let bytes = super::size_bytes(&record);
         if bytes > Topic::MAX_RECORD_BYTES {
             let limit = Topic::MAX_RECORD_BYTES;
             return Err(format!(
@@ -180,15 +180,6 @@ fn number_header(name: &str, value: i64) -> Header {
         name: name.to_owned(),
         value: value.to_string().into(),
     }
-}
-
-fn size(record: &NewRecord) -> usize {
-    let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-    let headers = record.headers.iter();
-    let headers: usize = headers
-        .map(|header| header.name.len() + header.value.len())
-        .sum();
-    of(&record.key) + of(&record.value) + headers
 }
 
 impl<'a> Member<'a> {

@@ -3,10 +3,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tidewheel_engine::stage1::{Recovered, SourceTask, StartAt};
+use tidewheel_engine::wire::dead_letter::MAX_LETTER_BYTES;
 use tidewheel_engine::wire::state::SourceProgress;
 use tidewheel_log::{Header, Record};
 
-use crate::fixture::{MINUTE, Pipeline, T0, plan_of, record, source_setup};
+use crate::fixture::{MINUTE, Pipeline, T0, header, plan_of, record, source_setup};
 
 const SPECS: &str = "
 apiVersion: tidewheel.dev/v1alpha1
@@ -95,6 +96,36 @@ fn key_headers_timestamp_and_place_are_columns() {
             letter("InvalidUtf8", 6),
             letter("Missing", 7),
             letter("Empty", 8)
+        ]
+    );
+}
+
+#[test]
+fn a_record_that_no_dead_letter_can_hold_is_told_without_its_value() {
+    let mut pipeline = Pipeline::new(plan_of(SPECS), 1);
+    let of = |offset: i64, bytes: usize| Record {
+        value: Some(vec![b'x'; bytes].into()),
+        ..produced(offset, "k", 0, 0)
+    };
+    let room = 10_000;
+    pipeline.send(
+        0,
+        &[of(0, MAX_LETTER_BYTES - room), of(1, MAX_LETTER_BYTES)],
+    );
+    let told = pipeline.dead.iter().map(|letter| {
+        let value = letter.value.as_ref().map(Bytes::len);
+        (
+            letter.key.as_deref(),
+            value,
+            header(letter, "tidewheel-value-bytes"),
+        )
+    });
+    let key = Some(b"k".as_slice());
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            (key, Some(7_990_000), None),
+            (key, None, Some("8000000".to_owned()))
         ]
     );
 }

@@ -297,6 +297,30 @@ fn a_takeover_writes_nothing_again_and_goes_on() {
     assert_eq!(in_short(&pipeline), [some(2, "1"), None, some(4, "3")]);
 }
 
+/// How batches were cut before is not known afterwards, but who follows the topic sees revisions go up.
+#[test]
+fn revisions_go_up_over_a_takeover() {
+    let mut pipeline = Pipeline::new(specs(), 1);
+    pipeline.send(0, &[click(0, "a")]);
+    pipeline.decree(T0 + 2 * MINUTE);
+    for offset in 1..4 {
+        pipeline.send(0, &[click(offset, "b")]);
+    }
+    for offset in 4..6 {
+        take_over(&mut pipeline);
+        pipeline.send(0, &[click(offset, "c")]);
+    }
+    let revisions = [
+        some(1, "1"),
+        some(2, "2"),
+        None,
+        some(4, "4"),
+        some(5, "5"),
+        some(6, "6"),
+    ];
+    assert_eq!(in_short(&pipeline), revisions);
+}
+
 #[test]
 fn an_output_that_was_a_table_goes_on_as_a_topic() {
     let mut pipeline = Pipeline::new(specs(), 1);

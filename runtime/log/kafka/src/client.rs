@@ -39,6 +39,11 @@ impl<K: Send + Sync> Context<K> {
         }
     }
 
+    /// See [`Meter::is_with_coordinator`].
+    pub(crate) fn is_with_coordinator(&self) -> bool {
+        self.meter.is_with_coordinator()
+    }
+
     /// Adds to an error that a call gave up on what the client said meanwhile: `Timed out` alone does not tell a wrong
     /// password from a broker that is away.
     pub(crate) fn explain(&self, error: LogError) -> LogError {

@@ -30,6 +30,8 @@ use crate::{
 
 /// How long leaving may take; whoever is left behind then is passed over after the session timeout.
 const LEAVE: Duration = Duration::from_secs(5);
+/// How often it is looked whether a member that is told nothing is in its group.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 type Client = StreamConsumer<Context<Membership>, Tokio>;
 
@@ -41,6 +43,8 @@ pub(crate) struct KafkaMember {
     topic: String,
     /// None once it left.
     client: Option<Client>,
+    /// By the newer protocol librdkafka says nothing to a member that gets nothing; until anything was told this one may be such a member.
+    may_have_nothing: bool,
     /// What was revoked and is let go at the next call.
     letting_go: Vec<i32>,
     /// What it was told to have.
@@ -127,6 +131,7 @@ impl KafkaMember {
             group: group.to_owned(),
             topic: topic.to_owned(),
             client: Some(client),
+            may_have_nothing: settings::has_newer_groups(connection),
             letting_go: Vec::new(),
             owned: BTreeSet::new(),
             asked_at: Instant::now(),
@@ -141,6 +146,7 @@ impl KafkaMember {
         self.letting_go.clear();
         let (client, _) = subscribe(&self.connection, &self.statistics, &self.group, &self.topic)?;
         self.client = Some(client);
+        self.may_have_nothing = settings::has_newer_groups(&self.connection);
         self.asked_at = Instant::now();
         let lost: Vec<i32> = std::mem::take(&mut self.owned).into_iter().collect();
         Ok((!lost.is_empty()).then_some(Assignment::Lost(lost)))
@@ -190,8 +196,9 @@ impl Member for KafkaMember {
             let_go(client, &list_of(&self.topic, &letting_go));
         }
         let asking = Asking(&mut self.asked_at);
-        let change = next_change(client, &self.topic).await?;
+        let change = next_change(client, &self.topic, self.may_have_nothing).await?;
         drop(asking);
+        self.may_have_nothing = false;
         match &change {
             Assignment::Assigned(partitions) => self.owned.extend(partitions),
             Assignment::Lost(partitions) => {
@@ -250,8 +257,12 @@ fn subscribe(
     Ok((client, patience))
 }
 
-/// Polls a client until the group says something.
-async fn next_change(client: &Client, topic: &str) -> Result<Assignment, LogError> {
+/// Polls a client until the group says something, or it is clear that it will not.
+async fn next_change(
+    client: &Client,
+    topic: &str,
+    may_have_nothing: bool,
+) -> Result<Assignment, LogError> {
     let membership = &client.context().kind;
     loop {
         let change = membership.changes.lock().pop_front();
@@ -263,6 +274,11 @@ async fn next_change(client: &Client, topic: &str) -> Result<Assignment, LogErro
             received = client.recv() => if let Err(error) = received {
                 heed(&error, topic)?;
             },
+            () = tokio::time::sleep(LOOK_EVERY), if may_have_nothing => {
+                if client.context().is_with_coordinator() {
+                    return Ok(Assignment::Assigned(Vec::new()));
+                }
+            }
         }
     }
 }

@@ -33,8 +33,6 @@ pub(crate) struct KafkaReader {
     bell: Arc<Notify>,
     /// The next offset to hand out.
     next_offset: i64,
-    /// The running maximum of append times.
-    append_time_ms: i64,
     copier: Copier,
     /// A record that did not fit into the last answer.
     held: Option<Record>,
@@ -79,7 +77,6 @@ impl KafkaReader {
             queue,
             bell,
             next_offset: from,
-            append_time_ms: i64::MIN,
             copier: Copier::default(),
             held: None,
             failed: None,
@@ -120,7 +117,7 @@ impl KafkaReader {
         loop {
             match self.queue.poll(Duration::ZERO)? {
                 Ok(message) if is_ahead(&message, self.next_offset) => {
-                    return Some(self.copier.record(&message, &mut self.append_time_ms));
+                    return Some(self.copier.record(&message));
                 }
                 Ok(_) => {}
                 Err(KafkaError::PartitionEOF(_)) => {

@@ -52,18 +52,11 @@ pub(crate) struct Copier {
 }
 
 impl Copier {
-    /// The message as a record. `append_time_ms` is the running maximum of append times.
-    pub(crate) fn record(
-        &mut self,
-        message: &BorrowedMessage<'_>,
-        append_time_ms: &mut i64,
-    ) -> Record {
-        // The broker's clock may go back, and so may the times that producers of foreign topics claim.
-        let told_ms = message.timestamp().to_millis().unwrap_or(i64::MIN);
-        *append_time_ms = told_ms.max(*append_time_ms);
+    /// The message as a record.
+    pub(crate) fn record(&mut self, message: &BorrowedMessage<'_>) -> Record {
         Record {
             offset: message.offset(),
-            append_time_ms: *append_time_ms,
+            append_time_ms: message.timestamp().to_millis().unwrap_or(-1),
             key: message.key().map(|key| self.copy(key)),
             value: message.payload().map(|value| self.copy(value)),
             headers: message

@@ -96,6 +96,11 @@ pub(crate) fn member(connection: &Connection, group: &str) -> ClientConfig {
     )
 }
 
+/// Whether groups use the newer protocol.
+pub(crate) fn has_newer_groups(connection: &Connection) -> bool {
+    connection.get("group.protocol") == Some("consumer")
+}
+
 /// Without a group: it only asks.
 pub(crate) fn asking(connection: &Connection) -> ClientConfig {
     connection.config(&COMMON, &READING_DECIDED)

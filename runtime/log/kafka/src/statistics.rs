@@ -6,6 +6,9 @@ use std::{
 
 use parking_lot::Mutex;
 
+/// How long a coordinator takes at most to tell a member what is for it, ms.
+const SETTLED_MS: i64 = 1_000;
+
 /// What a client is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -122,6 +125,13 @@ impl Statistics {
 impl Meter {
     pub(crate) fn keep(&self, statistics: rdkafka::Statistics) {
         *self.last.lock() = Some((Instant::now(), Box::new(statistics)));
+    }
+
+    /// Whether the client of a member has been in touch with its group's coordinator for a while.
+    pub(crate) fn is_with_coordinator(&self) -> bool {
+        let last = self.last.lock();
+        let group = last.as_ref().and_then(|(_, last)| last.cgrp.as_ref());
+        group.is_some_and(|group| group.state == "up" && group.stateage >= SETTLED_MS)
     }
 
     fn read(&self) -> Option<ClientStatistics> {

@@ -10,7 +10,7 @@ use tidewheel_log::{Assignment, Log, Member};
 use tidewheel_log_contract::Subject;
 use tokio::sync::oneshot;
 
-use crate::setup::{OnKafka, shared};
+use crate::setup::{OnKafka, shared, with_newer_groups};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -83,7 +83,15 @@ async fn work(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_partition_has_one_owner_while_members_come_and_go() {
-    let subject = shared().await;
+    members_come_and_go(shared().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_partition_has_one_owner_by_the_newer_protocol_too() {
+    members_come_and_go(with_newer_groups().await).await;
+}
+
+async fn members_come_and_go(subject: OnKafka) {
     let (a, group) = (subject.topic(6).await, subject.name("group"));
     let owners = Owners::default();
     let mut members = Vec::new();
@@ -109,16 +117,28 @@ async fn each_partition_has_one_owner_while_members_come_and_go() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_ask_for_too_long_loses_its_partitions() {
+    one_does_not_ask(&[
+        ("session.timeout.ms", "1000"),
+        ("heartbeat.interval.ms", "200"),
+        ("max.poll.interval.ms", "1500"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_ask_for_too_long_loses_them_by_the_newer_protocol_too() {
+    one_does_not_ask(&[
+        ("group.protocol", "consumer"),
+        // Not less than the session timeout, which is the broker's.
+        ("max.poll.interval.ms", "6000"),
+    ])
+    .await;
+}
+
+async fn one_does_not_ask(properties: &[(&str, &str)]) {
     let servers = tidewheel_e2e::kafka::Kafka::shared().unwrap().bootstrap();
-    let impatient = OnKafka::with(
-        [
-            ("bootstrap.servers", servers),
-            ("session.timeout.ms", "1000"),
-            ("heartbeat.interval.ms", "200"),
-            ("max.poll.interval.ms", "1500"),
-        ],
-        servers,
-    );
+    let all = [("bootstrap.servers", servers)].into_iter();
+    let impatient = OnKafka::with(all.chain(properties.iter().copied()), servers);
     let (a, group) = (impatient.topic(2).await, impatient.name("group"));
     let mut stuck = impatient.log.join(&group, &a).await.unwrap();
     assert_eq!(told(&mut stuck).await, Assignment::Assigned(vec![0, 1]));

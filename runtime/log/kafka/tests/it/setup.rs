@@ -26,8 +26,22 @@ pub(crate) struct OnKafka {
 
 /// A log on the broker that all tests share.
 pub(crate) async fn shared() -> OnKafka {
+    OnKafka::at(shared_broker().await)
+}
+
+/// The same, whose groups use the newer protocol.
+pub(crate) async fn with_newer_groups() -> OnKafka {
+    let servers = shared_broker().await;
+    let properties = [
+        ("bootstrap.servers", servers),
+        ("group.protocol", "consumer"),
+    ];
+    OnKafka::with(properties, servers)
+}
+
+async fn shared_broker() -> &'static str {
     let kafka = tokio::task::spawn_blocking(|| Kafka::shared().map_err(ToString::to_string));
-    OnKafka::at(kafka.await.unwrap().unwrap().bootstrap())
+    kafka.await.unwrap().unwrap().bootstrap()
 }
 
 impl OnKafka {
