@@ -196,6 +196,7 @@ fn write_stage(
         (stage.duplicate, "duplicate"),
         (stage.late, "late and dropped"),
         (stage.earlier_generation, "of an earlier generation"),
+        (stage.skipped, "sent again for others"),
     ];
     fates.extend(
         plain

@@ -77,7 +77,7 @@ impl SourceTask {
             input: &self.source().name,
             partition: self.setup.partition,
         };
-        Some(letter.of_record(&self.names.dead_letters(), record))
+        Some(letter.of_record(&self.names.dead_letters(), &self.source().topic, record))
     }
 }
 
