@@ -324,3 +324,57 @@ fn what_is_wrong_is_said() {
     );
     assert_eq!(running.stop(), 130);
 }
+
+#[test]
+fn an_existing_topic_is_appended_to_only_where_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (specs, events, data) = (text("specs.yaml"), text("events"), text("data"));
+    std::fs::write(&specs, crate::existing_topic::SPECS).unwrap();
+    std::fs::write(
+        &events,
+        "{\"order_id\": \"x\", \"ts\": \"2026-01-01T00:00:00Z\"}",
+    )
+    .unwrap();
+    let play = |more: &[&str]| {
+        let args = ["dev", &specs, "--data", &data, "--until-idle", "-o", "json"];
+        run(&[&args, more].concat()).document()
+    };
+    assert_eq!(
+        play(&["--send", &events])["deadLetters"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let resend = |more: &[&str]| {
+        let args = [
+            "dead-letters",
+            "resend",
+            "default/orders",
+            "--data",
+            &data,
+            "-o",
+            "json",
+        ];
+        run(&[&args, more].concat())
+    };
+    let refused = resend(&["--all"]);
+    let document = refused.document();
+    assert_eq!(outcomes(&document), [("cannotBeSent", 1)]);
+    assert!(
+        document[0]["why"]
+            .as_str()
+            .unwrap()
+            .contains("--append-to Orders.v1 sends it all the same")
+    );
+    let named = document[0]["offset"].to_string();
+    assert_eq!(resend(&[&named]).code, 1, "what was named has to be sent");
+    assert_eq!(
+        outcomes(&resend(&["--all", "--append-to", "Orders.v1"]).document()),
+        [("sent", 1)]
+    );
+    let document = play(&[]);
+    assert_eq!(document["deadLetters"].as_array().unwrap().len(), 2);
+    assert_eq!(counts(&document, "seen"), [2, 0, 0]);
+}

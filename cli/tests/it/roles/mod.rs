@@ -2,5 +2,6 @@
 mod away;
 mod ground;
 mod in_one_process;
+mod letters;
 mod made;
 mod web_analytics;
