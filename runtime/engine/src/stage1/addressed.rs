@@ -13,6 +13,7 @@ use super::fates::Fate;
 use super::reach::{reached, row_outputs};
 use super::slice::Traced;
 use crate::error::EngineError;
+use crate::sabotage::{self, Bug};
 use crate::wire::sent_again::{Repeated, SentAgain, Target};
 
 /// The records of a slice that were sent again, by index.
@@ -98,8 +99,9 @@ impl Addressed {
 
     /// Whether a record only passes `step`, which has taken what it repeats.
     pub(crate) fn passes(&self, record: u32, step: usize) -> bool {
-        self.places(record)
-            .is_some_and(|places| places.passes.contains(&step))
+        let places = self.places(record);
+        places.is_some_and(|places| places.passes.contains(&step))
+            && !sabotage::is(Bug::DuplicateOfItself)
     }
 
     /// What a record repeats.
@@ -137,7 +139,7 @@ impl Addressed {
             Address::Here(places) => skips(places),
             _ => false,
         });
-        if skipped.is_empty() {
+        if skipped.is_empty() || sabotage::is(Bug::SentToEverybody) {
             return Ok(Cow::Borrowed(input));
         }
         let kept = (0..).zip(&input.rows.records);
