@@ -174,7 +174,7 @@ pub(crate) struct ResendArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
     /// Offsets of the letters, as `list` has them
-    #[arg(value_name = "OFFSET")]
+    #[arg(value_name = "OFFSET", conflicts_with = "FilterArgs")]
     pub(crate) offsets: Vec<i64>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,

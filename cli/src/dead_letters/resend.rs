@@ -62,8 +62,9 @@ pub(super) async fn run(args: &ResendArgs) -> Result<Exit, Failure> {
 /// The letters that are meant, each with what can become of it.
 async fn choose(letters: &Letters, args: &ResendArgs) -> Result<Vec<Chosen>, Failure> {
     let named: BTreeSet<i64> = args.offsets.iter().copied().collect();
-    let is_meant = |found: &Found| {
-        (named.is_empty() || named.contains(&found.offset)) && args.filter.takes(found)
+    let is_meant = |found: &Found| match named.is_empty() {
+        true => args.filter.takes(found),
+        false => named.contains(&found.offset),
     };
     let mut there = BTreeSet::new();
     let mut topics = BTreeSet::new();

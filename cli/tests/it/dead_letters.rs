@@ -290,6 +290,10 @@ fn what_is_wrong_is_said() {
         &ground.letters("show", &["99"]),
         "there is no dead letter at offset 99",
     );
+    refused(
+        &ground.letters("resend", &["1", "--step", "numbers"]),
+        "cannot be used with",
+    );
     let nowhere = ground.path("nowhere");
     refused(
         &ground.letters_in(&nowhere, "list", &[]),
