@@ -1,9 +1,11 @@
 //! Dead letters of workers on Kafka, sent again.
+use std::process::Stdio;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::program::{Ended, root, run};
+use crate::program::{Ended, command, root, run};
 use crate::roles::ground::Ground;
 
 /// How many of the events cannot be computed at first.
@@ -85,6 +87,26 @@ async fn what_workers_could_not_compute_is_sent_again_once_however_many_try() {
     assert_eq!(made.code, 0, "{}", made.stderr);
     assert_eq!(kpis.stop(), 0);
     let kpis = worker("letters/kpis");
+    // Some begin and die, at whatever they are just at.
+    for ms in [20, 60, 100, 140, 180, 220, 260, 300] {
+        let kafka = ground.path("kafka");
+        let args = [
+            "dead-letters",
+            "resend",
+            "letters/kpis",
+            "--kafka",
+            &kafka,
+            "--all",
+        ];
+        let mut child = command(&args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
     let people = thread::scope(|scope| {
         let person = || letters(&ground, "resend", &["--all"]);
         let people = [(); 4].map(|()| scope.spawn(person));
@@ -96,7 +118,8 @@ async fn what_workers_could_not_compute_is_sent_again_once_however_many_try() {
     }
     let last = letters(&ground, "resend", &["--all"]);
     let by_people: usize = people.iter().map(|person| sent(person)[0]).sum();
-    assert_eq!(by_people + sent(&last)[0], BROKEN, "{}", last.stderr);
+    assert_eq!(last.code, 0, "{}", last.stderr);
+    assert!(by_people + sent(&last)[0] <= BROKEN);
     assert_eq!(sent(&letters(&ground, "resend", &["--all"])), [0, BROKEN]);
 
     ground.until("SELECT count(*) FROM shares", &all).await;
