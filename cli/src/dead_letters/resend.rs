@@ -28,6 +28,8 @@ const WORKERS_END_WITHIN: Duration = Duration::from_secs(60);
 const FETCH_RECORDS: usize = 1_000;
 const FETCH_BYTES: usize = 1 << 20;
 const FETCH_WAIT: Duration = Duration::from_secs(1);
+/// What has happened to whom the log says to be fenced.
+const OTHERS: &str = "somebody else has begun to send letters of this Pipeline again";
 
 pub(super) async fn run(args: &ResendArgs) -> Result<Exit, Failure> {
     if args.offsets.is_empty() && args.filter.is_all() && !args.all {
@@ -127,7 +129,13 @@ impl Sender {
         };
         let end = log.offsets(&letters.topic, 0).await?.end;
         let note = Note::new(&sender.run, Vec::new()).record(&letters.topic);
-        sender.producer.commit(vec![note]).await?;
+        let begun = sender.producer.commit(vec![note]).await;
+        begun.map_err(|error| match error {
+            LogError::Fenced { .. } => {
+                Failure::Run(format!("{OTHERS}: nothing was sent by this run"))
+            }
+            other => other.into(),
+        })?;
         let mut reader = log.reader(&letters.topic, 0, end).await?;
         let give_up = Instant::now() + WORKERS_END_WITHIN;
         loop {
@@ -256,7 +264,7 @@ fn interrupted(error: &LogError, offsets: &[i64]) -> Failure {
     let range = format!("{} to {}", first.unwrap_or(&0), last.unwrap_or(&0));
     Failure::Run(match error {
         LogError::Fenced { .. } => format!(
-            "somebody else has begun to send letters of this Pipeline again: those from {range} on were not sent by this run; run it again to see what is left"
+            "{OTHERS}: those from {range} on were not sent by this run; run it again to see what is left"
         ),
         LogError::Unavailable { .. } => format!(
             "{error}; whether the letters {range} were sent is not known: run this again, and it sends those that were not"
