@@ -61,6 +61,9 @@ pub(crate) enum Command {
     /// Role: make up the events of an EventSource with `generator`
     Generate(GenerateArgs),
     /// See what a Pipeline could not process, and send it again
+    ///
+    /// Shows the events that a Pipeline could not process, and why, and sends them again once the cause is mended: the original bytes, to
+    /// the partition that they came from, for the Pipeline and the step or output that refused them. Nobody else takes them twice.
     DeadLetters(DeadLettersArgs),
     /// Print the CustomResourceDefinitions of EventSource, Pipeline and Sink
     Crds,

@@ -15,7 +15,7 @@ Examples:
     tidewheel dead-letters list shop/kpis --kafka 127.0.0.1:9092 --reason Evaluation
     tidewheel dead-letters show shop/kpis 17 --kafka 127.0.0.1:9092
 
-  Mend the pipeline, then send again what it could not process. Each letter is sent once, however often this is run:
+  Mend the pipeline, then send again what it could not process, each letter once:
     tidewheel dead-letters resend shop/kpis --kafka 127.0.0.1:9092 --reason Evaluation --dry-run
     tidewheel dead-letters resend shop/kpis --kafka 127.0.0.1:9092 --reason Evaluation
 
@@ -23,11 +23,8 @@ Examples:
     tidewheel dead-letters reasons shop/kpis --data ./data";
 
 /// `tidewheel dead-letters`
-///
-/// Shows the events that a Pipeline could not process, and why, and sends them again once the cause is mended: the original bytes, to
-/// the partition that they came from, for the Pipeline and the step or output that refused them. Nobody else takes them twice.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct DeadLettersArgs {
     #[command(subcommand)]
     pub(crate) command: DeadLettersCommand,
@@ -43,6 +40,10 @@ pub(crate) enum DeadLettersCommand {
     /// Show one dead letter with its bytes
     Show(ShowArgs),
     /// Send dead letters again, each once
+    ///
+    /// Appends their events to the topic that they came from, with their own key, bytes and headers, and a header that says whom they are
+    /// for: the Pipeline and the step or output that refused them. All others skip them. That they were sent is noted in the same
+    /// transaction, so that none is sent twice, whoever runs this, and whatever fails on the way.
     Resend(ResendArgs),
 }
 
@@ -114,14 +115,14 @@ impl FilterArgs {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
-    #[command(flatten)]
-    pub(crate) filter: FilterArgs,
     /// How many are listed at most, the newest
     #[arg(long, value_name = "COUNT", default_value = "50")]
     pub(crate) limit: usize,
     /// How they are printed
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub(crate) output_format: Format,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
 }
 
 /// `tidewheel dead-letters reasons`
@@ -129,11 +130,11 @@ pub(crate) struct ListArgs {
 pub(crate) struct ReasonsArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
-    #[command(flatten)]
-    pub(crate) filter: FilterArgs,
     /// How they are printed
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub(crate) output_format: Format,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
 }
 
 /// `tidewheel dead-letters show`
@@ -158,26 +159,22 @@ Examples:
   tidewheel dead-letters resend shop/kpis --kafka 127.0.0.1:9092 --output kpi_1m --since 2h
   tidewheel dead-letters resend shop/kpis --data ./data --all --dry-run
 
-An event that fails again is a dead letter of its own, which can be sent again in its turn. An event whose window has closed is late,
-however it comes. Letters of windows and groups are no events, and cannot be sent.
+An event that fails again is a dead letter of its own, which can be sent again in its turn.
+An event whose window has closed is late, however it comes.
+Letters of windows and groups are no events, and cannot be sent.
 
-Exit codes: 0 all is well, 1 something failed or a letter that was named cannot be sent, 2 the command line is wrong.";
+Exit codes: 0 all is well, 1 something failed, or a letter that was named cannot be sent,
+  2 the command line is wrong.";
 
 /// `tidewheel dead-letters resend`
-///
-/// Appends the events of dead letters to the topic that they came from, with their own key, bytes and headers, and with a header that
-/// says whom they are for: the Pipeline and the step or output that refused them. All others skip them. That they were sent is noted in
-/// the same transaction, so that none is sent twice, whoever runs this, and whatever fails on the way.
 #[derive(Debug, Args)]
-#[command(after_help = RESEND_EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = RESEND_EXAMPLES)]
 pub(crate) struct ResendArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
     /// Offsets of the letters, as `list` has them
     #[arg(value_name = "OFFSET", conflicts_with = "FilterArgs")]
     pub(crate) offsets: Vec<i64>,
-    #[command(flatten)]
-    pub(crate) filter: FilterArgs,
     /// All that were not sent again yet
     #[arg(long, conflicts_with = "offsets")]
     pub(crate) all: bool,
@@ -190,6 +187,8 @@ pub(crate) struct ResendArgs {
     /// How it is told what was done
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub(crate) output_format: Format,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
 }
 
 /// How something is printed.
