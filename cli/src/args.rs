@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::dead_letters::args::DeadLettersArgs;
 use crate::roles::args::{GenerateArgs, IngestArgs, ProvisionArgs, SinkArgs, WorkerArgs};
 use crate::roles::kafka::KafkaPlace;
 
@@ -59,6 +60,11 @@ pub(crate) enum Command {
     Worker(WorkerArgs),
     /// Role: make up the events of an EventSource with `generator`
     Generate(GenerateArgs),
+    /// See what a Pipeline could not process, and send it again
+    ///
+    /// Shows the events that a Pipeline could not process, and why, and sends them again once the cause is mended: the original bytes, to
+    /// the partition that they came from, for the Pipeline and the step or output that refused them. Nobody else takes them twice.
+    DeadLetters(DeadLettersArgs),
     /// Print the CustomResourceDefinitions of EventSource, Pipeline and Sink
     Crds,
 }

@@ -1,6 +1,8 @@
 //! The tidewheel binary: every role, and the tools for people.
+mod aligned;
 mod args;
 mod check;
+mod dead_letters;
 mod dev;
 mod failure;
 mod logging;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Command::Ingest(ingest) => roles::ingest(ingest),
         Command::Worker(worker) => roles::worker(worker),
         Command::Generate(generate) => roles::generate(generate),
+        Command::DeadLetters(letters) => dead_letters::run(letters),
         Command::Crds => crds(),
     };
     match outcome {

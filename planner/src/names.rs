@@ -66,6 +66,11 @@ impl PipelineNames {
         format!("{}.{input}.{partition}", self.prefix)
     }
 
+    /// The transactional id under which dead letters are sent again: one person at a time does that.
+    pub fn sender(&self) -> String {
+        self.dead_letters()
+    }
+
     /// The transactional id under which generations are allotted.
     pub fn allotter(&self) -> String {
         format!("{}.generations", self.prefix)

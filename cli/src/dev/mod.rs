@@ -19,6 +19,7 @@ use tidewheel_planner::problem;
 use crate::args::DevArgs;
 use crate::failure::{Exit, Failure};
 use specs::Specs;
+pub(crate) use store::MAX_RECORD_BYTES;
 
 /// Runs until the input has ended, with `--until-idle`, or until told to stop.
 pub(crate) fn run(args: DevArgs) -> Result<Exit, Failure> {

@@ -273,6 +273,7 @@ impl Families {
             ("duplicate", ledger.duplicate),
             ("late", ledger.late),
             ("earlier_generation", ledger.earlier_generation),
+            ("skipped", ledger.skipped),
         ];
         let plain = plain.map(|(fate, count)| (fate, "", count));
         let filtered = ledger.filtered.iter();

@@ -134,7 +134,7 @@ fn ledger(of: &OutputLedger) -> Ledger {
     let open = |second| first.written.saturating_sub(second);
     Ledger {
         output: of.output.clone(),
-        read: first.read,
+        read: first.read.saturating_sub(first.skipped),
         written: of
             .stage2
             .as_ref()

@@ -16,7 +16,7 @@ mod screen;
 mod snapshot;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 
 pub(crate) use run::{draws, run};
 pub(crate) use snapshot::{Database, HttpSource, Snapshot, SourceCounts};

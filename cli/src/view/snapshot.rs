@@ -99,7 +99,7 @@ pub(crate) struct Results {
 pub(crate) struct Ledger {
     /// The output.
     pub(crate) output: String,
-    /// What came in.
+    /// What came in for it: what was sent again for others is left out.
     pub(crate) read: u64,
     /// What was written, or is in windows that were.
     pub(crate) written: u64,

@@ -39,7 +39,7 @@ pub(super) fn time(ms: i64, now_ms: i64) -> String {
 }
 
 /// A time as it is written in events.
-pub(super) fn timestamp(ms: i64) -> String {
+pub(crate) fn timestamp(ms: i64) -> String {
     DateTime::from_timestamp_millis(ms)
         .unwrap_or_default()
         .to_rfc3339_opts(SecondsFormat::Millis, true)

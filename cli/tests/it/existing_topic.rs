@@ -3,7 +3,7 @@ use serde_json::json;
 
 use crate::program::{rows, run};
 
-const SPECS: &str = "
+pub(crate) const SPECS: &str = "
 apiVersion: tidewheel.dev/v1alpha1
 kind: EventSource
 metadata: {name: orders}

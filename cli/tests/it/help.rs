@@ -13,6 +13,11 @@ fn help_teaches() {
         "ingest",
         "worker",
         "generate",
+        "dead-letters",
+        "dead-letters list",
+        "dead-letters reasons",
+        "dead-letters show",
+        "dead-letters resend",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let ended = run(&args);

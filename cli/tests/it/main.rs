@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 mod check;
+mod dead_letters;
 mod example;
 mod existing_topic;
 mod help;

@@ -38,13 +38,20 @@ impl Deduplication {
     /// Whether a key appended at `now_ms` was appended within the horizon before; remembers it in either case.
     /// `now_ms` never decreases from call to call.
     pub fn seen(&mut self, key: u128, now_ms: i64) -> bool {
+        self.seen_but(&[], key, now_ms)
+    }
+
+    /// As [`Self::seen`], but an appearance at one of `own_ms` is none: it is of the same event.
+    pub fn seen_but(&mut self, own_ms: &[i64], key: u128, now_ms: i64) -> bool {
         let (high, low) = ((key >> 64) as u64, key as u32);
         let now = self.distance(now_ms);
+        let base_ms = self.base_ms;
         if let Some(entry) = self
             .entries
             .find_mut(high, |entry| entry.high == high && entry.low == low)
         {
-            let duplicate = now - entry.seen <= self.within_ms;
+            let is_own = own_ms.contains(&(base_ms + i64::from(entry.seen)));
+            let duplicate = !is_own && now - entry.seen <= self.within_ms;
             if !(duplicate && sabotage::is(Bug::DuplicateOfKeptOnly)) {
                 entry.seen = now;
             }

@@ -26,6 +26,9 @@ pub struct Ledger {
     /// Belongs to a window that an earlier generation of the step has written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub earlier_generation: u64,
+    /// Was sent again for somebody else: another pipeline, or another step or output of this one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
     /// Became a dead letter, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dead_lettered: BTreeMap<String, u64>,
@@ -48,6 +51,7 @@ impl Ledger {
             + self.duplicate
             + self.late
             + self.earlier_generation
+            + self.skipped
             + self.dead_lettered.values().sum::<u64>()
     }
 
@@ -65,6 +69,7 @@ impl Ledger {
         self.duplicate += other.duplicate;
         self.late += other.late;
         self.earlier_generation += other.earlier_generation;
+        self.skipped += other.skipped;
         for (step, count) in &other.filtered {
             *self.filtered.entry(step.clone()).or_default() += count;
         }

@@ -26,6 +26,10 @@ pub enum Bug {
     ForgottenDecrees,
     /// What a sink refused before the log could be told is not read back at a takeover.
     ForgottenRefusals,
+    /// What was sent again is taken by those as well that had taken it.
+    SentToEverybody,
+    /// What was sent again is a duplicate to a deduplication that had let it through.
+    DuplicateOfItself,
     /// What earlier generations have written to topics is left where it is made anew.
     OutdatedRows,
 }

@@ -1,11 +1,12 @@
 //! Dead letters, read back from the log.
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
-use tidewheel_log::{Log, Record, first_record, read_to_end};
+use tidewheel_engine::wire::dead_letter::Letter;
+use tidewheel_log::{Log, Record, first_record};
 use tidewheel_planner::names::PipelineNames;
 
+use crate::dead_letters::bytes::text_or_base64;
+use crate::dead_letters::letters::each_letter;
 use crate::dev::pipelines::Pipelines;
 use crate::failure::Failure;
 
@@ -17,18 +18,8 @@ const KEPT_VALUE_BYTES: usize = 16 << 10;
 pub(crate) struct DeadLetter {
     /// `<namespace>/<name>` of the Pipeline.
     pub(crate) pipeline: String,
-    /// A stable word.
-    pub(crate) reason: String,
-    /// What is wrong, for people.
-    pub(crate) message: String,
-    /// The step that refused it.
-    pub(crate) step: Option<String>,
-    /// The field that is wrong.
-    pub(crate) field: Option<String>,
-    /// The source, or the aggregate step whose input it was.
-    pub(crate) source: String,
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
+    /// What is wrong, and where it came from.
+    pub(crate) letter: Letter,
     value: Value,
 }
 
@@ -42,7 +33,7 @@ enum Value {
 /// A dead letter as JSON has it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Shown<'a> {
+pub(crate) struct ShownLetter<'a> {
     pipeline: &'a str,
     reason: &'a str,
     message: &'a str,
@@ -60,27 +51,14 @@ pub(crate) struct Shown<'a> {
 }
 
 impl DeadLetter {
-    fn new(pipeline: &str, topic: &str, record: Record) -> Self {
-        let header = |name: &str| {
-            let found = record.headers.iter().find(|header| header.name == name)?;
-            Some(String::from_utf8_lossy(&found.value).into_owned())
-        };
-        let number = |name: &str| header(name).and_then(|text| text.parse::<i64>().ok());
+    fn new(pipeline: &str, topic: &str, letter: Letter, record: Record) -> Self {
         let is_large = record
             .value
             .as_ref()
             .is_some_and(|value| value.len() > KEPT_VALUE_BYTES);
         Self {
             pipeline: pipeline.to_owned(),
-            reason: header("tidewheel-reason").unwrap_or_default(),
-            message: header("tidewheel-message").unwrap_or_default(),
-            step: header("tidewheel-step"),
-            field: header("tidewheel-field"),
-            source: header("tidewheel-source").unwrap_or_default(),
-            partition: number("tidewheel-partition")
-                .and_then(|partition| i32::try_from(partition).ok())
-                .unwrap_or(-1),
-            offset: number("tidewheel-offset").unwrap_or(-1),
+            letter,
             value: if is_large {
                 Value::InLog(topic.to_owned(), record.offset)
             } else {
@@ -90,7 +68,7 @@ impl DeadLetter {
     }
 
     /// With its bytes.
-    pub(crate) async fn shown(&self, log: &dyn Log) -> Result<Shown<'_>, Failure> {
+    pub(crate) async fn shown(&self, log: &dyn Log) -> Result<ShownLetter<'_>, Failure> {
         let bytes = match &self.value {
             Value::Here(bytes) => bytes.clone(),
             Value::InLog(topic, offset) => {
@@ -99,20 +77,17 @@ impl DeadLetter {
                 record.and_then(|record| record.value)
             }
         };
-        let (value, value_base64) = match bytes.as_deref().map(std::str::from_utf8) {
-            None => (None, None),
-            Some(Ok(text)) => (Some(text.to_owned()), None),
-            Some(Err(_)) => (None, bytes.map(|bytes| STANDARD.encode(bytes))),
-        };
-        Ok(Shown {
+        let (value, value_base64) = text_or_base64(bytes.as_deref());
+        let letter = &self.letter;
+        Ok(ShownLetter {
             pipeline: &self.pipeline,
-            reason: &self.reason,
-            message: &self.message,
-            step: self.step.as_deref(),
-            field: self.field.as_deref(),
-            source: &self.source,
-            partition: self.partition,
-            offset: self.offset,
+            reason: &letter.reason,
+            message: &letter.message,
+            step: letter.step.as_deref(),
+            field: letter.field.as_deref(),
+            source: &letter.input,
+            partition: letter.partition,
+            offset: letter.offset,
             value,
             value_base64,
         })
@@ -126,20 +101,28 @@ pub(crate) async fn read(log: &dyn Log, pipelines: &Pipelines) -> Result<Vec<Dea
         let (namespace, name) = (&pipeline.plan.namespace, &pipeline.plan.name);
         let topic = PipelineNames::new(namespace, name).dead_letters();
         let label = format!("{namespace}/{name}");
-        read_to_end(log, &topic, 0, |record| {
-            letters.push(DeadLetter::new(&label, &topic, record));
+        each_letter(log, &topic, |letter, record| {
+            letters.push(DeadLetter::new(&label, &topic, letter, record));
         })
         .await?;
     }
     letters.sort_by(|a, b| {
-        let place = |letter: &DeadLetter| (letter.partition, letter.offset);
-        (&a.pipeline, &a.source, place(a), &a.step, &a.reason).cmp(&(
-            &b.pipeline,
-            &b.source,
-            place(b),
-            &b.step,
-            &b.reason,
-        ))
+        let place = |letter: &Letter| (letter.partition, letter.offset);
+        let (of_a, of_b) = (&a.letter, &b.letter);
+        (
+            &a.pipeline,
+            &of_a.input,
+            place(of_a),
+            &of_a.step,
+            &of_a.reason,
+        )
+            .cmp(&(
+                &b.pipeline,
+                &of_b.input,
+                place(of_b),
+                &of_b.step,
+                &of_b.reason,
+            ))
     });
     Ok(letters)
 }

@@ -39,6 +39,8 @@ pub(crate) struct StageLedger {
     pub(crate) late: u64,
     /// Belongs to a window that an earlier generation has written.
     pub(crate) earlier_generation: u64,
+    /// Sent again for somebody else.
+    pub(crate) skipped: u64,
     /// Became dead letters, by reason.
     pub(crate) dead_lettered: std::collections::BTreeMap<String, u64>,
     /// In windows that are still open.
@@ -54,6 +56,7 @@ impl StageLedger {
             duplicate: ledger.duplicate,
             late: ledger.late,
             earlier_generation: ledger.earlier_generation,
+            skipped: ledger.skipped,
             dead_lettered: ledger.dead_lettered.clone(),
             in_flight,
         }
@@ -66,7 +69,8 @@ impl StageLedger {
             .values()
             .chain(self.dead_lettered.values())
             .sum();
-        let settled = self.written + named + self.duplicate + self.late + self.earlier_generation;
+        let left_out = self.duplicate + self.late + self.earlier_generation + self.skipped;
+        let settled = self.written + named + left_out;
         i128::from(self.read) - i128::from(settled) - i128::from(self.in_flight)
     }
 }

@@ -10,6 +10,7 @@ use super::Shown;
 use super::csv::text;
 use super::dead_letters::DeadLetter;
 use super::ledgers::{OutputLedger, StageLedger};
+use crate::aligned::{self, Cell};
 use crate::failure::Failure;
 
 /// Rows that are shown unless asked otherwise: windows are what one came for, events are many.
@@ -60,10 +61,7 @@ async fn write_output(
     let mut cells: Vec<Vec<Cell>> = vec![
         names
             .iter()
-            .map(|name| Cell {
-                text: name.clone(),
-                right: false,
-            })
+            .map(|name| Cell::cut(name, usize::MAX))
             .collect(),
     ];
     let count = shown.count().await?;
@@ -73,7 +71,7 @@ async fn write_output(
             return ControlFlow::Break(());
         }
         rows += 1;
-        cells.push(row.values().map(Cell::new).collect());
+        cells.push(row.values().map(cell).collect());
         ControlFlow::Continue(())
     });
     reading.await?;
@@ -94,7 +92,7 @@ async fn write_output(
             heading.right = is_number;
         }
     }
-    align(out, &cells)?;
+    aligned::write(out, &cells)?;
     let left = count.saturating_sub(rows as u64);
     if left > 0 {
         writeln!(
@@ -105,55 +103,13 @@ async fn write_output(
     Ok(writeln!(out)?)
 }
 
-struct Cell {
-    text: String,
-    /// Whether it stands at the right: a number.
-    right: bool,
-}
-
-impl Cell {
-    fn new(value: &Value) -> Self {
-        let text = text(value);
-        let printable = |c: char| if c.is_control() { ' ' } else { c };
-        let mut cut: String = text.chars().take(CELL_CHARS).map(printable).collect();
-        if text.chars().nth(CELL_CHARS).is_some() {
-            cut.pop();
-            cut.push('…');
-        }
-        Self {
-            text: cut,
-            right: value.is_number(),
-        }
+fn cell(value: &Value) -> Cell {
+    let cell = Cell::cut(&text(value), CELL_CHARS);
+    if value.is_number() {
+        cell.at_the_right()
+    } else {
+        cell
     }
-}
-
-fn align(out: &mut impl Write, rows: &[Vec<Cell>]) -> io::Result<()> {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.text.chars().count())
-            .max()
-    };
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| width(column).unwrap_or_default())
-        .collect();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let padding = " ".repeat(width.saturating_sub(cell.text.chars().count()));
-            line.push_str("  ");
-            if cell.right {
-                line.push_str(&padding);
-            }
-            line.push_str(&cell.text);
-            if !cell.right {
-                line.push_str(&padding);
-            }
-        }
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
 }
 
 fn write_ledger(out: &mut impl Write, ledger: &OutputLedger) -> io::Result<()> {
@@ -196,6 +152,7 @@ fn write_stage(
         (stage.duplicate, "duplicate"),
         (stage.late, "late and dropped"),
         (stage.earlier_generation, "of an earlier generation"),
+        (stage.skipped, "sent again for others"),
     ];
     fates.extend(
         plain
@@ -219,12 +176,13 @@ fn write_dead_letters(out: &mut impl Write, letters: &[DeadLetter]) -> io::Resul
     let mut by_reason: BTreeMap<(&str, &str), (usize, &DeadLetter)> = BTreeMap::new();
     for letter in letters {
         by_reason
-            .entry((&letter.pipeline, &letter.reason))
+            .entry((&letter.pipeline, &letter.letter.reason))
             .or_insert((0, letter))
             .0 += 1;
     }
     for ((pipeline, reason), (count, first)) in by_reason {
-        let place = format!("{}/{} at {}", first.source, first.partition, first.offset);
+        let first = &first.letter;
+        let place = format!("{}/{} at {}", first.input, first.partition, first.offset);
         writeln!(
             out,
             "dead letters of {pipeline}: {count} {reason}, the first from {place}: {}",

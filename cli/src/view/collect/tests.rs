@@ -153,6 +153,7 @@ fn a_ledger_of_windows_counts_what_is_on_its_way_as_open() {
         duplicate: 1,
         late: 1,
         earlier_generation: 0,
+        skipped: 0,
         dead_lettered: BTreeMap::from([("Late".to_owned(), 2)]),
         in_flight,
     };
@@ -160,7 +161,10 @@ fn a_ledger_of_windows_counts_what_is_on_its_way_as_open() {
         pipeline: "shop/kpis".into(),
         output: "kpi".into(),
         balanced: false,
-        stage1: stage(105, 100, 0),
+        stage1: StageLedger {
+            skipped: 7,
+            ..stage(112, 100, 0)
+        },
         stage2: Some(stage(90, 50, 30)),
     };
     let other = OutputLedger {

@@ -4,6 +4,7 @@ mod existing_topic;
 mod foreign;
 mod ground;
 mod in_one_process;
+mod letters;
 mod made;
 mod newer_groups;
 mod topics;

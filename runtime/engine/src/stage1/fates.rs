@@ -14,6 +14,8 @@ pub(crate) enum Fate {
     Late,
     /// Its window belongs to an earlier generation.
     EarlierGeneration,
+    /// It was sent again for somebody else.
+    Skipped,
     /// It became a dead letter; index into [`Reasons`].
     DeadLettered(u16),
 }
@@ -50,6 +52,7 @@ pub(crate) fn count(
             Fate::Duplicate => ledger.duplicate += 1,
             Fate::Late => ledger.late += 1,
             Fate::EarlierGeneration => ledger.earlier_generation += 1,
+            Fate::Skipped => ledger.skipped += 1,
             Fate::Filtered(step) => bump(&mut ledger.filtered, step_name(step)),
             Fate::DeadLettered(reason) => {
                 bump(&mut ledger.dead_lettered, reasons.name(reason).to_owned())

@@ -1,4 +1,5 @@
 //! The task of one source partition: decode, row-wise steps, deduplication, row outputs, partial aggregates.
+mod addressed;
 mod announce;
 mod append_time;
 mod fates;
@@ -25,7 +26,7 @@ use self::fates::{Reasons, count};
 use self::fold::place;
 use self::reach::{companions, reached, row_outputs};
 use self::row_output::RowOutput;
-use self::slice::{Dead, Slice, Traced};
+use self::slice::{Begun, Dead, Slice, Traced};
 use self::watermark::{Idleness, PartitionWatermark};
 use crate::deduplication::Deduplication;
 use crate::effects::{Effects, Refusal, take_up_to};
@@ -34,7 +35,7 @@ use crate::generation::{Generations, StepGeneration};
 use crate::ledger::Ledger;
 use crate::window::{closes_at, start_of};
 use crate::wire::dead_letter::DeadLetter;
-use crate::wire::state::{Checkpoint, Position};
+use crate::wire::state::{Checkpoint, Position, Replayed};
 use crate::wire::watermark::WatermarkRecord;
 
 pub use self::progress::{Recovered, StartAt};
@@ -104,6 +105,8 @@ struct Partials {
     from: i64,
     position: Position,
     ledger: Ledger,
+    /// What this generation has read anew.
+    replayed: Option<Replayed>,
     /// The emission count last told to each partition of the partials topic.
     told: Vec<Option<i64>>,
 }
@@ -328,7 +331,7 @@ impl SourceTask {
                         .iter()
                         .map(|&relation| relations.get(relation))
                         .collect();
-                    slice.rows(step, program, &inputs)
+                    slice.rows(step, program, &inputs)?
                 }
                 StepKind::Deduplicate(deduplicate) => match relations.get(deduplicate.from) {
                     Some(input) => {
@@ -336,7 +339,7 @@ impl SourceTask {
                             .deduplications
                             .entry(step)
                             .or_insert_with(|| Deduplication::new(deduplicate.within_ms));
-                        Some(slice.deduplicate(deduplicate, input, seen)?)
+                        Some(slice.deduplicate(step, deduplicate, input, seen)?)
                     }
                     None => None,
                 },
@@ -360,16 +363,20 @@ impl SourceTask {
         let plan = Arc::clone(&self.setup.plan);
         let mut watermark = std::mem::take(&mut self.watermark);
         let mut partials_out = Vec::new();
-        let active: Vec<(usize, StepGeneration)> = self
+        let begun = |partials: &Partials| Begun {
+            cut_ms: partials.generation.cut_ms,
+            replayed: partials.replayed,
+        };
+        let active: Vec<(usize, Begun)> = self
             .partials
             .iter()
             .filter(|partials| partials.from <= at)
-            .map(|partials| (partials.step, partials.generation))
+            .map(|partials| (partials.step, begun(partials)))
             .collect();
         let mut append = self.append;
         let (mut slice, relations) =
             self.evaluate(&plan, records, &mut watermark, &mut append, |_| true)?;
-        for (step, generation) in active {
+        for (step, begun) in active {
             let StepKind::Aggregate(aggregate) = &plan.steps[step].kind else {
                 continue;
             };
@@ -381,10 +388,11 @@ impl SourceTask {
             else {
                 continue;
             };
-            let (partials, fates) = slice.aggregate(step, aggregate, generation.cut_ms, input)?;
+            let (partials, fates) = slice.aggregate(step, aggregate, begun, input)?;
             partials_out.push((step, partials, fates));
         }
         let dead = std::mem::take(&mut slice.dead);
+        let addressed = std::mem::take(&mut slice.addressed);
         drop(slice);
         self.append = append;
         self.watermark = watermark;
@@ -419,7 +427,7 @@ impl SourceTask {
             }
         }
         for index in 0..self.outputs.len() {
-            self.write_rows(index, at, records, &relations, &plan, effects)?;
+            self.write_rows(index, at, records, (&relations, &addressed), effects)?;
         }
         self.publish(effects)?;
         self.pass();
@@ -485,11 +493,11 @@ impl SourceTask {
     }
 
     fn letter_of(&self, letter: &DeadLetter<'_>, record: &Record) -> NewRecord {
-        let topic = self.names.dead_letters();
+        let (topic, origin) = (self.names.dead_letters(), &self.source().topic);
         if self.source().foreign {
-            letter.of_foreign_record(&topic, record)
+            letter.of_foreign_record(&topic, origin, record)
         } else {
-            letter.of_record(&topic, record)
+            letter.of_record(&topic, origin, record)
         }
     }
 }

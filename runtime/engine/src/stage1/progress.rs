@@ -17,8 +17,8 @@ use crate::generation::StepGeneration;
 use crate::ledger::Ledger;
 use crate::sabotage::{self, Bug};
 use crate::wire::state::{
-    Checkpoint, OutputProgress, PartialsProgress, Position, SOURCE_PROGRESS_KEY, SourceProgress,
-    Versioned, version,
+    Checkpoint, OutputProgress, PartialsProgress, Position, Replayed, SOURCE_PROGRESS_KEY,
+    SourceProgress, Versioned, version,
 };
 
 /// What was found when the task was taken over.
@@ -86,7 +86,13 @@ impl SourceTask {
             |progress| progress.main,
         );
         let steps = reached(&setup.plan, setup.source);
-        let partials = begin_partials(&setup, &steps, known, start, start_offset);
+        let partials = begin_partials(
+            &setup,
+            &steps,
+            known,
+            start,
+            (start_offset, main.next_offset),
+        );
         let outputs = begin_outputs(&setup, &steps, &recovered, main)?;
         let mut positions: Vec<(Position, Option<i64>)> =
             vec![(main, known.and_then(|known| known.event_watermark_ms))];
@@ -188,6 +194,7 @@ impl SourceTask {
                 generation: partials.generation.number,
                 position: done(partials.position),
                 ledger: partials.ledger.clone(),
+                replayed: partials.replayed,
             };
             (self.step_name(partials.step), progress)
         });
@@ -221,7 +228,7 @@ fn begin_partials(
     steps: &[usize],
     known: Option<&SourceProgress>,
     start: &StartAt,
-    start_offset: i64,
+    (start_offset, read_to): (i64, i64),
 ) -> Vec<Partials> {
     let begin = |&step: &usize| {
         let StepKind::Aggregate(aggregate) = &setup.plan.steps[step].kind else {
@@ -236,12 +243,22 @@ fn begin_partials(
         let going_on = known
             .and_then(|known| known.steps.get(name))
             .filter(|progress| progress.generation == generation.number);
-        let (position, ledger) = match going_on {
-            Some(progress) => (progress.position, progress.ledger.clone()),
-            None => (
-                replay_from(known, start, start_offset, start.cuts.get(name).copied()),
-                Ledger::default(),
+        let (position, ledger, replayed) = match going_on {
+            Some(progress) => (
+                progress.position,
+                progress.ledger.clone(),
+                progress.replayed,
             ),
+            None => {
+                let cut = start.cuts.get(name).copied();
+                let position = replay_from(known, start, start_offset, cut);
+                let replayed = Replayed {
+                    from: position.next_offset,
+                    to: read_to,
+                };
+                let is_replay = replayed.from < replayed.to;
+                (position, Ledger::default(), is_replay.then_some(replayed))
+            }
         };
         let told = vec![None; aggregate.partitions as usize];
         Some(Partials {
@@ -251,6 +268,7 @@ fn begin_partials(
             from: position.next_offset,
             position,
             ledger,
+            replayed,
             told,
         })
     };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{Field, Schema};
 use tidewheel_log::Record;
-use tidewheel_planner::plan::Plan;
 
+use super::addressed::Addressed;
 use super::fates::count;
 use super::slice::ordinals;
 use super::{Relations, SourceTask};
@@ -34,13 +34,16 @@ impl SourceTask {
         index: usize,
         at: i64,
         records: &[Record],
-        relations: &Relations,
-        plan: &Plan,
+        (relations, addressed): (&Relations, &Addressed),
         effects: &mut Effects,
     ) -> Result<(), EngineError> {
-        let Some(traced) = relations.get(plan.outputs[self.outputs[index].output].from) else {
+        let plan = Arc::clone(&self.setup.plan);
+        let output = self.outputs[index].output;
+        let Some(traced) = relations.get(plan.outputs[output].from) else {
             return Ok(());
         };
+        let offered = addressed.for_output(output, traced)?;
+        let traced = offered.as_ref();
         let partition = self.setup.partition;
         let output = &mut self.outputs[index];
         if self.main_from <= at {

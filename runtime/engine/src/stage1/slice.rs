@@ -1,4 +1,5 @@
 //! Runs the stage-1 steps over one slice of records.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, UInt32Array};
@@ -8,12 +9,13 @@ use tidewheel_decode::Decoder;
 use tidewheel_log::Record;
 use tidewheel_planner::plan::{Aggregate, Deduplicate, LatePolicy, Plan, RowProgram};
 
+use super::addressed::Addressed;
 use super::append_time::AppendTime;
 use super::fates::{Fate, Reasons};
 use super::fold::fold_isolating;
 use super::reach::reached;
 use super::source_record::SourceRecord;
-use super::times::{Times, event_times, judge_times};
+use super::times::{Times, event_times, is_future, judge_times};
 use super::watermark::PartitionWatermark;
 use crate::deduplication::Deduplication;
 use crate::error::EngineError;
@@ -22,8 +24,10 @@ use crate::timestamp::{rfc3339, timestamp_type, timestamps};
 use crate::window::{closes_at, end_of, start_of};
 use crate::wire::dead_letter::Reason;
 use crate::wire::placement;
+use crate::wire::state::Replayed;
 
 /// A relation over a slice: its rows, and what became of each record up to it.
+#[derive(Clone)]
 pub(crate) struct Traced {
     pub(crate) rows: Rows,
     pub(crate) fates: Vec<Fate>,
@@ -41,6 +45,15 @@ pub(crate) struct Dead {
 /// A source has fewer partitions than these bits can number.
 const PARTITION_BITS: u32 = 20;
 
+/// How the generation of an aggregate step began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun {
+    /// Windows that start before it are of earlier generations, ms.
+    pub(crate) cut_ms: Option<i64>,
+    /// What it has read anew.
+    pub(crate) replayed: Option<Replayed>,
+}
+
 /// One slice on its way through the steps.
 pub(crate) struct Slice<'a> {
     pub(crate) plan: &'a Plan,
@@ -49,6 +62,8 @@ pub(crate) struct Slice<'a> {
     pub(crate) partition: i32,
     pub(crate) records: &'a [Record],
     pub(crate) times: Times,
+    /// The records that were sent again.
+    pub(crate) addressed: Addressed,
     pub(crate) dead: Vec<Dead>,
     pub(crate) reasons: &'a mut Reasons,
 }
@@ -74,7 +89,25 @@ impl<'a> Slice<'a> {
         );
         let mut fates = vec![Fate::Present; records.len()];
         let mut dead = Vec::new();
+        let addressed = Addressed::read(plan, input, records);
+        for record in addressed.elsewhere() {
+            fates[record as usize] = Fate::Skipped;
+        }
+        for (record, why) in addressed.unknown() {
+            let reason = Reason::UnknownTarget.as_str();
+            fates[record as usize] = reasons.fate(reason);
+            dead.push(Dead {
+                record,
+                reason,
+                message: why.to_owned(),
+                step: None,
+                field: None,
+            });
+        }
         for (record, error) in decoded.refused {
+            if fates[record as usize] != Fate::Present {
+                continue;
+            }
             let absent = records[record as usize].value.is_none();
             let (reason, message) = if absent {
                 (Reason::Empty.as_str(), "the record has no value".to_owned())
@@ -119,6 +152,7 @@ impl<'a> Slice<'a> {
                 partition,
                 records,
                 times,
+                addressed,
                 dead,
                 reasons,
             },
@@ -132,31 +166,40 @@ impl<'a> Slice<'a> {
         step: usize,
         program: &RowProgram,
         relations: &[Option<&Traced>],
-    ) -> Option<Traced> {
+    ) -> Result<Option<Traced>, EngineError> {
         if relations.iter().all(Option::is_none) {
-            return None;
+            return Ok(None);
         }
+        let offered = relations.iter().map(|input| {
+            let offered = input.map(|input| self.addressed.for_step(step, input));
+            offered.transpose()
+        });
+        let offered = offered.collect::<Result<Vec<_>, _>>()?;
+        let relations: Vec<Option<&Traced>> = offered.iter().map(Option::as_deref).collect();
         let inputs: Vec<Option<&Rows>> = relations
             .iter()
             .map(|input| input.map(|traced| &traced.rows))
             .collect();
         let (rows, failures) = evaluate(program, &inputs);
-        let mut fates = inherited(relations, Fate::Filtered(step as u16));
+        let mut fates = inherited(&relations, Fate::Filtered(step as u16));
         self.bury(step, failures, &mut fates);
         for &record in &rows.records {
             fates[record as usize] = Fate::Present;
         }
-        Some(Traced { rows, fates })
+        Ok(Some(Traced { rows, fates }))
     }
 
     /// A deduplication.
     pub(crate) fn deduplicate(
         &mut self,
-        step: &Deduplicate,
+        step: usize,
+        deduplicate: &Deduplicate,
         input: &Traced,
         seen: &mut Deduplication,
     ) -> Result<Traced, EngineError> {
-        let keys: Vec<ArrayRef> = step
+        let offered = self.addressed.for_step(step, input)?;
+        let input = offered.as_ref();
+        let keys: Vec<ArrayRef> = deduplicate
             .by
             .iter()
             .map(|&column| input.rows.batch.column(column).clone())
@@ -178,7 +221,13 @@ impl<'a> Slice<'a> {
                 .find(|(known, _)| *known == key)
                 .map(|(_, duplicate)| *duplicate);
             let duplicate = known.unwrap_or_else(|| {
-                let duplicate = seen.seen(key, self.times.append_ms[record as usize]);
+                let repeats = self.addressed.repeats(record).iter();
+                // What it repeats is the same event. This step has let that through where a later one refused it, and may know it now where
+                // none had come so far.
+                let own_ms: Vec<i64> = repeats.map(|of| of.append_time_ms).collect();
+                let append_ms = self.times.append_ms[record as usize];
+                let is_known = seen.seen_but(&own_ms, key, append_ms);
+                let duplicate = is_known && !self.addressed.passes(record, step);
                 verdicts.push((key, duplicate));
                 duplicate
             });
@@ -218,9 +267,11 @@ impl<'a> Slice<'a> {
         &mut self,
         step: usize,
         aggregate: &Aggregate,
-        cut_ms: Option<i64>,
+        begun: Begun,
         input: &Traced,
     ) -> Result<(Option<RecordBatch>, Vec<Fate>), EngineError> {
+        let offered = self.addressed.for_step(step, input)?;
+        let input = offered.as_ref();
         let mut fates = inherited(&[Some(input)], Fate::Filtered(step as u16));
         let failed =
             |error: DataFusionError| EngineError::aggregation(&self.plan.steps[step].name, &error);
@@ -233,7 +284,7 @@ impl<'a> Slice<'a> {
         };
         let (arguments, failures) = evaluate(&aggregate.argument, &[Some(rows)]);
         self.bury(step, failures, &mut fates);
-        let arguments = self.in_time(step, aggregate, cut_ms, arguments, &mut fates)?;
+        let arguments = self.in_time(step, aggregate, begun, arguments, &mut fates)?;
         let calls = self
             .call_rows(step, aggregate, &arguments)
             .map_err(failed)?;
@@ -252,10 +303,11 @@ impl<'a> Slice<'a> {
         &mut self,
         step: usize,
         aggregate: &Aggregate,
-        cut_ms: Option<i64>,
+        begun: Begun,
         rows: Rows,
         fates: &mut [Fate],
     ) -> Result<Rows, EngineError> {
+        let repeated = self.taken_by_replay(begun.replayed);
         let mut kept = Vec::with_capacity(rows.records.len());
         let mut late = Vec::new();
         for (row, &record) in rows.records.iter().enumerate() {
@@ -264,8 +316,10 @@ impl<'a> Slice<'a> {
                 self.times.event_us[record as usize].div_euclid(1_000),
             );
             let watermark_ms = self.times.before_ms[record as usize];
-            if cut_ms.is_some_and(|cut_ms| start_ms < cut_ms) {
+            if begun.cut_ms.is_some_and(|cut_ms| start_ms < cut_ms) {
                 fates[record as usize] = Fate::EarlierGeneration;
+            } else if repeated.contains(&record) {
+                fates[record as usize] = Fate::Skipped;
             } else if watermark_ms
                 .is_some_and(|ms| ms >= closes_at(aggregate.window, aggregate.late, start_ms))
             {
@@ -301,6 +355,20 @@ impl<'a> Slice<'a> {
         }
         rows.take(&UInt32Array::from(kept))
             .map_err(|error| EngineError::aggregation(&self.plan.steps[step].name, &error))
+    }
+
+    /// Records that were sent again, and repeat what this generation of a step has read anew and could take: it counts each once. What was
+    /// ahead of its time then is so in every replay.
+    fn taken_by_replay(&self, replayed: Option<Replayed>) -> BTreeSet<u32> {
+        let Some(replayed) = replayed else {
+            return BTreeSet::new();
+        };
+        let max_future_ms = self.plan.sources[self.source].max_future_ms;
+        self.addressed.repeating(|record, of| {
+            let event_us = self.times.event_us[record as usize];
+            let is_future = is_future(event_us, of.append_time_ms, max_future_ms);
+            replayed.holds(of.offset) && !is_future
+        })
     }
 
     fn windows(&self, aggregate: &Aggregate, records: &[u32]) -> Vec<i64> {
@@ -419,8 +487,9 @@ fn inherited(inputs: &[Option<&Traced>], lost: Fate) -> Vec<Fate> {
     let mut fates = first.fates.clone();
     for other in present {
         for (fate, other) in fates.iter_mut().zip(&other.fates) {
-            if *other == Fate::Present {
-                *fate = Fate::Present;
+            // Where one input has nothing of a record that was sent again, the other tells what became of it.
+            if *other == Fate::Present || *fate == Fate::Skipped {
+                *fate = *other;
             }
         }
     }

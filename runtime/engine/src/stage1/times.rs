@@ -39,6 +39,12 @@ pub(super) fn event_times(
     event_us
 }
 
+/// Whether an event (microseconds) is further ahead of when it was appended (ms) than it may be (ms).
+pub(super) fn is_future(event_us: i64, append_ms: i64, max_future_ms: u64) -> bool {
+    let max_future_ms = i64::try_from(max_future_ms).unwrap_or(i64::MAX);
+    event_us.div_euclid(1_000) > append_ms.saturating_add(max_future_ms)
+}
+
 /// Judges each record's time in the order of the log, and moves the watermark on: [`Times::before_ms`].
 pub(super) fn judge_times(
     source: &Source,
@@ -49,7 +55,6 @@ pub(super) fn judge_times(
     watermark: &mut PartitionWatermark,
     reasons: &mut Reasons,
 ) {
-    let max_future_ms = i64::try_from(source.max_future_ms).unwrap_or(i64::MAX);
     let max_out_of_order_ms = i64::try_from(source.max_out_of_order_ms).unwrap_or(i64::MAX);
     for (index, record) in records.iter().enumerate() {
         watermark.reach(record.offset);
@@ -64,7 +69,7 @@ pub(super) fn judge_times(
                 Reason::NoEventTime,
                 "the event has no event time".to_owned(),
             ))
-        } else if event_ms > append_ms.saturating_add(max_future_ms) {
+        } else if is_future(event_us, append_ms, source.max_future_ms) {
             let message = format!(
                 "its event time {} is ahead of {}, when it came",
                 rfc3339(event_ms),

@@ -2,23 +2,29 @@
 //!
 //! | header | value |
 //! |---|---|
-//! | `tidewheel-version` | `1` |
+//! | `tidewheel-version` | `2` |
 //! | `tidewheel-reason` | a stable word: [`Reason`], or the decoder's code |
 //! | `tidewheel-message` | what is wrong, for people |
-//! | `tidewheel-step` | the step that refused it; absent where the event itself was refused |
+//! | `tidewheel-step` | the step that refused it, or, with the reason `Refused`, the output; absent where the event itself was refused |
 //! | `tidewheel-field` | the field that is wrong, where one is |
-//! | `tidewheel-source`, `tidewheel-partition`, `tidewheel-offset`, `tidewheel-append-time` | where it came from; ms since the epoch |
+//! | `tidewheel-source`, `tidewheel-topic`, `tidewheel-partition`, `tidewheel-offset`, `tidewheel-append-time` | where it came from; ms since the epoch |
 //! | `tidewheel-value-bytes` | how many bytes the value has, where it is left out: see [`MAX_LETTER_BYTES`] |
+//!
+//! There is a topic where it is a record of a source, whose own headers follow then, as they came. In version 1 there are neither.
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use tidewheel_log::{Header, NewRecord, Record};
 
-use super::{json, size_bytes};
+use super::{WireError, json, size_bytes};
 
-/// Version of the headers.
-pub const VERSION: &str = "1";
-/// The last header of ours.
+/// Version of the headers that is written.
+pub const VERSION: &str = "2";
+/// The versions that can be read.
+const READABLE: [&str; 2] = ["1", VERSION];
+/// The last header of ours: those that follow are the record's own.
 const LAST: &str = "tidewheel-append-time";
+/// How many bytes a value has that is left out.
+const LEFT_OUT: &str = "tidewheel-value-bytes";
 
 /// A dead letter of a record in somebody else's topic takes at most this, bytes: the topics of dead letters take records of 8 MiB, and
 /// theirs may take more. A larger one is told without its value, which stays where it is.
@@ -41,6 +47,8 @@ pub enum Reason {
     Empty,
     /// A contribution came for a window that is no longer kept.
     WindowPurged,
+    /// It was sent again for a step or output that is no longer there.
+    UnknownTarget,
 }
 
 impl Reason {
@@ -54,6 +62,7 @@ impl Reason {
             Self::Refused => "Refused",
             Self::Empty => "Empty",
             Self::WindowPurged => "WindowPurged",
+            Self::UnknownTarget => "UnknownTarget",
         }
     }
 }
@@ -65,7 +74,7 @@ pub struct DeadLetter<'a> {
     pub reason: &'a str,
     /// What is wrong, for people.
     pub message: &'a str,
-    /// The step that refused it.
+    /// The step that refused it, or the output.
     pub step: Option<&'a str>,
     /// The field that is wrong.
     pub field: Option<&'a str>,
@@ -76,30 +85,34 @@ pub struct DeadLetter<'a> {
 }
 
 impl DeadLetter<'_> {
-    /// The dead letter of a source record, with its original bytes.
-    pub fn of_record(&self, topic: &str, record: &Record) -> NewRecord {
-        self.build(
-            topic,
-            record.offset,
-            record.append_time_ms,
-            record.key.clone(),
-            record.value.clone(),
-        )
+    /// The dead letter of a record of the source's topic `origin`, with its original bytes and headers.
+    pub fn of_record(&self, topic: &str, origin: &str, record: &Record) -> NewRecord {
+        let mut headers = self.headers(Some(origin), record.offset, record.append_time_ms);
+        headers.extend_from_slice(&record.headers);
+        NewRecord {
+            topic: topic.to_owned(),
+            partition: Some(0),
+            key: record.key.clone(),
+            value: record.value.clone(),
+            headers,
+        }
     }
 
-    /// The dead letter of a record in somebody else's topic, without its value where it would be larger than [`MAX_LETTER_BYTES`].
-    pub fn of_foreign_record(&self, topic: &str, record: &Record) -> NewRecord {
-        let mut letter = self.of_record(topic, record);
+    /// The dead letter of a record in somebody else's topic, without its value, and if need be its key and headers, where it would
+    /// be larger than [`MAX_LETTER_BYTES`].
+    pub fn of_foreign_record(&self, topic: &str, origin: &str, record: &Record) -> NewRecord {
+        let mut letter = self.of_record(topic, origin, record);
         if size_bytes(&letter) <= MAX_LETTER_BYTES {
             return letter;
         }
         let bytes = letter.value.take().map_or(0, |value| value.len());
         let mut headers = letter.headers.iter();
         let place = headers.position(|header| header.name == LAST);
-        let told = header("tidewheel-value-bytes", &bytes.to_string());
-        letter.headers.insert(place.unwrap_or_default(), told);
+        let place = place.unwrap_or_default();
+        letter.headers.insert(place, header(LEFT_OUT, &bytes.to_string()));
         if size_bytes(&letter) > MAX_LETTER_BYTES {
             letter.key = None;
+            letter.headers.truncate(place + 2);
         }
         letter
     }
@@ -112,18 +125,16 @@ impl DeadLetter<'_> {
         append_time_ms: i64,
         value: &Map<String, Value>,
     ) -> NewRecord {
-        let value = Some(json(value).into());
-        self.build(topic, offset, append_time_ms, None, value)
+        NewRecord {
+            topic: topic.to_owned(),
+            partition: Some(0),
+            key: None,
+            value: Some(json(value).into()),
+            headers: self.headers(None, offset, append_time_ms),
+        }
     }
 
-    fn build(
-        &self,
-        topic: &str,
-        offset: i64,
-        append_time_ms: i64,
-        key: Option<Bytes>,
-        value: Option<Bytes>,
-    ) -> NewRecord {
+    fn headers(&self, origin: Option<&str>, offset: i64, append_time_ms: i64) -> Vec<Header> {
         let mut headers = vec![
             header("tidewheel-version", VERSION),
             header("tidewheel-reason", self.reason),
@@ -131,23 +142,88 @@ impl DeadLetter<'_> {
         ];
         headers.extend(self.step.map(|step| header("tidewheel-step", step)));
         headers.extend(self.field.map(|field| header("tidewheel-field", field)));
+        headers.push(header("tidewheel-source", self.input));
+        headers.extend(origin.map(|topic| header("tidewheel-topic", topic)));
         headers.extend([
-            header("tidewheel-source", self.input),
             header("tidewheel-partition", &self.partition.to_string()),
             header("tidewheel-offset", &offset.to_string()),
             header(LAST, &append_time_ms.to_string()),
         ]);
-        NewRecord {
-            topic: topic.to_owned(),
-            partition: Some(0),
-            key,
-            value,
-            headers,
-        }
+        headers
     }
 }
 
-fn header(name: &str, value: &str) -> Header {
+/// The headers of a dead letter, as they are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    pub(super) version: String,
+    /// A stable word.
+    pub reason: String,
+    /// What is wrong, for people.
+    pub message: String,
+    /// The step that refused it, or, with the reason `Refused`, the output.
+    pub step: Option<String>,
+    /// The field that is wrong.
+    pub field: Option<String>,
+    /// The input: a source, or an aggregate step.
+    pub input: String,
+    /// The topic that the record stands in; none of windows and groups, and in version 1.
+    pub topic: Option<String>,
+    /// Partition of the input.
+    pub partition: i32,
+    /// Offset there.
+    pub offset: i64,
+    /// When the record was appended there, ms since the epoch.
+    pub append_time_ms: i64,
+    /// How many bytes the record's value has, where it is left out for its size.
+    pub left_out_bytes: Option<u64>,
+    /// The record's own headers.
+    pub headers: Vec<Header>,
+}
+
+impl Letter {
+    /// Reads the headers of a dead letter.
+    ///
+    /// # Errors
+    /// Headers are missing, or of a version that is not known here.
+    pub fn read(record: &Record) -> Result<Self, WireError> {
+        let last = record.headers.iter().position(|header| header.name == LAST);
+        let (ours, own) = record.headers.split_at(last.map_or(0, |last| last + 1));
+        let find = |name: &str| {
+            let found = ours.iter().find(|header| header.name == name)?;
+            Some(String::from_utf8_lossy(&found.value).into_owned())
+        };
+        let get = |name: &str| {
+            find(name).ok_or_else(|| WireError::new("dead letter", format!("it has no {name}")))
+        };
+        let version = get("tidewheel-version")?;
+        if !READABLE.contains(&version.as_str()) {
+            let reason = format!("version {version} is not known here");
+            return Err(WireError::new("dead letter", reason));
+        }
+        let number = |name: &str| {
+            let number = get(name)?.parse::<i64>();
+            number.map_err(|error| WireError::new("dead letter", format!("{name}: {error}")))
+        };
+        let partition = i32::try_from(number("tidewheel-partition")?);
+        Ok(Self {
+            version,
+            reason: get("tidewheel-reason")?,
+            message: get("tidewheel-message")?,
+            step: find("tidewheel-step"),
+            field: find("tidewheel-field"),
+            input: get("tidewheel-source")?,
+            topic: find("tidewheel-topic"),
+            partition: partition.map_err(|error| WireError::new("dead letter", error))?,
+            offset: number("tidewheel-offset")?,
+            append_time_ms: number(LAST)?,
+            left_out_bytes: find(LEFT_OUT).and_then(|bytes| bytes.parse().ok()),
+            headers: own.to_vec(),
+        })
+    }
+}
+
+pub(super) fn header(name: &str, value: &str) -> Header {
     Header {
         name: name.to_owned(),
         value: Bytes::copy_from_slice(value.as_bytes()),

@@ -7,6 +7,7 @@ pub mod partial;
 pub mod placement;
 pub mod refusal;
 pub(crate) mod row;
+pub mod sent_again;
 pub mod state;
 pub mod watermark;
 

@@ -60,6 +60,26 @@ pub struct PartialsProgress {
     pub position: Position,
     /// Fates of the records since the generation began.
     pub ledger: Ledger,
+    /// What the generation has read that earlier ones had read before; none where it began at the end of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<Replayed>,
+}
+
+/// Records that a generation has read although earlier ones had read them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replayed {
+    /// Offset of the first.
+    pub from: i64,
+    /// One beyond the offset of the last.
+    pub to: i64,
+}
+
+impl Replayed {
+    /// Whether the record at `offset` is among them.
+    pub(crate) fn holds(self, offset: i64) -> bool {
+        (self.from..self.to).contains(&offset)
+    }
 }
 
 /// What the log knows of an output of a task.

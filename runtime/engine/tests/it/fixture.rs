@@ -62,6 +62,17 @@ pub(crate) fn record(offset: i64, append_ms: i64, event: &str) -> Record {
     }
 }
 
+/// A record as a log has it that appended it at `offset`, as many ms after [`T0`].
+pub(crate) fn appended(offset: i64, record: &NewRecord) -> Record {
+    Record {
+        offset,
+        append_time_ms: T0 + offset,
+        key: record.key.clone(),
+        value: record.value.clone(),
+        headers: record.headers.clone(),
+    }
+}
+
 /// An event `ms` after [`T0`] with further members.
 pub(crate) fn event(id: &str, ms: i64, members: &str) -> String {
     let comma = if members.is_empty() { "" } else { ", " };

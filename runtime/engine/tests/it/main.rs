@@ -17,5 +17,6 @@ mod isolation;
 mod lateness;
 mod recovery;
 mod refusals;
+mod sent_again;
 mod ties;
 mod topic_outputs;

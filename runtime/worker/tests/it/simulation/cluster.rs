@@ -1,5 +1,5 @@
 //! The scheduler: processes that work, stand still, die and come back, as the seed says.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use futures::future::join_all;
+use tidewheel_engine::wire::dead_letter::Letter;
 use tidewheel_log::{Cleanup, Clock, EmbeddedLog, Log, NewRecord, Options, TopicSettings};
 use tidewheel_planner::plan::{Output, Plan, StepKind};
 use tidewheel_sinks::embedded::Database;
@@ -18,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::faulty_log::FaultyLog;
 use super::faulty_sink::FaultySink;
-use super::scenario::{Event, Scenario};
+use super::scenario::{Again, Event, SOURCES, Scenario, To};
 use super::world::{ProcessTimer, World};
-use crate::fixture::{SINK, create_partials, create_tables, create_topics, names, plan};
+use crate::fixture::{SINK, create_partials, create_tables, create_topics, names, plan, read_all};
 
 /// More steps than any seed needs to come to its end.
 const PATIENCE: usize = 400_000;
@@ -45,6 +46,10 @@ pub(crate) struct Cluster {
     /// Sources whose state topic lacks partitions that they have been given.
     lagging: BTreeMap<usize, i32>,
     saved: Option<Saved>,
+    /// Whether dead letters are sent again. Half of the seeds do as before.
+    sends_again: bool,
+    /// Offsets of those that were.
+    sent_again: BTreeSet<i64>,
     traces: bool,
 }
 
@@ -99,6 +104,9 @@ impl Cluster {
                 })
                 .collect(),
             lagging: BTreeMap::new(),
+            // What a later version computes anew it may take of what an earlier one could not.
+            sends_again: seed % 2 == 1 && scenario.versions.len() == 1,
+            sent_again: BTreeSet::new(),
             world,
             scenario,
             plan,
@@ -141,6 +149,9 @@ impl Cluster {
             if until_chunk == 0 {
                 chunks -= 1;
                 self.send();
+                if self.sends_again {
+                    (0..world.between(0, 4)).for_each(|_| self.send_again());
+                }
                 until_chunk = world.below(pace) + if chunks == 0 { 300 } else { 1 };
                 let due = changes_at.iter().filter(|&&at| at == chunks).count();
                 (0..due).for_each(|_| self.change_plan());
@@ -546,6 +557,54 @@ impl Cluster {
                 world.advance(world.between(0, 500));
             }
         }
+    }
+
+    /// Sends one of the dead letters of records again, each once. Now and then one that another pipeline could have had.
+    fn send_again(&mut self) {
+        let world = Arc::clone(&self.world);
+        let topic = names(&self.plan).dead_letters();
+        let letters = block_on(read_all(&self.log, &topic, 0)).into_iter();
+        let letters = letters.filter(|record| !self.sent_again.contains(&record.offset));
+        let letters = letters.filter_map(|record| {
+            let letter = Letter::read(&record).unwrap();
+            let source = SOURCES.iter().position(|name| *name == letter.input)?;
+            Some((source, letter, record))
+        });
+        let letters: Vec<_> = letters.collect();
+        if letters.is_empty() {
+            return;
+        }
+        let (source, letter, record) = world.pick(&letters);
+        let first = self.events[&(*source, letter.partition, letter.offset)].clone();
+        let mut repeats_ms = first.again.as_ref().map(|again| again.repeats_ms.clone());
+        repeats_ms
+            .get_or_insert_default()
+            .push(letter.append_time_ms);
+        let is_ours = world.chance(0.85);
+        let to = match letter.step.as_deref() {
+            _ if !is_ours => To::Nobody,
+            None | Some("parsed") => first.to(),
+            Some("rows") => To::One("rows"),
+            Some("win") => To::One("win"),
+            Some("tot") => To::One("tot"),
+            Some(other) => panic!("nothing fails at {other}"),
+        };
+        let pipeline = if is_ours { "shop/kpis" } else { "shop/others" };
+        let again = letter.send_again(pipeline, record).unwrap();
+        if is_ours {
+            self.sent_again.insert(record.offset);
+        }
+        self.trace(|_| format!("letter {} is sent again, to {to:?}", record.offset));
+        let appended = block_on(self.log.append(vec![again])).unwrap()[0];
+        let event = Event {
+            again: Some(Again {
+                to,
+                repeats_ms: repeats_ms.unwrap_or_default(),
+            }),
+            ..first
+        };
+        let place = (*source, appended.partition, appended.offset);
+        self.events.insert(place, event);
     }
 }
 

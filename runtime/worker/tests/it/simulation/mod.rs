@@ -93,6 +93,8 @@ caught! {
     a_takeover_that_forgets_keys_is_caught: ForgottenKeys;
     a_takeover_that_forgets_decrees_is_caught: ForgottenDecrees;
     a_takeover_that_forgets_refusals_is_caught: ForgottenRefusals;
+    what_is_sent_again_to_everybody_is_caught: SentToEverybody;
+    what_is_sent_again_and_a_duplicate_of_itself_is_caught: DuplicateOfItself;
     a_topic_that_keeps_rows_of_earlier_generations_is_caught: OutdatedRows;
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use tidewheel_planner::plan::LatePolicy;
 
 use super::scenario::{
-    Event, FUTURE_MS, OUT_OF_ORDER_MS, REFUSED_FROM, Scenario, Shape, Version, WITHIN_MS,
+    Event, FUTURE_MS, OUT_OF_ORDER_MS, REFUSED_FROM, Scenario, Shape, To, Version, WITHIN_MS,
 };
 
 /// A record of the source topic.
@@ -38,19 +38,43 @@ pub(crate) enum Fate {
         step: &'static str,
     },
     Duplicate,
+    /// It is for somebody else.
+    Skipped,
     Dead {
         reason: &'static str,
         step: &'static str,
     },
 }
 
+static SKIPPED: Fate = Fate::Skipped;
+
 /// A record, judged by one version.
 #[derive(Debug, Clone)]
 pub(crate) struct Judged {
     pub(crate) offset: i64,
     pub(crate) fate: Fate,
+    pub(crate) to: To,
     /// The partition's watermark before it.
     pub(crate) watermark_ms: Option<i64>,
+}
+
+impl Judged {
+    pub(crate) fn is_for(&self, consumer: &str) -> bool {
+        match self.to {
+            To::Everybody => true,
+            To::One(one) => one == consumer,
+            To::Nobody => false,
+        }
+    }
+
+    /// What becomes of it on its way to an output of rows, or to an aggregate step.
+    pub(crate) fn fate_for(&self, consumer: &str) -> &Fate {
+        if self.is_for(consumer) {
+            &self.fate
+        } else {
+            &SKIPPED
+        }
+    }
 }
 
 /// What becomes of a record at the windows.
@@ -125,6 +149,15 @@ pub(crate) fn judge(
             .map(|(_, ms)| *ms)
             .max();
         let watermark_ms = by_events_ms.max(decreed_ms);
+        if event.to() == To::Nobody {
+            judged.push(Judged {
+                offset: *offset,
+                fate: Fate::Skipped,
+                to: To::Nobody,
+                watermark_ms,
+            });
+            continue;
+        }
         let mut fate = fate_of(scenario, version, event, *append_time_ms);
         let has_time = !matches!(fate, Fate::Dead { step: "", .. });
         if has_time {
@@ -132,13 +165,19 @@ pub(crate) fn judge(
         }
         if scenario.deduplicates && matches!(fate, Fate::Rows(_)) {
             let before = seen.insert(&event.id, *append_time_ms);
-            if before.is_some_and(|before| append_time_ms - before <= WITHIN_MS) {
+            // What failed behind the deduplication has passed it, and nothing is a duplicate of what it repeats.
+            let has_passed = matches!(event.to(), To::One(_));
+            let again = event.again.as_ref();
+            let repeats = |ms: i64| again.is_some_and(|again| again.repeats_ms.contains(&ms));
+            let is_near = |ms: i64| append_time_ms - ms <= WITHIN_MS;
+            if !has_passed && before.is_some_and(|before| is_near(before) && !repeats(before)) {
                 fate = Fate::Duplicate;
             }
         }
         judged.push(Judged {
             offset: *offset,
             fate,
+            to: event.to(),
             watermark_ms,
         });
     }
@@ -247,14 +286,17 @@ pub(crate) fn members(
     partitions: &[Vec<Judged>],
 ) -> Members {
     let mut members = Members::new();
+    let step = if grouped { "win" } else { "tot" };
     for (partition, judged) in partitions.iter().enumerate() {
-        for Judged {
-            offset,
-            fate,
-            watermark_ms,
-        } in judged
-        {
-            let Fate::Rows(rows) = fate else { continue };
+        for judged in judged {
+            let Judged {
+                offset,
+                watermark_ms,
+                ..
+            } = judged;
+            let Fate::Rows(rows) = judged.fate_for(step) else {
+                continue;
+            };
             for row in rows {
                 if entry(shape, cut_ms, row.ts_ms, *watermark_ms) == Entry::Counts {
                     let group = row.kind.filter(|_| grouped).map(str::to_owned);

@@ -296,6 +296,26 @@ pub(crate) struct Event {
     pub(crate) d: Option<i64>,
     pub(crate) tags: Option<&'static str>,
     pub(crate) flaw: Option<Flaw>,
+    /// That it sends a dead letter again.
+    pub(crate) again: Option<Again>,
+}
+
+/// An event that sends a dead letter again.
+#[derive(Debug, Clone)]
+pub(crate) struct Again {
+    pub(crate) to: To,
+    /// When the events were appended that it repeats.
+    pub(crate) repeats_ms: Vec<i64>,
+}
+
+/// Whom an event is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum To {
+    Everybody,
+    /// An output of rows, or an aggregate step.
+    One(&'static str),
+    /// Another pipeline.
+    Nobody,
 }
 
 /// What makes an event undecodable.
@@ -329,7 +349,10 @@ impl Event {
         recent: &[Self],
     ) -> Self {
         if !recent.is_empty() && world.chance(0.12) {
-            let mut again = world.pick(recent).clone();
+            let mut again = Self {
+                again: None,
+                ..world.pick(recent).clone()
+            };
             if world.chance(0.3) {
                 again.n = Some(world.between(-5, 20));
             }
@@ -382,7 +405,12 @@ impl Event {
             },
             tags: *world.pick(&[None, Some("p"), Some("p"), Some("p,q"), Some("q,p,q")]),
             flaw,
+            again: None,
         }
+    }
+
+    pub(crate) fn to(&self) -> To {
+        self.again.as_ref().map_or(To::Everybody, |again| again.to)
     }
 
     pub(crate) fn value(&self) -> Option<bytes::Bytes> {

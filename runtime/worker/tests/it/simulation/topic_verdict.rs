@@ -51,7 +51,7 @@ fn object(record: &Record) -> Option<Map<String, Value>> {
 pub(crate) fn check_sent(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
     let mut expected: Vec<Sent> = Vec::new();
     for (task, revision, stored, judged) in decided(history, verdicts) {
-        let Fate::Rows(rows) = &judged.fate else {
+        let Fate::Rows(rows) = judged.fate_for("sent") else {
             continue;
         };
         let generation = history.allotment(revision).outputs["sent"].number;

@@ -73,11 +73,12 @@ fn expected_letters(cluster: &Cluster, history: &History, verdicts: &Verdicts) -
         match &judged.fate {
             Fate::Dead { reason, step } => bury(reason, step),
             Fate::Rows(rows) => {
-                if rows.iter().any(|row| row.refused) {
+                if judged.is_for("rows") && rows.iter().any(|row| row.refused) {
                     bury("Refused", "rows");
                 }
                 let version = history.versions[&revision];
-                for (step, shape) in window_verdict::steps(&cluster.scenario, version) {
+                let steps = window_verdict::steps(&cluster.scenario, version).into_iter();
+                for (step, shape) in steps.filter(|(step, _)| judged.is_for(step)) {
                     let cut_ms = history.allotment(revision).steps[step].cut_ms;
                     let entry = entry(shape, cut_ms, stored.event.ts_ms, judged.watermark_ms);
                     if let Some(reason) = entry.reason(shape) {
@@ -85,7 +86,7 @@ fn expected_letters(cluster: &Cluster, history: &History, verdicts: &Verdicts) -
                     }
                 }
             }
-            Fate::Filtered { .. } | Fate::Duplicate => {}
+            Fate::Filtered { .. } | Fate::Duplicate | Fate::Skipped => {}
         }
     }
     expected
@@ -178,7 +179,7 @@ fn check_rows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
         let mut lowest = 1;
         for (index, stored) in records.iter().enumerate() {
             let expected = |generation: i64| -> Vec<TableRow> {
-                match &verdicts[versions[&generation]][task][index].fate {
+                match verdicts[versions[&generation]][task][index].fate_for("rows") {
                     Fate::Rows(rows) => (0..)
                         .zip(rows)
                         .filter(|(_, row)| !row.refused)
@@ -237,7 +238,7 @@ fn check_row_ledger(
     let mut expected = Ledger::default();
     for (_, _, _, judged) in decided(history, verdicts) {
         expected.read += 1;
-        match &judged.fate {
+        match judged.fate_for(output) {
             Fate::Rows(rows) if refuses && rows.iter().any(|row| row.refused) => {
                 *expected.dead_lettered.entry("Refused".into()).or_default() += 1
             }
@@ -261,6 +262,7 @@ pub(crate) fn enter(
     match fate {
         Fate::Filtered { step } => *ledger.filtered.entry((*step).to_owned()).or_default() += 1,
         Fate::Duplicate => ledger.duplicate += 1,
+        Fate::Skipped => ledger.skipped += 1,
         Fate::Dead { reason, .. } => {
             *ledger
                 .dead_lettered

@@ -419,7 +419,7 @@ fn check_step_ledger(
             let entry = || entry(shape, cut_ms, stored.event.ts_ms, judged.watermark_ms);
             enter(
                 &mut expected,
-                &judged.fate,
+                judged.fate_for(step),
                 entry,
                 Entry::Late.reason(shape),
             );

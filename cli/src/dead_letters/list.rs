@@ -1,0 +1,87 @@
+//! `tidewheel dead-letters list`.
+use std::collections::VecDeque;
+use std::io::{self, Write as _};
+
+use super::args::{Format, ListArgs};
+use super::letters::{Found, Letters};
+use super::shown::{ShownLetter, place};
+use crate::aligned::{self, Cell};
+use crate::failure::{Exit, Failure};
+use crate::view::text::timestamp;
+
+/// A message longer than this is cut, characters.
+const MESSAGE_CHARS: usize = 80;
+
+pub(super) async fn list(letters: &Letters, args: &ListArgs) -> Result<Exit, Failure> {
+    let mut newest = VecDeque::new();
+    let mut count = 0_usize;
+    let take = |found: Found| {
+        if !args.filter.takes(&found) {
+            return;
+        }
+        count += 1;
+        newest.push_back(found);
+        if newest.len() > args.limit {
+            newest.pop_front();
+        }
+    };
+    letters.each(take).await?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match args.output_format {
+        Format::Json => {
+            let shown: Vec<ShownLetter> = newest.iter().map(ShownLetter::new).collect();
+            serde_json::to_writer_pretty(&mut out, &shown).map_err(io::Error::from)?;
+            writeln!(out)?;
+        }
+        Format::Table => {
+            let headings = [
+                "OFFSET",
+                "SINCE",
+                "REASON",
+                "AT",
+                "FROM",
+                "SENT AGAIN",
+                "MESSAGE",
+            ];
+            let mut rows = vec![
+                headings
+                    .map(|heading| Cell::cut(heading, usize::MAX))
+                    .into(),
+            ];
+            rows.extend(newest.iter().map(row));
+            if newest.is_empty() {
+                writeln!(out, "no dead letters")?;
+            } else {
+                aligned::write(&mut out, &rows)?;
+            }
+            let older = count - newest.len();
+            if older > 0 {
+                writeln!(
+                    out,
+                    "  {older} older ones are not listed: --limit COUNT lists more"
+                )?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(Exit::Good)
+}
+
+fn row(found: &Found) -> Vec<Cell> {
+    let letter = &found.letter;
+    let from = format!("{}/{} at {}", letter.input, letter.partition, letter.offset);
+    let sent = match (found.sent_ms, letter.targets()) {
+        (Some(ms), _) => timestamp(ms),
+        (None, Ok(_)) => "no".to_owned(),
+        (None, Err(_)) => "cannot be".to_owned(),
+    };
+    vec![
+        Cell::cut(&found.offset.to_string(), usize::MAX).at_the_right(),
+        Cell::cut(&timestamp(found.at_ms), usize::MAX),
+        Cell::cut(&letter.reason, usize::MAX),
+        Cell::cut(&place(found), usize::MAX),
+        Cell::cut(&from, usize::MAX),
+        Cell::cut(&sent, usize::MAX),
+        Cell::cut(&letter.message, MESSAGE_CHARS),
+    ]
+}
