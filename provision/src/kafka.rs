@@ -4,13 +4,16 @@
 //! declares are corrected; whatever else somebody has configured stays as it is. Nothing is ever deleted or made smaller.
 //! ```no_run
 //! use tidewheel_kafka::Connection;
+//! use tidewheel_planner::topics::of_plan_sources;
 //! use tidewheel_provision::kafka::Topics;
 //!
 //! # async fn run(plan: &tidewheel_planner::plan::Plan) -> Result<(), tidewheel_provision::kafka::TopicError> {
 //! # let connection = Connection::new([("bootstrap.servers", "127.0.0.1:9092")]).unwrap();
 //! let topics = Topics::new(&connection)?;
-//! for change in topics.ensure_plan(plan).await? {
-//!     println!("{change}");
+//! let mut changes = topics.ensure_plans(std::slice::from_ref(plan)).await?;
+//! changes.extend(topics.ensure(&of_plan_sources(plan)).await?);
+//! for change in changes {
+//!     println!("{change}"); // topic shop.clicks was made with 6 partitions
 //! }
 //! # Ok(())
 //! # }

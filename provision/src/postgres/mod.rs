@@ -57,25 +57,48 @@ pub enum Change {
     Unchanged,
 }
 
+impl Done {
+    /// What would be done, where it was not.
+    #[must_use]
+    pub fn planned(&self) -> impl fmt::Display {
+        Said {
+            done: self,
+            was: "would be ",
+        }
+    }
+}
+
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "table `{}`: ", self.table)?;
-        let with = |f: &mut fmt::Formatter<'_>, what: &str, columns: &[String]| {
-            if columns.is_empty() {
-                f.write_str(what)
-            } else {
-                write!(
-                    f,
-                    "{what}, with new or wider columns {}",
-                    columns.join(", ")
-                )
-            }
+        let said = Said {
+            done: self,
+            was: "",
         };
-        match &self.change {
-            Change::Created => f.write_str("created"),
-            Change::Adopted(columns) => with(f, "adopted", columns),
-            Change::Changed(columns) => with(f, "changed", columns),
-            Change::Unchanged => f.write_str("as planned"),
+        said.fmt(f)
+    }
+}
+
+/// What was done, or `was`: would be.
+struct Said<'a> {
+    done: &'a Done,
+    was: &'static str,
+}
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "table `{}`: ", self.done.table)?;
+        let (what, columns) = match &self.done.change {
+            Change::Created => ("created", None),
+            Change::Adopted(columns) => ("adopted", Some(columns)),
+            Change::Changed(columns) => ("changed", Some(columns)),
+            Change::Unchanged => return f.write_str("as planned"),
+        };
+        write!(f, "{}{what}", self.was)?;
+        match columns {
+            Some(columns) if !columns.is_empty() => {
+                write!(f, ", with new or wider columns {}", columns.join(", "))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -104,12 +127,19 @@ pub fn tables_of(plan: &Plan, sink: &str) -> Vec<PlannedTable> {
 /// [`ProvisionError::Refused`] names everything that would lose or change stored data, and what to do; nothing was changed then.
 pub async fn provision(url: &str, tables: &[PlannedTable]) -> Result<Vec<Done>, ProvisionError> {
     let mut administrator = Administrator::connect(url).await?;
-    let (done, refused) = prepare(&mut administrator, tables).await?;
-    if !refused.is_empty() {
-        let refusals = refused.into_iter().map(|(_, refusal)| refusal);
-        return Err(ProvisionError::Refused(refusals.collect()));
-    }
+    let done = prepare_all(&mut administrator, tables).await?;
     administrator.commit().await?;
+    Ok(done)
+}
+
+/// What [`provision`] would do, done in a transaction that is taken back: it needs the same rights.
+///
+/// # Errors
+/// Those of [`provision`].
+pub async fn dry_run(url: &str, tables: &[PlannedTable]) -> Result<Vec<Done>, ProvisionError> {
+    let mut administrator = Administrator::connect(url).await?;
+    let done = prepare_all(&mut administrator, tables).await?;
+    administrator.roll_back().await?;
     Ok(done)
 }
 
@@ -125,6 +155,19 @@ pub async fn obstacles(
     let (_, refused) = prepare(&mut administrator, tables).await?;
     administrator.roll_back().await?;
     Ok(refused)
+}
+
+/// Makes tables in a transaction that is still open; nothing where anything is in the way of one.
+async fn prepare_all(
+    administrator: &mut Administrator,
+    tables: &[PlannedTable],
+) -> Result<Vec<Done>, ProvisionError> {
+    let (done, refused) = prepare(administrator, tables).await?;
+    if refused.is_empty() {
+        return Ok(done);
+    }
+    let refusals = refused.into_iter().map(|(_, refusal)| refusal);
+    Err(ProvisionError::Refused(refusals.collect()))
 }
 
 /// Makes tables in a transaction that is still open. What was done, and everything that is in the way of a table, by its index.
