@@ -14,6 +14,7 @@ pub(crate) mod provision;
 pub(crate) mod secrets;
 pub(crate) mod sinks;
 pub(crate) mod specs;
+pub(crate) mod upkeep;
 mod worker;
 
 use std::future::Future;

@@ -1,12 +1,13 @@
 //! Topics and tables, made or brought in line.
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io::{self, Write as _};
 
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::resource::ResourceSet;
 use tidewheel_planner::topics;
 use tidewheel_provision::kafka::Topics;
-use tidewheel_provision::postgres::{self, Done, PlannedTable, ProvisionError};
+use tidewheel_provision::postgres::{self, Done, KeepOptions, PlannedTable, ProvisionError};
 
 use crate::failure::{Exit, Failure};
 use crate::roles::args::ProvisionArgs;
@@ -67,19 +68,34 @@ async fn ensure_tables(
     plans: &[Plan],
     is_dry: bool,
 ) -> Result<usize, Failure> {
-    if !is_dry {
-        let changes = make_tables(sink, url, plans).await?;
-        for change in &changes {
-            say(format_args!("sink {sink}, {change}"))?;
-        }
-        return Ok(changes.len());
+    let tables = tables_in(sink, plans);
+    let done = if is_dry {
+        changes_of(sink, postgres::dry_run(url, &tables).await)?
+    } else {
+        make_tables(sink, url, plans).await?
+    };
+    let options = KeepOptions {
+        dry_run: is_dry,
+        ..KeepOptions::default()
+    };
+    let kept = postgres::keep(url, &tables, options).await;
+    let mut kept = kept.map_err(|error| Failure::Run(format!("sink {sink}: {error}")))?;
+    kept.retain(|kept| !kept.is_nothing());
+    for done in &done {
+        say(words(sink, done, done.planned(), is_dry))?;
     }
-    let done = postgres::dry_run(url, &tables_in(sink, plans)).await;
-    let changes = changes_of(sink, done)?;
-    for change in &changes {
-        say(format_args!("sink {sink}, {}", change.planned()))?;
+    for kept in &kept {
+        say(words(sink, kept, kept.planned(), is_dry))?;
     }
-    Ok(changes.len())
+    Ok(done.len() + kept.len())
+}
+
+fn words(sink: &str, done: &impl Display, planned: impl Display, is_dry: bool) -> String {
+    if is_dry {
+        format!("sink {sink}, {planned}")
+    } else {
+        format!("sink {sink}, {done}")
+    }
 }
 
 /// Makes the tables that plans have in a Sink (`<namespace>/<name>`). What was changed.
@@ -111,6 +127,6 @@ pub(crate) fn sinks_of(plans: &[Plan]) -> BTreeSet<String> {
     sinks.map(str::to_owned).collect()
 }
 
-fn say(what: impl std::fmt::Display) -> io::Result<()> {
+fn say(what: impl Display) -> io::Result<()> {
     writeln!(io::stdout(), "{what}")
 }

@@ -15,6 +15,7 @@ mod connection;
 mod error;
 mod schema;
 mod tables;
+mod upkeep;
 
 use std::fmt;
 
@@ -23,6 +24,7 @@ pub use tidewheel_planner::postgres::{Difference, InvalidUrl};
 
 use self::connection::Administrator;
 pub use self::error::{Obstacle, ProvisionError, Refusal};
+pub use self::upkeep::{KeepOptions, Kept};
 
 /// A table that an output needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +142,31 @@ pub async fn dry_run(url: &str, tables: &[PlannedTable]) -> Result<Vec<Done>, Pr
     let mut administrator = Administrator::connect(url).await?;
     let done = prepare_all(&mut administrator, tables).await?;
     administrator.roll_back().await?;
+    Ok(done)
+}
+
+/// Makes partitions ahead for the tables whose rows are kept for a time, and removes what was kept for long enough. To be called every few
+/// minutes, by any number of processes: one of them does it. What was done, of each such table that is there. Never waits for long:
+/// rows go to a default partition until it is done.
+///
+/// # Errors
+/// The database cannot be asked. What was done before stays done.
+pub async fn keep(
+    url: &str,
+    tables: &[PlannedTable],
+    options: KeepOptions,
+) -> Result<Vec<Kept>, ProvisionError> {
+    let mut tables = tables
+        .iter()
+        .filter(|table| table.table.retention_ms.is_some());
+    let Some(first) = tables.next() else {
+        return Ok(Vec::new());
+    };
+    let mut administrator = Administrator::connect(url).await?;
+    let mut done = Vec::new();
+    for table in std::iter::once(first).chain(tables) {
+        done.extend(upkeep::keep(&mut administrator, table, options).await?);
+    }
     Ok(done)
 }
 

@@ -7,32 +7,36 @@ use tidewheel_provision::postgres::{
 };
 
 /// A database of its own on a server that all tests share.
-struct Database {
+pub(crate) struct Database {
     process: &'static Postgres,
     name: String,
 }
 
 impl Database {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let process = Postgres::shared().unwrap();
         let name = process.database().unwrap();
         Self { process, name }
     }
 
-    fn sql(&self, sql: &str) -> String {
+    pub(crate) fn sql(&self, sql: &str) -> String {
         self.process.sql(&self.name, sql).unwrap()
     }
 
-    async fn provision(&self, tables: &[PlannedTable]) -> Result<Vec<Done>, ProvisionError> {
-        provision(&self.process.url(&self.name), tables).await
+    pub(crate) fn url(&self) -> String {
+        self.process.url(&self.name)
     }
 
-    async fn change(&self, table: PlannedTable) -> Change {
+    async fn provision(&self, tables: &[PlannedTable]) -> Result<Vec<Done>, ProvisionError> {
+        provision(&self.url(), tables).await
+    }
+
+    pub(crate) async fn change(&self, table: PlannedTable) -> Change {
         let mut done = self.provision(&[table]).await.unwrap();
         done.remove(0).change
     }
 
-    async fn refusals(&self, tables: &[PlannedTable]) -> Vec<Refusal> {
+    pub(crate) async fn refusals(&self, tables: &[PlannedTable]) -> Vec<Refusal> {
         match self.provision(tables).await {
             Err(ProvisionError::Refused(refusals)) => refusals,
             other => panic!("not refused: {other:?}"),
@@ -48,7 +52,7 @@ impl Database {
     }
 }
 
-fn column(name: &str, data_type: ColumnType) -> Column {
+pub(crate) fn column(name: &str, data_type: ColumnType) -> Column {
     Column {
         name: name.to_owned(),
         data_type,
@@ -64,7 +68,7 @@ fn planned(table: Table) -> PlannedTable {
     }
 }
 
-fn rows(name: &str, columns: &[(&str, ColumnType)]) -> PlannedTable {
+pub(crate) fn rows(name: &str, columns: &[(&str, ColumnType)]) -> PlannedTable {
     let ours = TableKind::Rows.position_columns();
     let ours = ours.iter().map(|name| (*name, ColumnType::Bigint));
     let columns = columns.iter().copied().chain(ours);
@@ -73,10 +77,11 @@ fn rows(name: &str, columns: &[(&str, ColumnType)]) -> PlannedTable {
         name: name.to_owned(),
         columns: columns.map(|(name, kind)| column(name, kind)).collect(),
         kind: TableKind::Rows,
+        retention_ms: None,
     })
 }
 
-fn windows(
+pub(crate) fn windows(
     name: &str,
     groups: &[(&str, ColumnType)],
     values: &[(&str, ColumnType)],
@@ -101,6 +106,7 @@ fn windows(
         name: name.to_owned(),
         columns: columns.map(|(name, kind)| column(name, kind)).collect(),
         kind,
+        retention_ms: None,
     })
 }
 

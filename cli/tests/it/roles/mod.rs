@@ -5,4 +5,5 @@ mod ground;
 mod grown;
 mod in_one_process;
 mod made;
+mod retained;
 mod web_analytics;
