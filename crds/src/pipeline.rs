@@ -225,7 +225,7 @@ pub struct PostgresOutput {
     #[schemars(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::IDENTIFIER))]
     pub table: Option<String>,
     /// How long rows stay in the table: those of events from when they were accepted, those of windows from `window_start`. For ever if absent.
-    /// A table without retention cannot be given one: name another.
+    /// An output whose table was made without cannot be given one: give it another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [
         Rule::new("self >= duration('1h') && self <= duration('87600h')")

@@ -33,8 +33,10 @@ pub(crate) fn table(
             duration(ms),
             duration(final_ms)
         );
-        let help =
-            "make it at least as long as a window and what its step allows events to be late";
+        let help = format!(
+            "write {} or more: as long as a window, and what its step allows events to be late",
+            duration(final_ms)
+        );
         let problem = subject.error(&path, Code::ShortRetention, message);
         return Err(Box::new(problem.help(help)));
     }

@@ -140,13 +140,13 @@ Examples:
   tidewheel provision pipelines/ --kafka ./kafka --secrets ./secrets
   tidewheel provision pipelines/ --kafka ./kafka --secrets ./secrets --dry-run
 
-Exit codes: 0 everything is as it has to be, 1 something could not be done (what was done stays), 2 the command line or the files are
-  wrong, 3 a dry run found something to do.";
+Exit codes: 0 everything is as it has to be, 1 something could not be done (what was done stays),
+  2 the command line or the files are wrong, 3 a dry run found something to do.";
 
 /// `tidewheel provision`
 ///
 /// Makes the topics, schemas and tables that the files need, or brings them in line, and says what it did. What is there and
-/// fits is left alone; nothing is ever deleted. In a cluster the operator does this.
+/// fits is left alone; nothing is ever deleted but rows whose `retention` is over. In a cluster the operator does this.
 #[derive(Debug, Args)]
 #[command(after_help = PROVISION_EXAMPLES, verbatim_doc_comment)]
 pub(crate) struct ProvisionArgs {

@@ -9,6 +9,7 @@ pub(crate) mod args;
 mod generate;
 mod ingest;
 pub(crate) mod kafka;
+mod moves;
 mod operations;
 pub(crate) mod provision;
 pub(crate) mod secrets;

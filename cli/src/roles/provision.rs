@@ -11,6 +11,7 @@ use tidewheel_provision::postgres::{self, Done, KeepOptions, PlannedTable, Provi
 
 use crate::failure::{Exit, Failure};
 use crate::roles::args::ProvisionArgs;
+use crate::roles::moves;
 use crate::roles::sinks::SinkUrls;
 use crate::roles::specs::RoleSpecs;
 
@@ -26,6 +27,7 @@ pub(crate) fn run(args: &ProvisionArgs) -> Result<Exit, Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        moves::refuse(&specs.set, &specs.plans, &urls).await?;
         let mut changes = ensure_topics(&topics, &specs.set, &specs.plans, args.dry_run).await?;
         for sink in sinks_of(&specs.plans) {
             let url = urls.url(&sink)?;

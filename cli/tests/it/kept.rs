@@ -164,6 +164,23 @@ fn an_output_keeps_its_table_its_schema_and_its_sink() {
     assert_eq!(rows(&document, "visits_by_kind").len(), 4);
 }
 
+#[test]
+fn an_output_may_be_given_a_retention_which_embedded_tables_do_not_need() {
+    let kept = Kept::begun();
+    kept.change(
+        "pipeline.yaml",
+        "postgres: {sink: warehouse}",
+        "postgres: {sink: warehouse, retention: 1d}",
+    );
+    let document = kept.send(1).document();
+    assert_eq!(rows(&document, "visits_once").len(), 4);
+    assert_eq!(rows(&document, "visits_by_kind").len(), 4);
+    let shown = rows(&document, "visits_once")[0].as_object().unwrap();
+    assert!(shown.keys().all(|name| name != "_append_time"), "{shown:?}");
+    kept.restore();
+    assert_eq!(rows(&kept.send(2).document(), "visits_once").len(), 6);
+}
+
 const BUS: &str = "
 ---
 apiVersion: tidewheel.dev/v1alpha1

@@ -37,6 +37,17 @@ pub struct PlannedTable {
     pub table: Table,
 }
 
+/// A table that a schema has for an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTable {
+    /// `<namespace>/<name>` of the Pipeline.
+    pub pipeline: String,
+    /// Name of the output.
+    pub output: String,
+    /// Name of the table.
+    pub table: String,
+}
+
 /// What was done to a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
@@ -168,6 +179,15 @@ pub async fn keep(
         done.extend(upkeep::keep(&mut administrator, table, options).await?);
     }
     Ok(done)
+}
+
+/// The tables that a schema has for outputs, as it records them: none where it was never laid out.
+///
+/// # Errors
+/// The database cannot be asked.
+pub async fn stored_tables(url: &str, schema: &str) -> Result<Vec<StoredTable>, ProvisionError> {
+    let mut administrator = Administrator::connect(url).await?;
+    tables::stored(&mut administrator, schema).await
 }
 
 /// Everything for which [`provision`] would refuse these tables, with the index into `tables`. Changes nothing.

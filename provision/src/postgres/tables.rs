@@ -10,7 +10,7 @@ use tidewheel_planner::{
 };
 
 use super::{
-    Change, Done, PlannedTable,
+    Change, Done, PlannedTable, StoredTable,
     connection::{Administrator, unavailable},
     error::{Obstacle, ProvisionError, Refusal},
 };
@@ -173,6 +173,33 @@ async fn read_owner(
         .map_err(|error: sqlx::Error| unavailable(&error))
 }
 
+/// The tables that a schema records.
+pub(crate) async fn stored(
+    administrator: &mut Administrator,
+    schema: &str,
+) -> Result<Vec<StoredTable>, ProvisionError> {
+    let tables = layout::table(schema, TABLES);
+    let there = format!(
+        "SELECT FROM to_regclass({}) AS t WHERE t IS NOT NULL",
+        literal(&tables)
+    );
+    if administrator.run(there).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = format!("SELECT pipeline, output, name FROM {tables} ORDER BY name");
+    let rows = administrator.run(query).await?;
+    let stored = rows.iter().map(|row| {
+        Ok(StoredTable {
+            pipeline: row.try_get(0)?,
+            output: row.try_get(1)?,
+            table: row.try_get(2)?,
+        })
+    });
+    stored
+        .collect::<Result<_, _>>()
+        .map_err(|error: sqlx::Error| unavailable(&error))
+}
+
 /// The table of the schema that the output fills so far, where it is another one.
 async fn read_other_table(
     administrator: &mut Administrator,
@@ -242,7 +269,7 @@ fn moved(planned: &PlannedTable, from: String) -> Refusal {
     let table = shown(&planned.table);
     Refusal {
         message: format!(
-            "output `{}` of pipeline `{}` cannot move from the table `{from}` to `{table}`: the rows that it wrote stay behind, and are not written again: give the output another name, or give it `table: {from}` again",
+            "output `{}` of pipeline `{}` cannot move from the table `{from}` to `{table}`: the rows that it wrote stay behind, and are not written again: give the output another name, or give it `table: {from}` again, or delete what the tables `_tidewheel_*` have of the output to start over",
             planned.output, planned.pipeline
         ),
         table,

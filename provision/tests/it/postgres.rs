@@ -3,7 +3,8 @@ use futures::future::join_all;
 use tidewheel_e2e::postgres::Postgres;
 use tidewheel_planner::plan::{Column, ColumnType, Table, TableKind};
 use tidewheel_provision::postgres::{
-    Change, Difference, Done, Obstacle, PlannedTable, ProvisionError, Refusal, provision, tables_of,
+    Change, Difference, Done, Obstacle, PlannedTable, ProvisionError, Refusal, provision,
+    stored_tables, tables_of,
 };
 
 /// A database of its own on a server that all tests share.
@@ -399,6 +400,34 @@ async fn a_role_that_owns_its_schema_alone_is_enough() {
         error.contains("permission denied") && error.contains("grant the role what it lacks"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn an_output_keeps_its_table() {
+    let database = Database::new();
+    let sales = rows("sales", &ALL);
+    assert_eq!(database.change(sales.clone()).await, Change::Created);
+    let moved = PlannedTable {
+        output: "sales".to_owned(),
+        ..rows("turnover", &ALL)
+    };
+    let refusals = database.refusals(std::slice::from_ref(&moved)).await;
+    let from = "sales".to_owned();
+    assert_eq!(refusals[0].obstacle, Obstacle::Moved { from });
+    assert_eq!(
+        refusals[0].message,
+        "output `sales` of pipeline `shop/kpis` cannot move from the table `sales` to `shop.turnover`: the rows that it wrote stay behind, and are not written again: \
+         give the output another name, or give it `table: sales` again, or delete what the tables `_tidewheel_*` have of the output to start over"
+    );
+    assert_eq!(
+        database.sql("SELECT to_regclass('shop.turnover') IS NULL"),
+        "t"
+    );
+    let stored = stored_tables(&database.url(), "shop").await.unwrap();
+    assert_eq!((stored.len(), stored[0].table.as_str()), (1, "sales"));
+    assert_eq!(stored_tables(&database.url(), "nowhere").await.unwrap(), []);
+    database.sql("DELETE FROM shop._tidewheel_tables WHERE output = 'sales'");
+    assert_eq!(database.change(moved).await, Change::Created);
 }
 
 #[tokio::test]

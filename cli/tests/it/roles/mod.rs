@@ -5,5 +5,6 @@ mod ground;
 mod grown;
 mod in_one_process;
 mod made;
+mod moved;
 mod retained;
 mod web_analytics;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use arrow::array::TimestampMicrosecondArray;
 use tidewheel_planner::plan::{APPEND_TIME, ColumnType, Table};
-use tidewheel_provision::postgres::{KeepOptions, PlannedTable, keep};
+use tidewheel_provision::postgres::{KeepOptions, Kept, PlannedTable, keep};
 use tidewheel_sinks::{Change, SinkError};
 
 use crate::{
@@ -33,20 +33,24 @@ fn retained(table: Table) -> Table {
 
 /// Makes the table and its partitions.
 async fn make(fixture: &Fixture, table: &Table) {
+    fixture.create(&output(), table).await.unwrap();
+    let kept = keep_at(fixture, table, NOW_MS).await;
+    assert_eq!(kept.made.len(), 16, "{kept:?}");
+}
+
+async fn keep_at(fixture: &Fixture, table: &Table, now_ms: i64) -> Kept {
     let (server, output) = (server(fixture), output());
-    fixture.create(&output, table).await.unwrap();
     let planned = PlannedTable {
         pipeline: output.pipeline,
         output: output.output,
         table: table.clone(),
     };
     let options = KeepOptions {
-        now_ms: Some(NOW_MS),
+        now_ms: Some(now_ms),
         ..KeepOptions::default()
     };
     let url = server.process.url(&server.name);
-    let kept = keep(&url, &[planned], options).await.unwrap();
-    assert_eq!(kept[0].made.len(), 16, "{kept:?}");
+    keep(&url, &[planned], options).await.unwrap().remove(0)
 }
 
 /// Numbers with when they were appended, in seconds.
@@ -66,11 +70,14 @@ fn appended(table: &Table, rows: &[(i64, i64)]) -> Change {
 
 fn appended_table() -> Table {
     let mut table = retained(number_table());
-    table.columns.push(column(APPEND_TIME, ColumnType::Timestamp));
+    table
+        .columns
+        .push(column(APPEND_TIME, ColumnType::Timestamp));
     table
 }
 
-const PLACES: &str = "SELECT string_agg(tableoid::regclass || ' ' || count, ', ' ORDER BY count) FROM kpi";
+const PLACES: &str =
+    "SELECT string_agg(tableoid::regclass || ' ' || count, ', ' ORDER BY count) FROM kpi";
 
 #[tokio::test]
 async fn windows_are_upserted_deleted_and_begun_anew_whatever_partition_has_them() {
@@ -105,11 +112,63 @@ async fn windows_are_upserted_deleted_and_begun_anew_whatever_partition_has_them
 }
 
 #[tokio::test]
+async fn writers_go_on_while_partitions_are_made_and_dropped() {
+    const WINDOWS: i64 = 240;
+    let fixture = Fixture::postgres();
+    let table = retained(window_table());
+    make(&fixture, &table).await;
+    let mut writer = fixture.writer(&table).await;
+    let now_s = NOW_MS / 1_000;
+    // A window a minute, each amended once by what deletes the one before the last.
+    let writing = async {
+        for n in 0..WINDOWS {
+            let start = now_s + n * 60;
+            let change = Change::Windows {
+                upserts: windows(&[
+                    (start, None, n, 1, n + 1),
+                    (start - 60, None, n - 1, 1, n + 1),
+                ]),
+                deletes: windows(&[(start - 120, Some("gone"), 0, 1, n + 1)]),
+            };
+            let from = (n > 0).then_some(n);
+            let committed = commit(&mut writer, &change, from, n + 1).await.unwrap();
+            assert_eq!(committed.refused, []);
+        }
+    };
+    let keeping = async {
+        let mut dropped = 0;
+        for minute in 0..WINDOWS {
+            let kept = keep_at(&fixture, &table, NOW_MS + minute * 60_000).await;
+            assert_eq!(kept.postponed, None);
+            dropped += kept.dropped.len();
+        }
+        dropped
+    };
+    let ((), dropped) = tokio::join!(writing, keeping);
+    assert!(dropped > 0);
+    let kept = keep_at(&fixture, &table, NOW_MS + WINDOWS * 60_000).await;
+    assert!(kept.is_done(), "{kept:?}");
+    let last_hour = (now_s + (WINDOWS - 60) * 60).to_string();
+    let windows = format!(
+        "SELECT count(*) FILTER (WHERE window_start >= to_timestamp({last_hour})), count(*) - count(DISTINCT window_start),
+            count(*) FILTER (WHERE count <> (extract(epoch FROM window_start) - {now_s}) / 60) FROM kpi"
+    );
+    assert_eq!(server(&fixture).sql(&windows), "60|0|0");
+}
+
+#[tokio::test]
 async fn rows_are_copied_to_their_partitions_and_the_newest_are_found() {
     let (fixture, table) = (Fixture::postgres(), appended_table());
     make(&fixture, &table).await;
     let mut writer = fixture.writer(&table).await;
-    let rows = [(0, 100), (1, 3_700), (2, 3_701), (3, 7_000), (4, 7_001), (5, 7_300)];
+    let rows = [
+        (0, 100),
+        (1, 3_700),
+        (2, 3_701),
+        (3, 7_000),
+        (4, 7_001),
+        (5, 7_300),
+    ];
     let change = appended(&table, &rows);
     commit(&mut writer, &change, None, 6).await.unwrap();
     let sink = &server(&fixture).sink;
@@ -130,7 +189,9 @@ async fn rows_are_copied_to_their_partitions_and_the_newest_are_found() {
     assert_eq!(server(&fixture).sql(times), "100 3700 3701 7000 7001 7300");
     // The retention goes: rows without a time are written as well.
     let mut writer = fixture.second_writer(&number_table(), 0).await;
-    commit(&mut writer, &numbers(6..7), Some(6), 7).await.unwrap();
+    commit(&mut writer, &numbers(6..7), Some(6), 7)
+        .await
+        .unwrap();
     let unknown = "SELECT tableoid::regclass || ' ' || n FROM numbers WHERE _append_time IS NULL";
     assert_eq!(server(&fixture).sql(unknown), "numbers_default 6");
 }
@@ -168,5 +229,8 @@ async fn embedded_tables_keep_everything_and_do_not_show_when_rows_came() {
     let change = appended(&table, &[(0, 100), (1, 7_300)]);
     commit(&mut writer, &change, None, 2).await.unwrap();
     let rows = fixture.rows(&table).await;
-    assert!(rows.len() == 2 && rows.iter().all(|row| row.len() == 1), "{rows:?}");
+    assert!(
+        rows.len() == 2 && rows.iter().all(|row| row.len() == 1),
+        "{rows:?}"
+    );
 }
