@@ -35,6 +35,8 @@ pub(crate) struct Upkeep {
     /// By `<namespace>/<name>` of the Sink.
     tables: BTreeMap<String, Vec<PlannedTable>>,
     metrics: RetentionMetrics,
+    /// Why something is put off, by Sink: said once, and again when it is another reason.
+    told: BTreeMap<String, String>,
 }
 
 impl Upkeep {
@@ -50,6 +52,7 @@ impl Upkeep {
             pipeline: format!("{}/{}", plan.namespace, plan.name),
             tables: tables.filter(|(_, tables)| !tables.is_empty()).collect(),
             metrics,
+            told: BTreeMap::new(),
         }
     }
 
@@ -61,15 +64,16 @@ impl Upkeep {
 
     /// Looks after them until `stop`. `url` has the URL of a Sink's database, as it is now.
     pub(crate) async fn run(
-        self,
+        mut self,
         url: impl Fn(&str) -> Result<String, Failure>,
         stop: CancellationToken,
     ) {
         while !self.tables.is_empty() && !stop.is_cancelled() {
             let mut pause = LOOK_EVERY;
-            for (sink, tables) in &self.tables {
-                let is_done = match url(sink) {
-                    Ok(url) => self.keep(sink, &url, tables).await,
+            let sinks: Vec<String> = self.tables.keys().cloned().collect();
+            for sink in sinks {
+                let is_done = match url(&sink) {
+                    Ok(url) => self.keep(&sink, &url).await,
                     // Whoever follows Secrets says why.
                     Err(_) => false,
                 };
@@ -85,30 +89,44 @@ impl Upkeep {
     }
 
     /// Looks after the tables in a Sink; whether all are as they should be now.
-    async fn keep(&self, sink: &str, url: &str, tables: &[PlannedTable]) -> bool {
-        let pipeline = &self.pipeline;
-        match postgres::keep(url, tables, KeepOptions::default()).await {
-            Ok(kept) => {
-                kept.iter().for_each(|kept| tell(pipeline, sink, kept));
-                let is_done = kept.iter().all(Kept::is_done);
-                if is_done {
-                    self.metrics.kept(pipeline, sink);
-                }
-                is_done
-            }
+    async fn keep(&mut self, sink: &str, url: &str) -> bool {
+        let tables = self.tables.get(sink).map_or(&[][..], Vec::as_slice);
+        let kept = match postgres::keep(url, tables, KeepOptions::default()).await {
+            Ok(kept) => kept,
             Err(error) => {
-                tracing::warn!(pipeline, sink, %error, "old rows are not removed now; it is tried again");
-                false
+                self.put_off(sink, error.to_string());
+                return false;
             }
+        };
+        let pipeline = &self.pipeline;
+        let done = kept.iter().filter(|kept| kept.has_done());
+        done.for_each(|kept| tracing::info!(pipeline, sink, "{kept}"));
+        let reasons = kept.iter().filter_map(|kept| {
+            let reason = kept.postponed.as_ref()?;
+            Some(format!("table `{}`: {reason}", kept.table))
+        });
+        let reasons: Vec<String> = reasons.collect();
+        let is_done = kept.iter().all(Kept::is_done);
+        if !reasons.is_empty() {
+            self.put_off(sink, reasons.join("; "));
+        } else if is_done {
+            self.told.remove(sink);
+            self.metrics.kept(&self.pipeline, sink);
         }
+        is_done
     }
-}
 
-fn tell(pipeline: &str, sink: &str, kept: &Kept) {
-    if kept.postponed.is_some() {
-        tracing::warn!(pipeline, sink, "{kept}; it is tried again");
-    } else if !kept.is_nothing() && !kept.elsewhere {
-        tracing::info!(pipeline, sink, "{kept}");
+    fn put_off(&mut self, sink: &str, reason: String) {
+        if self.told.get(sink) != Some(&reason) {
+            let pipeline = &self.pipeline;
+            tracing::warn!(
+                pipeline,
+                sink,
+                reason,
+                "old rows stay, or partitions ahead are missing; it is tried again"
+            );
+            self.told.insert(sink.to_owned(), reason);
+        }
     }
 }
 

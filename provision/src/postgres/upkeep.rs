@@ -52,12 +52,13 @@ impl Kept {
     /// Whether there was nothing to do.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        let table = self.table.clone();
-        *self
-            == Self {
-                table,
-                ..Self::default()
-            }
+        !self.has_done() && self.is_done()
+    }
+
+    /// Whether something was done.
+    #[must_use]
+    pub fn has_done(&self) -> bool {
+        !self.made.is_empty() || !self.dropped.is_empty() || self.deleted > 0
     }
 
     /// Whether everything is as it should be now.
