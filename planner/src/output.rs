@@ -13,7 +13,8 @@ use crate::resource::{Path, Subject, member};
 use crate::sql::types::column_type;
 use crate::sql::windowed::WINDOW_START;
 
-/// The table for rows of `from`. `path` is where the output is, `final_ms` how long after its start a window may still change.
+/// The table for rows of `from`, `name` unless the output says another. `path` is where the output is, `final_ms` how long after its
+/// start a window may still change.
 pub(crate) fn table(
     from: &Facts,
     final_ms: u64,
@@ -25,41 +26,53 @@ pub(crate) fn table(
     let place = |more: Path| path.iter().cloned().chain(more).collect::<Path>();
     let (kind, mut columns) = rows(from, "table", subject, &place(member!["from"]))?;
     let retention_ms = spec.retention.map(|retention| retention.as_millis());
-    if let Some(ms) = retention_ms.filter(|ms| from.windowed.is_some() && *ms < final_ms) {
+    if let Some(ms) = retention_ms.filter(|ms| *ms < final_ms) {
         let path = place(member!["postgres", "retention"]);
-        let message = format!(
-            "the rows of `{}` would be removed {} after the start of their window, and may change for {}",
-            from.name,
-            duration(ms),
-            duration(final_ms)
-        );
-        let help = format!(
-            "write {} or more: as long as a window, and what its step allows events to be late",
-            duration(final_ms)
-        );
-        let problem = subject.error(&path, Code::ShortRetention, message);
-        return Err(Box::new(problem.help(help)));
+        return Err(short_retention(from, ms, final_ms, subject, &path));
     }
-    let ours = kind.position_columns().iter();
-    let mut ours: Vec<_> = ours
-        .map(|name| (*name, ColumnType::Bigint, false))
-        .collect();
+    let bigint = |name: &&str| Column {
+        name: (*name).to_owned(),
+        data_type: ColumnType::Bigint,
+        nullable: false,
+    };
+    columns.extend(kind.position_columns().iter().map(bigint));
     if matches!(kind, TableKind::Rows) && retention_ms.is_some() {
-        // NULL in rows of a time when the output had no retention.
-        ours.push((APPEND_TIME, ColumnType::Timestamp, true));
+        columns.push(Column {
+            name: APPEND_TIME.to_owned(),
+            data_type: ColumnType::Timestamp,
+            // In rows of a time when the output had no retention.
+            nullable: true,
+        });
     }
-    columns.extend(ours.into_iter().map(|(name, data_type, nullable)| Column {
-        name: name.to_owned(),
-        data_type,
-        nullable,
-    }));
     Ok(Table {
         schema: schema.to_owned(),
-        name: name.to_owned(),
+        name: spec.table.as_deref().unwrap_or(name).to_owned(),
         columns,
         kind,
         retention_ms,
     })
+}
+
+/// Windows would be removed before they are final.
+fn short_retention(
+    from: &Facts,
+    retention_ms: u64,
+    final_ms: u64,
+    subject: &Subject,
+    path: &Path,
+) -> Box<Problem> {
+    let message = format!(
+        "the rows of `{}` would be removed {} after the start of their window, and may change for {}",
+        from.name,
+        duration(retention_ms),
+        duration(final_ms)
+    );
+    let help = format!(
+        "write {} or more: as long as a window, and what its step allows events to be late",
+        duration(final_ms)
+    );
+    let problem = subject.error(path, Code::ShortRetention, message);
+    Box::new(problem.help(help))
 }
 
 /// The topic for rows of `from`. `from_path` and `path` are where the output says what it reads, and `kafka`.

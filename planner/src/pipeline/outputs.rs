@@ -147,8 +147,7 @@ fn target(
 ) -> Result<Target, Vec<Problem>> {
     match (&spec.postgres, &spec.kafka, &sink.postgres, &sink.kafka) {
         (Some(postgres), _, Some(database), _) => {
-            let name = postgres.table.as_deref().unwrap_or(&spec.name);
-            let (named, path) = ((name, postgres), member!["spec", "outputs", index]);
+            let (named, path) = ((&*spec.name, postgres), member!["spec", "outputs", index]);
             output::table(from, final_ms, &database.schema, named, subject, &path)
                 .map(Target::Table)
                 .map_err(|problem| vec![*problem])
