@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Failed = 1,
     /// The command line or the files are wrong.
     Refused = 2,
+    /// A dry run found something that would be done.
+    Pending = 3,
     /// Told to stop before the end, as with Ctrl-C.
     Stopped = 130,
 }

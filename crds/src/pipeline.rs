@@ -183,6 +183,16 @@ pub enum LatePolicy {
 #[schemars(extend("x-kubernetes-validations" = [
     Rule::new("has(self.postgres) != has(self.kafka)")
         .message("say where the rows go: exactly one of `postgres` and `kafka`"),
+    Rule::new("has(self.postgres) == has(oldSelf.postgres)").message(
+        "an output cannot move between a table and a topic, because the rows that it wrote stay behind and are not written again: give the output another name"
+    ),
+    Rule::new(
+        "!has(self.postgres) || !has(oldSelf.postgres) || (has(self.postgres.table) ? self.postgres.table : self.name) == (has(oldSelf.postgres.table) ? oldSelf.postgres.table : oldSelf.name)"
+    )
+    .message(
+        "an output cannot move to another table, because the rows that it wrote stay behind and are not written again: give the output another name, or its old table again"
+    )
+    .field_path(".postgres.table"),
 ]))]
 pub struct Output {
     /// Name of the output.
@@ -204,12 +214,24 @@ pub struct Output {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PostgresOutput {
     /// Name of a Sink in the same namespace whose kind is postgres.
-    #[schemars(length(min = 1, max = 63), regex(pattern = shape::RESOURCE))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = shape::RESOURCE), extend("x-kubernetes-validations" = [
+        Rule::new("self == oldSelf").message(
+            "an output cannot move to another Sink, because the rows that it wrote stay behind and are not written again: give the output another name"
+        ),
+    ]))]
     pub sink: String,
     /// Name of the table. The output's name if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::IDENTIFIER))]
     pub table: Option<String>,
+    /// How long rows stay in the table: those of events from when they were accepted, those of windows from `window_start`. For ever if absent.
+    /// An output whose table was made without cannot be given one: give it another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self >= duration('1h') && self <= duration('87600h')")
+            .message("must be at least 1h and at most 3650d, such as 30d"),
+    ]))]
+    pub retention: Option<Duration>,
 }
 
 /// A topic of Kafka. Rows of windows go to a compacted one, keyed by `window_start` and the group columns: the newest record of a key is the
@@ -218,14 +240,18 @@ pub struct PostgresOutput {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
     Rule::new("self.topic != oldSelf.topic || self.partitions == oldSelf.partitions")
-        .message("`partitions` cannot change, because keys would move to other partitions: name another topic"),
+        .message("`partitions` cannot change, because keys would move to other partitions: give the output another name and another topic"),
 ]))]
 pub struct KafkaOutput {
     /// Name of a Sink in the same namespace whose kind is kafka.
     #[schemars(length(min = 1, max = 63), regex(pattern = shape::RESOURCE))]
     pub sink: String,
     /// Name of the topic. It is made for the rows, and nothing else writes to it.
-    #[schemars(length(min = 1, max = 249), regex(pattern = shape::TOPIC))]
+    #[schemars(length(min = 1, max = 249), regex(pattern = shape::TOPIC), extend("x-kubernetes-validations" = [
+        Rule::new("self == oldSelf").message(
+            "an output cannot move to another topic, because the rows that it wrote stay behind and are not written again: give the output another name"
+        ),
+    ]))]
     pub topic: String,
     /// How many partitions the topic has.
     #[serde(default = "KafkaOutput::default_partitions")]

@@ -62,6 +62,9 @@ pub struct Postgres {
         regex(pattern = shape::IDENTIFIER),
         extend("x-kubernetes-validations" = [
             Rule::new("!self.startsWith('pg_')").message("PostgreSQL keeps schemas that begin with `pg_` for itself"),
+            Rule::new("self == oldSelf").message(
+                "the schema cannot change, because the tables in it stay behind and their rows are not written again: make another Sink"
+            ),
         ])
     )]
     pub schema: String,

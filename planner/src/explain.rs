@@ -234,6 +234,9 @@ impl Plan {
             TableKind::Rows => writeln!(f, "  rows")?,
             TableKind::Windows { key } => writeln!(f, "  windows by {}", key.join(", "))?,
         }
+        if let Some(retention_ms) = output.table().and_then(|table| table.retention_ms) {
+            writeln!(f, "  kept for {}", duration(retention_ms))?;
+        }
         if let Target::Topic(topic) = &output.target {
             write_topic(f, topic)?;
         }
@@ -336,6 +339,7 @@ fn schema(schema: &Schema) -> String {
         .join(", ")
 }
 
-fn duration(millis: u64) -> String {
+/// A duration as specs have it, such as `1h30m`.
+pub(crate) fn duration(millis: u64) -> String {
     tidewheel_crds::Duration::from_millis(millis).to_string()
 }

@@ -1,35 +1,78 @@
 //! Outputs: the tables and topics that rows go to.
 use arrow::datatypes::Schema;
-use tidewheel_crds::pipeline::{self as crds, KafkaOutput};
+use tidewheel_crds::pipeline::{self as crds, KafkaOutput, PostgresOutput};
 
+use crate::explain::duration;
 use crate::nearest::{listed, suggestion};
-use crate::plan::{Column, ColumnType, HeaderColumn, Table, TableKind, Topic, TopicCleanup};
+use crate::plan::{
+    APPEND_TIME, Column, ColumnType, HeaderColumn, Table, TableKind, Topic, TopicCleanup,
+};
 use crate::problem::{Code, Problem};
 use crate::relation::{Facts, Windowed};
 use crate::resource::{Path, Subject, member};
 use crate::sql::types::column_type;
 use crate::sql::windowed::WINDOW_START;
 
-/// The table for rows of `from`.
+/// The table for rows of `from`, `name` unless the output says another. `path` is where the output is, `final_ms` how long after its
+/// start a window may still change.
 pub(crate) fn table(
     from: &Facts,
+    final_ms: u64,
     schema: &str,
-    name: &str,
+    (name, spec): (&str, &PostgresOutput),
     subject: &Subject,
     path: &Path,
 ) -> Result<Table, Box<Problem>> {
-    let (kind, mut columns) = rows(from, "table", subject, path)?;
-    columns.extend(kind.position_columns().iter().map(|name| Column {
+    let place = |more: Path| path.iter().cloned().chain(more).collect::<Path>();
+    let (kind, mut columns) = rows(from, "table", subject, &place(member!["from"]))?;
+    let retention_ms = spec.retention.map(|retention| retention.as_millis());
+    if let Some(ms) = retention_ms.filter(|ms| *ms < final_ms) {
+        let path = place(member!["postgres", "retention"]);
+        return Err(short_retention(from, ms, final_ms, subject, &path));
+    }
+    let bigint = |name: &&str| Column {
         name: (*name).to_owned(),
         data_type: ColumnType::Bigint,
         nullable: false,
-    }));
+    };
+    columns.extend(kind.position_columns().iter().map(bigint));
+    if matches!(kind, TableKind::Rows) && retention_ms.is_some() {
+        columns.push(Column {
+            name: APPEND_TIME.to_owned(),
+            data_type: ColumnType::Timestamp,
+            // In rows of a time when the output had no retention.
+            nullable: true,
+        });
+    }
     Ok(Table {
         schema: schema.to_owned(),
-        name: name.to_owned(),
+        name: spec.table.as_deref().unwrap_or(name).to_owned(),
         columns,
         kind,
+        retention_ms,
     })
+}
+
+/// Windows would be removed before they are final.
+fn short_retention(
+    from: &Facts,
+    retention_ms: u64,
+    final_ms: u64,
+    subject: &Subject,
+    path: &Path,
+) -> Box<Problem> {
+    let message = format!(
+        "the rows of `{}` would be removed {} after the start of their window, and may change for {}",
+        from.name,
+        duration(retention_ms),
+        duration(final_ms)
+    );
+    let help = format!(
+        "write {} or more: as long as a window, and what its step allows events to be late",
+        duration(final_ms)
+    );
+    let problem = subject.error(path, Code::ShortRetention, message);
+    Box::new(problem.help(help))
 }
 
 /// The topic for rows of `from`. `from_path` and `path` are where the output says what it reads, and `kafka`.
@@ -212,7 +255,8 @@ fn key(from: &Facts, windowed: &Windowed) -> Result<Vec<String>, (String, String
 fn columns(schema: &Schema, ours: &[&str]) -> Result<Vec<Column>, String> {
     let mut columns = Vec::with_capacity(schema.fields().len() + ours.len());
     for field in schema.fields() {
-        let data_type = column_type(field).filter(|_| !ours.contains(&field.name().as_str()));
+        let is_ours = |name: &str| ours.contains(&name) || name == APPEND_TIME;
+        let data_type = column_type(field).filter(|_| !is_ours(field.name()));
         let data_type = data_type.ok_or_else(|| field.name().clone())?;
         columns.push(Column {
             name: field.name().clone(),

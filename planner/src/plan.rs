@@ -411,12 +411,18 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// What rows mean.
     pub kind: TableKind,
+    /// How long rows stay, from their append time or from the start of their window. None: for ever.
+    pub retention_ms: Option<u64>,
 }
+
+/// When the log appended the record that a row comes from: a column of tables of rows that are kept for a time.
+pub const APPEND_TIME: &str = "_append_time";
 
 /// What the rows of an output are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableKind {
-    /// Rows are appended. Ours in tables: `_generation`, `_partition`, `_offset`, `_ordinal` (Bigint).
+    /// Rows are appended. Ours in tables: `_generation`, `_partition`, `_offset`, `_ordinal` (Bigint); and [`APPEND_TIME`] (Timestamp) where
+    /// they are kept for a time.
     Rows,
     /// Rows of windows, upserted by key and only forward. Ours in tables: `_generation`, `_partition`, `_offset`, `_revision` (Bigint).
     Windows {
@@ -432,6 +438,16 @@ impl Table {
             TableKind::Rows => &[],
             TableKind::Windows { key } => key,
         }
+    }
+
+    /// Whether a column is one of ours.
+    pub fn is_ours(&self, column: &str) -> bool {
+        column == APPEND_TIME || self.kind.position_columns().contains(&column)
+    }
+
+    /// Whether rows have the column [`APPEND_TIME`].
+    pub fn has_append_time(&self) -> bool {
+        matches!(self.kind, TableKind::Rows) && self.retention_ms.is_some()
     }
 }
 

@@ -121,6 +121,8 @@ codes! {
     UnstorableOutput = "unstorable-output",
     /// Two outputs fill one table.
     SharedTable = "shared-table",
+    /// An output that would remove rows before they are final.
+    ShortRetention = "short-retention",
     /// An output over a topic whose key, headers or retention do not fit its rows.
     InvalidTopic = "invalid-topic",
     /// An output would write to a topic that something else writes to, or that its own pipeline reads.

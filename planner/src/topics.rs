@@ -121,6 +121,11 @@ pub fn of_outputs(plan: &Plan) -> Vec<Topic> {
 
 /// A pipeline's own topics and those of its outputs, apart from those that carry a generation in their names.
 pub fn of_pipeline(plan: &Plan) -> Vec<Topic> {
+    [own_of_pipeline(plan), of_outputs(plan)].concat()
+}
+
+/// A pipeline's own topics, apart from those that carry a generation in their names.
+pub fn own_of_pipeline(plan: &Plan) -> Vec<Topic> {
     let names = PipelineNames::new(&plan.namespace, &plan.name);
     let topic = |name, partitions, cleanup| Topic {
         name,
@@ -143,7 +148,6 @@ pub fn of_pipeline(plan: &Plan) -> Vec<Topic> {
     });
     let state = |(input, partitions)| topic(names.state(input), partitions, Cleanup::Compact);
     topics.extend(sources.chain(steps).map(state));
-    topics.extend(of_outputs(plan));
     topics
 }
 

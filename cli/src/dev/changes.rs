@@ -2,7 +2,7 @@
 use serde::Serialize;
 use serde_json::Value;
 use tidewheel_crds::{Kind, PipelineSpec, Segment, violations};
-use tidewheel_planner::plan::{Output, Plan};
+use tidewheel_planner::plan::{Output, Plan, Target};
 use tidewheel_planner::problem::{Code, Problem};
 use tidewheel_planner::resource::{Resource, ResourceSet};
 
@@ -11,16 +11,28 @@ use crate::dev::kept::{Kept, KeptTable};
 const BEGIN_ANEW: &str = "put it back, or begin anew: without --data, or with another folder";
 
 /// Everything in which `set` and its `plans` may not differ from what was taken over before: what a cluster would refuse as well, and
-/// outputs whose table is another one.
+/// outputs whose table or topic is another one, those included that were away meanwhile.
 pub(crate) fn refused(kept: &Kept, set: &ResourceSet, plans: &[Plan]) -> Vec<Problem> {
     let before = kept.set();
     let mut problems = changes(Kind::EventSource, &before.event_sources, &set.event_sources);
     problems.extend(changes(Kind::Pipeline, &before.pipelines, &set.pipelines));
     problems.extend(changes(Kind::Sink, &before.sinks, &set.sinks));
-    for plan in plans {
-        problems.extend(moved_outputs(kept, set, plan));
-    }
+    let moved = plans.iter().flat_map(|plan| moved_outputs(kept, set, plan));
+    let moved: Vec<Problem> = moved.collect();
+    // What a cluster would refuse of them as well knows neither what it was nor what it is.
+    problems.retain(|problem| !moved.iter().any(|moved| is_about(moved, problem)));
+    problems.extend(moved);
     problems
+}
+
+/// Whether a problem is of the member that another is of, or of one that holds it.
+fn is_about(moved: &Problem, problem: &Problem) -> bool {
+    let (Some(inner), Some(outer)) = (&moved.field, &problem.field) else {
+        return false;
+    };
+    let rest = inner.strip_prefix(outer.as_str());
+    moved.resource == problem.resource
+        && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// A problem of an output, at the member of it that `path` leads to, such as `postgres`, `table`.
@@ -62,14 +74,33 @@ fn changes<S: Serialize>(kind: Kind, old: &[Resource<S>], new: &[Resource<S>]) -
     problems
 }
 
-/// The outputs of a plan that filled another table before, those that fill a topic now included.
+/// The outputs of a plan that filled another table or topic before.
 fn moved_outputs(kept: &Kept, set: &ResourceSet, plan: &Plan) -> Vec<Problem> {
     let pipeline = format!("{}/{}", plan.namespace, plan.name);
-    let outputs = plan.outputs.iter().filter_map(|output| {
-        let before = kept.table(&pipeline, &output.name)?;
-        moved(set, plan, output, before)
-    });
+    let outputs =
+        plan.outputs
+            .iter()
+            .filter_map(|output| match kept.table(&pipeline, &output.name) {
+                Some(before) => moved(set, plan, output, before),
+                None => moved_topic(set, plan, output, kept.topic(&pipeline, &output.name)?),
+            });
     outputs.collect()
+}
+
+/// An output that filled the topic `before`.
+fn moved_topic(set: &ResourceSet, plan: &Plan, output: &Output, before: &str) -> Option<Problem> {
+    let (path, to) = match &output.target {
+        Target::Topic(topic) if topic.name == before => return None,
+        Target::Topic(topic) => (["kafka", "topic"], format!("the topic `{}`", topic.name)),
+        Target::Table(table) => (["postgres", "sink"], format!("the table `{}`", table.name)),
+    };
+    let message = message(&output.name, &format!("the topic `{before}`"), &to);
+    let problem = output_problem(set, plan, &output.name, &path, Code::InvalidField, &message)?;
+    let help = format!("give the output another name, or give it its old topic `{before}` again");
+    Some(Problem {
+        help: Some(help),
+        ..problem
+    })
 }
 
 fn moved(set: &ResourceSet, plan: &Plan, output: &Output, before: &KeptTable) -> Option<Problem> {

@@ -10,7 +10,9 @@ use tidewheel_planner::resource::{Resource, ResourceSet};
 
 use crate::failure::Failure;
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// Its file is that of now, but for the topics of outputs, which it did not hold.
+const VERSION_WITHOUT_TOPICS: u32 = 2;
 const FILE: &str = "resources.json";
 
 /// What version 1 called its file, which held the EventSources alone.
@@ -48,6 +50,9 @@ struct Resources {
     /// By Pipeline and output.
     #[serde(default)]
     tables: BTreeMap<String, BTreeMap<String, KeptTable>>,
+    /// By Pipeline and output: the name on the log.
+    #[serde(default)]
+    topics: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -74,10 +79,13 @@ impl Kept {
     pub(crate) fn read(folder: Option<&Path>) -> Result<Self, Failure> {
         let stored = match folder {
             None => None,
-            Some(folder) => match read_file(&folder.join(FILE), VERSION)? {
-                None => read_file(&folder.join(SOURCES_FILE), SOURCES_VERSION)?,
-                found => found,
-            },
+            Some(folder) => {
+                let versions = [VERSION, VERSION_WITHOUT_TOPICS];
+                match read_file(&folder.join(FILE), &versions)? {
+                    None => read_file(&folder.join(SOURCES_FILE), &[SOURCES_VERSION])?,
+                    found => found,
+                }
+            }
         };
         Ok(Self {
             folder: folder.map(Path::to_owned),
@@ -105,6 +113,12 @@ impl Kept {
         self.resources.tables.get(pipeline)?.get(output)
     }
 
+    /// The topic that an output of a Pipeline (`<namespace>/<name>`) fills; none where there was no such output.
+    pub(crate) fn topic(&self, pipeline: &str, output: &str) -> Option<&str> {
+        let topic = self.resources.topics.get(pipeline)?.get(output)?;
+        Some(topic)
+    }
+
     /// Takes over what they are now.
     pub(crate) fn update(&mut self, set: &ResourceSet, plans: &[Plan]) -> io::Result<()> {
         let resources = &mut self.resources;
@@ -117,7 +131,12 @@ impl Kept {
             let tables = plan.outputs.iter();
             let tables =
                 tables.filter_map(|output| Some((output.name.clone(), KeptTable::of(output)?)));
-            resources.tables.entry(pipeline).or_default().extend(tables);
+            let kept = resources.tables.entry(pipeline.clone()).or_default();
+            kept.extend(tables);
+            let topics = plan.outputs.iter();
+            let topics = topics
+                .filter_map(|output| Some((output.name.clone(), output.topic()?.name.clone())));
+            resources.topics.entry(pipeline).or_default().extend(topics);
         }
         match &self.folder {
             None => Ok(()),
@@ -144,13 +163,13 @@ fn take_over<S: Clone>(kept: &mut BTreeMap<String, Entry<S>>, now: &[Resource<S>
     }));
 }
 
-fn read_file(file: &Path, version: u32) -> Result<Option<Resources>, Failure> {
+fn read_file(file: &Path, versions: &[u32]) -> Result<Option<Resources>, Failure> {
     let text = match std::fs::read(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text?,
     };
     let reason = match serde_json::from_slice::<Resources>(&text) {
-        Ok(found) if found.version == version => return Ok(Some(found)),
+        Ok(found) if versions.contains(&found.version) => return Ok(Some(found)),
         Ok(found) => format!("version {} is not known to this build", found.version),
         Err(error) => error.to_string(),
     };

@@ -8,10 +8,12 @@ use tidewheel_planner::plan::{Output, Plan};
 use tidewheel_worker::{Control, Limits, SystemTimer, TaskStatus, Worker};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::dev::store::Store;
 use crate::failure::Failure;
 use crate::metrics::WorkerMetrics;
+use crate::roles::upkeep::{RetentionMetrics, Upkeep};
 
 /// How often a task that cannot go on is spoken of.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -31,6 +33,7 @@ pub(crate) struct Pipeline {
     pub(crate) control: Control,
     stop: CancellationToken,
     inputs: JoinSet<()>,
+    _upkeep: AbortOnDropHandle<()>,
 }
 
 impl Pipeline {
@@ -50,12 +53,28 @@ impl Pipeline {
         for input in worker.inputs(&stop) {
             inputs.spawn(input);
         }
+        let upkeep = Self::keep_tables(store, &plan, &stop)?;
         Ok(Self {
             plan,
             control: worker.control(),
             stop,
             inputs,
+            _upkeep: upkeep,
         })
+    }
+
+    /// Looks after the tables in databases; embedded ones keep everything.
+    fn keep_tables(
+        store: &Store,
+        plan: &Plan,
+        stop: &CancellationToken,
+    ) -> Result<AbortOnDropHandle<()>, Failure> {
+        let given = |sink: &str| Some((sink.to_owned(), store.url(sink)?));
+        let urls: BTreeMap<String, String> = plan.table_sinks().filter_map(given).collect();
+        let upkeep = Upkeep::new(plan, RetentionMetrics::new()?).of(&urls);
+        let url = move |sink: &str| Ok(urls.get(sink).cloned().unwrap_or_default());
+        let running = tokio::spawn(upkeep.run(url, stop.clone()));
+        Ok(AbortOnDropHandle::new(running))
     }
 
     /// Whether an output of this pipeline fills the topic of a source of `other`.

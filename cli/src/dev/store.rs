@@ -88,6 +88,11 @@ impl Store {
         self.log.tidy();
     }
 
+    /// The URL of the database that `--sink` names for a Sink (`<namespace>/<name>`).
+    pub(crate) fn url(&self, sink: &str) -> Option<String> {
+        self.urls.given(sink).map(str::to_owned)
+    }
+
     /// The tables of all Sinks that an output was planned for, by `<namespace>/<name>`.
     pub(crate) fn all_tables(&self) -> impl Iterator<Item = (&str, &Tables)> {
         self.tables

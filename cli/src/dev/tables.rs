@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tidewheel_planner::plan::{Output, Plan, Table};
-use tidewheel_provision::postgres::{self, PlannedTable};
+use tidewheel_provision::postgres::{self, KeepOptions, PlannedTable};
 use tidewheel_sinks::embedded::{Columns, Database, Row};
 use tidewheel_sinks::postgres::Postgres;
 use tidewheel_sinks::{OutputId, Sink, SinkError};
@@ -90,9 +90,14 @@ impl Tables {
         let database = match self {
             Self::Embedded(database) => database,
             Self::Postgres { url, .. } => {
-                return make_tables(sink, url, std::slice::from_ref(plan))
-                    .await
-                    .map(drop);
+                make_tables(sink, url, std::slice::from_ref(plan)).await?;
+                // From then on whoever runs the pipeline looks after them.
+                let tables = postgres::tables_of(plan, sink);
+                let kept = postgres::keep(url, &tables, KeepOptions::default()).await;
+                return match kept {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(Failure::Run(format!("sink {sink}: {error}"))),
+                };
             }
         };
         for output in plan.outputs.iter().filter(|output| output.sink == sink) {

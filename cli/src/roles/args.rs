@@ -138,14 +138,15 @@ const PROVISION_EXAMPLES: &str = "\
 Examples:
   tidewheel provision examples/web-analytics --kafka 127.0.0.1:9092 --sink warehouse=postgres://me@localhost/analytics
   tidewheel provision pipelines/ --kafka ./kafka --secrets ./secrets
+  tidewheel provision pipelines/ --kafka ./kafka --secrets ./secrets --dry-run
 
-Exit codes: 0 everything is as it has to be, 1 something could not be done (what was done stays), 2 the command line or
-  the files are wrong.";
+Exit codes: 0 everything is as it has to be, 1 something could not be done (what was done stays),
+  2 the command line or the files are wrong, 3 a dry run found something to do.";
 
 /// `tidewheel provision`
 ///
 /// Makes the topics, schemas and tables that the files need, or brings them in line, and says what it did. What is there and
-/// fits is left alone; nothing is ever deleted. In a cluster the operator does this.
+/// fits is left alone; nothing is ever deleted but rows whose `retention` is over. In a cluster the operator does this.
 #[derive(Debug, Args)]
 #[command(after_help = PROVISION_EXAMPLES, verbatim_doc_comment)]
 pub(crate) struct ProvisionArgs {
@@ -158,6 +159,9 @@ pub(crate) struct ProvisionArgs {
     pub(crate) secrets: SecretArgs,
     #[command(flatten)]
     pub(crate) sinks: SinkArgs,
+    /// Say what would be done, or why it could not be, and do nothing. It asks for the same permissions
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Databases that are named on the command line.

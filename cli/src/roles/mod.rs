@@ -9,11 +9,13 @@ pub(crate) mod args;
 mod generate;
 mod ingest;
 pub(crate) mod kafka;
+mod moves;
 mod operations;
 pub(crate) mod provision;
 pub(crate) mod secrets;
 pub(crate) mod sinks;
 pub(crate) mod specs;
+pub(crate) mod upkeep;
 mod worker;
 
 use std::future::Future;

@@ -1,35 +1,46 @@
 //! Topics and tables, made or brought in line.
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io::{self, Write as _};
 
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::resource::ResourceSet;
 use tidewheel_planner::topics;
 use tidewheel_provision::kafka::Topics;
-use tidewheel_provision::postgres;
+use tidewheel_provision::postgres::{self, Done, KeepOptions, PlannedTable, ProvisionError};
 
 use crate::failure::{Exit, Failure};
 use crate::roles::args::ProvisionArgs;
+use crate::roles::moves;
 use crate::roles::sinks::SinkUrls;
 use crate::roles::specs::RoleSpecs;
 
-/// `tidewheel provision`: makes what the files need, and says what it did.
+/// `tidewheel provision`: makes what the files need, and says what it did; in a dry run what it would do.
 pub(crate) fn run(args: &ProvisionArgs) -> Result<Exit, Failure> {
     let specs = RoleSpecs::read(&args.paths, &args.secrets)?;
     let urls = SinkUrls::new(&specs.set, specs.secrets, &args.sinks.sink)?;
-    let topics = Topics::new(&args.kafka.kafka.connection()?)?;
+    let mut topics = Topics::new(&args.kafka.kafka.connection()?)?;
+    if args.dry_run {
+        topics = topics.dry_run();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut changes = ensure_topics(&topics, &specs.set, &specs.plans).await?;
+        moves::refuse(&specs.set, &specs.plans, &urls).await?;
+        let mut changes = ensure_topics(&topics, &specs.set, &specs.plans, args.dry_run).await?;
         for sink in sinks_of(&specs.plans) {
-            changes += ensure_tables(&sink, &urls.url(&sink)?, &specs.plans).await?;
+            let url = urls.url(&sink)?;
+            changes += ensure_tables(&sink, &url, &specs.plans, args.dry_run).await?;
         }
         if changes == 0 {
             say("everything is as it has to be")?;
         }
-        Ok(Exit::Good)
+        Ok(if args.dry_run && changes > 0 {
+            Exit::Pending
+        } else {
+            Exit::Good
+        })
     })
 }
 
@@ -38,28 +49,55 @@ async fn ensure_topics(
     topics: &Topics,
     set: &ResourceSet,
     plans: &[Plan],
+    is_dry: bool,
 ) -> Result<usize, Failure> {
-    // Where a pipeline reads what another one writes, the topic is that one's to make.
-    let filled: Vec<_> = plans.iter().flat_map(topics::of_outputs).collect();
-    let mut changes = topics.ensure(&filled).await?;
-    // Of each plan, then those of sources that no pipeline reads.
-    for plan in plans {
-        changes.extend(topics.ensure_plan(plan).await?);
-    }
+    let mut changes = topics.ensure_plans(plans).await?;
     changes.extend(topics.ensure(&topics::of_sources(set)).await?);
     for change in &changes {
-        say(change)?;
+        if is_dry {
+            say(change.planned())?;
+        } else {
+            say(change)?;
+        }
     }
     Ok(changes.len())
 }
 
 /// Makes the tables that plans have in a Sink. How many changes it made.
-async fn ensure_tables(sink: &str, url: &str, plans: &[Plan]) -> Result<usize, Failure> {
-    let changes = make_tables(sink, url, plans).await?;
-    for change in &changes {
-        say(format_args!("sink {sink}, {change}"))?;
+async fn ensure_tables(
+    sink: &str,
+    url: &str,
+    plans: &[Plan],
+    is_dry: bool,
+) -> Result<usize, Failure> {
+    let tables = tables_in(sink, plans);
+    let done = if is_dry {
+        changes_of(sink, postgres::dry_run(url, &tables).await)?
+    } else {
+        make_tables(sink, url, plans).await?
+    };
+    let options = KeepOptions {
+        dry_run: is_dry,
+        ..KeepOptions::default()
+    };
+    let kept = postgres::keep(url, &tables, options).await;
+    let mut kept = kept.map_err(|error| Failure::Run(format!("sink {sink}: {error}")))?;
+    kept.retain(|kept| !kept.is_nothing());
+    for done in &done {
+        say(words(sink, done, done.planned(), is_dry))?;
     }
-    Ok(changes.len())
+    for kept in &kept {
+        say(words(sink, kept, kept.planned(), is_dry))?;
+    }
+    Ok(done.len() + kept.len())
+}
+
+fn words(sink: &str, done: &impl Display, planned: impl Display, is_dry: bool) -> String {
+    if is_dry {
+        format!("sink {sink}, {planned}")
+    } else {
+        format!("sink {sink}, {done}")
+    }
 }
 
 /// Makes the tables that plans have in a Sink (`<namespace>/<name>`). What was changed.
@@ -68,11 +106,18 @@ pub(crate) async fn make_tables(
     url: &str,
     plans: &[Plan],
 ) -> Result<Vec<postgres::Done>, Failure> {
+    let done = postgres::provision(url, &tables_in(sink, plans)).await;
+    changes_of(sink, done)
+}
+
+fn tables_in(sink: &str, plans: &[Plan]) -> Vec<PlannedTable> {
     let tables = plans
         .iter()
         .flat_map(|plan| postgres::tables_of(plan, sink));
-    let tables: Vec<_> = tables.collect();
-    let done = postgres::provision(url, &tables).await;
+    tables.collect()
+}
+
+fn changes_of(sink: &str, done: Result<Vec<Done>, ProvisionError>) -> Result<Vec<Done>, Failure> {
     let mut done = done.map_err(|error| Failure::Run(format!("sink {sink}: {error}")))?;
     done.retain(|done| done.change != postgres::Change::Unchanged);
     Ok(done)
@@ -84,6 +129,6 @@ pub(crate) fn sinks_of(plans: &[Plan]) -> BTreeSet<String> {
     sinks.map(str::to_owned).collect()
 }
 
-fn say(what: impl std::fmt::Display) -> io::Result<()> {
+fn say(what: impl Display) -> io::Result<()> {
     writeln!(io::stdout(), "{what}")
 }

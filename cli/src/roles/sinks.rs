@@ -145,6 +145,11 @@ impl Databases {
         })
     }
 
+    /// The URL of a Sink (`<namespace>/<name>`), as it is now.
+    pub(crate) fn url(&self, sink: &str) -> Result<String, Failure> {
+        self.urls.url(sink)
+    }
+
     /// As workers take them.
     pub(crate) fn sinks(&self) -> Sinks {
         let sink = |(name, database): (&String, &Postgres)| {

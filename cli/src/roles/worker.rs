@@ -12,6 +12,7 @@ use tidewheel_planner::plan::Plan;
 use tidewheel_worker::{Control, Limits, Membership, SystemTimer, Worker, WorkerError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::failure::{Exit, Failure};
 use crate::metrics::WorkerMetrics;
@@ -19,6 +20,7 @@ use crate::roles::args::WorkerArgs;
 use crate::roles::operations::Operations;
 use crate::roles::sinks::{Databases, SinkUrls};
 use crate::roles::specs::RoleSpecs;
+use crate::roles::upkeep::{RetentionMetrics, Upkeep};
 use crate::roles::{open_log, run_until_told};
 
 /// How long a readiness check waits for the log.
@@ -47,6 +49,8 @@ async fn work(
     let metrics = WorkerMetrics::new()?;
     let registry = Registry::new();
     registry.register(Box::new(metrics.clone()))?;
+    let retention = RetentionMetrics::new()?;
+    registry.register(Box::new(retention.clone()))?;
     let readiness = WorkerReadiness::new(&log, &plan, databases.clone());
     let shown = Arc::new(readiness.clone());
     let operations =
@@ -55,8 +59,14 @@ async fn work(
         let (databases, stop) = (databases.clone(), stop.clone());
         tokio::spawn(async move { databases.follow_secrets(&stop).await })
     };
+    let keeping = {
+        let (upkeep, databases) = (Upkeep::new(&plan, retention), databases.clone());
+        let url = move |sink: &str| databases.url(sink);
+        AbortOnDropHandle::new(tokio::spawn(upkeep.run(url, stop.clone())))
+    };
     let worked = run_tasks(&log, plan, &databases, &metrics, &readiness, &stop).await;
     following.abort();
+    drop(keeping);
     operations.stop().await;
     worked
 }

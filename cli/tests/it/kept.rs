@@ -165,6 +165,91 @@ fn an_output_keeps_its_table_its_schema_and_its_sink() {
 }
 
 #[test]
+fn an_output_may_be_given_a_retention_which_embedded_tables_do_not_need() {
+    let kept = Kept::begun();
+    kept.change(
+        "pipeline.yaml",
+        "postgres: {sink: warehouse}",
+        "postgres: {sink: warehouse, retention: 1d}",
+    );
+    let document = kept.send(1).document();
+    assert_eq!(rows(&document, "visits_once").len(), 4);
+    assert_eq!(rows(&document, "visits_by_kind").len(), 4);
+    let shown = rows(&document, "visits_once")[0].as_object().unwrap();
+    assert!(shown.keys().all(|name| name != "_append_time"), "{shown:?}");
+    kept.restore();
+    assert_eq!(rows(&kept.send(2).document(), "visits_once").len(), 6);
+}
+
+const BUS: &str = "
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Sink
+metadata: {name: bus}
+spec: {kafka: {}}
+";
+
+#[test]
+fn an_output_keeps_its_topic_and_a_folder_that_does_not_know_topics_is_taken_over() {
+    let kept = Kept::begun();
+    let sinks = format!("key: url}}}}{BUS}");
+    let told = |postgres: &str| format!("{ONCE}}}\n    - {{name: told, from: once, {postgres}");
+    kept.change("source.yaml", "key: url}}", &sinks);
+    kept.edit(
+        "pipeline.yaml",
+        ONCE,
+        &told("kafka: {sink: bus, topic: told}"),
+    );
+    let document = kept.send(1).document();
+    assert_eq!(rows(&document, "told").len(), 2);
+
+    kept.change("source.yaml", "key: url}}", &sinks);
+    kept.edit(
+        "pipeline.yaml",
+        ONCE,
+        &told("kafka: {sink: bus, topic: said}"),
+    );
+    let ended = kept.play(&[]);
+    refused(
+        &ended,
+        &[
+            "error[invalid-field]: the output `told` cannot move from the topic `told` to the topic `said`",
+            "^^^^\n",
+            "in Pipeline default/counts, output `told`",
+            "give the output another name, or give it its old topic `told` again",
+        ],
+    );
+    assert_eq!(
+        ended.stderr.matches("error[").count(),
+        1,
+        "{}",
+        ended.stderr
+    );
+    kept.change("source.yaml", "key: url}}", &sinks);
+    kept.edit("pipeline.yaml", ONCE, &told("postgres: {sink: warehouse}"));
+    let ended = kept.play(&[]);
+    let moved = "the output `told` cannot move from the topic `told` to the table `told`";
+    refused(&ended, &[moved]);
+    assert_eq!(
+        ended.stderr.matches("error[").count(),
+        1,
+        "{}",
+        ended.stderr
+    );
+
+    let file = kept.path("data/resources.json");
+    let mut stored: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let topics = stored.as_object_mut().unwrap().remove("topics");
+    assert_eq!(topics, Some(json!({"default/counts": {"told": "told"}})));
+    stored["version"] = 2.into();
+    std::fs::write(&file, stored.to_string()).unwrap();
+    kept.restore();
+    assert_eq!(rows(&kept.send(2).document(), "visits_once").len(), 6);
+    let stored: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(stored["version"], 3);
+}
+
+#[test]
 fn an_output_keeps_its_table_while_it_runs() {
     let kept = Kept::begun();
     let dev = kept.serve();
@@ -237,10 +322,10 @@ fn a_file_of_another_version_is_refused() {
     let kept = Kept::begun();
     let file = kept.path("data/resources.json");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replace("\"version\": 2", "\"version\": 3")).unwrap();
+    std::fs::write(&file, text.replace("\"version\": 3", "\"version\": 4")).unwrap();
     refused(
         &kept.play(&[]),
-        &["resources.json cannot be read: version 3 is not known to this build"],
+        &["resources.json cannot be read: version 4 is not known to this build"],
     );
 }
 

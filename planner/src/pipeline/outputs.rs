@@ -8,7 +8,7 @@ use crate::graph::reachable;
 use crate::nearest::suggestion;
 use crate::output;
 use crate::pipeline::Planning;
-use crate::plan::{Output, Target};
+use crate::plan::{Output, StepKind, Target, Window};
 use crate::problem::{Code, Problem};
 use crate::relation::Facts;
 use crate::resource::{Resource, Subject, member};
@@ -33,7 +33,8 @@ impl Planning<'_> {
             let (Some(sink), Some(from)) = (sink, from) else {
                 continue;
             };
-            match target(spec, index, &from, &sink.spec, &subject) {
+            let final_ms = self.final_ms(&from);
+            match target(spec, index, &from, final_ms, &sink.spec, &subject) {
                 Ok(target) => self.outputs.push(Output {
                     name: spec.name.clone(),
                     from: from.relation,
@@ -60,6 +61,21 @@ impl Planning<'_> {
             return None;
         };
         Some(sink.clone())
+    }
+
+    /// How long after its start a window of `from` may still change; 0 of other rows.
+    fn final_ms(&self, from: &Facts) -> u64 {
+        let windowed = from.windowed.as_ref();
+        let step = windowed.and_then(|windowed| self.planned.get(windowed.aggregate));
+        match step.map(|step| &step.kind) {
+            Some(StepKind::Aggregate(aggregate)) => {
+                let Window::Tumbling { size_ms } = aggregate.window;
+                size_ms
+                    .saturating_add(aggregate.late.allowed_ms)
+                    .unsigned_abs()
+            }
+            _ => 0,
+        }
     }
 
     fn output_from(&mut self, index: usize, subject: &Subject) -> Option<&Facts> {
@@ -125,19 +141,20 @@ fn target(
     spec: &OutputSpec,
     index: usize,
     from: &Facts,
+    final_ms: u64,
     sink: &SinkSpec,
     subject: &Subject,
 ) -> Result<Target, Vec<Problem>> {
-    let from_path = member!["spec", "outputs", index, "from"];
     match (&spec.postgres, &spec.kafka, &sink.postgres, &sink.kafka) {
         (Some(postgres), _, Some(database), _) => {
-            let name = postgres.table.as_deref().unwrap_or(&spec.name);
-            output::table(from, &database.schema, name, subject, &from_path)
+            let (named, path) = ((&*spec.name, postgres), member!["spec", "outputs", index]);
+            output::table(from, final_ms, &database.schema, named, subject, &path)
                 .map(Target::Table)
                 .map_err(|problem| vec![*problem])
         }
         (None, Some(kafka), _, Some(_)) => {
             let path = member!["spec", "outputs", index, "kafka"];
+            let from_path = member!["spec", "outputs", index, "from"];
             output::topic(from, kafka, subject, &from_path, &path).map(Target::Topic)
         }
         _ => Err(other_kind(spec, index, sink, subject).into_iter().collect()),

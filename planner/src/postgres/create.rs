@@ -1,9 +1,11 @@
 //! The statements that make the table of an output.
+use super::partitions::{create_default, partition_key};
 use super::{literal, qualified, quoted, type_name};
-use crate::plan::{Column, Table, TableKind};
+use crate::plan::{APPEND_TIME, Column, Table, TableKind};
 use crate::sql::windowed::{WINDOW_END, WINDOW_START};
 
-/// The statements that make a table with its comments.
+/// The statements that make a table with its comments; where its rows are kept for a time only, in [partitions](super::partitions), of
+/// which it gets the one for what fits no other.
 ///
 /// NOT NULL stands on our columns alone: the writer refuses NULLs where none are planned, and a column may be added to or left out
 /// of a table that has rows.
@@ -26,11 +28,18 @@ pub fn create_table(table: &Table) -> Vec<String> {
         let key: Vec<String> = table.key().iter().map(|name| quoted(name)).collect();
         lines.push(format!("UNIQUE NULLS NOT DISTINCT ({})", key.join(", ")));
     }
+    let parted = match table.retention_ms {
+        Some(_) => format!(" PARTITION BY {}", partition_key(table)),
+        None => String::new(),
+    };
     let mut statements = vec![format!(
-        "CREATE TABLE {} (\n    {}\n)",
+        "CREATE TABLE {} (\n    {}\n){parted}",
         qualified(table),
         lines.join(",\n    ")
     )];
+    if table.retention_ms.is_some() {
+        statements.extend(create_default(table));
+    }
     statements.extend(
         table
             .columns
@@ -77,6 +86,7 @@ pub fn column_comment(table: &Table, column: &Column) -> Option<String> {
         }
         "_offset" => "Offset of the record that the row comes from",
         "_ordinal" => "Which of the rows of its record it is, from 0",
+        APPEND_TIME => "When the record that the row comes from was accepted",
         "_revision" => "How often the window was amended, from 0",
         WINDOW_START if windows => "Start of the window",
         WINDOW_END if windows => "End of the window, which is not part of it",

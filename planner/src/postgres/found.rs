@@ -1,6 +1,7 @@
 //! What a database has, and how it differs from the plan.
 use serde::Deserialize;
 
+use super::partitions::partition_key;
 use super::{literal, qualified, quoted, shown, type_name};
 use crate::plan::{Column, ColumnType, Table, TableKind};
 
@@ -111,6 +112,8 @@ pub enum Difference {
         /// The column.
         column: String,
     },
+    /// It is not in partitions by the age of its rows, and rows are to be kept for a time only.
+    NotPartitioned,
     /// No unique index with NULLS NOT DISTINCT has the columns of the key.
     NoKey {
         /// The columns of one that there is.
@@ -151,6 +154,9 @@ impl Difference {
                 qualified(table),
                 quoted(column)
             ),
+            Self::NotPartitioned => format!(
+                "table `{name}` keeps rows for ever, and a retention needs one that is made in partitions: give the output another name, or leave `retention` out and delete old rows yourself"
+            ),
             Self::NoKey { found: Some(found) } => format!(
                 "rows of table `{name}` are identified by ({}) and would be by ({}): give the output another name",
                 found.join(", "),
@@ -177,7 +183,13 @@ impl Found {
         serde_json::from_str(answer)
     }
 
-    /// Everything in which the table differs from the plan.
+    /// Whether old rows can be dropped as the plan says. It can be written either way.
+    #[must_use]
+    pub fn lacks_partitions(&self, table: &Table) -> bool {
+        table.retention_ms.is_some() && self.partitioned_by.as_ref() != Some(&partition_key(table))
+    }
+
+    /// Everything in which the table differs from what the plan writes.
     #[must_use]
     pub fn differences(&self, table: &Table) -> Vec<Difference> {
         if !matches!(self.kind.as_str(), "r" | "p") {

@@ -13,6 +13,7 @@
 //!     name: "kpi".into(),
 //!     columns: vec![column("page", ColumnType::Text), column("window_start", ColumnType::Timestamp)],
 //!     kind: TableKind::Windows { key: vec!["window_start".into(), "page".into()] },
+//!     retention_ms: None,
 //! };
 //! assert_eq!(
 //!     postgres::create_table(&table)[0],
@@ -22,6 +23,7 @@
 mod create;
 mod found;
 pub mod layout;
+pub mod partitions;
 mod quote;
 mod url;
 

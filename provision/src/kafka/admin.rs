@@ -8,6 +8,7 @@ use rdkafka::{
         ResourceSpecifier, TopicReplication,
     },
     config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
     error::KafkaError,
     types::RDKafkaErrorCode,
 };
@@ -22,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// What a topic says when nothing is said about how many replicas: the cluster's own default.
 const REPLICAS_OF_THE_CLUSTER: i32 = -1;
 
-struct Context;
+/// Leaves it to the requests to say what is wrong.
+pub(crate) struct Context;
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
@@ -33,6 +35,8 @@ impl ClientContext for Context {
         tracing::debug!(target: "kafka", client = "provision", %error, "{reason}");
     }
 }
+
+impl ConsumerContext for Context {}
 
 /// Asks and tells the cluster. Each call is one request.
 #[derive(Clone)]

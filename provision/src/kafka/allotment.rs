@@ -9,7 +9,7 @@ use rdkafka::{
 use tidewheel_kafka::Connection;
 use tidewheel_planner::generations::{Allotment, KEY};
 
-use crate::kafka::TopicError;
+use crate::kafka::{TopicError, admin::Context};
 
 /// How long reading may take; the topic holds one value, and a few old ones.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -32,8 +32,8 @@ pub(crate) async fn read(
     );
     let topic = topic.to_owned();
     let reading = tokio::task::spawn_blocking(move || {
-        let consumer: BaseConsumer = config
-            .create()
+        let consumer: BaseConsumer<Context> = config
+            .create_with_context(Context)
             .map_err(|error| TopicError::connection(&error))?;
         newest(&consumer, &topic).map_err(|error| TopicError::unavailable(&error))
     });
@@ -44,7 +44,7 @@ pub(crate) async fn read(
 }
 
 /// The newest value of the only key.
-fn newest(consumer: &BaseConsumer, topic: &str) -> Result<Option<Vec<u8>>, KafkaError> {
+fn newest(consumer: &BaseConsumer<Context>, topic: &str) -> Result<Option<Vec<u8>>, KafkaError> {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::Beginning)?;
     consumer.assign(&list)?;

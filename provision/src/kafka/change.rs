@@ -1,4 +1,4 @@
-//! What was done to a topic.
+//! What was done to a topic, or would be.
 use std::fmt;
 
 /// Something that was done to a topic.
@@ -36,20 +36,47 @@ pub enum What {
     },
 }
 
+impl Change {
+    /// What would be done, where it was not.
+    #[must_use]
+    pub fn planned(&self) -> impl fmt::Display {
+        Said {
+            change: self,
+            made: "would be made",
+            has: "would have",
+        }
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let topic = &self.topic;
-        match &self.what {
-            What::Created { partitions: 1 } => write!(f, "topic {topic} was made with 1 partition"),
-            What::Created { partitions } => {
-                write!(f, "topic {topic} was made with {partitions} partitions")
-            }
-            What::Grown { from, to } => {
-                write!(f, "topic {topic} has {to} partitions now, not {from}")
-            }
+        let said = Said {
+            change: self,
+            made: "was made",
+            has: "now has",
+        };
+        said.fmt(f)
+    }
+}
+
+/// A change, and the words for it.
+struct Said<'a> {
+    change: &'a Change,
+    made: &'static str,
+    has: &'static str,
+}
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (topic, made, has) = (&self.change.topic, self.made, self.has);
+        write!(f, "topic {topic} ")?;
+        match &self.change.what {
+            What::Created { partitions: 1 } => write!(f, "{made} with 1 partition"),
+            What::Created { partitions } => write!(f, "{made} with {partitions} partitions"),
+            What::Grown { from, to } => write!(f, "{has} {to} partitions, not {from}"),
             What::Configured { name, from, to } => {
                 let from = from.as_deref().unwrap_or("the broker's default");
-                write!(f, "topic {topic} has {name}={to} now, not {from}")
+                write!(f, "{has} {name}={to}, not {from}")
             }
         }
     }

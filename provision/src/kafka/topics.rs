@@ -26,6 +26,7 @@ const LOOKS: usize = 200;
 pub struct Topics {
     connection: Connection,
     admin: Admin,
+    is_dry: bool,
 }
 
 /// A topic as it is.
@@ -46,7 +47,17 @@ impl Topics {
         Ok(Self {
             connection: connection.clone(),
             admin: Admin::new(connection)?,
+            is_dry: false,
         })
+    }
+
+    /// The same topics, none of which is changed: what would be done is found and returned, and not done.
+    #[must_use]
+    pub fn dry_run(self) -> Self {
+        Self {
+            is_dry: true,
+            ..self
+        }
     }
 
     /// A topic as it is; none where it does not exist. All that is ever done to somebody else's topics.
@@ -57,36 +68,49 @@ impl Topics {
         self.admin.find(topic).await
     }
 
-    /// Makes all topics of a plan, or brings them in line: those of its sources, its own, and those of the partials of the
-    /// generations that it will run with. What was done.
+    /// Makes the topics of plans, or brings them in line: those of their outputs, their own, and those of the partials of the
+    /// generations that they will run with. Those of their sources come after these, by [`ensure`](Self::ensure): where a source gets
+    /// partitions, a task of one finds the partition of its state there. What was done.
     ///
     /// # Errors
     /// See [`TopicError`]. What was done before stays done: call it again.
-    pub async fn ensure_plan(&self, plan: &Plan) -> Result<Vec<Change>, TopicError> {
-        let plan = &self.with_existing(plan).await?;
-        let mut changes = self.ensure(&topics::of_plan_sources(plan)).await?;
-        changes.extend(self.ensure(&topics::of_pipeline(plan)).await?);
-        let names = PipelineNames::new(&plan.namespace, &plan.name);
-        let known = allotment::read(&self.connection, &names.generations()).await?;
-        let partials = topics::of_partials(plan, known.as_ref())?;
-        changes.extend(self.ensure(&partials).await?);
+    pub async fn ensure_plans(&self, plans: &[Plan]) -> Result<Vec<Change>, TopicError> {
+        // Where a pipeline reads what another one writes, the topic is that one's to make.
+        let filled: Vec<Topic> = plans.iter().flat_map(topics::of_outputs).collect();
+        let mut changes = self.ensure(&filled).await?;
+        for plan in plans {
+            let plan = self.with_existing(plan, &filled).await?;
+            changes.extend(self.ensure(&topics::own_of_pipeline(&plan)).await?);
+            changes.extend(self.ensure_partials(&plan).await?);
+        }
         Ok(changes)
     }
 
-    /// A plan with the partitions that the existing topics have which it reads.
-    ///
-    /// # Errors
-    /// [`TopicError::NotThere`] where one does not exist.
-    pub async fn with_existing(&self, plan: &Plan) -> Result<Plan, TopicError> {
+    /// A plan with the partitions that the existing topics have which it reads; in a dry run those of `filled` are as they would be.
+    async fn with_existing(&self, plan: &Plan, filled: &[Topic]) -> Result<Plan, TopicError> {
         let mut partitions = BTreeMap::new();
         for topic in plan.existing_topics() {
-            let found = self.find(topic).await?;
-            let found = found.ok_or_else(|| TopicError::NotThere {
+            let found = self.find(topic).await?.map(|found| found.partitions);
+            let planned = filled.iter().find(|filled| filled.name == topic);
+            let planned = planned.filter(|_| self.is_dry);
+            let count = found.max(planned.map(|topic| topic.partitions));
+            let count = count.ok_or_else(|| TopicError::NotThere {
                 topic: topic.to_owned(),
             })?;
-            partitions.insert(topic.to_owned(), found.partitions);
+            partitions.insert(topic.to_owned(), count);
         }
         Ok(plan.with_partitions(&partitions))
+    }
+
+    async fn ensure_partials(&self, plan: &Plan) -> Result<Vec<Change>, TopicError> {
+        let generations = PipelineNames::new(&plan.namespace, &plan.name).generations();
+        // It has just been made, unless this is a dry run.
+        let known = match self.find(&generations).await? {
+            Some(_) => allotment::read(&self.connection, &generations).await?,
+            None => None,
+        };
+        self.ensure(&topics::of_partials(plan, known.as_ref())?)
+            .await
     }
 
     /// Makes topics, or brings them in line. What was done.
@@ -96,12 +120,35 @@ impl Topics {
     pub async fn ensure(&self, topics: &[Topic]) -> Result<Vec<Change>, TopicError> {
         let mut changes = Vec::new();
         for topic in topics {
-            for what in self.ensure_one(topic).await? {
-                let topic = topic.name.clone();
-                changes.push(Change { topic, what });
-            }
+            let done = if self.is_dry {
+                self.look_at(topic).await?
+            } else {
+                self.ensure_one(topic).await?
+            };
+            let change = |what| Change {
+                topic: topic.name.clone(),
+                what,
+            };
+            changes.extend(done.into_iter().map(change));
         }
         Ok(changes)
+    }
+
+    /// What [`ensure_one`](Self::ensure_one) would do.
+    async fn look_at(&self, topic: &Topic) -> Result<Vec<What>, TopicError> {
+        let Some(found) = self.admin.find(&topic.name).await? else {
+            let partitions = topic.partitions;
+            return Ok(vec![What::Created { partitions }]);
+        };
+        let mut lacks = Vec::new();
+        if found.partitions < topic.partitions {
+            let (from, to) = (found.partitions, topic.partitions);
+            lacks.push(What::Grown { from, to });
+        }
+        let settings = [declared(topic), vec![min_in_sync(found.replicas)]].concat();
+        let entries = self.admin.settings(&topic.name).await?;
+        lacks.extend(differing(&entries, &settings));
+        Ok(lacks)
     }
 
     async fn ensure_one(&self, topic: &Topic) -> Result<Vec<What>, TopicError> {
@@ -150,17 +197,7 @@ impl Topics {
     /// Corrects those settings that differ, and leaves alone what was set besides.
     async fn correct(&self, topic: &str, declared: &[Setting]) -> Result<Vec<What>, TopicError> {
         let entries = self.admin.settings(topic).await?;
-        let differing: Vec<What> = declared
-            .iter()
-            .filter_map(|(name, to)| {
-                let is = value(&entries, name);
-                (is != Some(to)).then(|| What::Configured {
-                    name: (*name).to_owned(),
-                    from: is.cloned(),
-                    to: to.clone(),
-                })
-            })
-            .collect();
+        let differing = differing(&entries, declared);
         if !differing.is_empty() {
             // The protocol's older request, which is all that the binding has, takes back everything that is not said again.
             let others = entries.iter().filter_map(|entry| {
@@ -195,6 +232,19 @@ impl Topics {
             ),
         })
     }
+}
+
+/// The settings that are not as declared.
+fn differing(entries: &[ConfigEntry], declared: &[Setting]) -> Vec<What> {
+    let differing = declared.iter().filter_map(|(name, to)| {
+        let is = value(entries, name);
+        (is != Some(to)).then(|| What::Configured {
+            name: (*name).to_owned(),
+            from: is.cloned(),
+            to: to.clone(),
+        })
+    });
+    differing.collect()
 }
 
 fn value<'a>(entries: &'a [ConfigEntry], name: &str) -> Option<&'a String> {

@@ -2,7 +2,7 @@
 use std::{str::FromStr as _, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, PgConnection,
+    AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgDatabaseError, PgRow, PgSslMode},
 };
 use tidewheel_planner::postgres::{InvalidUrl, OLDEST_VERSION, check_url};
@@ -12,6 +12,10 @@ use super::error::ProvisionError;
 const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 /// How long to wait for a lock: while somebody waits, writers wait behind.
 const LOCK_TIMEOUT_MS: u32 = 5_000;
+/// How long upkeep waits for a lock: readers and writers wait behind it, and it can be done later as well.
+const UPKEEP_LOCK_TIMEOUT_MS: u32 = 1_000;
+/// How long a statement of upkeep may take, since it may hold a lock meanwhile.
+const UPKEEP_STATEMENT_TIMEOUT_MS: u32 = 30_000;
 
 /// A connection that changes a database. Where it is dropped in a transaction, nothing was changed.
 pub(crate) struct Administrator(PgConnection);
@@ -52,6 +56,20 @@ impl Administrator {
              SET LOCAL client_min_messages = warning; SELECT pg_advisory_xact_lock(hashtext('tidewheel'), 1)"
         );
         self.run(begin).await.map(drop)
+    }
+
+    /// Begins a transaction of upkeep, which gives up rather than keep others waiting; whether no other process has the advisory lock
+    /// `lock`, a pair of numbers in SQL.
+    pub(crate) async fn begin_upkeep(&mut self, lock: &str) -> Result<bool, ProvisionError> {
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {UPKEEP_LOCK_TIMEOUT_MS}; \
+             SET LOCAL statement_timeout = {UPKEEP_STATEMENT_TIMEOUT_MS}; SET LOCAL client_min_messages = warning; \
+             SELECT pg_try_advisory_xact_lock({lock})"
+        );
+        let rows = self.run(begin).await?;
+        let has = rows.first().map(|row| row.try_get(0)).transpose();
+        has.map(|has| has.unwrap_or(false))
+            .map_err(|error| unavailable(&error))
     }
 
     pub(crate) async fn commit(&mut self) -> Result<(), ProvisionError> {

@@ -47,6 +47,11 @@ pub enum Obstacle {
     },
     /// It holds windows where rows are planned, or rows where windows are.
     OtherKind,
+    /// The output fills another table of the schema.
+    Moved {
+        /// Its name.
+        from: String,
+    },
     /// It was made once, and somebody removed it.
     Removed,
 }

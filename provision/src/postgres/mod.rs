@@ -15,6 +15,7 @@ mod connection;
 mod error;
 mod schema;
 mod tables;
+mod upkeep;
 
 use std::fmt;
 
@@ -23,6 +24,7 @@ pub use tidewheel_planner::postgres::{Difference, InvalidUrl};
 
 use self::connection::Administrator;
 pub use self::error::{Obstacle, ProvisionError, Refusal};
+pub use self::upkeep::{KeepOptions, Kept};
 
 /// A table that an output needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,17 @@ pub struct PlannedTable {
     pub output: String,
     /// The table.
     pub table: Table,
+}
+
+/// A table that a schema has for an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTable {
+    /// `<namespace>/<name>` of the Pipeline.
+    pub pipeline: String,
+    /// Name of the output.
+    pub output: String,
+    /// Name of the table.
+    pub table: String,
 }
 
 /// What was done to a table.
@@ -57,25 +70,48 @@ pub enum Change {
     Unchanged,
 }
 
+impl Done {
+    /// What would be done, where it was not.
+    #[must_use]
+    pub fn planned(&self) -> impl fmt::Display {
+        Said {
+            done: self,
+            was: "would be ",
+        }
+    }
+}
+
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "table `{}`: ", self.table)?;
-        let with = |f: &mut fmt::Formatter<'_>, what: &str, columns: &[String]| {
-            if columns.is_empty() {
-                f.write_str(what)
-            } else {
-                write!(
-                    f,
-                    "{what}, with new or wider columns {}",
-                    columns.join(", ")
-                )
-            }
+        let said = Said {
+            done: self,
+            was: "",
         };
-        match &self.change {
-            Change::Created => f.write_str("created"),
-            Change::Adopted(columns) => with(f, "adopted", columns),
-            Change::Changed(columns) => with(f, "changed", columns),
-            Change::Unchanged => f.write_str("as planned"),
+        said.fmt(f)
+    }
+}
+
+/// What was done, or `was`: would be.
+struct Said<'a> {
+    done: &'a Done,
+    was: &'static str,
+}
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "table `{}`: ", self.done.table)?;
+        let (what, columns) = match &self.done.change {
+            Change::Created => ("created", None),
+            Change::Adopted(columns) => ("adopted", Some(columns)),
+            Change::Changed(columns) => ("changed", Some(columns)),
+            Change::Unchanged => return f.write_str("as planned"),
+        };
+        write!(f, "{}{what}", self.was)?;
+        match columns {
+            Some(columns) if !columns.is_empty() => {
+                write!(f, ", with new or wider columns {}", columns.join(", "))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -104,13 +140,54 @@ pub fn tables_of(plan: &Plan, sink: &str) -> Vec<PlannedTable> {
 /// [`ProvisionError::Refused`] names everything that would lose or change stored data, and what to do; nothing was changed then.
 pub async fn provision(url: &str, tables: &[PlannedTable]) -> Result<Vec<Done>, ProvisionError> {
     let mut administrator = Administrator::connect(url).await?;
-    let (done, refused) = prepare(&mut administrator, tables).await?;
-    if !refused.is_empty() {
-        let refusals = refused.into_iter().map(|(_, refusal)| refusal);
-        return Err(ProvisionError::Refused(refusals.collect()));
-    }
+    let done = prepare_all(&mut administrator, tables).await?;
     administrator.commit().await?;
     Ok(done)
+}
+
+/// What [`provision`] would do, done in a transaction that is taken back: it needs the same rights.
+///
+/// # Errors
+/// Those of [`provision`].
+pub async fn dry_run(url: &str, tables: &[PlannedTable]) -> Result<Vec<Done>, ProvisionError> {
+    let mut administrator = Administrator::connect(url).await?;
+    let done = prepare_all(&mut administrator, tables).await?;
+    administrator.roll_back().await?;
+    Ok(done)
+}
+
+/// Makes partitions ahead for the tables whose rows are kept for a time, and removes what was kept for long enough. To be called every few
+/// minutes, by any number of processes: one of them does it. What was done, of each such table that is there. Never waits for long:
+/// rows go to a default partition until it is done.
+///
+/// # Errors
+/// The database cannot be asked. What was done before stays done.
+pub async fn keep(
+    url: &str,
+    tables: &[PlannedTable],
+    options: KeepOptions,
+) -> Result<Vec<Kept>, ProvisionError> {
+    let mut tables = tables
+        .iter()
+        .filter(|table| table.table.retention_ms.is_some());
+    let Some(first) = tables.next() else {
+        return Ok(Vec::new());
+    };
+    let mut administrator = Administrator::connect(url).await?;
+    let mut done = Vec::new();
+    for table in std::iter::once(first).chain(tables) {
+        done.extend(upkeep::keep(&mut administrator, table, options).await?);
+    }
+    Ok(done)
+}
+
+/// The tables that a schema has for outputs, as it records them: none where it was never laid out.
+///
+/// # Errors
+/// The database cannot be asked.
+pub async fn stored_tables(url: &str, schema: &str) -> Result<Vec<StoredTable>, ProvisionError> {
+    let mut administrator = Administrator::connect(url).await?;
+    tables::stored(&mut administrator, schema).await
 }
 
 /// Everything for which [`provision`] would refuse these tables, with the index into `tables`. Changes nothing.
@@ -125,6 +202,19 @@ pub async fn obstacles(
     let (_, refused) = prepare(&mut administrator, tables).await?;
     administrator.roll_back().await?;
     Ok(refused)
+}
+
+/// Makes tables in a transaction that is still open; nothing where anything is in the way of one.
+async fn prepare_all(
+    administrator: &mut Administrator,
+    tables: &[PlannedTable],
+) -> Result<Vec<Done>, ProvisionError> {
+    let (done, refused) = prepare(administrator, tables).await?;
+    if refused.is_empty() {
+        return Ok(done);
+    }
+    let refusals = refused.into_iter().map(|(_, refusal)| refusal);
+    Err(ProvisionError::Refused(refusals.collect()))
 }
 
 /// Makes tables in a transaction that is still open. What was done, and everything that is in the way of a table, by its index.

@@ -10,7 +10,7 @@ use tidewheel_planner::{
 };
 
 use super::{
-    Change, Done, PlannedTable,
+    Change, Done, PlannedTable, StoredTable,
     connection::{Administrator, unavailable},
     error::{Obstacle, ProvisionError, Refusal},
 };
@@ -25,6 +25,9 @@ pub(crate) async fn prepare(
     let recorded = owner.is_some();
     if let Some(refusal) = owner.and_then(|owner| foreign(planned, owner)) {
         return Ok(Err(vec![refusal]));
+    }
+    if !recorded && let Some(from) = read_other_table(administrator, planned).await? {
+        return Ok(Err(vec![moved(planned, from)]));
     }
     let change = match found {
         None if recorded => return Ok(Err(vec![removed(planned)])),
@@ -80,6 +83,9 @@ fn additions(
             other => refusals.push(differs(planned, other)),
         }
     }
+    if found.lacks_partitions(&planned.table) && refusals.is_empty() {
+        refusals.push(differs(planned, Difference::NotPartitioned));
+    }
     if refusals.is_empty() {
         Ok(additions)
     } else {
@@ -127,7 +133,7 @@ async fn apply(
     Ok(columns)
 }
 
-async fn read(
+pub(crate) async fn read(
     administrator: &mut Administrator,
     planned: &PlannedTable,
 ) -> Result<Option<Found>, ProvisionError> {
@@ -165,6 +171,49 @@ async fn read_owner(
     owner
         .transpose()
         .map_err(|error: sqlx::Error| unavailable(&error))
+}
+
+/// The tables that a schema records.
+pub(crate) async fn stored(
+    administrator: &mut Administrator,
+    schema: &str,
+) -> Result<Vec<StoredTable>, ProvisionError> {
+    let tables = layout::table(schema, TABLES);
+    let there = format!(
+        "SELECT FROM to_regclass({}) AS t WHERE t IS NOT NULL",
+        literal(&tables)
+    );
+    if administrator.run(there).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = format!("SELECT pipeline, output, name FROM {tables} ORDER BY name");
+    let rows = administrator.run(query).await?;
+    let stored = rows.iter().map(|row| {
+        Ok(StoredTable {
+            pipeline: row.try_get(0)?,
+            output: row.try_get(1)?,
+            table: row.try_get(2)?,
+        })
+    });
+    stored
+        .collect::<Result<_, _>>()
+        .map_err(|error: sqlx::Error| unavailable(&error))
+}
+
+/// The table of the schema that the output fills so far, where it is another one.
+async fn read_other_table(
+    administrator: &mut Administrator,
+    planned: &PlannedTable,
+) -> Result<Option<String>, ProvisionError> {
+    let query = format!(
+        "SELECT name FROM {} WHERE pipeline = {} AND output = {} ORDER BY name LIMIT 1",
+        layout::table(&planned.table.schema, TABLES),
+        literal(&planned.pipeline),
+        literal(&planned.output)
+    );
+    let rows = administrator.run(query).await?;
+    let name = rows.first().map(|row| row.try_get(0)).transpose();
+    name.map_err(|error| unavailable(&error))
 }
 
 async fn record(
@@ -216,6 +265,19 @@ fn foreign(planned: &PlannedTable, owner: Owner) -> Option<Refusal> {
     })
 }
 
+fn moved(planned: &PlannedTable, from: String) -> Refusal {
+    let table = shown(&planned.table);
+    Refusal {
+        message: format!(
+            "output `{}` of pipeline `{}` cannot move from the table `{from}` to `{table}`: the rows that it wrote stay behind, and are not written again: give the output another name, or give it `table: {from}` again, or delete what the tables `_tidewheel_*` have of the output to start over",
+            planned.output, planned.pipeline
+        ),
+        table,
+        column: None,
+        obstacle: Obstacle::Moved { from },
+    }
+}
+
 fn removed(planned: &PlannedTable) -> Refusal {
     let table = shown(&planned.table);
     Refusal {
@@ -235,7 +297,7 @@ fn differs(planned: &PlannedTable, difference: Difference) -> Refusal {
         | Difference::Narrow { column, .. }
         | Difference::Generated { column }
         | Difference::Demanding { column } => Some(column.clone()),
-        Difference::NoTable | Difference::NoKey { .. } => None,
+        Difference::NoTable | Difference::NotPartitioned | Difference::NoKey { .. } => None,
     };
     Refusal {
         table: shown(&planned.table),

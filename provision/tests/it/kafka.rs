@@ -14,9 +14,9 @@ use tidewheel_kafka::Connection;
 use tidewheel_planner::generations::{Allotment, KEY};
 use tidewheel_planner::load::load_texts;
 use tidewheel_planner::plan::Plan;
-use tidewheel_planner::topics::{Cleanup, Topic};
+use tidewheel_planner::topics::{Cleanup, Topic, of_plan_sources};
 use tidewheel_planner::{judge, problem};
-use tidewheel_provision::kafka::{Found, TopicError, Topics};
+use tidewheel_provision::kafka::{Change, Found, TopicError, Topics};
 use tokio::time::{sleep, timeout};
 
 /// How long a broker may take to hear of what its controller has answered.
@@ -46,6 +46,14 @@ spec:
   sources: [{name: clicks}]
   steps: [{name: pages, aggregate: {window: {tumbling: 1m}, sql: 'SELECT page, count(*) AS n FROM clicks GROUP BY page'}}]
   outputs: [{name: pages, from: pages, postgres: {sink: tables}}]
+";
+
+const TOLD: &str = "
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Sink
+metadata: {name: told, namespace: dry}
+spec: {kafka: {}}
 ";
 
 struct Cluster {
@@ -124,25 +132,48 @@ fn plan(yaml: &str) -> Plan {
     plans.remove(0)
 }
 
+/// What is done for a plan, its sources last.
+async fn ensure_all(topics: &Topics, plan: &Plan) -> Vec<Change> {
+    let mut changes = topics
+        .ensure_plans(std::slice::from_ref(plan))
+        .await
+        .unwrap();
+    changes.extend(topics.ensure(&of_plan_sources(plan)).await.unwrap());
+    changes
+}
+
+fn said(changes: &[Change]) -> Vec<String> {
+    changes.iter().map(ToString::to_string).collect()
+}
+
+/// What would be done for a plan.
+async fn planned(topics: &Topics, plan: &Plan) -> Vec<String> {
+    let changes = ensure_all(&topics.clone().dry_run(), plan).await;
+    let planned = changes.iter().map(Change::planned);
+    planned.map(|planned| planned.to_string()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_gets_its_topics_once_and_those_of_its_next_generation_when_it_changes() {
-    let cluster = cluster().await;
+    let cluster = &cluster().await;
+    let Cluster {
+        topics, servers, ..
+    } = cluster;
     let old = plan(PIPELINE);
-    let made = cluster.topics.ensure_plan(&old).await.unwrap();
-    let made: Vec<String> = made.iter().map(ToString::to_string).collect();
+    let made = ensure_all(topics, &old).await;
     assert_eq!(
-        made,
+        said(&made),
         [
-            "topic shop.clicks was made with 2 partitions",
             "topic shop.kpis.dead-letters was made with 1 partition",
             "topic shop.kpis.watermarks was made with 1 partition",
             "topic shop.kpis.generations was made with 1 partition",
             "topic shop.kpis.clicks.state was made with 2 partitions",
             "topic shop.kpis.pages.state was made with 2 partitions",
             "topic shop.kpis.pages.g1.partials was made with 2 partitions",
+            "topic shop.clicks was made with 2 partitions",
         ]
     );
-    assert_eq!(cluster.topics.ensure_plan(&old).await.unwrap(), []);
+    assert_eq!(ensure_all(topics, &old).await, []);
     for (name, setting, value) in [
         ("shop.clicks", "message.timestamp.type", "LogAppendTime"),
         ("shop.clicks", "retention.ms", "259200000"),
@@ -162,20 +193,61 @@ async fn a_plan_gets_its_topics_once_and_those_of_its_next_generation_when_it_ch
 
     // A worker has run the plan; then its step changes.
     let allotment = Allotment::of(&old, None).unwrap().encode();
-    let producer: BaseProducer = config(&cluster.servers).create().unwrap();
+    let producer: BaseProducer = config(servers).create().unwrap();
     let record: BaseRecord<'_, str, [u8]> = BaseRecord::to("shop.kpis.generations")
         .key(KEY)
         .payload(&allotment);
     producer.send(record).map_err(|(error, _)| error).unwrap();
     producer.flush(Duration::from_secs(30)).unwrap();
-    assert_eq!(cluster.topics.ensure_plan(&old).await.unwrap(), []);
+    assert_eq!(ensure_all(topics, &old).await, []);
     let new = plan(&PIPELINE.replace("tumbling: 1m", "tumbling: 2m"));
-    let made = cluster.topics.ensure_plan(&new).await.unwrap();
-    let made: Vec<String> = made.iter().map(ToString::to_string).collect();
     assert_eq!(
-        made,
+        said(&ensure_all(topics, &new).await),
         ["topic shop.kpis.pages.g2.partials was made with 2 partitions"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+    let topics = &cluster().await.topics;
+    let yaml = PIPELINE
+        .replace("namespace: shop", "namespace: dry")
+        .replace(
+            "outputs: [",
+            "outputs: [{name: told, from: clicks, kafka: {sink: told, topic: dry-told, partitions: 2}}, ",
+        );
+    let yaml = format!("{yaml}{TOLD}");
+    let old = plan(&yaml);
+    let all = [
+        "topic dry-told would be made with 2 partitions",
+        "topic dry.kpis.dead-letters would be made with 1 partition",
+        "topic dry.kpis.watermarks would be made with 1 partition",
+        "topic dry.kpis.generations would be made with 1 partition",
+        "topic dry.kpis.clicks.state would be made with 2 partitions",
+        "topic dry.kpis.pages.state would be made with 2 partitions",
+        "topic dry.kpis.pages.g1.partials would be made with 2 partitions",
+        "topic dry.clicks would be made with 2 partitions",
+    ];
+    assert_eq!(planned(topics, &old).await, all);
+    assert_eq!(planned(topics, &old).await, all);
+    assert_eq!(topics.find("dry.clicks").await.unwrap(), None);
+
+    assert_eq!(ensure_all(topics, &old).await.len(), all.len());
+    assert_eq!(planned(topics, &old).await, [""; 0]);
+    let new = plan(&yaml.replace(
+        "partitions: 2, retention: 3d",
+        "partitions: 3, retention: 4d",
+    ));
+    let changed = planned(topics, &new).await;
+    for change in [
+        "topic dry.kpis.clicks.state would have 3 partitions, not 2",
+        "topic dry.kpis.watermarks would have retention.ms=345600000, not 259200000",
+        "topic dry.clicks would have 3 partitions, not 2",
+        "topic dry.clicks would have retention.ms=345600000, not 259200000",
+    ] {
+        assert!(changed.iter().any(|found| found == change), "{changed:?}");
+    }
+    assert_eq!(planned(topics, &old).await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -195,7 +267,7 @@ async fn declared_settings_are_corrected_and_others_left_alone() {
     cluster.settles("drifting", "retention.ms", "1").await;
     assert_eq!(
         cluster.ensure(&drifting).await,
-        ["topic drifting has retention.ms=60000 now, not 1"]
+        ["topic drifting now has retention.ms=60000, not 1"]
     );
     cluster.settles("drifting", "retention.ms", "60000").await;
     cluster.settles("drifting", "flush.messages", "7").await;
@@ -208,7 +280,7 @@ async fn partitions_are_added_and_never_taken() {
     cluster.ensure(&topic("growing", 2)).await;
     assert_eq!(
         cluster.ensure(&topic("growing", 5)).await,
-        ["topic growing has 5 partitions now, not 2"]
+        ["topic growing now has 5 partitions, not 2"]
     );
     let grown = async {
         while (cluster.topics.find("growing").await.unwrap())
@@ -237,10 +309,10 @@ async fn a_topic_that_somebody_made_is_brought_in_line() {
     assert_eq!(
         done,
         [
-            "topic adopted has 2 partitions now, not 1",
-            "topic adopted has cleanup.policy=delete now, not compact",
-            "topic adopted has message.timestamp.type=LogAppendTime now, not CreateTime",
-            "topic adopted has retention.ms=60000 now, not 604800000",
+            "topic adopted now has 2 partitions, not 1",
+            "topic adopted now has cleanup.policy=delete, not compact",
+            "topic adopted now has message.timestamp.type=LogAppendTime, not CreateTime",
+            "topic adopted now has retention.ms=60000, not 604800000",
         ]
     );
     cluster.settles("adopted", "compression.type", "zstd").await;

@@ -3,36 +3,41 @@ use futures::future::join_all;
 use tidewheel_e2e::postgres::Postgres;
 use tidewheel_planner::plan::{Column, ColumnType, Table, TableKind};
 use tidewheel_provision::postgres::{
-    Change, Difference, Done, Obstacle, PlannedTable, ProvisionError, Refusal, provision, tables_of,
+    Change, Difference, Done, Obstacle, PlannedTable, ProvisionError, Refusal, provision,
+    stored_tables, tables_of,
 };
 
 /// A database of its own on a server that all tests share.
-struct Database {
+pub(crate) struct Database {
     process: &'static Postgres,
     name: String,
 }
 
 impl Database {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let process = Postgres::shared().unwrap();
         let name = process.database().unwrap();
         Self { process, name }
     }
 
-    fn sql(&self, sql: &str) -> String {
+    pub(crate) fn sql(&self, sql: &str) -> String {
         self.process.sql(&self.name, sql).unwrap()
     }
 
-    async fn provision(&self, tables: &[PlannedTable]) -> Result<Vec<Done>, ProvisionError> {
-        provision(&self.process.url(&self.name), tables).await
+    pub(crate) fn url(&self) -> String {
+        self.process.url(&self.name)
     }
 
-    async fn change(&self, table: PlannedTable) -> Change {
+    async fn provision(&self, tables: &[PlannedTable]) -> Result<Vec<Done>, ProvisionError> {
+        provision(&self.url(), tables).await
+    }
+
+    pub(crate) async fn change(&self, table: PlannedTable) -> Change {
         let mut done = self.provision(&[table]).await.unwrap();
         done.remove(0).change
     }
 
-    async fn refusals(&self, tables: &[PlannedTable]) -> Vec<Refusal> {
+    pub(crate) async fn refusals(&self, tables: &[PlannedTable]) -> Vec<Refusal> {
         match self.provision(tables).await {
             Err(ProvisionError::Refused(refusals)) => refusals,
             other => panic!("not refused: {other:?}"),
@@ -48,7 +53,7 @@ impl Database {
     }
 }
 
-fn column(name: &str, data_type: ColumnType) -> Column {
+pub(crate) fn column(name: &str, data_type: ColumnType) -> Column {
     Column {
         name: name.to_owned(),
         data_type,
@@ -64,7 +69,7 @@ fn planned(table: Table) -> PlannedTable {
     }
 }
 
-fn rows(name: &str, columns: &[(&str, ColumnType)]) -> PlannedTable {
+pub(crate) fn rows(name: &str, columns: &[(&str, ColumnType)]) -> PlannedTable {
     let ours = TableKind::Rows.position_columns();
     let ours = ours.iter().map(|name| (*name, ColumnType::Bigint));
     let columns = columns.iter().copied().chain(ours);
@@ -73,10 +78,11 @@ fn rows(name: &str, columns: &[(&str, ColumnType)]) -> PlannedTable {
         name: name.to_owned(),
         columns: columns.map(|(name, kind)| column(name, kind)).collect(),
         kind: TableKind::Rows,
+        retention_ms: None,
     })
 }
 
-fn windows(
+pub(crate) fn windows(
     name: &str,
     groups: &[(&str, ColumnType)],
     values: &[(&str, ColumnType)],
@@ -101,6 +107,7 @@ fn windows(
         name: name.to_owned(),
         columns: columns.map(|(name, kind)| column(name, kind)).collect(),
         kind,
+        retention_ms: None,
     })
 }
 
@@ -393,6 +400,34 @@ async fn a_role_that_owns_its_schema_alone_is_enough() {
         error.contains("permission denied") && error.contains("grant the role what it lacks"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn an_output_keeps_its_table() {
+    let database = Database::new();
+    let sales = rows("sales", &ALL);
+    assert_eq!(database.change(sales.clone()).await, Change::Created);
+    let moved = PlannedTable {
+        output: "sales".to_owned(),
+        ..rows("turnover", &ALL)
+    };
+    let refusals = database.refusals(std::slice::from_ref(&moved)).await;
+    let from = "sales".to_owned();
+    assert_eq!(refusals[0].obstacle, Obstacle::Moved { from });
+    assert_eq!(
+        refusals[0].message,
+        "output `sales` of pipeline `shop/kpis` cannot move from the table `sales` to `shop.turnover`: the rows that it wrote stay behind, and are not written again: \
+         give the output another name, or give it `table: sales` again, or delete what the tables `_tidewheel_*` have of the output to start over"
+    );
+    assert_eq!(
+        database.sql("SELECT to_regclass('shop.turnover') IS NULL"),
+        "t"
+    );
+    let stored = stored_tables(&database.url(), "shop").await.unwrap();
+    assert_eq!((stored.len(), stored[0].table.as_str()), (1, "sales"));
+    assert_eq!(stored_tables(&database.url(), "nowhere").await.unwrap(), []);
+    database.sql("DELETE FROM shop._tidewheel_tables WHERE output = 'sales'");
+    assert_eq!(database.change(moved).await, Change::Created);
 }
 
 #[tokio::test]

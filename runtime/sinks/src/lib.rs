@@ -20,7 +20,7 @@
 //! # let folder = tempfile::tempdir()?;
 //! let names = ["n", "_generation", "_partition", "_offset", "_ordinal"];
 //! let column = |name: &str| Column { name: name.to_owned(), data_type: ColumnType::Bigint, nullable: false };
-//! let table = Table { schema: "public".into(), name: "numbers".into(), columns: names.map(column).into(), kind: TableKind::Rows };
+//! let table = Table { schema: "public".into(), name: "numbers".into(), columns: names.map(column).into(), kind: TableKind::Rows, retention_ms: None };
 //! let output = OutputId { pipeline: "shop/kpis".into(), output: "numbers".into() };
 //!
 //! let database = Database::open(folder.path().join("tables.db")).await?;

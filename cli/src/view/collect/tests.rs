@@ -26,6 +26,7 @@ fn plan() -> Plan {
         name: "t".into(),
         columns,
         kind: TableKind::Rows,
+        retention_ms: None,
     };
     let output = Output {
         name: "kpi".into(),

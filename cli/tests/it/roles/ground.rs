@@ -78,17 +78,36 @@ impl Ground {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
+    /// Replaces text in all specs that have it.
+    pub(crate) fn change_specs(&self, from: &str, to: &str) {
+        for file in std::fs::read_dir(self.path("specs")).unwrap() {
+            let file = file.unwrap().path();
+            let text = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, text.replace(from, to)).unwrap();
+        }
+    }
+
+    /// Gives a property to all clients of Kafka that start from now on.
+    pub(crate) fn set_kafka(&self, property: &str, value: &str) {
+        std::fs::write(format!("{}/{property}", self.path("kafka")), value).unwrap();
+    }
+
     pub(crate) fn provision(&self) -> Ended {
+        self.provision_with(&[])
+    }
+
+    pub(crate) fn provision_with(&self, more: &[&str]) -> Ended {
         let (specs, kafka, secrets) =
             (self.path("specs"), self.path("kafka"), self.path("secrets"));
-        run(&[
+        let shared = [
             "provision",
             &specs,
             "--kafka",
             &kafka,
             "--secrets",
             &secrets,
-        ])
+        ];
+        run(&[&shared[..], more].concat())
     }
 
     /// Starts a role with its probes on a free port.

@@ -53,6 +53,17 @@ fn the_example_gives_the_same_on_kafka_and_postgresql() {
 }
 
 #[test]
+fn rows_that_are_kept_for_a_time_have_their_partitions_at_once() {
+    let specs = root().join(Path::new("cli/tests/it/specs/retained"));
+    let ground = Ground::new(&specs, "dev-retained");
+    let sink = format!("warehouse={}", ground.postgres.url(&ground.database));
+    let document = dev(&ground, &["--sink", &sink]);
+    assert_eq!(rows(&document, "made_rows").len(), 1_500);
+    assert_eq!(ground.sql("SELECT count(*) FROM made_rows"), "1500");
+    assert_eq!(ground.sql("SELECT count(*) FROM made_rows_default"), "0");
+}
+
+#[test]
 fn either_part_can_be_swapped_alone() {
     let specs = root().join(Path::new("cli/tests/it/specs/generated"));
     let ground = Ground::new(&specs, "dev-either");

@@ -1,11 +1,15 @@
 //! The roles as a cluster runs them, on a real Kafka and a real PostgreSQL.
 mod away;
+mod dry_run;
 mod existing_topic;
 mod foreign;
 mod ground;
+mod grown;
 mod in_one_process;
 mod letters;
 mod made;
+mod moved;
 mod newer_groups;
+mod retained;
 mod topics;
 mod web_analytics;

@@ -1,9 +1,10 @@
 //! Row outputs of a source task: which rows go to a table or a topic, with the columns that say where they come from.
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Array as _, ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{Field, Schema};
 use tidewheel_log::Record;
+use tidewheel_planner::plan::{APPEND_TIME, Table};
 
 use super::addressed::Addressed;
 use super::fates::count;
@@ -54,7 +55,14 @@ impl SourceTask {
         if output.from > at || traced.rows.records.is_empty() {
             return Ok(());
         }
-        let rows = own_columns(&traced.rows, records, output.generation, partition)
+        let table = plan.outputs[output.output].table();
+        let has_append_time = table.is_some_and(Table::has_append_time);
+        let rows = own_columns(&traced.rows, records, output.generation, partition);
+        let rows = rows
+            .and_then(|batch| match has_append_time {
+                true => with_append_time(&batch, &traced.rows, records),
+                false => Ok(batch),
+            })
             .map_err(|error| crate::wire::WireError::new("row", error))?;
         effects.writes.push(TableWrite {
             output: output.output,
@@ -117,5 +125,24 @@ fn own_columns(
         )));
         columns.push(Arc::new(values) as ArrayRef);
     }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+/// Appends the column by which rows are kept for a time.
+fn with_append_time(
+    batch: &RecordBatch,
+    rows: &crate::rows::Rows,
+    records: &[Record],
+) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let micros = rows.records.iter().map(|&record| {
+        let record = &records[record as usize];
+        record.append_time_ms.saturating_mul(1000)
+    });
+    let times = TimestampMicrosecondArray::from_iter_values(micros).with_timezone("+00:00");
+    let mut fields: Vec<_> = batch.schema().fields().iter().cloned().collect();
+    let field = Field::new(APPEND_TIME, times.data_type().clone(), true);
+    fields.push(Arc::new(field));
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(times));
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }

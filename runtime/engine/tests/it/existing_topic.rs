@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tidewheel_engine::stage1::{Recovered, SourceTask, StartAt};
-use tidewheel_engine::wire::dead_letter::MAX_LETTER_BYTES;
+use tidewheel_engine::wire::dead_letter::{Letter, MAX_LETTER_BYTES};
+use tidewheel_engine::wire::sent_again::Unsendable;
 use tidewheel_engine::wire::state::SourceProgress;
 use tidewheel_log::{Header, Record};
 
@@ -127,6 +128,20 @@ fn a_record_that_no_dead_letter_can_hold_is_told_without_its_value() {
             (key, Some(7_990_000), None),
             (key, None, Some("8000000".to_owned()))
         ]
+    );
+    let sendable = pipeline.dead.iter().enumerate().map(|(offset, letter)| {
+        let letter = Record {
+            offset: offset as i64,
+            append_time_ms: 0,
+            key: letter.key.clone(),
+            value: letter.value.clone(),
+            headers: letter.headers.clone(),
+        };
+        Letter::read(&letter).unwrap().targets()
+    });
+    assert_eq!(
+        sendable.collect::<Vec<_>>(),
+        [Ok(Vec::new()), Err(Unsendable::LeftOut(8_000_000))]
     );
 }
 

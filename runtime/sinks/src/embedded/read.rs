@@ -90,10 +90,7 @@ async fn select(
     mut each: impl FnMut(Row) -> ControlFlow<()>,
 ) -> Result<(), Failure> {
     let name = names::table_name(table).map_err(Failure::Misfit)?;
-    let ours = table.kind.position_columns();
-    let shown = |column: &&Column| {
-        columns == Columns::WithPosition || !ours.contains(&column.name.as_str())
-    };
+    let shown = |column: &&Column| columns == Columns::WithPosition || !table.is_ours(&column.name);
     let columns: Vec<_> = table.columns.iter().filter(shown).collect();
     let list: Vec<_> = columns
         .iter()

@@ -5,6 +5,9 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::SinkError;
 
+/// What PostgreSQL says of a row for which a table has no partition, and of one that breaks a CHECK constraint, which it names then.
+const NO_PARTITION: &str = "23514";
+
 /// Why something was not done.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -35,10 +38,15 @@ impl Failure {
     }
 
     /// Why a row was refused for its data, where this is such a failure: SQLSTATE classes 22 (data exception) and
-    /// 23 (integrity constraint violation), and 54000, a value that is too long for an index.
+    /// 23 (integrity constraint violation), and 54000, a value that is too long for an index. A row whose partition is not there breaks
+    /// no constraint: it is the table that lacks something.
     pub(super) fn refusal(&self) -> Option<String> {
         let error = self.database_error()?;
         let code = error.code();
+        let lacks_partition = code == NO_PARTITION && error.constraint().is_none();
+        if lacks_partition {
+            return None;
+        }
         if !code.starts_with("22") && !code.starts_with("23") && code != "54000" {
             return None;
         }
@@ -88,6 +96,7 @@ impl fmt::Display for Failure {
 /// What to do about an error that does not go away by itself, or what it means where its text does not say.
 fn advice(code: &str) -> Option<&'static str> {
     Some(match code {
+        NO_PARTITION => "give the table the partition that it lacks, or a DEFAULT one",
         "25006" | "0A000" => "this is a standby, or it was made read-only; it is tried again",
         "25P03" => "the transaction was left open too long; it is tried again",
         "28P01" | "28000" => "check user and password in the connection URL",

@@ -35,21 +35,65 @@ pub(super) async fn newest(
     table: &Table,
     limit: u32,
 ) -> Result<Vec<Row>, Failure> {
-    let clause = match &table.kind {
-        TableKind::Rows => format!(
-            "WHERE ctid >= format('(%s,0)', greatest(pg_relation_size({}) / current_setting('block_size')::int - {NEWEST_PAGES}, 0))::tid ORDER BY ctid DESC LIMIT {limit}",
-            literal(&qualified(table))
-        ),
-        TableKind::Windows { key } => format!("ORDER BY {} LIMIT {limit}", ordered(key, " DESC")),
-    };
-    let sql = Selected::new(table, Columns::Data).sql(&clause);
-    let mut rows = Vec::new();
-    let selecting = select(connections, table, Columns::Data, sql, |row| {
-        rows.push(row);
+    let limit = limit as usize;
+    let mut found = Vec::new();
+    let selected = Selected::new(table, Columns::Data);
+    match &table.kind {
+        TableKind::Windows { key } => {
+            let clause = format!("ORDER BY {} LIMIT {limit}", ordered(key, " DESC"));
+            take(connections, table, selected.sql(&clause), &mut found).await?;
+        }
+        TableKind::Rows => {
+            for leaf in leaves(connections, table).await? {
+                let left = limit - found.len();
+                if left == 0 {
+                    break;
+                }
+                let clause = format!(
+                    "WHERE ctid >= format('(%s,0)', greatest(pg_relation_size({}) / current_setting('block_size')::int - {NEWEST_PAGES}, 0))::tid ORDER BY ctid DESC LIMIT {left}",
+                    literal(&leaf)
+                );
+                take(
+                    connections,
+                    table,
+                    selected.sql_over(&leaf, &clause),
+                    &mut found,
+                )
+                .await?;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The tables that hold the rows of a table: itself, or its partitions that hold any, the newest first.
+async fn leaves(connections: &Connections, table: &Table) -> Result<Vec<String>, Failure> {
+    let parent = literal(&qualified(table));
+    // A moment is written so that later ones sort behind earlier ones, and DEFAULT before them all.
+    let query = format!(
+        "SELECT c.oid::regclass::text FROM pg_class c WHERE c.relkind = 'r' AND pg_relation_size(c.oid) > 0 \
+         AND (c.oid = {parent}::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree({parent}::regclass) WHERE isleaf)) \
+         ORDER BY pg_get_expr(c.relpartbound, c.oid) DESC"
+    );
+    let mut session = connections.session().await?;
+    let rows = session.run(query).await?;
+    session.keep();
+    let names = rows.iter().map(|row| row.try_get(0));
+    names.collect::<Result<_, _>>().map_err(Failure::Sql)
+}
+
+/// Appends the rows of a query.
+async fn take(
+    connections: &Connections,
+    table: &Table,
+    sql: String,
+    found: &mut Vec<Row>,
+) -> Result<(), Failure> {
+    let each = |row| {
+        found.push(row);
         ControlFlow::Continue(())
-    });
-    selecting.await?;
-    Ok(rows)
+    };
+    select(connections, table, Columns::Data, sql, each).await
 }
 
 /// How many rows a table has.
@@ -94,10 +138,8 @@ struct Selected<'a> {
 
 impl<'a> Selected<'a> {
     fn new(table: &'a Table, columns: Columns) -> Self {
-        let ours = table.kind.position_columns();
-        let shown = |column: &&Column| {
-            columns == Columns::WithPosition || !ours.contains(&column.name.as_str())
-        };
+        let shown =
+            |column: &&Column| columns == Columns::WithPosition || !table.is_ours(&column.name);
         Self {
             table,
             columns: table.columns.iter().filter(shown).collect(),
@@ -105,6 +147,11 @@ impl<'a> Selected<'a> {
     }
 
     fn sql(&self, clause: &str) -> String {
+        self.sql_over(&qualified(self.table), clause)
+    }
+
+    /// Over the table, or a partition of it.
+    fn sql_over(&self, from: &str, clause: &str) -> String {
         let column = |column: &&Column| {
             let name = quoted(&column.name);
             let carried = match column.data_type {
@@ -119,9 +166,8 @@ impl<'a> Selected<'a> {
         };
         let list: Vec<String> = self.columns.iter().map(column).collect();
         format!(
-            "SELECT row_to_json(r)::text FROM (SELECT {} FROM {} {clause}) r",
-            list.join(", "),
-            qualified(self.table)
+            "SELECT row_to_json(r)::text FROM (SELECT {} FROM {from} {clause}) r",
+            list.join(", ")
         )
     }
 }

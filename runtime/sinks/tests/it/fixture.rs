@@ -227,6 +227,7 @@ pub(crate) fn row_table(name: &str, mut columns: Vec<Column>) -> Table {
         name: name.to_owned(),
         columns,
         kind: TableKind::Rows,
+        retention_ms: None,
     }
 }
 
@@ -244,6 +245,7 @@ pub(crate) fn window_table() -> Table {
         name: "kpi".to_owned(),
         columns,
         kind: TableKind::Windows { key },
+        retention_ms: None,
     }
 }
 

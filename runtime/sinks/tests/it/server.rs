@@ -47,10 +47,9 @@ impl Server {
 
     /// As [`Database::rows`](tidewheel_sinks::embedded::Database::rows) gives them.
     pub(crate) async fn rows(&self, table: &Table) -> Vec<Row> {
-        let ours = table.kind.position_columns();
         let columns = table.columns.iter();
         let columns: Vec<_> = columns
-            .filter(|column| !ours.contains(&column.name.as_str()))
+            .filter(|column| !table.is_ours(&column.name))
             .collect();
         let list: Vec<String> = columns
             .iter()

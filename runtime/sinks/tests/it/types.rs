@@ -290,6 +290,7 @@ async fn every_type_may_be_part_of_a_key(fixture: Fixture) {
         name: "kpi".to_owned(),
         columns,
         kind: TableKind::Windows { key },
+        retention_ms: None,
     };
     let rows = |offset: i64| {
         let arrays: Vec<ArrayRef> = vec![

@@ -2,6 +2,7 @@
 mod concurrency;
 mod lost_answers;
 mod outages;
+mod partitions;
 mod pooler;
 mod proxy;
 mod refusals;
