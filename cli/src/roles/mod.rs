@@ -11,6 +11,7 @@ mod ingest;
 pub(crate) mod kafka;
 mod operations;
 pub(crate) mod provision;
+mod readiness;
 pub(crate) mod secrets;
 pub(crate) mod sinks;
 pub(crate) mod specs;

@@ -1,7 +1,7 @@
 //! The ingestion API as a value: made once, given sources, served.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use axum::Router;
@@ -12,6 +12,7 @@ use prometheus::Registry;
 use tidewheel_log::Log;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
+use tracing::info;
 
 use crate::events;
 use crate::memory::Memory;
@@ -58,9 +59,24 @@ pub(crate) struct Shared {
     /// Held while the sources are replaced, so that replacements do not lose each other's limits.
     replacing: Mutex<()>,
     shutting_down: AtomicBool,
+    /// When and why the log did not take what it was given, unless it has taken something since.
+    refused: Mutex<Option<(Instant, String)>>,
 }
 
 impl Shared {
+    /// The log took what it was given.
+    pub(crate) fn stored(&self) {
+        let mut refused = self.refused.lock();
+        if refused.take().is_some() {
+            info!("the log takes events again");
+        }
+    }
+
+    /// The log did not take what it was given.
+    pub(crate) fn not_stored(&self, reason: String) {
+        *self.refused.lock() = Some((Instant::now(), reason));
+    }
+
     pub(crate) fn sources(&self) -> Arc<Sources> {
         self.sources.read().clone()
     }
@@ -93,6 +109,7 @@ impl Ingest {
             sources: RwLock::default(),
             replacing: Mutex::new(()),
             shutting_down: AtomicBool::new(false),
+            refused: Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -159,7 +176,7 @@ impl Ingest {
 
 #[async_trait]
 impl Readiness for Ingest {
-    /// Whether the log can be reached and has the topics of all sources.
+    /// Whether the log can be reached and has the topics of all sources, and whether it takes what it is given.
     async fn check(&self) -> Vec<Check> {
         let accepting = !self.shared.shutting_down.load(Ordering::Relaxed);
         let detail = if accepting {
@@ -176,11 +193,29 @@ impl Readiness for Ingest {
                 detail,
             },
             self.check_log().await,
+            self.check_appends(),
         ]
     }
 }
 
 impl Ingest {
+    /// Not required: who is sent no events any more would never find out that the log takes them again.
+    fn check_appends(&self) -> Check {
+        let refused = self.shared.refused.lock();
+        let detail = match refused.as_ref() {
+            None => "the log takes events".to_owned(),
+            Some((at, reason)) => {
+                format!("events were not stored {} s ago, and none were since: {reason}", at.elapsed().as_secs())
+            }
+        };
+        Check {
+            name: "appends",
+            ready: refused.is_none(),
+            required: false,
+            detail,
+        }
+    }
+
     async fn check_log(&self) -> Check {
         let topics = self.shared.sources().topics();
         let lookups =

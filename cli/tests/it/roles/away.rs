@@ -18,7 +18,7 @@ async fn a_worker_whose_database_is_away_is_ready_says_so_and_follows_its_secret
             && check(report, "sinks")["detail"]
                 .as_str()
                 .unwrap()
-                .contains("2 tasks wait for one")
+                .contains("2 tasks wait for roles-away/warehouse: ")
     };
     let report = worker.until("/readyz", waits).await;
     assert_eq!(report["ready"], true);
