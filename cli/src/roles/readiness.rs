@@ -110,7 +110,11 @@ fn assignment(memberships: &BTreeMap<String, Membership>) -> Check {
 /// Sinks come back by themselves, and no other worker reaches them better: a worker that waits for one stays ready.
 fn sinks(answers: &BTreeMap<String, Answer>, status: &Status) -> Check {
     let silent = answers.values().filter(|answer| answer.is_err()).count();
-    let mut texts = vec![format!("{} of {} answer", answers.len() - silent, answers.len())];
+    let mut texts = vec![format!(
+        "{} of {} answer",
+        answers.len() - silent,
+        answers.len()
+    )];
     let failing = answers.iter();
     let failing = failing.filter_map(|(sink, answer)| Some((sink, answer.as_ref().err()?)));
     texts.extend(failing.map(|(sink, reason)| format!("{sink}: {reason}")));
@@ -136,7 +140,10 @@ fn sinks(answers: &BTreeMap<String, Answer>, status: &Status) -> Check {
 /// What holds tasks up beside sinks. Another worker would be held up as well.
 fn tasks(status: &Status) -> Check {
     let mut held_up: BTreeMap<(&str, bool), usize> = BTreeMap::new();
-    for task in status.values().filter(|task| task.blocked_by_sink.is_none()) {
+    for task in status
+        .values()
+        .filter(|task| task.blocked_by_sink.is_none())
+    {
         if let Some(reason) = &task.blocked {
             *held_up
                 .entry((reason, task.blocked_until_mended))
@@ -205,7 +212,10 @@ mod tests {
     #[test]
     fn a_sink_that_fails_is_named_with_its_reason_and_those_who_wait() {
         let answers = BTreeMap::from([
-            ("web/lake".to_owned(), Err("no answer within 2 s".to_owned())),
+            (
+                "web/lake".to_owned(),
+                Err("no answer within 2 s".to_owned()),
+            ),
             ("web/warehouse".to_owned(), Ok(())),
         ]);
         let check = sinks(&answers, &status());
@@ -216,8 +226,14 @@ mod tests {
                 "1 of 2 answer; web/lake: no answer within 2 s; 2 tasks wait for web/warehouse: {DISK}"
             )
         );
-        let check = sinks(&[("web/warehouse".to_owned(), Ok(()))].into(), &Status::new());
-        assert_eq!((check.ready, check.detail.as_str()), (true, "1 of 1 answer"));
+        let check = sinks(
+            &[("web/warehouse".to_owned(), Ok(()))].into(),
+            &Status::new(),
+        );
+        assert_eq!(
+            (check.ready, check.detail.as_str()),
+            (true, "1 of 1 answer")
+        );
     }
 
     #[test]

@@ -205,7 +205,10 @@ impl Ingest {
         let detail = match refused.as_ref() {
             None => "the log takes events".to_owned(),
             Some((at, reason)) => {
-                format!("events were not stored {} s ago, and none were since: {reason}", at.elapsed().as_secs())
+                format!(
+                    "events were not stored {} s ago, and none were since: {reason}",
+                    at.elapsed().as_secs()
+                )
             }
         };
         Check {

@@ -230,7 +230,9 @@ impl SinkError {
     #[must_use]
     pub fn reason(&self) -> String {
         match self {
-            Self::Fenced { found, .. } => format!("another task or a newer plan writes here (found {found})"),
+            Self::Fenced { found, .. } => {
+                format!("another task or a newer plan writes here (found {found})")
+            }
             Self::Unavailable { reason, .. } | Self::Misfit { reason, .. } => reason.clone(),
         }
     }

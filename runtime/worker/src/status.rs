@@ -94,6 +94,14 @@ impl Board {
         change(self.0.lock().tasks.entry(key.clone()).or_default());
     }
 
+    pub(crate) fn is_blocked(&self, key: &TaskKey) -> bool {
+        let posted = self.0.lock();
+        posted
+            .tasks
+            .get(key)
+            .is_some_and(|status| status.blocked.is_some())
+    }
+
     pub(crate) fn closed_ms(&self, key: &TaskKey) -> Option<i64> {
         self.0
             .lock()

@@ -18,11 +18,7 @@ pub(crate) async fn await_topics(context: &Context, input: Input) -> Result<(), 
     awaited
 }
 
-async fn look_again(
-    context: &Context,
-    input: Input,
-    tasks: &[TaskKey],
-) -> Result<(), LogError> {
+async fn look_again(context: &Context, input: Input, tasks: &[TaskKey]) -> Result<(), LogError> {
     let mut pause = FIRST_PAUSE;
     while let Some(topic) = missing(context, input).await? {
         let reason =

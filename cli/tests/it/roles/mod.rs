@@ -1,5 +1,6 @@
 //! The roles as a cluster runs them, on a real Kafka and a real PostgreSQL.
 mod away;
+mod faults;
 mod ground;
 mod in_one_process;
 mod made;
