@@ -8,8 +8,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{MetricFamily, MetricType};
 use tidewheel_crds::event_source::EventSourceSpec;
 use tidewheel_generate::{Ended, Runner, RunnerError};
-use tidewheel_ingest::{Check, Readiness};
-use tidewheel_log::{Log, SystemClock};
+use tidewheel_ingest::{Check, LogProbe, Readiness};
+use tidewheel_log::SystemClock;
 use tidewheel_log_kafka::KafkaLog;
 use tidewheel_planner::names::generator_positions;
 use tokio::sync::watch;
@@ -67,7 +67,7 @@ async fn make(
     let name = format!("{}/{}", source.namespace, source.name);
     registry.register(Box::new(GeneratorMetrics::new(name.clone(), seen)?))?;
     let readiness = Arc::new(GeneratorReadiness {
-        log: Arc::new(log.clone()),
+        log: LogProbe::new(Arc::new(log.clone())),
         topic: source.topic.clone(),
     });
     let operations =
@@ -176,13 +176,13 @@ impl Collector for GeneratorMetrics {
 
 /// Whether a generator can work: the log answers, and has the topic.
 struct GeneratorReadiness {
-    log: Arc<dyn Log>,
+    log: LogProbe,
     topic: String,
 }
 
 #[async_trait]
 impl Readiness for GeneratorReadiness {
     async fn check(&self) -> Vec<Check> {
-        vec![readiness::log(self.log.as_ref(), &self.topic).await]
+        vec![readiness::log(&self.log, &self.topic).await]
     }
 }

@@ -20,6 +20,7 @@ mod worker;
 use std::future::Future;
 use std::time::Duration;
 
+use tidewheel_log::LogError;
 use tidewheel_log_kafka::KafkaLog;
 use tokio_util::sync::CancellationToken;
 
@@ -63,5 +64,8 @@ fn run_until_told<F: Future<Output = Result<(), Failure>>>(
 
 /// The log on Kafka. To be called within the runtime.
 fn open_log(place: &kafka::KafkaPlace) -> Result<KafkaLog, Failure> {
-    Ok(KafkaLog::new(place.connection()?)?)
+    KafkaLog::new(place.connection()?).map_err(|error| match error {
+        LogError::Invalid { reason } => Failure::usage(format!("--kafka: {reason}"), kafka::HELP),
+        error => error.into(),
+    })
 }

@@ -1,31 +1,25 @@
 //! Whether a role can work, and what holds it up, for probes.
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tidewheel_ingest::{Check, Readiness};
+use tidewheel_ingest::{Check, LogProbe, Readiness};
 use tidewheel_log::Log;
 use tidewheel_planner::plan::Plan;
 use tidewheel_worker::{Control, Membership, Status};
 
 use crate::roles::sinks::{Answer, Databases};
 
-/// How long a readiness check waits for the log.
-const LOG_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-
 /// Whether the log answers, and has the topic of the source.
-pub(super) async fn log(log: &dyn Log, topic: &str) -> Check {
-    let answer = tokio::time::timeout(LOG_ANSWERS_WITHIN, log.topic(topic)).await;
-    let (ready, detail) = match answer {
-        Err(_) => (false, "it does not answer".to_owned()),
-        Ok(Err(error)) => (false, error.to_string()),
-        Ok(Ok(None)) => (
+pub(super) async fn log(log: &LogProbe, topic: &str) -> Check {
+    let (ready, detail) = match log.topics(vec![topic.to_owned()]).await {
+        Err(reason) => (false, reason),
+        Ok(found) if found.iter().all(Option::is_some) => (true, "it answers".to_owned()),
+        Ok(_) => (
             false,
             format!("it answers, but has not the source's topic {topic}"),
         ),
-        Ok(Ok(Some(_))) => (true, "it answers".to_owned()),
     };
     Check {
         name: "log",
@@ -38,7 +32,7 @@ pub(super) async fn log(log: &dyn Log, topic: &str) -> Check {
 /// Whether a worker can work. Clones share everything.
 #[derive(Clone)]
 pub(super) struct WorkerReadiness {
-    log: Arc<dyn Log>,
+    log: LogProbe,
     /// A topic that has to be there.
     topic: String,
     databases: Databases,
@@ -49,7 +43,7 @@ impl WorkerReadiness {
     pub(super) fn new(log: Arc<dyn Log>, plan: &Plan, databases: Databases) -> Self {
         let source = plan.sources.first();
         Self {
-            log,
+            log: LogProbe::new(log),
             topic: source
                 .map(|source| source.topic.clone())
                 .unwrap_or_default(),
@@ -67,10 +61,7 @@ impl WorkerReadiness {
 #[async_trait]
 impl Readiness for WorkerReadiness {
     async fn check(&self) -> Vec<Check> {
-        let (log, answers) = tokio::join!(
-            log(self.log.as_ref(), &self.topic),
-            self.databases.answers()
-        );
+        let (log, answers) = tokio::join!(log(&self.log, &self.topic), self.databases.answers());
         let (memberships, status) = match self.control.lock().as_ref() {
             Some(control) => (control.memberships(), control.status()),
             None => Default::default(),

@@ -1,7 +1,7 @@
 //! The ingestion API as a value: made once, given sources, served.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use axum::Router;
@@ -11,19 +11,16 @@ use parking_lot::{Mutex, RwLock};
 use prometheus::Registry;
 use tidewheel_log::Log;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
 use tracing::info;
 
 use crate::events;
+use crate::log_probe::LogProbe;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::operations::{Check, Readiness, operations_router};
 use crate::serve::{self, Drained};
 use crate::settings::IngestSettings;
 use crate::source::{Source, SourceError, Sources, Target};
-
-/// How long a readiness check waits for the log.
-const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The HTTP ingestion API. Clones share everything.
 #[derive(Clone)]
@@ -53,6 +50,7 @@ pub enum IngestError {
 pub(crate) struct Shared {
     pub(crate) settings: IngestSettings,
     pub(crate) log: Arc<dyn Log>,
+    probe: LogProbe,
     pub(crate) memory: Arc<Memory>,
     pub(crate) metrics: Metrics,
     sources: RwLock<Arc<Sources>>,
@@ -103,6 +101,7 @@ impl Ingest {
         let metrics = Metrics::register(registry, &memory)?;
         let shared = Shared {
             settings,
+            probe: LogProbe::new(log.clone()),
             log,
             memory,
             metrics,
@@ -221,12 +220,9 @@ impl Ingest {
 
     async fn check_log(&self) -> Check {
         let topics = self.shared.sources().topics();
-        let lookups =
-            futures::future::try_join_all(topics.iter().map(|topic| self.shared.log.topic(topic)));
-        let (ready, detail) = match timeout(READINESS_TIMEOUT, lookups).await {
-            Err(_) => (false, "the log does not answer".to_owned()),
-            Ok(Err(error)) => (false, error.to_string()),
-            Ok(Ok(found)) => {
+        let (ready, detail) = match self.shared.probe.topics(topics).await {
+            Err(reason) => (false, reason),
+            Ok(found) => {
                 let there = found.iter().flatten().count();
                 (
                     there == found.len(),

@@ -77,6 +77,8 @@ pub(crate) async fn run(context: Arc<Context>, input: Input, stop: CancellationT
             Ok(()) => return,
             Err(error) => {
                 context.board.joined(&name, Membership::Joining);
+                // Its tasks have ended with it.
+                context.board.hold_up(&name, &error.to_string());
                 tracing::warn!(input = name, %error, "cannot go on in the consumer group; joining again")
             }
         }
@@ -135,6 +137,8 @@ async fn work(
                 }
                 // Somebody else has them already: whatever these tasks still try is fenced.
                 Assignment::Lost(partitions) => {
+                    tracing::warn!(input = name, ?partitions, "the consumer group was lost: its partitions are let go until it answers");
+                    context.board.joined(&name, Membership::Joining);
                     partitions.iter().filter_map(|partition| running.remove(partition)).for_each(|(_, task)| task.cancel());
                 }
             },

@@ -57,14 +57,20 @@ async fn the_broker_is_away() {
     for worker in &scene.workers {
         not_ready(worker, "the log is unavailable").await;
     }
-    scene.measured("tidewheel_task_blocked").await;
     until_metric(
         scene.workers.last().unwrap(),
         "tidewheel_kafka_brokers_connected",
         |brokers| brokers == 0.0,
     )
     .await;
-    scene.logged("the log is unavailable");
+    // Without the group nobody knows whose the partitions are.
+    let stays = scene.workers.last().unwrap();
+    until_metric(stays, "tidewheel_worker_tasks", |tasks| tasks == 0.0).await;
+    let report = stays.get("/readyz").await.1;
+    let report = serde_json::from_str(&report).unwrap();
+    let assignment = check(&report, "assignment");
+    assert_eq!(assignment["ready"], false, "{report}");
+    scene.logged("the consumer group was lost");
     scene.stop_one().await;
     assert_eq!(spare.stop(), 0);
     // One that was started in the meantime, and never reached a broker.
@@ -162,7 +168,7 @@ async fn retention_took_what_was_not_read() {
     // The other partition has lost nothing, and goes on.
     let whole = scene.ground.end(&topic, 1);
     let covered = format!(
-        "tidewheel_task_next_offset{{input=\"orders\",partition=\"1\",pipeline=\"{namespace}/sales\"}}"
+        "tidewheel_task_next_offset{{pipeline=\"{namespace}/sales\",input=\"orders\",partition=\"1\"}}"
     );
     until_metric(&scene.workers[0], &covered, |next| next == whole as f64).await;
     scene.stop_one().await;
