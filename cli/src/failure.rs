@@ -108,6 +108,11 @@ impl From<WorkerError> for Failure {
 
 impl From<TopicError> for Failure {
     fn from(error: TopicError) -> Self {
-        Self::Run(error.to_string())
+        match error {
+            TopicError::Connection { reason } => {
+                Self::usage(format!("--kafka: {reason}"), crate::roles::kafka::HELP)
+            }
+            error => Self::Run(error.to_string()),
+        }
     }
 }

@@ -237,6 +237,14 @@ log_lock_waits = on
         self.server.usage()
     }
 
+    /// Gives a folder to whoever runs the server, as a tablespace needs it.
+    ///
+    /// # Errors
+    /// [`ServerError::Server`] where that is not allowed.
+    pub fn hand_over(&self, folder: &Path) -> Result<(), ServerError> {
+        self.installation.hand_over(self.server.folder(), folder)
+    }
+
     /// Stops the server in good order, but without waiting for its clients. Its data stay.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ const READ_LABELS: &[&str] = &["pipeline", "name", "input", "partition"];
 /// A number of a task, where it has one.
 type Value = fn(&TaskStatus) -> Option<f64>;
 
-const TASK_VALUES: [(Declared, Value); 7] = [
+const TASK_VALUES: [(Declared, Value); 8] = [
     (
         task_gauge(
             "tidewheel_task_next_offset",
@@ -43,6 +43,13 @@ const TASK_VALUES: [(Declared, Value); 7] = [
             "1 while the task cannot go on, 0 otherwise.",
         ),
         |task| Some(f64::from(u8::from(task.blocked.is_some()))),
+    ),
+    (
+        task_gauge(
+            "tidewheel_task_needs_mending",
+            "1 while the task cannot go on before somebody has mended what the log of the process names, 0 otherwise.",
+        ),
+        |task| Some(f64::from(u8::from(task.blocked_until_mended))),
     ),
     (
         task_gauge(

@@ -8,8 +8,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{MetricFamily, MetricType};
 use tidewheel_crds::event_source::EventSourceSpec;
 use tidewheel_generate::{Ended, Runner, RunnerError};
-use tidewheel_ingest::{Check, Readiness};
-use tidewheel_log::{Log, SystemClock};
+use tidewheel_ingest::{Check, LogProbe, Readiness};
+use tidewheel_log::SystemClock;
 use tidewheel_log_kafka::KafkaLog;
 use tidewheel_planner::names::generator_positions;
 use tokio::sync::watch;
@@ -20,10 +20,8 @@ use crate::metrics::Declared;
 use crate::roles::args::GenerateArgs;
 use crate::roles::operations::Operations;
 use crate::roles::specs::RoleSpecs;
-use crate::roles::{open_log, run_until_told};
+use crate::roles::{open_log, readiness, run_until_told};
 
-/// How long a readiness check waits for the log.
-const LOG_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// The longest pause between attempts to begin.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -69,7 +67,7 @@ async fn make(
     let name = format!("{}/{}", source.namespace, source.name);
     registry.register(Box::new(GeneratorMetrics::new(name.clone(), seen)?))?;
     let readiness = Arc::new(GeneratorReadiness {
-        log: Arc::new(log.clone()),
+        log: LogProbe::new(Arc::new(log.clone())),
         topic: source.topic.clone(),
     });
     let operations =
@@ -127,7 +125,12 @@ async fn open(
     let mut pause = Duration::from_millis(200);
     loop {
         let log = Arc::new(log.clone());
-        match Runner::open(log, Arc::new(SystemClock), spec, source, &positions).await {
+        let opening = Runner::open(log, Arc::new(SystemClock), spec, source, &positions);
+        let opened = tokio::select! {
+            opened = opening => opened,
+            () = stop.cancelled() => return Ok(None),
+        };
+        match opened {
             Ok(runner) => return Ok(Some(runner)),
             Err(error) if error.is_transient() || error.is_missing_topic() => {
                 tracing::warn!(%error, "events cannot be made yet");
@@ -173,28 +176,13 @@ impl Collector for GeneratorMetrics {
 
 /// Whether a generator can work: the log answers, and has the topic.
 struct GeneratorReadiness {
-    log: Arc<dyn Log>,
+    log: LogProbe,
     topic: String,
 }
 
 #[async_trait]
 impl Readiness for GeneratorReadiness {
     async fn check(&self) -> Vec<Check> {
-        let answer = tokio::time::timeout(LOG_ANSWERS_WITHIN, self.log.topic(&self.topic)).await;
-        let (ready, detail) = match answer {
-            Err(_) => (false, "it does not answer".to_owned()),
-            Ok(Err(error)) => (false, error.to_string()),
-            Ok(Ok(None)) => (
-                false,
-                "it answers, but has not the source's topic".to_owned(),
-            ),
-            Ok(Ok(Some(_))) => (true, "it answers".to_owned()),
-        };
-        vec![Check {
-            name: "log",
-            ready,
-            required: true,
-            detail,
-        }]
+        vec![readiness::log(&self.log, &self.topic).await]
     }
 }

@@ -9,7 +9,7 @@ use tidewheel_kafka::Connection;
 use crate::failure::Failure;
 use crate::roles::secrets::values_of_folder;
 
-const HELP: &str = "give --kafka HOST:PORT, a folder with a file for each property of librdkafka, or a file with lines PROPERTY=VALUE";
+pub(crate) const HELP: &str = "give --kafka HOST:PORT, a folder with a file for each property of librdkafka, or a file with lines PROPERTY=VALUE";
 
 /// Where Kafka is.
 #[derive(Debug, Clone, PartialEq, Eq)]

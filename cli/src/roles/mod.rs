@@ -12,6 +12,7 @@ pub(crate) mod kafka;
 mod moves;
 mod operations;
 pub(crate) mod provision;
+mod readiness;
 pub(crate) mod secrets;
 pub(crate) mod sinks;
 pub(crate) mod specs;
@@ -21,6 +22,7 @@ mod worker;
 use std::future::Future;
 use std::time::Duration;
 
+use tidewheel_log::LogError;
 use tidewheel_log_kafka::KafkaLog;
 use tokio_util::sync::CancellationToken;
 
@@ -64,5 +66,8 @@ fn run_until_told<F: Future<Output = Result<(), Failure>>>(
 
 /// The log on Kafka. To be called within the runtime.
 fn open_log(place: &kafka::KafkaPlace) -> Result<KafkaLog, Failure> {
-    Ok(KafkaLog::new(place.connection()?)?)
+    KafkaLog::new(place.connection()?).map_err(|error| match error {
+        LogError::Invalid { reason } => Failure::usage(format!("--kafka: {reason}"), kafka::HELP),
+        error => error.into(),
+    })
 }

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::resource::ResourceSet;
 use tidewheel_sinks::Sink;
-use tidewheel_sinks::postgres::{Health, Limits, Postgres};
+use tidewheel_sinks::postgres::{Limits, Postgres};
 use tidewheel_worker::Sinks;
 use tokio_util::sync::CancellationToken;
 
@@ -123,11 +123,8 @@ pub(crate) struct Databases {
     opened_with: Arc<BTreeMap<String, String>>,
 }
 
-/// How many databases answer.
-pub(crate) struct Answering {
-    pub(crate) databases: usize,
-    pub(crate) silent: usize,
-}
+/// Whether a database answers, or why not, without any secret.
+pub(crate) type Answer = Result<(), String>;
 
 impl Databases {
     /// Those of the Sinks of `plan`.
@@ -158,20 +155,17 @@ impl Databases {
         self.by_sink.iter().map(sink).collect()
     }
 
-    /// Asks each whether it is there.
-    pub(crate) async fn answering(&self) -> Answering {
-        let asked = self.by_sink.values().map(|database| async {
-            match tokio::time::timeout(ANSWERS_WITHIN, database.ping()).await {
-                Ok(answer) => answer.is_ok(),
-                // All its connections may be busy: then it was well a moment ago.
-                Err(_) => database.health() == Health::Reachable,
-            }
+    /// Asks each whether it is there. By the name of the Sink.
+    pub(crate) async fn answers(&self) -> BTreeMap<String, Answer> {
+        let asked = self.by_sink.iter().map(|(sink, database)| async {
+            let answer = tokio::time::timeout(ANSWERS_WITHIN, database.ping()).await;
+            let answer = match answer {
+                Ok(answer) => answer.map_err(|error| error.reason()),
+                Err(_) => Err(format!("no answer within {} s", ANSWERS_WITHIN.as_secs())),
+            };
+            (sink.clone(), answer)
         });
-        let answers = join_all(asked).await;
-        Answering {
-            databases: answers.len(),
-            silent: answers.iter().filter(|answers| !**answers).count(),
-        }
+        join_all(asked).await.into_iter().collect()
     }
 
     /// Uses a changed URL, such as one with a new password, from the next connection on. Until `stop`.

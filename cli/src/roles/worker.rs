@@ -2,14 +2,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use parking_lot::Mutex;
 use prometheus::Registry;
-use tidewheel_ingest::{Check, Readiness};
-use tidewheel_log::{Log, LogError};
+use tidewheel_log::LogError;
 use tidewheel_log_kafka::KafkaLog;
 use tidewheel_planner::plan::Plan;
-use tidewheel_worker::{Control, Limits, Membership, SystemTimer, Worker, WorkerError};
+use tidewheel_worker::{Limits, SystemTimer, Worker, WorkerError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -18,13 +15,12 @@ use crate::failure::{Exit, Failure};
 use crate::metrics::WorkerMetrics;
 use crate::roles::args::WorkerArgs;
 use crate::roles::operations::Operations;
+use crate::roles::readiness::WorkerReadiness;
 use crate::roles::sinks::{Databases, SinkUrls};
 use crate::roles::specs::RoleSpecs;
 use crate::roles::upkeep::{RetentionMetrics, Upkeep};
 use crate::roles::{open_log, run_until_told};
 
-/// How long a readiness check waits for the log.
-const LOG_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// The longest pause between attempts to begin.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -51,7 +47,7 @@ async fn work(
     registry.register(Box::new(metrics.clone()))?;
     let retention = RetentionMetrics::new()?;
     registry.register(Box::new(retention.clone()))?;
-    let readiness = WorkerReadiness::new(&log, &plan, databases.clone());
+    let readiness = WorkerReadiness::new(Arc::new(log.clone()), &plan, databases.clone());
     let shown = Arc::new(readiness.clone());
     let operations =
         Operations::start(args.operations.operations, registry, &log, vec![shown]).await?;
@@ -86,7 +82,7 @@ async fn run_tasks(
     let name = format!("{}/{}", plan.namespace, plan.name);
     let written = plan.table_sinks().map(str::to_owned);
     metrics.watch(&name, worker.control(), written.collect());
-    *readiness.control.lock() = Some(worker.control());
+    readiness.follow(worker.control());
     tracing::info!(pipeline = name, "at work");
     let mut inputs: JoinSet<()> = worker.inputs(stop).into_iter().collect();
     while let Some(ended) = inputs.join_next().await {
@@ -114,7 +110,12 @@ async fn begin(
             Arc::new(SystemTimer),
             Limits::default(),
         );
-        let reason = match begun.await {
+        // A log that does not answer is not waited for.
+        let begun = tokio::select! {
+            begun = begun => begun,
+            () = stop.cancelled() => return Ok(None),
+        };
+        let reason = match begun {
             Ok(worker) => return Ok(Some(worker)),
             Err(
                 error @ (WorkerError::NoTopic { .. }
@@ -138,107 +139,5 @@ async fn begin(
             () = stop.cancelled() => return Ok(None),
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-/// Whether a worker can work, for probes. Clones share everything.
-#[derive(Clone)]
-struct WorkerReadiness {
-    log: Arc<dyn Log>,
-    /// A topic that has to be there.
-    topic: String,
-    databases: Databases,
-    control: Arc<Mutex<Option<Control>>>,
-}
-
-impl WorkerReadiness {
-    fn new(log: &KafkaLog, plan: &Plan, databases: Databases) -> Self {
-        let source = plan.sources.first();
-        Self {
-            log: Arc::new(log.clone()),
-            topic: source
-                .map(|source| source.topic.clone())
-                .unwrap_or_default(),
-            databases,
-            control: Arc::default(),
-        }
-    }
-
-    async fn log(&self) -> Check {
-        let answer = tokio::time::timeout(LOG_ANSWERS_WITHIN, self.log.topic(&self.topic)).await;
-        let (ready, detail) = match answer {
-            Err(_) => (false, "it does not answer".to_owned()),
-            Ok(Err(error)) => (false, error.to_string()),
-            Ok(Ok(None)) => (
-                false,
-                "it answers, but has not the source's topic".to_owned(),
-            ),
-            Ok(Ok(Some(_))) => (true, "it answers".to_owned()),
-        };
-        Check {
-            name: "log",
-            ready,
-            required: true,
-            detail,
-        }
-    }
-
-    fn assignment(&self) -> Check {
-        let memberships = match self.control.lock().as_ref() {
-            Some(control) => control.memberships(),
-            None => Default::default(),
-        };
-        let joining = |membership: &&Membership| **membership == Membership::Joining;
-        let waiting = memberships.values().filter(joining).count();
-        let superseded = memberships
-            .values()
-            .any(|membership| *membership == Membership::Superseded);
-        let (ready, detail) = match (memberships.len(), waiting) {
-            (0, _) => (false, "the worker has not begun".to_owned()),
-            (_, 0) if superseded => (true, "a newer plan has taken over".to_owned()),
-            (inputs, 0) => (true, format!("{inputs} of {inputs} inputs are assigned")),
-            (inputs, waiting) => (
-                false,
-                format!("{} of {inputs} inputs are assigned", inputs - waiting),
-            ),
-        };
-        Check {
-            name: "assignment",
-            ready,
-            required: true,
-            detail,
-        }
-    }
-
-    /// Sinks come back by themselves, and no other worker reaches them better: a worker that waits for one stays ready.
-    async fn sinks(&self) -> Check {
-        let answering = self.databases.answering().await;
-        let status = match self.control.lock().as_ref() {
-            Some(control) => control.status(),
-            None => Default::default(),
-        };
-        let waiting = status
-            .values()
-            .filter(|task| task.blocked_by_sink.is_some())
-            .count();
-        let (all, silent) = (answering.databases, answering.silent);
-        let mut detail = format!("{} of {all} answer", all - silent);
-        if waiting > 0 {
-            detail.push_str(&format!("; {waiting} tasks wait for one"));
-        }
-        Check {
-            name: "sinks",
-            ready: silent == 0 && waiting == 0,
-            required: false,
-            detail,
-        }
-    }
-}
-
-#[async_trait]
-impl Readiness for WorkerReadiness {
-    async fn check(&self) -> Vec<Check> {
-        let (log, sinks) = tokio::join!(self.log(), self.sinks());
-        vec![log, self.assignment(), sinks]
     }
 }

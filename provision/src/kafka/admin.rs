@@ -1,5 +1,8 @@
 //! The client with which the cluster is asked and told.
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use rdkafka::{
     ClientContext,
@@ -23,11 +26,33 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// What a topic says when nothing is said about how many replicas: the cluster's own default.
 const REPLICAS_OF_THE_CLUSTER: i32 = -1;
 
-/// Leaves it to the requests to say what is wrong.
-pub(crate) struct Context;
+#[derive(Default)]
+pub(crate) struct Context {
+    /// What the client said last about a connection that failed. Nobody polls it for errors: only its log says why.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Context {
+    /// An error with what the client said: `Local: Broker transport failure` does not tell a wrong certificate from a broker that is away.
+    pub(crate) fn unavailable(&self, error: &KafkaError) -> TopicError {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (TopicError::unavailable(error), trouble.as_ref()) {
+            (TopicError::Unavailable { reason }, Some(trouble)) => TopicError::Unavailable {
+                reason: format!("{reason}: {trouble}"),
+            },
+            (error, _) => error,
+        }
+    }
+}
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        if facility == "FAIL" {
+            // `[thrd:NAME]: ` tells nothing to those who read it.
+            let said = line.split_once("]: ").map_or(line, |(_, said)| said);
+            let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            *trouble = Some(said.to_owned());
+        }
         log_line("provision", level, facility, line);
     }
 
@@ -47,7 +72,7 @@ pub(crate) struct Admin {
 impl Admin {
     pub(crate) fn new(connection: &Connection) -> Result<Self, TopicError> {
         let config = connection.config(&[("client.id", "tidewheel")], &[]);
-        let client = config.create_with_context(Context);
+        let client = config.create_with_context(Context::default());
         Ok(Self {
             client: Arc::new(client.map_err(|error| TopicError::connection(&error))?),
         })
@@ -84,7 +109,19 @@ impl Admin {
                 code
                 @ (RDKafkaErrorCode::InvalidTopic | RDKafkaErrorCode::TopicAuthorizationFailed),
             ) => TopicError::refused(topic, "asking for it", code),
-            _ => TopicError::unavailable(&error),
+            _ => self.context().unavailable(&error),
+        })
+    }
+
+    fn context(&self) -> &Context {
+        self.client.inner().context()
+    }
+
+    /// The answer about the only thing that was asked about.
+    fn first<T>(&self, answers: Result<Vec<T>, KafkaError>) -> Result<T, TopicError> {
+        let mut answers = answers.map_err(|error| self.context().unavailable(&error))?;
+        answers.pop().ok_or_else(|| TopicError::Unavailable {
+            reason: "the cluster did not answer".to_owned(),
         })
     }
 
@@ -101,7 +138,7 @@ impl Admin {
             new = new.set(name, value);
         }
         let created = self.client.create_topics([&new], &options()).await;
-        match first(created)? {
+        match self.first(created)? {
             Ok(_) => Ok(true),
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(false),
             Err((_, code)) => Err(TopicError::refused(&topic.name, "making it", code)),
@@ -112,7 +149,7 @@ impl Admin {
     pub(crate) async fn grow(&self, topic: &str, partitions: u32) -> Result<(), TopicError> {
         let more = NewPartitions::new(topic, partitions as usize);
         let grown = self.client.create_partitions([&more], &options()).await;
-        match first(grown)? {
+        match self.first(grown)? {
             Ok(_) => Ok(()),
             Err((_, code)) => Err(TopicError::refused(topic, "adding partitions", code)),
         }
@@ -122,7 +159,7 @@ impl Admin {
     pub(crate) async fn settings(&self, topic: &str) -> Result<Vec<ConfigEntry>, TopicError> {
         let topics = [ResourceSpecifier::Topic(topic)];
         let described = self.client.describe_configs(&topics, &options()).await;
-        match first(described)? {
+        match self.first(described)? {
             Ok(resource) => Ok(resource.entries),
             Err(code) => Err(TopicError::refused(topic, "reading its settings", code)),
         }
@@ -139,7 +176,7 @@ impl Admin {
             altered = altered.set(name, value);
         }
         let altered = self.client.alter_configs([&altered], &options()).await;
-        match first(altered)? {
+        match self.first(altered)? {
             Ok(_) => Ok(()),
             Err((_, code)) => Err(TopicError::refused(topic, "changing its settings", code)),
         }
@@ -150,12 +187,4 @@ fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(PATIENCE))
         .operation_timeout(Some(PATIENCE))
-}
-
-/// The answer about the only thing that was asked about.
-fn first<T>(answers: Result<Vec<T>, KafkaError>) -> Result<T, TopicError> {
-    let mut answers = answers.map_err(|error| TopicError::unavailable(&error))?;
-    answers.pop().ok_or_else(|| TopicError::Unavailable {
-        reason: "the cluster did not answer".to_owned(),
-    })
 }

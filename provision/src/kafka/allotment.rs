@@ -33,9 +33,9 @@ pub(crate) async fn read(
     let topic = topic.to_owned();
     let reading = tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer<Context> = config
-            .create_with_context(Context)
+            .create_with_context(Context::default())
             .map_err(|error| TopicError::connection(&error))?;
-        newest(&consumer, &topic).map_err(|error| TopicError::unavailable(&error))
+        newest(&consumer, &topic).map_err(|error| consumer.context().unavailable(&error))
     });
     let value = reading
         .await

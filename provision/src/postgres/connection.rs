@@ -99,6 +99,10 @@ pub(crate) fn unavailable(error: &sqlx::Error) -> ProvisionError {
                 "28P01" | "28000" => ": check user and password in the connection URL",
                 "3D000" => ": make the database, or correct its name in the connection URL",
                 "42501" => ": grant the role what it lacks, or let its owner make the tables",
+                "57014" => {
+                    ": the statement took too long: raise the role's statement_timeout while tables are made"
+                }
+                "53100" => ": make room on the disk of the database",
                 "55P03" => ": another session holds a lock; try again",
                 _ => "",
             };

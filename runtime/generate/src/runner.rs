@@ -22,6 +22,8 @@ const BATCH_BYTES: usize = 1 << 20;
 const TICK: Duration = Duration::from_millis(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a step may go on after the runner was told to stop.
+const FINISH_WITHIN: Duration = Duration::from_secs(10);
 
 /// Makes the events of one EventSource and appends them to its topic.
 ///
@@ -144,7 +146,10 @@ impl Runner {
     pub async fn run(mut self, stop: CancellationToken) -> Result<Ended, RunnerError> {
         let mut pause = FIRST_PAUSE;
         while !stop.is_cancelled() {
-            let rest = match self.step().await {
+            let Some(step) = in_time(self.step(), &stop).await else {
+                return Ok(Ended::Stopped);
+            };
+            let rest = match step {
                 Ok(Step { rest: None, .. }) => return Ok(Ended::Finished),
                 Ok(Step {
                     rest: Some(rest), ..
@@ -234,5 +239,18 @@ impl Runner {
             Ok(ahead_ms) if ahead_ms > 0 => Duration::from_millis(ahead_ms).max(TICK),
             _ => Duration::ZERO,
         })
+    }
+}
+
+/// A step to its end, or none where it was told to stop and the log does not answer: whoever goes on finds out what became of it.
+async fn in_time<T>(step: impl Future<Output = T>, stop: &CancellationToken) -> Option<T> {
+    let too_long = async {
+        stop.cancelled().await;
+        tokio::time::sleep(FINISH_WITHIN).await;
+    };
+    tokio::select! {
+        biased;
+        done = step => Some(done),
+        () = too_long => None,
     }
 }

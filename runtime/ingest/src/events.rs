@@ -241,7 +241,10 @@ async fn append(
     let log: Arc<dyn Log> = shared.log.clone();
     let append = tokio::spawn(async move { (log.append(records).await, share) }.in_current_span());
     match timeout(shared.settings.append_timeout, append).await {
-        Ok(Ok((Ok(_), share))) => Ok(share),
+        Ok(Ok((Ok(_), share))) => {
+            shared.stored();
+            Ok(share)
+        }
         Ok(Ok((
             Err(LogError::TooLarge {
                 size_bytes,
@@ -254,6 +257,7 @@ async fn append(
         }),
         Ok(Ok((Err(error), _))) => {
             warn!(%error, "the log refused events");
+            shared.not_stored(error.to_string());
             Err(Refusal::LogUnavailable)
         }
         Ok(Err(_)) => Err(Refusal::Internal),
@@ -262,6 +266,7 @@ async fn append(
                 timeout_s = shared.settings.append_timeout.as_secs_f64(),
                 "the log did not acknowledge in time"
             );
+            shared.not_stored("the log did not acknowledge in time".to_owned());
             Err(Refusal::LogUnavailable)
         }
     }

@@ -1,7 +1,7 @@
 //! The ingestion API as a value: made once, given sources, served.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use axum::Router;
@@ -11,18 +11,16 @@ use parking_lot::{Mutex, RwLock};
 use prometheus::Registry;
 use tidewheel_log::Log;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tracing::info;
 
 use crate::events;
+use crate::log_probe::LogProbe;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::operations::{Check, Readiness, operations_router};
 use crate::serve::{self, Drained};
 use crate::settings::IngestSettings;
 use crate::source::{Source, SourceError, Sources, Target};
-
-/// How long a readiness check waits for the log.
-const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The HTTP ingestion API. Clones share everything.
 #[derive(Clone)]
@@ -52,15 +50,31 @@ pub enum IngestError {
 pub(crate) struct Shared {
     pub(crate) settings: IngestSettings,
     pub(crate) log: Arc<dyn Log>,
+    probe: LogProbe,
     pub(crate) memory: Arc<Memory>,
     pub(crate) metrics: Metrics,
     sources: RwLock<Arc<Sources>>,
     /// Held while the sources are replaced, so that replacements do not lose each other's limits.
     replacing: Mutex<()>,
     shutting_down: AtomicBool,
+    /// When and why the log did not take what it was given, unless it has taken something since.
+    refused: Mutex<Option<(Instant, String)>>,
 }
 
 impl Shared {
+    /// The log took what it was given.
+    pub(crate) fn stored(&self) {
+        let mut refused = self.refused.lock();
+        if refused.take().is_some() {
+            info!("the log takes events again");
+        }
+    }
+
+    /// The log did not take what it was given.
+    pub(crate) fn not_stored(&self, reason: String) {
+        *self.refused.lock() = Some((Instant::now(), reason));
+    }
+
     pub(crate) fn sources(&self) -> Arc<Sources> {
         self.sources.read().clone()
     }
@@ -87,12 +101,14 @@ impl Ingest {
         let metrics = Metrics::register(registry, &memory)?;
         let shared = Shared {
             settings,
+            probe: LogProbe::new(log.clone()),
             log,
             memory,
             metrics,
             sources: RwLock::default(),
             replacing: Mutex::new(()),
             shutting_down: AtomicBool::new(false),
+            refused: Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -159,7 +175,7 @@ impl Ingest {
 
 #[async_trait]
 impl Readiness for Ingest {
-    /// Whether the log can be reached and has the topics of all sources.
+    /// Whether the log can be reached and has the topics of all sources, and whether it takes what it is given.
     async fn check(&self) -> Vec<Check> {
         let accepting = !self.shared.shutting_down.load(Ordering::Relaxed);
         let detail = if accepting {
@@ -176,19 +192,37 @@ impl Readiness for Ingest {
                 detail,
             },
             self.check_log().await,
+            self.check_appends(),
         ]
     }
 }
 
 impl Ingest {
+    /// Not required: who is sent no events any more would never find out that the log takes them again.
+    fn check_appends(&self) -> Check {
+        let refused = self.shared.refused.lock();
+        let detail = match refused.as_ref() {
+            None => "the log takes events".to_owned(),
+            Some((at, reason)) => {
+                format!(
+                    "events were not stored {} s ago, and none were since: {reason}",
+                    at.elapsed().as_secs()
+                )
+            }
+        };
+        Check {
+            name: "appends",
+            ready: refused.is_none(),
+            required: false,
+            detail,
+        }
+    }
+
     async fn check_log(&self) -> Check {
         let topics = self.shared.sources().topics();
-        let lookups =
-            futures::future::try_join_all(topics.iter().map(|topic| self.shared.log.topic(topic)));
-        let (ready, detail) = match timeout(READINESS_TIMEOUT, lookups).await {
-            Err(_) => (false, "the log does not answer".to_owned()),
-            Ok(Err(error)) => (false, error.to_string()),
-            Ok(Ok(found)) => {
+        let (ready, detail) = match self.shared.probe.topics(topics).await {
+            Err(reason) => (false, reason),
+            Ok(found) => {
                 let there = found.iter().flatten().count();
                 (
                     there == found.len(),

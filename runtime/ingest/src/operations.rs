@@ -36,7 +36,7 @@ pub struct Check {
     pub ready: bool,
     /// Whether the process is not ready without it.
     pub required: bool,
-    /// How it is, for people. Tells no names or secrets: everybody can read it.
+    /// How it is, for people. Tells no secrets: everybody can read it who reaches the probes.
     pub detail: String,
 }
 

@@ -224,3 +224,16 @@ pub enum SinkError {
         reason: String,
     },
 }
+
+impl SinkError {
+    /// What is wrong, without the name of the output, and without any secret.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Fenced { found, .. } => {
+                format!("another task or a newer plan writes here (found {found})")
+            }
+            Self::Unavailable { reason, .. } | Self::Misfit { reason, .. } => reason.clone(),
+        }
+    }
+}

@@ -34,6 +34,9 @@ pub struct Limits {
     pub batch_every: Duration,
     /// The longest pause between attempts.
     pub longest_pause: Duration,
+    /// How long a task that is told to stop may go on with what it has in hand: a sink or a log that does not answer is not waited
+    /// for longer. What was in hand is done again by the next owner.
+    pub finish_within: Duration,
 }
 
 impl Default for Limits {
@@ -44,6 +47,7 @@ impl Default for Limits {
             fetch_wait: Duration::from_millis(50),
             batch_every: Duration::from_millis(50),
             longest_pause: Duration::from_secs(5),
+            finish_within: Duration::from_secs(10),
         }
     }
 }

@@ -50,6 +50,20 @@ pub(crate) enum AttemptError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Worker(#[from] WorkerError),
+    /// A source's topic is not the one that the task has read.
+    #[error(
+        "topic {topic} was deleted and made anew: partition {partition} was read up to offset {covered}, and now {evidence}. Restore the old topic, or give the Pipeline and its tables other names to begin with the new one"
+    )]
+    MadeAnew {
+        /// The topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// The first offset that was not covered.
+        covered: i64,
+        /// By what it shows.
+        evidence: String,
+    },
     /// A newer plan writes an output of the task.
     #[error(transparent)]
     Superseded(SinkError),
@@ -76,6 +90,7 @@ impl AttemptError {
                 error,
                 WorkerError::Wire(_) | WorkerError::UnknownSink { .. } | WorkerError::Allotment(_)
             ),
+            Self::MadeAnew { .. } => true,
             Self::Superseded(_) | Self::Stopped => false,
         }
     }

@@ -77,6 +77,8 @@ pub(crate) async fn run(context: Arc<Context>, input: Input, stop: CancellationT
             Ok(()) => return,
             Err(error) => {
                 context.board.joined(&name, Membership::Joining);
+                // Its tasks have ended with it.
+                context.board.hold_up(&name, &error.to_string());
                 tracing::warn!(input = name, %error, "cannot go on in the consumer group; joining again")
             }
         }
@@ -94,13 +96,17 @@ async fn work(
     input: Input,
     stop: &CancellationToken,
 ) -> Result<(), LogError> {
-    await_topics(context, input, stop).await?;
-    if stop.is_cancelled() {
-        return Ok(());
-    }
     let (group, topic) = input.group_and_topic(context);
     let name = input.name(context);
-    let mut member = context.log.join(&group, &topic).await?;
+    let joining = async {
+        await_topics(context, input).await?;
+        context.log.join(&group, &topic).await
+    };
+    let mut member = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        joined = joining => joined?,
+    };
     let mut running = Running::new();
     let mut runs = 0;
     let mut tasks = Tasks::new();
@@ -131,6 +137,8 @@ async fn work(
                 }
                 // Somebody else has them already: whatever these tasks still try is fenced.
                 Assignment::Lost(partitions) => {
+                    tracing::warn!(input = name, ?partitions, "the consumer group was lost: its partitions are let go until it answers");
+                    context.board.joined(&name, Membership::Joining);
                     partitions.iter().filter_map(|partition| running.remove(partition)).for_each(|(_, task)| task.cancel());
                 }
             },
@@ -249,11 +257,36 @@ async fn attempt(
     match input {
         Input::Source(source) => {
             let begin = SourceAttempt::begin(context, source, key, stop);
-            unless_stopped(begin, stop).await?.run().await
+            let mut begun = unless_stopped(begin, stop).await?;
+            in_time(context, key, begun.run(), stop).await
         }
         Input::Step(step) => {
             let begin = StepAttempt::begin(context, step, key, stop);
-            unless_stopped(begin, stop).await?.run().await
+            let mut begun = unless_stopped(begin, stop).await?;
+            in_time(context, key, begun.run(), stop).await
+        }
+    }
+}
+
+/// Lets a task that was told to stop finish what it has in hand, but not for ever: a sink or a log that does not answer would keep
+/// the process, and whoever is to have the partition next, waiting. A commit that is given up has happened or not; the next owner finds out.
+async fn in_time(
+    context: &Context,
+    key: &TaskKey,
+    run: impl Future<Output = Result<(), AttemptError>>,
+    stop: &CancellationToken,
+) -> Result<(), AttemptError> {
+    let patience = context.limits.finish_within;
+    let too_long = async {
+        stop.cancelled().await;
+        context.timer.sleep(patience).await;
+    };
+    tokio::select! {
+        biased;
+        ended = run => ended,
+        () = too_long => {
+            tracing::warn!(task = ?key, "what was in hand when the task was told to stop is given up after {} s; nothing is lost by that", patience.as_secs());
+            Err(AttemptError::Stopped)
         }
     }
 }

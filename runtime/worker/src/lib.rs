@@ -10,6 +10,7 @@ mod context;
 mod cut;
 mod error;
 mod input;
+mod made_anew;
 mod outdated;
 mod recovery;
 mod source_attempt;

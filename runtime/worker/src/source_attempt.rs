@@ -5,12 +5,13 @@ use tidewheel_engine::sabotage::{self, Bug};
 use tidewheel_engine::stage1::{Recovered, SourceSetup, SourceTask, StartAt};
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
 use tidewheel_engine::{Effects, EngineError};
-use tidewheel_log::{Fetched, Log, LogError, Producer, Reader, Record, first_record};
+use tidewheel_log::{Fetched, Log, LogError, Offsets, Producer, Reader, Record, first_record};
 use tidewheel_planner::plan::StepKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::AttemptError;
+use crate::made_anew;
 use crate::recovery::read_compacted;
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
@@ -86,7 +87,11 @@ impl<'a> SourceAttempt<'a> {
             .watermarks
             .begin(log, &watermarks, &key.0, partition);
         let told = told.await?;
-        let start = start_at(context, source, partition).await?;
+        let offsets = log.offsets(topic, partition).await?;
+        if let Some(progress) = &progress {
+            made_anew::check(log, topic, partition, progress, offsets).await?;
+        }
+        let start = start_at(context, source, partition, offsets).await?;
         let decrees = if sabotage::is(Bug::ForgottenDecrees) {
             Vec::new()
         } else {
@@ -255,9 +260,9 @@ async fn start_at(
     context: &Context,
     source: usize,
     partition: i32,
+    offsets: Offsets,
 ) -> Result<StartAt, AttemptError> {
     let (log, declared) = (context.log.as_ref(), &context.plan.sources[source]);
-    let offsets = log.offsets(&declared.topic, partition).await?;
     let first = context.first(&declared.name, partition);
     let mut cuts = BTreeMap::new();
     for step in context

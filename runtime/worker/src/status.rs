@@ -94,6 +94,26 @@ impl Board {
         change(self.0.lock().tasks.entry(key.clone()).or_default());
     }
 
+    /// The tasks of an input that were there are not at work, for this reason.
+    pub(crate) fn hold_up(&self, input: &str, reason: &str) {
+        let mut posted = self.0.lock();
+        let tasks = posted.tasks.iter_mut().filter(|(key, _)| key.0 == input);
+        for (_, task) in tasks {
+            task.at_end = false;
+            task.blocked = Some(reason.to_owned());
+            task.blocked_until_mended = false;
+            task.blocked_by_sink = None;
+        }
+    }
+
+    pub(crate) fn is_blocked(&self, key: &TaskKey) -> bool {
+        let posted = self.0.lock();
+        posted
+            .tasks
+            .get(key)
+            .is_some_and(|status| status.blocked.is_some())
+    }
+
     pub(crate) fn closed_ms(&self, key: &TaskKey) -> Option<i64> {
         self.0
             .lock()

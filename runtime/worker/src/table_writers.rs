@@ -13,6 +13,9 @@ use crate::context::Context;
 use crate::error::{AttemptError, WorkerError};
 use crate::status::{TaskKey, TaskStatus};
 
+/// How long a sink may be busy with a commit before that is said.
+const SLOW_AFTER: Duration = Duration::from_secs(5);
+
 /// The writers of one task.
 pub(crate) struct TableWriters<'a> {
     context: &'a Context,
@@ -139,16 +142,17 @@ impl<'a> TableWriters<'a> {
             return Ok(Vec::new());
         };
         let origin = |row| write.origin(row).encode();
+        let sink = self.context.plan.outputs[write.output].sink.as_str();
         let mut pause = Duration::from_millis(50);
         loop {
             if sabotage::is(Bug::ProgressNotCompared) {
                 output.progress = output.writer.last_commit().await?.map(|(at, _)| at);
             }
-            let reason = match output
-                .writer
-                .commit(write.generation, change, output.progress, next, &origin)
-                .await
-            {
+            let commit =
+                output
+                    .writer
+                    .commit(write.generation, change, output.progress, next, &origin);
+            let reason = match watched(self.context, self.key, sink, commit).await {
                 Ok(committed) => {
                     output.progress = Some(next);
                     self.unblock();
@@ -158,11 +162,7 @@ impl<'a> TableWriters<'a> {
                 Err(error) => return Err(error.into()),
             };
             tracing::warn!(task = ?self.key, %reason, "the sink does not answer; trying again");
-            self.context.board.update(self.key, |status| {
-                status.blocked = Some(reason);
-                status.blocked_until_mended = false;
-                status.blocked_by_sink = Some(self.context.plan.outputs[write.output].sink.clone());
-            });
+            wait_for(self.context, self.key, sink, reason);
             tokio::select! {
                 biased;
                 () = self.context.timer.sleep(pause) => {}
@@ -183,6 +183,36 @@ impl<'a> TableWriters<'a> {
     fn unblock(&self) {
         self.context.board.update(self.key, TaskStatus::unblock);
     }
+}
+
+/// Says that a task waits for a sink.
+fn wait_for(context: &Context, key: &TaskKey, sink: &str, reason: String) {
+    context.board.update(key, |status| {
+        status.blocked = Some(reason);
+        status.blocked_until_mended = false;
+        status.blocked_by_sink = Some(sink.to_owned());
+    });
+}
+
+/// A commit to a sink; one that takes long is said before it fails.
+async fn watched<T>(
+    context: &Context,
+    key: &TaskKey,
+    sink: &str,
+    commit: impl Future<Output = T>,
+) -> T {
+    let mut commit = std::pin::pin!(commit);
+    tokio::select! {
+        biased;
+        committed = &mut commit => return committed,
+        () = context.timer.sleep(SLOW_AFTER) => {}
+    }
+    // What was said of an attempt before says more.
+    if !context.board.is_blocked(key) {
+        let reason = format!("it has not answered for {} s", SLOW_AFTER.as_secs());
+        wait_for(context, key, sink, reason);
+    }
+    commit.await
 }
 
 /// Opens an output and makes our generation, with its cut, current.

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use tidewheel_log::LogError;
 use tidewheel_planner::plan::{Output, StepKind};
-use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, sources_of};
 use crate::input::Input;
@@ -11,24 +10,15 @@ use crate::status::TaskKey;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Waits until all topics of an input are there, or until told to stop. What it waits for stands in the status of its partitions.
-pub(crate) async fn await_topics(
-    context: &Context,
-    input: Input,
-    stop: &CancellationToken,
-) -> Result<(), LogError> {
+/// Waits until all topics of an input are there. What it waits for stands in the status of its partitions.
+pub(crate) async fn await_topics(context: &Context, input: Input) -> Result<(), LogError> {
     let tasks = tasks(context, input).await?;
-    let awaited = look_again(context, input, &tasks, stop).await;
+    let awaited = look_again(context, input, &tasks).await;
     tasks.iter().for_each(|task| context.board.remove(task));
     awaited
 }
 
-async fn look_again(
-    context: &Context,
-    input: Input,
-    tasks: &[TaskKey],
-    stop: &CancellationToken,
-) -> Result<(), LogError> {
+async fn look_again(context: &Context, input: Input, tasks: &[TaskKey]) -> Result<(), LogError> {
     let mut pause = FIRST_PAUSE;
     while let Some(topic) = missing(context, input).await? {
         let reason =
@@ -44,11 +34,7 @@ async fn look_again(
                 status.blocked_until_mended = false;
             });
         }
-        tokio::select! {
-            biased;
-            () = context.timer.sleep(pause) => {}
-            () = stop.cancelled() => return Ok(()),
-        }
+        context.timer.sleep(pause).await;
         pause = (pause * 2).min(context.limits.longest_pause);
     }
     Ok(())

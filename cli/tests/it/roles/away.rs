@@ -5,7 +5,7 @@ use crate::program::root;
 use crate::roles::ground::{Ground, check};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_whose_database_is_away_is_ready_says_so_and_follows_its_secret() {
+async fn the_database_is_away() {
     let specs = root().join(Path::new("cli/tests/it/specs/generated"));
     let ground = Ground::new(&specs, "roles-away");
     let made = ground.provision();
@@ -18,7 +18,7 @@ async fn a_worker_whose_database_is_away_is_ready_says_so_and_follows_its_secret
             && check(report, "sinks")["detail"]
                 .as_str()
                 .unwrap()
-                .contains("2 tasks wait for one")
+                .contains("2 tasks wait for roles-away/warehouse: ")
     };
     let report = worker.until("/readyz", waits).await;
     assert_eq!(report["ready"], true);

@@ -22,6 +22,8 @@ pub(crate) struct Ground {
     pub(crate) kafka: &'static Kafka,
     pub(crate) postgres: &'static Postgres,
     pub(crate) database: String,
+    /// `bootstrap.servers` of a listener that asks for nothing, for the test's own questions.
+    bootstrap: String,
     folder: TempDir,
 }
 
@@ -35,8 +37,10 @@ impl Ground {
     /// With the specs of `from`, in which each first text is replaced by its second.
     pub(crate) fn with(from: &Path, replaced: &[(&str, &str)]) -> Self {
         let postgres = Postgres::shared().unwrap();
+        let kafka = Kafka::shared().unwrap();
         let ground = Self {
-            kafka: Kafka::shared().unwrap(),
+            kafka,
+            bootstrap: kafka.bootstrap().to_owned(),
             database: postgres.database().unwrap(),
             postgres,
             folder: tempfile::tempdir().unwrap(),
@@ -58,12 +62,18 @@ impl Ground {
                 std::fs::write(root.join("specs").join(name), text).unwrap();
             }
         }
-        ground.set_property("bootstrap.servers", ground.kafka.bootstrap());
+        ground.set_property("bootstrap.servers", kafka.bootstrap());
         ground.set_url(&postgres.url(&ground.database));
         ground
     }
 
-    /// Gives a property of librdkafka to the processes that are started from now on.
+    /// Uses another broker than the one that tests share.
+    pub(crate) fn use_broker(&mut self, bootstrap: &str) {
+        bootstrap.clone_into(&mut self.bootstrap);
+        self.set_property("bootstrap.servers", bootstrap);
+    }
+
+    /// Writes a property of Kafka's Secret.
     pub(crate) fn set_property(&self, name: &str, value: &str) {
         std::fs::write(self.folder.path().join("kafka").join(name), value).unwrap();
     }
@@ -190,6 +200,13 @@ impl Ground {
             .collect()
     }
 
+    /// The end of a partition.
+    pub(crate) fn end(&self, topic: &str, partition: i32) -> i64 {
+        let client = self.client(false);
+        let offsets = client.fetch_watermarks(topic, partition, PATIENCE);
+        offsets.unwrap().1
+    }
+
     fn client(&self, is_committed: bool) -> BaseConsumer {
         let isolation = if is_committed {
             "read_committed"
@@ -197,7 +214,7 @@ impl Ground {
             "read_uncommitted"
         };
         ClientConfig::new()
-            .set("bootstrap.servers", self.kafka.bootstrap())
+            .set("bootstrap.servers", &self.bootstrap)
             .set("isolation.level", isolation)
             .create()
             .unwrap()

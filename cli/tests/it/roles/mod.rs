@@ -2,6 +2,7 @@
 mod away;
 mod dry_run;
 mod existing_topic;
+mod faults;
 mod foreign;
 mod ground;
 mod grown;

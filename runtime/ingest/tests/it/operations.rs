@@ -16,7 +16,7 @@ async fn it_is_ready_when_the_log_has_every_topic() {
     assert_eq!(status, 200);
     assert_eq!(
         body,
-        r#"{"ready":true,"checks":[{"name":"ingest","ready":true,"required":true,"detail":"accepting events"},{"name":"log","ready":true,"required":true,"detail":"1 of 1 topics are there"}]}"#
+        r#"{"ready":true,"checks":[{"name":"ingest","ready":true,"required":true,"detail":"accepting events"},{"name":"log","ready":true,"required":true,"detail":"1 of 1 topics are there"},{"name":"appends","ready":true,"required":false,"detail":"the log takes events"}]}"#
     );
 
     server

@@ -26,10 +26,18 @@ async fn while_the_log_is_down_nothing_is_claimed_and_afterwards_all_goes_on() {
         "ids that make sending again safe are named"
     );
     assert!(server.values().await.is_empty());
+    let said = r#""name":"appends","ready":false,"required":false"#;
+    let (_, body) = server.get("/readyz").await;
+    assert!(
+        body.contains(said) && body.contains("no broker answers"),
+        "{body}"
+    );
 
     server.weather.send(Weather::Fair).unwrap();
     assert_eq!(server.send(GOOD).await.status, 202);
     assert_eq!(server.values().await, [GOOD]);
+    let (_, body) = server.get("/readyz").await;
+    assert!(body.contains("the log takes events"), "{body}");
 }
 
 #[tokio::test]

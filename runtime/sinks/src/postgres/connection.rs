@@ -26,6 +26,8 @@ use crate::SinkError;
 pub(super) struct Connections {
     limits: Limits,
     permits: Semaphore,
+    /// Who only asks whether the database is there does not wait until others are done.
+    probes: Semaphore,
     state: Mutex<State>,
     health: HealthBoard,
 }
@@ -40,6 +42,7 @@ impl Connections {
     pub(super) fn new(options: PgConnectOptions, limits: Limits) -> Self {
         Self {
             permits: Semaphore::new(limits.connections.max(1)),
+            probes: Semaphore::new(1),
             limits,
             state: Mutex::new(State {
                 options: Arc::new(options),
@@ -62,7 +65,16 @@ impl Connections {
 
     /// Waits for its turn and connects if need be. Cancel-safe.
     pub(super) async fn session(&self) -> Result<Session<'_>, Failure> {
-        let permit = self.permits.acquire().await;
+        self.session_by(&self.permits).await
+    }
+
+    /// A session for a question that takes no time, however many others work. Cancel-safe.
+    pub(super) async fn probe(&self) -> Result<Session<'_>, Failure> {
+        self.session_by(&self.probes).await
+    }
+
+    async fn session_by<'a>(&'a self, permits: &'a Semaphore) -> Result<Session<'a>, Failure> {
+        let permit = permits.acquire().await;
         // The semaphore is never closed.
         let permit = permit.map_err(|_| Failure::Misfit("the sink was closed".to_owned()))?;
         let (options, idle) = {

@@ -2,9 +2,12 @@
 use std::time::Duration;
 
 /// How many connections there may be, and how long each step may take before it is given up and tried again.
+///
+/// Within transactions these hold in the place of what the role or the database has been given (`ALTER ROLE ... SET statement_timeout`):
+/// limits for people who ask do not stop a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at the same time.
+    /// Connections at the same time, besides one for questions whether the database is there.
     pub connections: usize,
     /// To connect.
     pub connect: Duration,
@@ -38,6 +41,11 @@ impl Limits {
     /// How long to wait for the answer to a statement.
     pub(super) fn answer(&self) -> Duration {
         self.statement + self.network
+    }
+
+    /// What begins a transaction of statements that take no longer than usual.
+    pub(super) fn begin_usual(&self) -> String {
+        self.begin(self.statement)
     }
 
     /// What begins a transaction in which no statement takes longer than `statement`.

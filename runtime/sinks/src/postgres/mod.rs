@@ -111,8 +111,9 @@ impl Postgres {
     /// [`SinkError::Unavailable`].
     pub async fn ping(&self) -> Result<(), SinkError> {
         let outcome = async {
-            let mut session = self.connections.session().await?;
-            session.run("SELECT 1".to_owned()).await?;
+            let mut session = self.connections.probe().await?;
+            let begin = session.limits().begin_usual();
+            session.run(begin + "SELECT 1; COMMIT").await?;
             session.keep();
             Ok(())
         };
@@ -141,7 +142,10 @@ impl Sink for Postgres {
     ) -> Result<Box<dyn Writer>, SinkError> {
         let outcome = async {
             let mut session = self.connections.session().await?;
+            let begin = session.limits().begin_usual();
+            session.run(begin).await?;
             table::check(&mut session, output, table).await?;
+            session.run("COMMIT".to_owned()).await?;
             session.keep();
             Ok(())
         };

@@ -90,9 +90,11 @@ impl TableWriter {
         if let Err(failure) = &outcome
             && (failure.refusal().is_some() || failure.doubts_the_table())
         {
-            session.run("ROLLBACK".to_owned()).await?;
+            let begin = session.limits().begin_usual();
+            session.run(format!("ROLLBACK; {begin}")).await?;
             // Rows are not to blame for a table that somebody changed.
             table::check_columns(&mut session, &self.table).await?;
+            session.run("COMMIT".to_owned()).await?;
             if failure.refusal().is_some() {
                 outcome = self.write_apart(&mut session, step, known).await;
             }
@@ -227,7 +229,7 @@ impl TableWriter {
         step: &Step<'_>,
         more: &str,
     ) -> Result<(), Failure> {
-        let begin = session.limits().begin(session.limits().statement);
+        let begin = session.limits().begin_usual();
         let prepare = self.statements.prepare();
         let state = self.statements.read_state();
         let rows = session
@@ -256,7 +258,7 @@ impl TableWriter {
 
     async fn read_last_commit(&self) -> Result<Option<(Progress, Committed)>, Failure> {
         let mut session = self.connections.session().await?;
-        let begin = session.limits().begin(session.limits().statement);
+        let begin = session.limits().begin_usual();
         let progress = self.statements.read_progress();
         let rows = session.run(format!("{begin}{progress}")).await?;
         let progress = rows.first().map(|row| progress_of(row, 0)).transpose()?;
