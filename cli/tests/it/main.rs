@@ -20,4 +20,5 @@ mod program;
 mod replan;
 mod roles;
 mod several;
+mod soak;
 mod topics;

@@ -1,15 +1,15 @@
-//! Servers, and a folder with what a pod would have mounted.
+//! The servers that tests share, with what a pod would have mounted.
 use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::Value;
-use tempfile::TempDir;
 use tidewheel_e2e::kafka::Kafka;
 use tidewheel_e2e::postgres::Postgres;
 
-use crate::program::{Ended, Running, run};
+use crate::program::{Ended, Running};
+use crate::roles::mounted::Mounted;
 
 /// How often something is looked at until it is as it has to be.
 const LOOKS: usize = 2_400;
@@ -22,85 +22,40 @@ pub(crate) struct Ground {
     pub(crate) kafka: &'static Kafka,
     pub(crate) postgres: &'static Postgres,
     pub(crate) database: String,
-    folder: TempDir,
+    mounted: Mounted,
 }
 
 impl Ground {
     /// With the specs of `from`, in which `namespace` stands for `web`.
     pub(crate) fn new(from: &Path, namespace: &str) -> Self {
         let postgres = Postgres::shared().unwrap();
-        let ground = Self {
-            kafka: Kafka::shared().unwrap(),
-            database: postgres.database().unwrap(),
+        let kafka = Kafka::shared().unwrap();
+        let database = postgres.database().unwrap();
+        let url = postgres.url(&database);
+        Self {
+            kafka,
             postgres,
-            folder: tempfile::tempdir().unwrap(),
-        };
-        let root = ground.folder.path();
-        for folder in ["specs", "kafka", "secrets/warehouse"] {
-            std::fs::create_dir_all(root.join(folder)).unwrap();
+            database,
+            mounted: Mounted::new(from, namespace, kafka.bootstrap(), &url),
         }
-        for file in std::fs::read_dir(from).unwrap() {
-            let file = file.unwrap().path();
-            if file
-                .extension()
-                .is_some_and(|extension| extension == "yaml")
-            {
-                let text = std::fs::read_to_string(&file).unwrap();
-                let text = text.replace("namespace: web", &format!("namespace: {namespace}"));
-                let name = file.file_name().unwrap();
-                std::fs::write(root.join("specs").join(name), text).unwrap();
-            }
-        }
-        let servers = root.join("kafka/bootstrap.servers");
-        std::fs::write(servers, ground.kafka.bootstrap()).unwrap();
-        ground.set_url(&postgres.url(&ground.database));
-        ground
     }
 
     /// Writes the database's URL into its Secret.
     pub(crate) fn set_url(&self, url: &str) {
-        let file = self.folder.path().join("secrets/warehouse/url");
-        std::fs::write(file, format!("{url}\n")).unwrap();
+        self.mounted.set_url(url);
     }
 
     pub(crate) fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
+        self.mounted.path(name)
     }
 
     pub(crate) fn provision(&self) -> Ended {
-        let (specs, kafka, secrets) =
-            (self.path("specs"), self.path("kafka"), self.path("secrets"));
-        run(&[
-            "provision",
-            &specs,
-            "--kafka",
-            &kafka,
-            "--secrets",
-            &secrets,
-        ])
+        self.mounted.provision("specs")
     }
 
     /// Starts a role with its probes on a free port.
     pub(crate) fn role(&self, role: &str, more: &[&str]) -> Role {
-        let (specs, kafka, secrets) =
-            (self.path("specs"), self.path("kafka"), self.path("secrets"));
-        let shared = [
-            role,
-            "--specs",
-            &specs,
-            "--kafka",
-            &kafka,
-            "--secrets",
-            &secrets,
-            "--operations",
-            "127.0.0.1:0",
-        ];
-        let running = Running::start(&[&shared[..], more].concat());
-        let operations = address(&running.says("probes and metrics are served"));
-        Role {
-            running,
-            operations,
-        }
+        self.mounted.role(role, more)
     }
 
     pub(crate) fn sql(&self, sql: &str) -> String {
@@ -181,6 +136,15 @@ pub(crate) struct Role {
 }
 
 impl Role {
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let running = Running::start(args);
+        let operations = address(&running.says("probes and metrics are served"));
+        Self {
+            running,
+            operations,
+        }
+    }
+
     /// The address at which it said that events are taken.
     pub(crate) fn events(&self) -> String {
         format!("http://{}", address(&self.running.says("events are taken")))
