@@ -45,9 +45,9 @@ pub(crate) struct OfKind {
     pub(crate) last: String,
 }
 
-/// A row of `per_note` without its window and number of letters.
+/// A row of `per_rest` without its window and rest.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct OfNote {
+pub(crate) struct OfRest {
     pub(crate) n: i64,
     pub(crate) total: Option<i64>,
 }
@@ -60,7 +60,7 @@ pub(crate) type Decrees = BTreeMap<i32, Vec<(i64, i64)>>;
 pub(crate) struct Answer {
     pub(crate) rows: BTreeMap<Place, Row>,
     pub(crate) per_kind: BTreeMap<(i64, Option<String>), OfKind>,
-    pub(crate) per_note: BTreeMap<(i64, Option<i64>), OfNote>,
+    pub(crate) per_rest: BTreeMap<(i64, Option<i64>), OfRest>,
     pub(crate) letters: Vec<Letter>,
     /// By output of rows, aggregate step (`step per_kind`), and output of windows.
     pub(crate) ledgers: BTreeMap<String, Ledger>,
@@ -193,8 +193,8 @@ const PER_KIND: Shape = Shape {
     size_ms: 60_000,
     allowed_ms: 60_000,
 };
-const PER_NOTE: Shape = Shape {
-    step: "per_note",
+const PER_REST: Shape = Shape {
+    step: "per_rest",
     size_ms: 30_000,
     allowed_ms: 20_000,
 };
@@ -214,7 +214,7 @@ impl Shape {
 #[derive(Default)]
 struct Groups {
     per_kind: BTreeMap<(i64, Option<String>), Vec<(Place, Row)>>,
-    per_note: BTreeMap<(i64, Option<i64>), Vec<Row>>,
+    per_rest: BTreeMap<(i64, Option<i64>), Vec<Row>>,
 }
 
 impl Answer {
@@ -246,16 +246,16 @@ impl Answer {
                     let group = groups.per_kind.entry((start_ms, row.kind.clone()));
                     group.or_default().push((place, row.clone()));
                 }
-                let window = PER_NOTE.window(row.ts_ms, watermark_ms);
-                if let Some(start_ms) = self.let_in(&PER_NOTE, place, window) {
-                    let letters = row.note.as_ref().map(|note| note.chars().count() as i64);
-                    let group = groups.per_note.entry((start_ms, letters));
+                let window = PER_REST.window(row.ts_ms, watermark_ms);
+                if let Some(start_ms) = self.let_in(&PER_REST, place, window) {
+                    let rest = row.value.map(|value| value % 7);
+                    let group = groups.per_rest.entry((start_ms, rest));
                     group.or_default().push(row.clone());
                 }
                 self.rows.insert(place, row);
             }
         }
-        for ledger in ["readings_once", "sent", "step per_kind", "step per_note"] {
+        for ledger in ["readings_once", "sent", "step per_kind", "step per_rest"] {
             self.count(ledger, "read");
         }
     }
@@ -276,7 +276,7 @@ impl Answer {
     }
 
     fn count_everywhere(&mut self, fate: &str) {
-        for ledger in ["readings_once", "sent", "step per_kind", "step per_note"] {
+        for ledger in ["readings_once", "sent", "step per_kind", "step per_rest"] {
             self.count(ledger, fate);
         }
     }
@@ -304,13 +304,13 @@ impl Answer {
             };
             self.per_kind.insert(key, row);
         }
-        for (key, members) in groups.per_note {
-            self.contribute("per_note", members.len());
-            let row = OfNote {
+        for (key, members) in groups.per_rest {
+            self.contribute("per_rest", members.len());
+            let row = OfRest {
                 n: members.len() as i64,
                 total: total(members.iter()),
             };
-            self.per_note.insert(key, row);
+            self.per_rest.insert(key, row);
         }
     }
 

@@ -174,9 +174,9 @@ impl Fault {
 
 /// Kills a worker and starts another one. When it was killed.
 fn replace_one(scene: &mut Scene) -> SystemTime {
-    let killed = SystemTime::now();
     let index = scene.any();
     scene.kill_worker(index);
+    let killed = SystemTime::now();
     scene.start_worker();
     killed
 }
@@ -196,9 +196,9 @@ fn be_away(scene: &mut Scene) {
 }
 
 fn kill_all(scene: &mut Scene) {
-    let killed = SystemTime::now();
     let workers = scene.workers.len();
     (0..workers).for_each(|_| scene.kill_worker(0));
+    let killed = SystemTime::now();
     scene.wait(AWAY);
     (0..workers).for_each(|_| scene.start_worker());
     scene.recover("all workers are killed", killed);
@@ -206,8 +206,8 @@ fn kill_all(scene: &mut Scene) {
 
 fn zombie(scene: &mut Scene) {
     let index = scene.any();
-    let held = SystemTime::now();
     scene.hold_worker(index);
+    let held = SystemTime::now();
     scene.start_worker();
     scene.recover("a worker hangs", held);
     scene.wake_worker(index);

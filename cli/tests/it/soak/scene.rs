@@ -23,7 +23,7 @@ const PARTITIONS: usize = 3;
 const EVENTS_PER_SECOND: u32 = 600;
 /// How long anything may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(180);
-const STEPS: [&str; 2] = ["per_kind", "per_note"];
+const STEPS: [&str; 2] = ["per_kind", "per_rest"];
 
 /// A worker, and which it is.
 pub(crate) struct Worker {

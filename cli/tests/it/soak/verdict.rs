@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use serde_json::Value;
 
-use super::batch_query::{Answer, Decrees, Letter, OfKind, OfNote, Place, Row, ask, millis};
+use super::batch_query::{Answer, Decrees, Letter, OfKind, OfRest, Place, Row, ask, millis};
 use super::ledger::Ledger;
 use super::progress::{Committed, Task};
 use super::topic::{Found, read};
@@ -38,9 +38,9 @@ pub(crate) fn check(results: &Results<'_>) -> String {
         per_kind(results),
     ));
     compare(differ(
-        "per_note",
-        answer.per_note.clone(),
-        per_note(results),
+        "per_rest",
+        answer.per_rest.clone(),
+        per_rest(results),
     ));
     let of_letters = |letters: Vec<Letter>| letters.into_iter().map(|letter| (letter, ()));
     let told = of_letters(letters(results, &records));
@@ -56,7 +56,7 @@ pub(crate) fn check(results: &Results<'_>) -> String {
         records.len(),
         answer.rows.len(),
         answer.per_kind.len(),
-        answer.per_note.len(),
+        answer.per_rest.len(),
         answer.letters.len()
     )
 }
@@ -173,15 +173,15 @@ fn per_kind(results: &Results<'_>) -> BTreeMap<(i64, Option<String>), OfKind> {
     }))
 }
 
-fn per_note(results: &Results<'_>) -> BTreeMap<(i64, Option<i64>), OfNote> {
-    let rows = (results.rows)("SELECT * FROM per_note");
+fn per_rest(results: &Results<'_>) -> BTreeMap<(i64, Option<i64>), OfRest> {
+    let rows = (results.rows)("SELECT * FROM per_rest");
     unique(rows.iter().map(|found| {
-        let row = OfNote {
+        let row = OfRest {
             n: found["n"].as_i64().unwrap(),
             total: found["total"].as_i64(),
         };
         (
-            (millis(&found["window_start"]), found["letters"].as_i64()),
+            (millis(&found["window_start"]), found["rest"].as_i64()),
             row,
         )
     }))
