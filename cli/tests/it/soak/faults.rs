@@ -2,6 +2,7 @@
 use std::time::{Duration, SystemTime};
 
 use rand::Rng as _;
+use rand::seq::IndexedRandom as _;
 
 use super::scene::Scene;
 
@@ -9,6 +10,11 @@ use super::scene::Scene;
 const AWAY: Duration = Duration::from_secs(4);
 /// How long a partition is left without events: longer than `idleAfter`.
 const QUIET: Duration = Duration::from_secs(5);
+
+/// How long all workers hang at most: longer than a session, and than a transaction may stay open.
+const LONGER_THAN_A_TRANSACTION: Duration = Duration::from_secs(13);
+/// How many partitions the source's topic has at most in the end.
+const MOST_PARTITIONS: usize = 6;
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,20 +25,19 @@ pub(crate) enum Fault {
     KillTwice,
     /// All are.
     KillAll,
+    /// One after the other as soon as it has begun.
+    CrashLoop,
     /// A worker hangs for longer than its session, and wakes up when others have its tasks.
     Zombie,
-    /// Kafka is stopped in good order, and starts again.
-    StopKafka,
-    /// Kafka is killed, and starts again.
-    KillKafka,
-    /// Kafka hangs.
-    HoldKafka,
-    StopPostgres,
-    KillPostgres,
-    HoldPostgres,
+    /// All workers hang, and nobody takes over.
+    HoldAll,
+    /// A server is stopped, killed or held, and comes back.
+    Away(Server, Manner),
+    /// Both servers are killed.
+    BothAway,
     /// PostgreSQL loses what it has taken in the last seconds.
     SetBack,
-    /// From one worker to four, and back.
+    /// From two workers to one, to four, and back.
     Rebalance,
     /// The source's topic gets another partition.
     Grow,
@@ -42,56 +47,57 @@ pub(crate) enum Fault {
     Quiet,
 }
 
+/// What workers talk to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Server {
+    Kafka,
+    Postgres,
+}
+
+/// How a server goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// In good order.
+    Stopped,
+    Killed,
+    /// It keeps its connections and answers nobody.
+    Hung,
+}
+
 use Fault::*;
+use Manner::*;
+use Server::*;
 
-/// Each of them once; those that others need to be told from first.
-pub(crate) const ALL: [Fault; 15] = [
-    Kill,
-    KillTwice,
-    KillAll,
-    Zombie,
-    StopKafka,
-    KillKafka,
-    HoldKafka,
-    StopPostgres,
-    KillPostgres,
-    HoldPostgres,
-    SetBack,
-    Rebalance,
-    Grow,
-    Backlog,
-    Quiet,
-];
-
-/// How often each comes when it is drawn; partitions are added once, or there would be ever more.
-const WEIGHTS: [(Fault, u32); 14] = [
+/// All of them, and how often each comes when one is drawn.
+const WEIGHTS: [(Fault, u32); 18] = [
     (Kill, 24),
     (KillTwice, 10),
-    (KillAll, 6),
+    (KillAll, 5),
+    (CrashLoop, 3),
     (Zombie, 10),
-    (StopKafka, 2),
-    (KillKafka, 2),
-    (HoldKafka, 2),
-    (StopPostgres, 2),
-    (KillPostgres, 3),
-    (HoldPostgres, 2),
-    (SetBack, 5),
-    (Rebalance, 3),
+    (HoldAll, 3),
+    (Away(Kafka, Stopped), 2),
+    (Away(Kafka, Killed), 2),
+    (Away(Kafka, Hung), 3),
+    (Away(Postgres, Stopped), 2),
+    (Away(Postgres, Killed), 2),
+    (Away(Postgres, Hung), 3),
+    (BothAway, 2),
+    (SetBack, 6),
+    (Rebalance, 2),
+    (Grow, 1),
     (Backlog, 3),
     (Quiet, 2),
 ];
 
 impl Fault {
+    pub(crate) fn all() -> Vec<Self> {
+        WEIGHTS.iter().map(|(fault, _)| *fault).collect()
+    }
+
     pub(crate) fn draw(scene: &mut Scene) -> Self {
-        let all: u32 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
-        let mut at = scene.random.random_range(0..all);
-        for (fault, weight) in WEIGHTS {
-            if at < weight {
-                return fault;
-            }
-            at -= weight;
-        }
-        Kill
+        let drawn = WEIGHTS.choose_weighted(&mut scene.random, |(_, weight)| *weight);
+        drawn.unwrap().0
     }
 
     /// Lets it happen, and waits until everything goes on.
@@ -108,58 +114,43 @@ impl Fault {
                 scene.recover("another one is killed while they recover", killed);
             }
             KillAll => kill_all(scene),
+            CrashLoop => {
+                let mut killed = replace_one(scene);
+                for _ in 0..4 {
+                    scene.wait(Duration::from_secs(2));
+                    let newest = scene.workers.len() - 1;
+                    scene.kill_worker(newest);
+                    killed = SystemTime::now();
+                    scene.start_worker();
+                }
+                scene.recover("workers are killed one after the other", killed);
+            }
             Zombie => zombie(scene),
-            StopKafka => {
-                scene.kafka.stop().unwrap();
-                be_away(scene);
-                scene.kafka.start_again().unwrap();
-                scene.recover("Kafka is back that was stopped", SystemTime::now());
+            HoldAll => {
+                (0..scene.workers.len()).for_each(|index| scene.hold_worker(index));
+                scene.wait(LONGER_THAN_A_TRANSACTION);
+                (0..scene.workers.len()).for_each(|index| scene.wake_worker(index));
+                scene.recover("all workers wake that hung", SystemTime::now());
             }
-            KillKafka => {
+            Away(server, manner) => away(scene, server, manner),
+            BothAway => {
                 scene.kafka.kill().unwrap();
-                be_away(scene);
-                scene.kafka.start_again().unwrap();
-                scene.recover("Kafka is back that was killed", SystemTime::now());
-            }
-            HoldKafka => {
-                scene.kafka.pause().unwrap();
-                be_away(scene);
-                scene.kafka.resume().unwrap();
-                scene.recover("Kafka is back that hung", SystemTime::now());
-            }
-            StopPostgres => {
-                scene.postgres.stop().unwrap();
-                be_away(scene);
-                scene.postgres.start_again().unwrap();
-                scene.recover("PostgreSQL is back that was stopped", SystemTime::now());
-            }
-            KillPostgres => {
                 scene.postgres.kill().unwrap();
-                be_away(scene);
+                let what = be_away(scene, "both servers are back");
+                scene.kafka.start_again().unwrap();
+                scene.wait(AWAY);
                 scene.postgres.start_again().unwrap();
-                scene.recover("PostgreSQL is back that was killed", SystemTime::now());
-            }
-            HoldPostgres => {
-                scene.postgres.pause().unwrap();
-                be_away(scene);
-                scene.postgres.resume().unwrap();
-                scene.recover("PostgreSQL is back that hung", SystemTime::now());
+                scene.recover(&what, SystemTime::now());
             }
             SetBack => {
                 let saved = scene.postgres.save().unwrap();
-                be_away(scene);
+                let what = be_away(scene, "PostgreSQL is set back");
                 scene.postgres.set_back(&saved).unwrap();
-                scene.recover("PostgreSQL is set back", SystemTime::now());
+                scene.recover(&what, SystemTime::now());
             }
             Rebalance => rebalance(scene),
-            Grow => {
-                scene.grow();
-                let grown = SystemTime::now();
-                // A new member of the group shares out anew.
-                scene.start_worker();
-                scene.recover("a partition is added, and a worker", grown);
-                stop_one(scene);
-            }
+            Grow if scene.flow.partitions() == MOST_PARTITIONS => {}
+            Grow => grow(scene),
             Backlog => backlog(scene),
             Quiet => {
                 let partition = scene.random.random_range(0..scene.flow.partitions());
@@ -186,13 +177,45 @@ fn stop_one(scene: &mut Scene) {
     scene.stop_worker(index);
 }
 
-/// Waits a while in which something is away, and a worker may die of something else.
-fn be_away(scene: &mut Scene) {
+/// Waits a while in which something is away, and a worker may die besides. What is to be measured.
+fn be_away(scene: &mut Scene, what: &str) -> String {
     scene.wait(AWAY);
-    if scene.chance(0.4) {
-        replace_one(scene);
-        scene.wait(AWAY / 2);
+    if scene.chance(0.6) {
+        return what.to_owned();
     }
+    replace_one(scene);
+    scene.wait(AWAY / 2);
+    format!("{what}; a worker was killed meanwhile")
+}
+
+fn away(scene: &mut Scene, server: Server, manner: Manner) {
+    match (server, manner) {
+        (Kafka, Stopped) => scene.kafka.stop(),
+        (Kafka, Killed) => scene.kafka.kill(),
+        (Kafka, Hung) => scene.kafka.pause(),
+        (Postgres, Stopped) => scene.postgres.stop(),
+        (Postgres, Killed) => scene.postgres.kill(),
+        (Postgres, Hung) => scene.postgres.pause(),
+    }
+    .unwrap();
+    let name = match server {
+        Kafka => "Kafka",
+        Postgres => "PostgreSQL",
+    };
+    let how = match manner {
+        Stopped => "was stopped",
+        Killed => "was killed",
+        Hung => "hung",
+    };
+    let what = be_away(scene, &format!("{name} is back that {how}"));
+    match (server, manner) {
+        (Kafka, Hung) => scene.kafka.resume(),
+        (Kafka, _) => scene.kafka.start_again(),
+        (Postgres, Hung) => scene.postgres.resume(),
+        (Postgres, _) => scene.postgres.start_again(),
+    }
+    .unwrap();
+    scene.recover(&what, SystemTime::now());
 }
 
 fn kill_all(scene: &mut Scene) {
@@ -223,18 +246,28 @@ fn zombie(scene: &mut Scene) {
 }
 
 fn rebalance(scene: &mut Scene) {
-    let alone = SystemTime::now();
-    while scene.workers.len() > 1 {
-        stop_one(scene);
-    }
-    scene.recover("all workers but one leave", alone);
+    stop_one(scene);
+    scene.recover("a worker of two leaves", SystemTime::now());
     let joined = SystemTime::now();
     (0..3).for_each(|_| scene.start_worker());
+    scene.ready();
     scene.recover("from one worker to four", joined);
-    let left = SystemTime::now();
     (0..3).for_each(|_| stop_one(scene));
-    scene.recover("from four workers to one", left);
+    scene.recover("from four workers to one", SystemTime::now());
     scene.start_worker();
+}
+
+fn grow(scene: &mut Scene) {
+    scene.grow();
+    let grown = SystemTime::now();
+    if scene.chance(0.5) {
+        scene.recover("a partition is added", grown);
+    } else {
+        // A new member makes the group share out anew.
+        scene.start_worker();
+        scene.recover("a partition is added, and a worker", grown);
+        stop_one(scene);
+    }
 }
 
 fn backlog(scene: &mut Scene) {

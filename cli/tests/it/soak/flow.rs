@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The flow.
 pub(crate) struct Flow {
     controls: Arc<Mutex<Controls>>,
-    thread: JoinHandle<i64>,
+    /// None once it has ended.
+    thread: Option<JoinHandle<i64>>,
 }
 
 #[derive(Clone, Default)]
@@ -56,6 +57,7 @@ impl Flow {
         };
         let shared = controls.clone();
         let thread = std::thread::spawn(move || sender.run(&shared, f64::from(per_second)));
+        let thread = Some(thread);
         Self { controls, thread }
     }
 
@@ -77,9 +79,9 @@ impl Flow {
     }
 
     /// Ends it. The time of the last event of each partition, ms.
-    pub(crate) fn end(self) -> i64 {
+    pub(crate) fn end(&mut self) -> i64 {
         self.controls.lock().ends = true;
-        self.thread.join().unwrap()
+        self.thread.take().unwrap().join().unwrap()
     }
 }
 

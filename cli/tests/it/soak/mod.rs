@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use rand::seq::SliceRandom as _;
 
-use self::faults::{ALL, Fault};
+use self::faults::Fault;
 use self::scene::Scene;
 
 /// How many workers are killed unless it is said otherwise.
@@ -35,7 +35,7 @@ fn whatever_fails_results_are_those_of_a_batch_query() {
     let kills = asked("TIDEWHEEL_SOAK_KILLS", KILLS);
     println!("seed {seed}, {kills} kills");
     let mut scene = Scene::set(seed);
-    let mut faults = ALL.to_vec();
+    let mut faults = Fault::all();
     faults.shuffle(&mut scene.random);
     let mut befallen = 0;
     while scene.kills < kills || !faults.is_empty() {

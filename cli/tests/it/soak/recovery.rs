@@ -14,11 +14,11 @@ struct Times {
 
 /// The times of all kinds.
 #[derive(Default)]
-pub(crate) struct Recoveries(BTreeMap<&'static str, Times>);
+pub(crate) struct Recoveries(BTreeMap<String, Times>);
 
 impl Recoveries {
-    pub(crate) fn add(&mut self, fault: &'static str, first: Duration, all: Duration) {
-        let times = self.0.entry(fault).or_default();
+    pub(crate) fn add(&mut self, fault: &str, first: Duration, all: Duration) {
+        let times = self.0.entry(fault.to_owned()).or_default();
         let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         times.first_ms.push(ms(first));
         times.all_ms.push(ms(all));

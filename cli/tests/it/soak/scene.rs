@@ -1,6 +1,6 @@
 //! Servers of its own, workers, and events that flow.
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rand::rngs::StdRng;
@@ -8,10 +8,11 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use tidewheel_e2e::kafka::Kafka;
 use tidewheel_e2e::postgres::Postgres;
+use tokio::runtime::Runtime;
 
 use super::events::Events;
 use super::flow::Flow;
-use super::progress::Progress;
+use super::progress::{Committed, Progress, Task};
 use super::recovery::Recoveries;
 use super::verdict::{Results, check};
 use crate::program::root;
@@ -23,6 +24,8 @@ const PARTITIONS: usize = 3;
 const EVENTS_PER_SECOND: u32 = 600;
 /// How long anything may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// How far the last event is ahead of a window that it closes, and more.
+const MINUTE_MS: i64 = 60_000;
 const STEPS: [&str; 2] = ["per_kind", "per_rest"];
 
 /// A worker, and which it is.
@@ -47,7 +50,9 @@ pub(crate) struct Scene {
     began: Instant,
     /// How many workers were ever started.
     started: usize,
-    logs: std::path::PathBuf,
+    logs: PathBuf,
+    /// Asks workers.
+    runtime: Runtime,
 }
 
 impl Scene {
@@ -87,20 +92,18 @@ impl Scene {
             began: Instant::now(),
             started: 0,
             logs,
+            runtime: Runtime::new().unwrap(),
         };
+        let started = SystemTime::now();
         scene.start_worker();
         scene.start_worker();
-        let all = (PARTITIONS * (1 + STEPS.len()), scene.progress_is_made());
-        assert_eq!(scene.progress.tasks().len(), all.0);
+        scene.recover("the first workers start", started);
         scene
     }
 
-    fn progress_is_made(&self) {
-        let all = PARTITIONS * (1 + STEPS.len());
-        self.progress
-            .until("the first progress", PATIENCE, |tasks| {
-                (tasks.len() == all).then_some(())
-            });
+    /// How many tasks there are.
+    fn tasks(&self) -> usize {
+        self.flow.partitions() + PARTITIONS * STEPS.len()
     }
 
     pub(crate) fn start_worker(&mut self) {
@@ -129,6 +132,13 @@ impl Scene {
 
     pub(crate) fn wake_worker(&self, index: usize) {
         self.workers[index].role.running.signal("CONT");
+    }
+
+    /// Waits until every worker has its assignment.
+    pub(crate) fn ready(&self) {
+        for Worker { role, .. } in &self.workers {
+            self.runtime.block_on(role.ready());
+        }
     }
 
     pub(crate) fn stop_worker(&mut self, index: usize) {
@@ -160,11 +170,12 @@ impl Scene {
     }
 
     /// Waits until every task has committed since, and then until the tasks of the source have read what was there by then.
-    pub(crate) fn recover(&mut self, fault: &'static str, since: SystemTime) {
-        let since_ms = millis(since);
+    pub(crate) fn recover(&mut self, fault: &str, since: SystemTime) {
+        let (since_ms, all) = (millis(since), self.tasks());
         let first_ms = self.progress.until(fault, PATIENCE, |tasks| {
             let first = tasks.values().map(|task| task.first_after(since_ms));
-            first.collect::<Option<Vec<_>>>()?.into_iter().max()
+            let first: Vec<i64> = first.collect::<Option<_>>()?;
+            (first.len() == all).then(|| first.into_iter().max())?
         });
         let ends = self.ends();
         self.progress.until(fault, PATIENCE, |tasks| {
@@ -215,42 +226,33 @@ impl Scene {
     }
 
     /// Lets everything come to its end and compares it with the batch query. What was compared, and the times.
-    pub(crate) fn end(self) -> (String, Recoveries) {
-        let Self {
-            flow,
-            progress,
-            kafka,
-            postgres,
-            database,
-            ..
-        } = self;
-        let partitions = flow.partitions();
-        let last_ms = flow.end();
-        let tasks = partitions + PARTITIONS * STEPS.len();
-        progress.until("the end", PATIENCE, |all| {
-            let is_done =
-                |((input, _), task): (&super::progress::Task, &super::progress::Committed)| {
-                    input == "readings"
-                        || task.watermark_ms().is_some_and(|ms| ms > last_ms - 60_000)
-                };
-            (all.len() == tasks && all.iter().all(is_done)).then_some(())
+    pub(crate) fn end(mut self) -> (String, Recoveries) {
+        let all = self.tasks();
+        let last_ms = self.flow.end();
+        self.progress.until("the end", PATIENCE, |tasks| {
+            let is_done = |((input, _), task): (&Task, &Committed)| {
+                input == "readings"
+                    || task
+                        .watermark_ms()
+                        .is_some_and(|ms| ms > last_ms - MINUTE_MS)
+            };
+            (tasks.len() == all && tasks.iter().all(is_done)).then_some(())
         });
-        let mut left = self.workers;
-        while let Some(worker) = left.pop() {
-            assert_eq!(worker.role.stop(), 0);
+        while !self.workers.is_empty() {
+            self.stop_worker(0);
         }
         let rows = |query: &str| -> Vec<Value> {
-            let rows = postgres.sql(
-                &database,
+            let rows = self.postgres.sql(
+                &self.database,
                 &format!("SELECT row_to_json(t) FROM ({query}) t"),
             );
             let row = |line: &str| serde_json::from_str(line).unwrap();
             rows.unwrap().lines().map(row).collect()
         };
         let compared = check(&Results {
-            bootstrap: kafka.bootstrap(),
+            bootstrap: self.kafka.bootstrap(),
             rows: &rows,
-            tasks: progress.tasks(),
+            tasks: self.progress.tasks(),
         });
         (compared, self.recoveries)
     }
