@@ -34,6 +34,12 @@ impl Row {
 /// A dead letter: place, reason, and the step or output, where it is not the event itself.
 pub(crate) type Letter = (Place, String, String);
 
+/// The start of a window, and a kind.
+pub(crate) type Kind = (i64, Option<String>);
+
+/// The start of a window, and a rest.
+pub(crate) type Rest = (i64, Option<i64>);
+
 /// A row of `per_kind` without its window and kind.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OfKind {
@@ -59,8 +65,8 @@ pub(crate) type Decrees = BTreeMap<i32, Vec<(i64, i64)>>;
 #[derive(Default)]
 pub(crate) struct Answer {
     pub(crate) rows: BTreeMap<Place, Row>,
-    pub(crate) per_kind: BTreeMap<(i64, Option<String>), OfKind>,
-    pub(crate) per_rest: BTreeMap<(i64, Option<i64>), OfRest>,
+    pub(crate) per_kind: BTreeMap<Kind, OfKind>,
+    pub(crate) per_rest: BTreeMap<Rest, OfRest>,
     pub(crate) letters: Vec<Letter>,
     /// By output of rows, aggregate step (`step per_kind`), and output of windows.
     pub(crate) ledgers: BTreeMap<String, Ledger>,
@@ -213,8 +219,8 @@ impl Shape {
 /// The rows of each group of each window.
 #[derive(Default)]
 struct Groups {
-    per_kind: BTreeMap<(i64, Option<String>), Vec<(Place, Row)>>,
-    per_rest: BTreeMap<(i64, Option<i64>), Vec<Row>>,
+    per_kind: BTreeMap<Kind, Vec<(Place, Row)>>,
+    per_rest: BTreeMap<Rest, Vec<Row>>,
 }
 
 impl Answer {

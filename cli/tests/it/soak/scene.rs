@@ -3,6 +3,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
@@ -189,8 +190,10 @@ impl Scene {
         let first = Duration::from_millis(u64::try_from(first_ms - since_ms).unwrap());
         let all = since.elapsed().unwrap();
         println!(
-            "{:>7.1} s  {fault}: every task commits after {:.1} s, everything is read after {:.1} s",
+            "{:>7.1} s  {fault}, {}: every task commits after {:.1} s, everything is read after {:.1} s",
             self.began.elapsed().as_secs_f64(),
+            // As in the logs of workers.
+            DateTime::<Utc>::from(since).format("%H:%M:%S%.3f"),
             first.as_secs_f64(),
             all.as_secs_f64(),
         );

@@ -1,10 +1,13 @@
 //! Compares what came out with what the batch query answers.
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Debug;
 
 use serde_json::Value;
 
-use super::batch_query::{Answer, Decrees, Letter, OfKind, OfRest, Place, Row, ask, millis};
+use super::batch_query::{
+    Answer, Decrees, Kind, Letter, OfKind, OfRest, Place, Rest, Row, ask, millis,
+};
 use super::ledger::Ledger;
 use super::progress::{Committed, Task};
 use super::topic::{Found, read};
@@ -96,10 +99,9 @@ fn unique<K: Ord + Debug, V: Debug>(entries: impl IntoIterator<Item = (K, V)>) -
     let mut all = BTreeMap::new();
     let mut twice = Vec::new();
     for (key, value) in entries {
-        if all.contains_key(&key) {
-            twice.push(format!("{key:?} {value:?}"));
-        } else {
-            all.insert(key, value);
+        match all.entry(key) {
+            Entry::Vacant(entry) => drop(entry.insert(value)),
+            Entry::Occupied(entry) => twice.push(format!("{:?} {value:?}", entry.key())),
         }
     }
     let shown = &twice[..twice.len().min(SHOWN)];
@@ -157,7 +159,7 @@ fn sent(results: &Results<'_>) -> BTreeMap<Place, Row> {
     }))
 }
 
-fn per_kind(results: &Results<'_>) -> BTreeMap<(i64, Option<String>), OfKind> {
+fn per_kind(results: &Results<'_>) -> BTreeMap<Kind, OfKind> {
     let rows = (results.rows)("SELECT * FROM per_kind");
     unique(rows.iter().map(|found| {
         let text = |name: &str| found[name].as_str().map(str::to_owned);
@@ -173,7 +175,7 @@ fn per_kind(results: &Results<'_>) -> BTreeMap<(i64, Option<String>), OfKind> {
     }))
 }
 
-fn per_rest(results: &Results<'_>) -> BTreeMap<(i64, Option<i64>), OfRest> {
+fn per_rest(results: &Results<'_>) -> BTreeMap<Rest, OfRest> {
     let rows = (results.rows)("SELECT * FROM per_rest");
     unique(rows.iter().map(|found| {
         let row = OfRest {
