@@ -26,6 +26,11 @@ test: ## Run every test
 	@scripts/prerequisites.sh servers
 	@scripts/test.sh
 
+.PHONY: soak
+soak: ## Kill a hundred workers and stop servers, and compare results with a batch query: about 20 minutes
+	@scripts/prerequisites.sh servers
+	@TIDEWHEEL_SOAK_KILLS=$${TIDEWHEEL_SOAK_KILLS:-100} scripts/test.sh --test it soak:: -- --nocapture
+
 .PHONY: check
 check: ## Check format, lints, documentation, licences and advisories
 	@scripts/prerequisites.sh rustfmt clippy

@@ -22,4 +22,5 @@ mod program;
 mod replan;
 mod roles;
 mod several;
+mod soak;
 mod topics;

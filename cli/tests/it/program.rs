@@ -122,18 +122,30 @@ impl Running {
 
     /// Ends it as Ctrl-C does. Its exit code, and all that it said.
     pub(crate) fn stop_and_tell(mut self) -> (i32, Vec<String>) {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.signal("TERM");
         let code = self.child.wait().unwrap().code().unwrap();
+        (code, self.all_that_it_said())
+    }
+
+    /// Kills it (SIGKILL). All that it said.
+    pub(crate) fn kill(mut self) -> Vec<String> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.all_that_it_said()
+    }
+
+    /// Sends it a signal by its name, such as `STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Of a process that has ended.
+    fn all_that_it_said(&mut self) -> Vec<String> {
         let mut heard = self.heard.take();
         heard.extend(self.said.iter());
-        (code, heard)
+        heard
     }
 }
 

@@ -1,15 +1,15 @@
-//! Servers, and a folder with what a pod would have mounted.
+//! The servers that tests share, with what a pod would have mounted.
 use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::Value;
-use tempfile::TempDir;
 use tidewheel_e2e::kafka::Kafka;
 use tidewheel_e2e::postgres::Postgres;
 
-use crate::program::{Ended, Running, run};
+use crate::program::{Ended, Running};
+use crate::roles::mounted::Mounted;
 
 /// How often something is looked at until it is as it has to be.
 const LOOKS: usize = 2_400;
@@ -24,7 +24,7 @@ pub(crate) struct Ground {
     pub(crate) database: String,
     /// `bootstrap.servers` of a listener that asks for nothing, for the test's own questions.
     bootstrap: String,
-    folder: TempDir,
+    mounted: Mounted,
 }
 
 impl Ground {
@@ -38,33 +38,15 @@ impl Ground {
     pub(crate) fn with(from: &Path, replaced: &[(&str, &str)]) -> Self {
         let postgres = Postgres::shared().unwrap();
         let kafka = Kafka::shared().unwrap();
-        let ground = Self {
+        let database = postgres.database().unwrap();
+        let url = postgres.url(&database);
+        Self {
             kafka,
-            bootstrap: kafka.bootstrap().to_owned(),
-            database: postgres.database().unwrap(),
             postgres,
-            folder: tempfile::tempdir().unwrap(),
-        };
-        let root = ground.folder.path();
-        for folder in ["specs", "kafka", "secrets/warehouse"] {
-            std::fs::create_dir_all(root.join(folder)).unwrap();
+            database,
+            bootstrap: kafka.bootstrap().to_owned(),
+            mounted: Mounted::new(from, replaced, kafka.bootstrap(), &url),
         }
-        for file in std::fs::read_dir(from).unwrap() {
-            let file = file.unwrap().path();
-            if file
-                .extension()
-                .is_some_and(|extension| extension == "yaml")
-            {
-                let text = std::fs::read_to_string(&file).unwrap();
-                let replace = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
-                let text = replaced.iter().fold(text, replace);
-                let name = file.file_name().unwrap();
-                std::fs::write(root.join("specs").join(name), text).unwrap();
-            }
-        }
-        ground.set_property("bootstrap.servers", kafka.bootstrap());
-        ground.set_url(&postgres.url(&ground.database));
-        ground
     }
 
     /// Uses another broker than the one that tests share.
@@ -75,17 +57,16 @@ impl Ground {
 
     /// Writes a property of Kafka's Secret.
     pub(crate) fn set_property(&self, name: &str, value: &str) {
-        std::fs::write(self.folder.path().join("kafka").join(name), value).unwrap();
+        self.mounted.set_property(name, value);
     }
 
     /// Writes the database's URL into its Secret.
     pub(crate) fn set_url(&self, url: &str) {
-        let file = self.folder.path().join("secrets/warehouse/url");
-        std::fs::write(file, format!("{url}\n")).unwrap();
+        self.mounted.set_url(url);
     }
 
     pub(crate) fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
+        self.mounted.path(name)
     }
 
     /// Replaces text in all specs that have it.
@@ -97,50 +78,17 @@ impl Ground {
         }
     }
 
-    /// Gives a property to all clients of Kafka that start from now on.
-    pub(crate) fn set_kafka(&self, property: &str, value: &str) {
-        std::fs::write(format!("{}/{property}", self.path("kafka")), value).unwrap();
-    }
-
     pub(crate) fn provision(&self) -> Ended {
-        self.provision_with(&[])
+        self.mounted.provision("specs", &[])
     }
 
     pub(crate) fn provision_with(&self, more: &[&str]) -> Ended {
-        let (specs, kafka, secrets) =
-            (self.path("specs"), self.path("kafka"), self.path("secrets"));
-        let shared = [
-            "provision",
-            &specs,
-            "--kafka",
-            &kafka,
-            "--secrets",
-            &secrets,
-        ];
-        run(&[&shared[..], more].concat())
+        self.mounted.provision("specs", more)
     }
 
     /// Starts a role with its probes on a free port.
     pub(crate) fn role(&self, role: &str, more: &[&str]) -> Role {
-        let (specs, kafka, secrets) =
-            (self.path("specs"), self.path("kafka"), self.path("secrets"));
-        let shared = [
-            role,
-            "--specs",
-            &specs,
-            "--kafka",
-            &kafka,
-            "--secrets",
-            &secrets,
-            "--operations",
-            "127.0.0.1:0",
-        ];
-        let running = Running::start(&[&shared[..], more].concat());
-        let operations = address(&running.says("probes and metrics are served"));
-        Role {
-            running,
-            operations,
-        }
+        self.mounted.role(role, more)
     }
 
     pub(crate) fn sql(&self, sql: &str) -> String {
@@ -228,6 +176,15 @@ pub(crate) struct Role {
 }
 
 impl Role {
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let running = Running::start(args);
+        let operations = address(&running.says("probes and metrics are served"));
+        Self {
+            running,
+            operations,
+        }
+    }
+
     /// The address at which it said that events are taken.
     pub(crate) fn events(&self) -> String {
         format!("http://{}", address(&self.running.says("events are taken")))

@@ -24,7 +24,7 @@ async fn a_running_worker_takes_up_the_partitions_that_provision_adds() {
     let specs = root().join(Path::new("cli/tests/it/specs/grown"));
     let ground = Ground::new(&specs, "roles-grown");
     // How soon a group hears of partitions that were added.
-    ground.set_kafka("topic.metadata.refresh.interval.ms", "500");
+    ground.set_property("topic.metadata.refresh.interval.ms", "500");
     let made = ground.provision();
     assert_eq!(made.code, 0, "{}", made.stderr);
     let worker = ground.role("worker", &[]);

@@ -109,7 +109,9 @@ impl DeadLetter<'_> {
         let mut headers = letter.headers.iter();
         let place = headers.position(|header| header.name == LAST);
         let place = place.unwrap_or_default();
-        letter.headers.insert(place, header(LEFT_OUT, &bytes.to_string()));
+        letter
+            .headers
+            .insert(place, header(LEFT_OUT, &bytes.to_string()));
         if size_bytes(&letter) > MAX_LETTER_BYTES {
             letter.key = None;
             letter.headers.truncate(place + 2);

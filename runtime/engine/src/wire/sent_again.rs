@@ -75,7 +75,9 @@ pub enum Unsendable {
     )]
     Group,
     /// The record was too large for a dead letter.
-    #[error("its value of {0} bytes was too large to be kept here, and is still where it came from")]
+    #[error(
+        "its value of {0} bytes was too large to be kept here, and is still where it came from"
+    )]
     LeftOut(u64),
     /// It does not say where the record came from.
     #[error("an older build wrote it, without the topic and the headers of its record")]
