@@ -37,7 +37,7 @@ check: ## Check format, lints, documentation, licences and advisories
 	@scripts/check.sh
 
 .PHONY: bench
-bench: ## Measure the engine, the log and ingestion
-	@scripts/prerequisites.sh
+bench: ## Measure the engine, the log, ingestion, and whole roles on a real Kafka and PostgreSQL
+	@scripts/prerequisites.sh servers
 	@$(BUILD)
 	@$(CARGO_TARGET_DIR)/release/tidewheel-bench $(BENCH)

@@ -23,7 +23,7 @@ use crate::figures::Report;
 /// Whatever a measurement fails with ends the program.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Measures the engine, the log and ingestion.
+/// Measures the engine, the log, ingestion, and whole roles on a real Kafka and a real PostgreSQL.
 #[derive(Debug, Parser)]
 #[command(
     name = "tidewheel-bench",

@@ -140,13 +140,17 @@ impl Topics {
             let partitions = topic.partitions;
             return Ok(vec![What::Created { partitions }]);
         };
+        let declared = declared(topic);
+        let entries = self.admin.settings(&topic.name).await?;
+        if topic.is_named {
+            refuse_others(topic, found, &declared, &entries)?;
+        }
         let mut lacks = Vec::new();
         if found.partitions < topic.partitions {
             let (from, to) = (found.partitions, topic.partitions);
             lacks.push(What::Grown { from, to });
         }
-        let settings = [declared(topic), vec![min_in_sync(found.replicas)]].concat();
-        let entries = self.admin.settings(&topic.name).await?;
+        let settings = [declared, vec![min_in_sync(found.replicas)]].concat();
         lacks.extend(differing(&entries, &settings));
         Ok(lacks)
     }

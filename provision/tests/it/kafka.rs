@@ -328,13 +328,11 @@ async fn a_topic_of_somebody_else_is_not_taken_for_an_output() {
     cluster
         .make("theirs", &[("cleanup.policy", "compact")])
         .await;
-    let refused = cluster
-        .topics
-        .ensure(&[named("theirs", 2)])
-        .await
-        .unwrap_err();
+    let refused = cluster.topics.ensure(&[named("theirs", 2)]).await;
+    let dry = cluster.topics.clone().dry_run();
+    assert_eq!(dry.ensure(&[named("theirs", 2)]).await, refused);
     assert_eq!(
-        refused.to_string(),
+        refused.unwrap_err().to_string(),
         "topic theirs, which an output names, is there already with message.timestamp.type=CreateTime in place of LogAppendTime, \
          cleanup.policy=compact in place of delete, partitions=1 in place of 2: it is somebody else's, so it is not changed; \
          name another topic, or make it fit yourself where nobody else needs it as it is"
@@ -359,7 +357,7 @@ async fn a_topic_of_somebody_else_is_not_taken_for_an_output() {
     };
     assert_eq!(
         cluster.ensure(&longer).await,
-        ["topic ours has retention.ms=120000 now, not 60000"]
+        ["topic ours now has retention.ms=120000, not 60000"]
     );
 }
 
