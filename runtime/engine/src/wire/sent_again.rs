@@ -74,6 +74,11 @@ pub enum Unsendable {
         "it is a group of a window and no record: it has no bytes that could be sent, and its events are in the source's topic"
     )]
     Group,
+    /// Other rows of the record are where they have to be.
+    #[error(
+        "the Sink refused some rows of its event and took {0} others, which would be there twice"
+    )]
+    PartlyTaken(i64),
     /// It does not say where the record came from.
     #[error("an older build wrote it, without the topic and the headers of its record")]
     WithoutOrigin,
@@ -156,8 +161,11 @@ impl Letter {
         })
     }
 
-    /// The topic of its record.
+    /// The topic of its record, where that can be sent again.
     fn origin(&self) -> Result<&str, Unsendable> {
+        if self.rows_taken > 0 {
+            return Err(Unsendable::PartlyTaken(self.rows_taken));
+        }
         self.topic.as_deref().ok_or(if self.version == "1" {
             Unsendable::WithoutOrigin
         } else {
