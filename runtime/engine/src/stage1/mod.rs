@@ -486,6 +486,7 @@ impl SourceTask {
             message: &letter.message,
             step: step.as_deref(),
             field: letter.field.as_deref(),
+            rows_taken: 0,
             input: &self.source().name,
             partition: self.setup.partition,
         };

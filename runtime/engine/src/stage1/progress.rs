@@ -372,6 +372,7 @@ fn begin_outputs(
                 .unwrap_or_default(),
             refused_ahead: refused_ahead(&recovered.refusals, output, main.next_offset),
             refused_in_hand: Vec::new(),
+            rows_of_several: BTreeMap::new(),
         };
         Ok((output, position))
     };

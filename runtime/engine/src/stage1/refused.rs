@@ -55,13 +55,18 @@ impl SourceTask {
         }
         let record = |refusal: &Refusal| (refusal.output, offset_of(refusal));
         all.sort_by_key(record);
-        all.dedup_by_key(|refusal| record(refusal));
-        for refusal in &all {
-            log.extend(self.bury_record(records, refusal));
+        for of_record in all.chunk_by(|a, b| record(a) == record(b)) {
+            log.extend(self.bury_record(records, &of_record[0], of_record.len()));
         }
     }
 
-    fn bury_record(&mut self, records: &[Record], refusal: &Refusal) -> Option<NewRecord> {
+    /// The dead letter of a record, of which `refused` rows were refused.
+    fn bury_record(
+        &mut self,
+        records: &[Record],
+        refusal: &Refusal,
+        refused: usize,
+    ) -> Option<NewRecord> {
         let record = &records[index_of(records, refusal)?];
         let outputs = &mut self.outputs;
         let output = outputs
@@ -69,11 +74,13 @@ impl SourceTask {
             .find(|output| output.output == refusal.output)?;
         output.ledger.written = output.ledger.written.saturating_sub(1);
         *output.ledger.dead_lettered(Reason::Refused) += 1;
+        let rows = output.rows_of_several.get(&record.offset).copied();
         let letter = DeadLetter {
             reason: Reason::Refused.as_str(),
             message: &refusal.reason,
             step: Some(&self.setup.plan.outputs[refusal.output].name),
             field: None,
+            rows_taken: rows.unwrap_or(refused).saturating_sub(refused),
             input: &self.source().name,
             partition: self.setup.partition,
         };

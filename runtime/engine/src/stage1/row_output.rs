@@ -1,4 +1,5 @@
 //! Row outputs of a source task: which rows go to a table or a topic, with the columns that say where they come from.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
@@ -27,6 +28,8 @@ pub(super) struct RowOutput {
     pub(super) refused_ahead: Vec<Refusal>,
     /// Those of the records in hand.
     pub(super) refused_in_hand: Vec<Refusal>,
+    /// Of the records in hand that have several rows, by offset, how many.
+    pub(super) rows_of_several: BTreeMap<i64, usize>,
 }
 
 impl SourceTask {
@@ -51,6 +54,7 @@ impl SourceTask {
             let step_name = |step: u16| plan.steps[usize::from(step)].name.clone();
             count(&mut output.ledger, &traced.fates, &self.reasons, step_name);
             output.take_up_refused(records, &traced.fates);
+            output.rows_of_several = rows_of_several(&traced.rows, records);
         }
         if output.from > at || traced.rows.records.is_empty() {
             return Ok(());
@@ -85,6 +89,17 @@ impl SourceTask {
         }
         Ok(())
     }
+}
+
+/// How many rows records have, by offset; those of one row are left out.
+fn rows_of_several(rows: &crate::rows::Rows, records: &[Record]) -> BTreeMap<i64, usize> {
+    let mut several = BTreeMap::new();
+    for (&record, ordinal) in rows.records.iter().zip(ordinals(&rows.records)) {
+        if ordinal > 0 {
+            several.insert(records[record as usize].offset, ordinal as usize + 1);
+        }
+    }
+    several
 }
 
 /// Appends the columns of ours that rows have.

@@ -68,6 +68,7 @@ impl StepTask {
             message,
             step: Some(step),
             field: None,
+            rows_taken: 0,
             input: self.step_name(),
             partition: self.setup.partition,
         }

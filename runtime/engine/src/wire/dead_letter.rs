@@ -7,6 +7,7 @@
 //! | `tidewheel-message` | what is wrong, for people |
 //! | `tidewheel-step` | the step that refused it, or, with the reason `Refused`, the output; absent where the event itself was refused |
 //! | `tidewheel-field` | the field that is wrong, where one is |
+//! | `tidewheel-rows-taken` | how many other rows of the record the sink has taken, where there are any |
 //! | `tidewheel-source`, `tidewheel-topic`, `tidewheel-partition`, `tidewheel-offset`, `tidewheel-append-time` | where it came from; ms since the epoch |
 //! | `tidewheel-value-bytes` | how many bytes the value has, where it is left out: see [`MAX_LETTER_BYTES`] |
 //!
@@ -78,6 +79,8 @@ pub struct DeadLetter<'a> {
     pub step: Option<&'a str>,
     /// The field that is wrong.
     pub field: Option<&'a str>,
+    /// How many other rows of the record the sink has taken.
+    pub rows_taken: usize,
     /// The input: a source, or an aggregate step.
     pub input: &'a str,
     /// Partition of the input.
@@ -144,6 +147,9 @@ impl DeadLetter<'_> {
         ];
         headers.extend(self.step.map(|step| header("tidewheel-step", step)));
         headers.extend(self.field.map(|field| header("tidewheel-field", field)));
+        if self.rows_taken > 0 {
+            headers.push(header("tidewheel-rows-taken", &self.rows_taken.to_string()));
+        }
         headers.push(header("tidewheel-source", self.input));
         headers.extend(origin.map(|topic| header("tidewheel-topic", topic)));
         headers.extend([
@@ -167,6 +173,8 @@ pub struct Letter {
     pub step: Option<String>,
     /// The field that is wrong.
     pub field: Option<String>,
+    /// How many other rows of the record the sink has taken.
+    pub rows_taken: i64,
     /// The input: a source, or an aggregate step.
     pub input: String,
     /// The topic that the record stands in; none of windows and groups, and in version 1.
@@ -214,6 +222,10 @@ impl Letter {
             message: get("tidewheel-message")?,
             step: find("tidewheel-step"),
             field: find("tidewheel-field"),
+            rows_taken: match find("tidewheel-rows-taken") {
+                Some(_) => number("tidewheel-rows-taken")?,
+                None => 0,
+            },
             input: get("tidewheel-source")?,
             topic: find("tidewheel-topic"),
             partition: partition.map_err(|error| WireError::new("dead letter", error))?,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidewheel_engine::stage1::{Recovered, SourceTask, StartAt};
 use tidewheel_engine::wire::dead_letter::Letter;
-use tidewheel_engine::wire::sent_again::{SentAgain, Target};
+use tidewheel_engine::wire::sent_again::{SentAgain, Target, Unsendable};
 use tidewheel_engine::wire::state::{Position, SourceProgress};
 use tidewheel_engine::{Generations, Ledger, StepGeneration};
 use tidewheel_log::{NewRecord, Record};
@@ -219,6 +219,43 @@ fn what_a_sink_refused_is_for_that_output_alone() {
             ("w", [2, 1, 1, 0])
         ])
     );
+}
+
+#[test]
+fn an_event_whose_other_rows_were_taken_is_not_sent_again() {
+    let steps = "    - {name: rows, sql: 'SELECT id, ts, page FROM clicks UNION ALL SELECT id, ts, user_id AS page FROM clicks'}";
+    let mut pipeline = Pipeline::new(plan(steps, &["rows"]), 1);
+    pipeline.refuses = |row| row.get("page").is_some_and(|page| page == "bad");
+    let of = |offset, page: &str, user: &str| {
+        let members = format!("\"page\": \"{page}\", \"user_id\": \"{user}\"");
+        record(offset, 0, &event("a", 0, &members))
+    };
+    pipeline.send(
+        0,
+        &[
+            of(0, "good", "bad"),
+            of(1, "bad", "bad"),
+            of(2, "good", "good"),
+        ],
+    );
+    assert_eq!(pipeline.rows("rows").len(), 3);
+    let letters: Vec<Letter> = pipeline
+        .dead
+        .iter()
+        .map(|letter| Letter::read(&appended(9, letter)).unwrap())
+        .collect();
+    assert_eq!(
+        letters[0].targets().unwrap_err(),
+        Unsendable::PartlyTaken(1)
+    );
+    assert_eq!(
+        letters[1].targets().unwrap(),
+        [Target::Output("rows".into())]
+    );
+    assert_eq!(letters.len(), 2);
+    pipeline.refuses = |_| false;
+    pipeline.send(0, &[again(&pipeline.dead[1], 3)]);
+    assert_eq!(pipeline.rows("rows").len(), 5);
 }
 
 #[test]
