@@ -117,7 +117,11 @@ async fn a_topic_was_deleted() {
     scene.said("tasks", &texts).await;
     scene.measured("tidewheel_task_needs_mending").await;
     scene.ingest.ready().await;
-    scene.send(SECOND).await;
+    // Longer than what was read of the old one.
+    for _ in 0..3 {
+        scene.send(SECOND).await;
+    }
+    let texts = [&texts[..], &["holds another record"]].concat();
     scene.said("tasks", &texts).await;
     let found = scene.ground.sql("SELECT * FROM orders_once ORDER BY id");
     assert_eq!(found, rows, "nothing of another topic is written");
