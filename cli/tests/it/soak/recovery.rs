@@ -37,12 +37,12 @@ impl fmt::Display for Recoveries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<52}        every task commits (s)  everything read (s)\n{:<52} times   median  longest     median  longest",
+            "{:<65}        every task commits (s)  everything read (s)\n{:<65} times   median  longest     median  longest",
             "time to recover", "from"
         )?;
         for (fault, times) in &self.0 {
             let (first, all) = (summary(&times.first_ms), summary(&times.all_ms));
-            writeln!(f, "{fault:<52} {:>5} {first}   {all}", times.first_ms.len())?;
+            writeln!(f, "{fault:<65} {:>5} {first}   {all}", times.first_ms.len())?;
         }
         Ok(())
     }
