@@ -328,11 +328,17 @@ async fn a_topic_of_somebody_else_is_not_taken_for_an_output() {
     cluster
         .make("theirs", &[("cleanup.policy", "compact")])
         .await;
-    let refused = cluster.topics.ensure(&[named("theirs", 2)]).await;
+    let refused = cluster
+        .topics
+        .ensure(&[named("theirs", 2)])
+        .await
+        .unwrap_err()
+        .to_string();
     let dry = cluster.topics.clone().dry_run();
-    assert_eq!(dry.ensure(&[named("theirs", 2)]).await, refused);
+    let in_a_dry_run = dry.ensure(&[named("theirs", 2)]).await.unwrap_err();
+    assert_eq!(in_a_dry_run.to_string(), refused);
     assert_eq!(
-        refused.unwrap_err().to_string(),
+        refused,
         "topic theirs, which an output names, is there already with message.timestamp.type=CreateTime in place of LogAppendTime, \
          cleanup.policy=compact in place of delete, partitions=1 in place of 2: it is somebody else's, so it is not changed; \
          name another topic, or make it fit yourself where nobody else needs it as it is"

@@ -74,19 +74,16 @@ pub enum Unsendable {
         "it is a group of a window and no record: it has no bytes that could be sent, and its events are in the source's topic"
     )]
     Group,
-<<<<<<< HEAD
     /// The record was too large for a dead letter.
     #[error(
         "its value of {0} bytes was too large to be kept here, and is still where it came from"
     )]
     LeftOut(u64),
-=======
     /// Other rows of the record are where they have to be.
     #[error(
         "the Sink refused some rows of its event and took {0} others, which would be there twice"
     )]
     PartlyTaken(i64),
->>>>>>> h-dead
     /// It does not say where the record came from.
     #[error("an older build wrote it, without the topic and the headers of its record")]
     WithoutOrigin,
@@ -171,13 +168,11 @@ impl Letter {
 
     /// The topic of its record, where that can be sent again.
     fn origin(&self) -> Result<&str, Unsendable> {
-<<<<<<< HEAD
         if let Some(bytes) = self.left_out_bytes {
             return Err(Unsendable::LeftOut(bytes));
-=======
+        }
         if self.rows_taken > 0 {
             return Err(Unsendable::PartlyTaken(self.rows_taken));
->>>>>>> h-dead
         }
         self.topic.as_deref().ok_or(if self.version == "1" {
             Unsendable::WithoutOrigin
