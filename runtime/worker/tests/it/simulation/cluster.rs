@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::executor::block_on;
 use futures::future::join_all;
 use tidewheel_engine::wire::dead_letter::Letter;
+use tidewheel_engine::wire::sent_again::Unsendable;
 use tidewheel_log::{Cleanup, Clock, EmbeddedLog, Log, NewRecord, Options, TopicSettings};
 use tidewheel_planner::plan::{Output, Plan, StepKind};
 use tidewheel_sinks::embedded::Database;
@@ -590,7 +591,14 @@ impl Cluster {
             Some(other) => panic!("nothing fails at {other}"),
         };
         let pipeline = if is_ours { "shop/kpis" } else { "shop/others" };
-        let again = letter.send_again(pipeline, record).unwrap();
+        let again = match letter.send_again(pipeline, record) {
+            Ok(again) => again,
+            Err(Unsendable::PartlyTaken(_)) if self.scenario.doubles || self.scenario.unnests => {
+                self.sent_again.insert(record.offset);
+                return;
+            }
+            Err(cannot) => panic!("{cannot}"),
+        };
         if is_ours {
             self.sent_again.insert(record.offset);
         }
