@@ -11,7 +11,7 @@ use rdkafka::{
         ResourceSpecifier, TopicReplication,
     },
     config::RDKafkaLogLevel,
-    consumer::ConsumerContext,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::KafkaError,
     types::RDKafkaErrorCode,
 };
@@ -28,7 +28,7 @@ const REPLICAS_OF_THE_CLUSTER: i32 = -1;
 
 #[derive(Default)]
 pub(crate) struct Context {
-    /// What the client said last about a connection that failed. Nobody polls it for errors: only its log says why.
+    /// What the client said last about a connection that failed.
     trouble: Mutex<Option<String>>,
 }
 
@@ -47,17 +47,16 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        if facility == "FAIL" {
-            // `[thrd:NAME]: ` tells nothing to those who read it.
-            let said = line.split_once("]: ").map_or(line, |(_, said)| said);
-            let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-            *trouble = Some(said.to_owned());
-        }
         log_line("provision", level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "kafka", client = "provision", %error, "{reason}");
+        // What is said last is that all brokers are down, which tells less.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            *trouble = Some(reason.to_owned());
+        }
     }
 }
 
@@ -67,22 +66,29 @@ impl ConsumerContext for Context {}
 #[derive(Clone)]
 pub(crate) struct Admin {
     client: Arc<AdminClient<Context>>,
+    /// Asks for topics: a client for administration does not pass on why it cannot connect.
+    asking: Arc<BaseConsumer<Context>>,
 }
 
 impl Admin {
     pub(crate) fn new(connection: &Connection) -> Result<Self, TopicError> {
         let config = connection.config(&[("client.id", "tidewheel")], &[]);
+        let connection = |error: KafkaError| TopicError::connection(&error);
         let client = config.create_with_context(Context::default());
+        let asking = config.create_with_context(Context::default());
         Ok(Self {
-            client: Arc::new(client.map_err(|error| TopicError::connection(&error))?),
+            client: Arc::new(client.map_err(connection)?),
+            asking: Arc::new(asking.map_err(connection)?),
         })
     }
 
     /// A topic as it is; none where it does not exist.
     pub(crate) async fn find(&self, topic: &str) -> Result<Option<Found>, TopicError> {
-        let (client, name) = (self.client.clone(), topic.to_owned());
+        let (asking, name) = (self.asking.clone(), topic.to_owned());
         let asked = tokio::task::spawn_blocking(move || {
-            let metadata = client.inner().fetch_metadata(Some(&name), PATIENCE)?;
+            let metadata = asking
+                .fetch_metadata(Some(&name), PATIENCE)
+                .inspect_err(|_| serve(&asking))?;
             let topic = metadata.topics().iter().find(|topic| topic.name() == name);
             let Some(topic) = topic else {
                 return Ok(None);
@@ -114,7 +120,7 @@ impl Admin {
     }
 
     fn context(&self) -> &Context {
-        self.client.inner().context()
+        self.asking.context()
     }
 
     /// The answer about the only thing that was asked about.
@@ -187,4 +193,12 @@ fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(PATIENCE))
         .operation_timeout(Some(PATIENCE))
+}
+
+/// Has a client tell its context what it has to say. Each poll takes one thing.
+fn serve(client: &BaseConsumer<Context>) {
+    const AT_ONCE: usize = 64;
+    for _ in 0..AT_ONCE {
+        client.poll(Duration::ZERO);
+    }
 }
