@@ -121,7 +121,6 @@ async fn work(
             }
             assignment = member.next() => match assignment? {
                 Assignment::Assigned(partitions) => {
-                    tracing::info!(input = name, ?partitions, "partitions are assigned");
                     context.board.joined(&name, Membership::Member);
                     for partition in partitions {
                         let task_stop = CancellationToken::new();
@@ -132,7 +131,6 @@ async fn work(
                     }
                 }
                 Assignment::Revoked(partitions) => {
-                    tracing::info!(input = name, ?partitions, "partitions are revoked");
                     let taken: Running = partitions.iter().filter_map(|partition| running.remove_entry(partition)).collect();
                     taken.values().for_each(|(_, task)| task.cancel());
                     finish(&taken, &mut tasks).await;
@@ -256,22 +254,15 @@ async fn attempt(
     key: &TaskKey,
     stop: &CancellationToken,
 ) -> Result<(), AttemptError> {
-    let began_ms = context.timer.now_ms();
-    let taken_over = || {
-        let took_ms = context.timer.now_ms() - began_ms;
-        tracing::info!(task = ?key, took_ms, "the task goes on from its state");
-    };
     match input {
         Input::Source(source) => {
             let begin = SourceAttempt::begin(context, source, key, stop);
             let mut begun = unless_stopped(begin, stop).await?;
-            taken_over();
             in_time(context, key, begun.run(), stop).await
         }
         Input::Step(step) => {
             let begin = StepAttempt::begin(context, step, key, stop);
             let mut begun = unless_stopped(begin, stop).await?;
-            taken_over();
             in_time(context, key, begun.run(), stop).await
         }
     }

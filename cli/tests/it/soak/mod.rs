@@ -1,7 +1,8 @@
 //! Workers are killed, servers stopped and set back, while events flow in that are late, come twice, or are broken. In the end rows, windows,
 //! dead letters and ledgers have to be those of a batch query over the source's topic.
 //!
-//! `make soak` kills a hundred workers. `TIDEWHEEL_SOAK_KILLS` and `TIDEWHEEL_SOAK_SEED` say how many are killed, and what happens when.
+//! `make soak` kills a hundred workers. `TIDEWHEEL_SOAK_KILLS` and `TIDEWHEEL_SOAK_SEED` say how many are killed, and what happens when;
+//! with `TIDEWHEEL_SOAK_ONLY=Kafka` only faults happen whose names hold that word.
 mod batch_query;
 mod events;
 mod faults;
@@ -35,11 +36,17 @@ fn whatever_fails_results_are_those_of_a_batch_query() {
     let kills = asked("TIDEWHEEL_SOAK_KILLS", KILLS);
     println!("seed {seed}, {kills} kills");
     let mut scene = Scene::set(seed);
+    let only = asked("TIDEWHEEL_SOAK_ONLY", String::new());
+    let is_asked = |fault: &Fault| format!("{fault:?}").contains(&only);
     let mut faults = Fault::all();
+    faults.retain(is_asked);
     faults.shuffle(&mut scene.random);
     let mut befallen = 0;
     while scene.kills < kills || !faults.is_empty() {
         let fault = faults.pop().unwrap_or_else(|| Fault::draw(&mut scene));
+        if !is_asked(&fault) {
+            continue;
+        }
         fault.befall(&mut scene);
         befallen += 1;
         scene.wait(Duration::from_secs(1));

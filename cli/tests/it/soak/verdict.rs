@@ -27,32 +27,25 @@ pub(crate) struct Results<'a> {
 pub(crate) fn check(results: &Results<'_>) -> String {
     let records = read(results.bootstrap, "soak.readings");
     let answer = ask(&records, &decrees(results));
-    let mut differences = String::new();
-    let mut compare = |found: String| differences.push_str(&found);
-    compare(differ("rows", stored(&answer), table(results)));
-    compare(differ(
-        "rows of the topic",
-        answer.rows.clone(),
-        sent(results),
-    ));
-    compare(differ(
-        "per_kind",
-        answer.per_kind.clone(),
-        per_kind(results),
-    ));
-    compare(differ(
-        "per_rest",
-        answer.per_rest.clone(),
-        per_rest(results),
-    ));
-    let of_letters = |letters: Vec<Letter>| letters.into_iter().map(|letter| (letter, ()));
-    let told = of_letters(letters(results, &records));
-    compare(differ(
-        "dead letters",
-        unique(of_letters(answer.letters.clone())),
-        unique(told),
-    ));
-    compare(differ("ledgers", answer.ledgers.clone(), ledgers(results)));
+    let (mut found, mut shown) = (String::new(), String::new());
+    let rows = unique("rows", &mut found, table(results));
+    let sent = unique("rows of the topic", &mut found, sent(results, &mut shown));
+    let per_kind = unique("per_kind", &mut found, per_kind(results));
+    let per_rest = unique("per_rest", &mut found, per_rest(results));
+    let told = letters(results, &records).into_iter();
+    let told = unique("dead letters", &mut found, told.map(|letter| (letter, ())));
+    let letters = answer.letters.iter().map(|letter| (letter.clone(), ()));
+    let differences = [
+        found,
+        shown,
+        differ("rows", stored(&answer), rows),
+        differ("rows of the topic", answer.rows.clone(), sent),
+        differ("per_kind", answer.per_kind.clone(), per_kind),
+        differ("per_rest", answer.per_rest.clone(), per_rest),
+        differ("dead letters", letters.collect(), told),
+        differ("ledgers", answer.ledgers.clone(), ledgers(results)),
+    ]
+    .concat();
     assert!(differences.is_empty(), "{differences}");
     format!(
         "{} events: {} rows, {} and {} groups of windows, {} dead letters and 6 ledgers equal the batch query",
@@ -94,18 +87,24 @@ fn differ<K: Ord + Debug, V: PartialEq + Debug>(
         .collect()
 }
 
-/// Entries by key, none of which comes twice.
-fn unique<K: Ord + Debug, V: Debug>(entries: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, V> {
+/// Entries by key. Those that come twice are added to the differences, each time.
+fn unique<K: Ord + Debug, V: Debug>(
+    what: &str,
+    differences: &mut String,
+    entries: impl IntoIterator<Item = (K, V)>,
+) -> BTreeMap<K, V> {
     let mut all = BTreeMap::new();
     let mut twice = Vec::new();
     for (key, value) in entries {
         match all.entry(key) {
             Entry::Vacant(entry) => drop(entry.insert(value)),
-            Entry::Occupied(entry) => twice.push(format!("{:?} {value:?}", entry.key())),
+            Entry::Occupied(entry) => twice.push(format!("again {:?} {value:?}", entry.key())),
         }
     }
-    let shown = &twice[..twice.len().min(SHOWN)];
-    assert!(twice.is_empty(), "{} come twice: {shown:#?}", twice.len());
+    if !twice.is_empty() {
+        let shown = twice[..twice.len().min(SHOWN)].join("\n  ");
+        *differences += &format!("{what}, {} of {}:\n  {shown}\n", twice.len(), all.len());
+    }
     all
 }
 
@@ -137,31 +136,39 @@ fn row(value: &Value) -> Row {
     }
 }
 
-fn table(results: &Results<'_>) -> BTreeMap<Place, Row> {
+fn table(results: &Results<'_>) -> Vec<(Place, Row)> {
     let rows = (results.rows)("SELECT * FROM readings_once");
-    unique(rows.iter().map(|found| {
+    let entry = |found: &Value| {
         assert_eq!(
             (&found["_generation"], &found["_ordinal"]),
             (&1.into(), &0.into())
         );
         let partition = found["_partition"].as_i64().unwrap() as i32;
         ((partition, found["_offset"].as_i64().unwrap()), row(found))
-    }))
+    };
+    rows.iter().map(entry).collect()
 }
 
-fn sent(results: &Results<'_>) -> BTreeMap<Place, Row> {
-    let records = read(results.bootstrap, "soak.sent");
-    unique(records.iter().map(|record| {
+/// The rows of the topic; `shown`: where those are that come twice.
+fn sent(results: &Results<'_>, shown: &mut String) -> Vec<(Place, Row)> {
+    let mut places: BTreeMap<Place, (i32, i64, i64)> = BTreeMap::new();
+    let mut entries = Vec::new();
+    for record in read(results.bootstrap, "soak.sent") {
         let found = row(&serde_json::from_slice(record.value.as_ref().unwrap()).unwrap());
         assert_eq!(record.key.as_deref(), Some(found.id.as_bytes()));
         let place = (record.number("_partition") as i32, record.number("_offset"));
-        (place, found)
-    }))
+        let at = (record.partition, record.offset, record.appended_at_ms);
+        if let Some(before) = places.insert(place, at) {
+            *shown += &format!("the row of {place:?} is at {before:?} and at {at:?}\n");
+        }
+        entries.push((place, found));
+    }
+    entries
 }
 
-fn per_kind(results: &Results<'_>) -> BTreeMap<Kind, OfKind> {
+fn per_kind(results: &Results<'_>) -> Vec<(Kind, OfKind)> {
     let rows = (results.rows)("SELECT * FROM per_kind");
-    unique(rows.iter().map(|found| {
+    let entry = |found: &Value| {
         let text = |name: &str| found[name].as_str().map(str::to_owned);
         let row = OfKind {
             n: found["n"].as_i64().unwrap(),
@@ -172,21 +179,21 @@ fn per_kind(results: &Results<'_>) -> BTreeMap<Kind, OfKind> {
             last: text("last").unwrap(),
         };
         ((millis(&found["window_start"]), text("kind")), row)
-    }))
+    };
+    rows.iter().map(entry).collect()
 }
 
-fn per_rest(results: &Results<'_>) -> BTreeMap<Rest, OfRest> {
+fn per_rest(results: &Results<'_>) -> Vec<(Rest, OfRest)> {
     let rows = (results.rows)("SELECT * FROM per_rest");
-    unique(rows.iter().map(|found| {
+    let entry = |found: &Value| {
         let row = OfRest {
             n: found["n"].as_i64().unwrap(),
             total: found["total"].as_i64(),
         };
-        (
-            (millis(&found["window_start"]), found["rest"].as_i64()),
-            row,
-        )
-    }))
+        let start_ms = millis(&found["window_start"]);
+        ((start_ms, found["rest"].as_i64()), row)
+    };
+    rows.iter().map(entry).collect()
 }
 
 fn letters(results: &Results<'_>, records: &[Found]) -> Vec<Letter> {
