@@ -92,9 +92,25 @@ const WEIGHTS: [(Fault, u32); 18] = [
     (Quiet, 2),
 ];
 
+/// What happens in every run of the tests, in a few minutes. Everything happens in `make soak`.
+const BRIEF: [Fault; 8] = [
+    Kill,
+    KillTwice,
+    Zombie,
+    Away(Postgres, Killed),
+    SetBack,
+    Rebalance,
+    Grow,
+    Backlog,
+];
+
 impl Fault {
     pub(crate) fn all() -> Vec<Self> {
         WEIGHTS.iter().map(|(fault, _)| *fault).collect()
+    }
+
+    pub(crate) fn brief() -> Vec<Self> {
+        BRIEF.into()
     }
 
     pub(crate) fn draw(scene: &mut Scene) -> Self {
