@@ -12,7 +12,7 @@ use crate::stack::{Role, Stack, Topic};
 
 const EVENTS: usize = 1_000_000;
 const BATCH: usize = 100;
-const CLIENTS: usize = 16;
+const CLIENTS: usize = 64;
 const PARTITIONS: u32 = 6;
 const ROUNDS: usize = 3;
 
