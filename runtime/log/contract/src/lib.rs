@@ -19,7 +19,7 @@ mod transactions;
 
 pub use groups::*;
 pub use reading::*;
-pub use subject::Subject;
+pub use subject::{Subject, record};
 pub use transactions::*;
 
 /// Makes a test of every promise. Takes an expression that makes a future of a subject.

@@ -1,4 +1,5 @@
 //! The log under test, and short words for what the promises do with it.
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +17,10 @@ pub trait Subject: Sync {
     /// The log.
     fn log(&self) -> &dyn Log;
     /// A name that nobody else uses, beginning with `stem`.
-    fn name(&self, stem: &str) -> String;
+    fn name(&self, stem: &str) -> String {
+        static NAMES: AtomicU32 = AtomicU32::new(0);
+        format!("{stem}-{}", NAMES.fetch_add(1, Ordering::Relaxed))
+    }
     /// Makes a topic, or brings an existing one in line.
     async fn create_topic(&self, settings: &TopicSettings);
     /// A record with a value of this many bytes is too large for the log.
@@ -78,7 +82,7 @@ impl dyn Subject + '_ {
 }
 
 /// A record with a key and a value.
-pub(crate) fn record(topic: &str, partition: i32, key: &str, value: &str) -> NewRecord {
+pub fn record(topic: &str, partition: i32, key: &str, value: &str) -> NewRecord {
     NewRecord {
         topic: topic.to_owned(),
         partition: Some(partition),

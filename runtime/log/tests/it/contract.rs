@@ -1,6 +1,4 @@
 //! The contract that all logs keep.
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use async_trait::async_trait;
 use tempfile::TempDir;
 use tidewheel_log::{EmbeddedLog, Log, Options, TopicSettings};
@@ -41,11 +39,6 @@ async fn in_folder() -> Embedded {
 impl Subject for Embedded {
     fn log(&self) -> &dyn Log {
         &self.log
-    }
-
-    fn name(&self, stem: &str) -> String {
-        static NAMES: AtomicU32 = AtomicU32::new(0);
-        format!("{stem}-{}", NAMES.fetch_add(1, Ordering::Relaxed))
     }
 
     async fn create_topic(&self, settings: &TopicSettings) {

@@ -18,6 +18,8 @@ use tidewheel_log::{
     Cleanup, Clock, EmbeddedLog, Fetched, Log, LogError, NewRecord, Options, Record, TopicSettings,
 };
 
+pub(crate) use tidewheel_log_contract::record;
+
 /// A clock that stands still until it is moved.
 #[derive(Clone, Default)]
 pub(crate) struct HandClock(Arc<AtomicI64>);
@@ -70,16 +72,6 @@ pub(crate) fn compacted(name: &str) -> TopicSettings {
         name: name.to_owned(),
         partitions: 1,
         cleanup: Cleanup::Compact,
-    }
-}
-
-pub(crate) fn record(topic: &str, partition: i32, key: &str, value: &str) -> NewRecord {
-    NewRecord {
-        topic: topic.to_owned(),
-        partition: Some(partition),
-        key: Some(Bytes::copy_from_slice(key.as_bytes())),
-        value: Some(Bytes::copy_from_slice(value.as_bytes())),
-        headers: Vec::new(),
     }
 }
 

@@ -1,8 +1,5 @@
 //! A broker and a log on it.
-use std::{
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,8 +11,9 @@ use rdkafka::{
 };
 use tidewheel_e2e::kafka::{Kafka, Options};
 use tidewheel_kafka::Connection;
-use tidewheel_log::{Cleanup, Log, NewRecord, Record, TopicSettings, read_to_end};
+use tidewheel_log::{Cleanup, Log, Record, TopicSettings, read_to_end};
 use tidewheel_log_contract::Subject;
+pub(crate) use tidewheel_log_contract::record;
 use tidewheel_log_kafka::KafkaLog;
 
 /// A log on a broker, and the administrator's side of that.
@@ -130,16 +128,6 @@ impl OnKafka {
     }
 }
 
-pub(crate) fn record(topic: &str, partition: i32, key: &str, value: &str) -> NewRecord {
-    NewRecord {
-        topic: topic.to_owned(),
-        partition: Some(partition),
-        key: Some(Bytes::copy_from_slice(key.as_bytes())),
-        value: Some(Bytes::copy_from_slice(value.as_bytes())),
-        headers: Vec::new(),
-    }
-}
-
 pub(crate) fn text(bytes: &Option<Bytes>) -> String {
     String::from_utf8(bytes.as_ref().unwrap().to_vec()).unwrap()
 }
@@ -154,11 +142,6 @@ pub(crate) async fn own_broker(options: Options) -> Kafka {
 impl Subject for OnKafka {
     fn log(&self) -> &dyn Log {
         &self.log
-    }
-
-    fn name(&self, stem: &str) -> String {
-        static NAMES: AtomicU32 = AtomicU32::new(0);
-        format!("{stem}-{}", NAMES.fetch_add(1, Ordering::Relaxed))
     }
 
     async fn create_topic(&self, settings: &TopicSettings) {
