@@ -47,7 +47,7 @@ impl Deployment {
         let database = Database::open(folder.join("tables.db")).await?;
         for output in &plan.outputs {
             let id = OutputId {
-                pipeline: format!("{}/{}", plan.namespace, plan.name),
+                pipeline: plan.full_name(),
                 output: output.name.clone(),
             };
             if let Some(table) = output.table() {

@@ -37,6 +37,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// `<namespace>/<name>` of the Pipeline.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
     /// The Sinks (`<namespace>/<name>`) that it has tables in, each once for every table.
     pub fn table_sinks(&self) -> impl Iterator<Item = &str> {
         let tables = self

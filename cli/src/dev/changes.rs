@@ -76,7 +76,7 @@ fn changes<S: Serialize>(kind: Kind, old: &[Resource<S>], new: &[Resource<S>]) -
 
 /// The outputs of a plan that filled another table or topic before.
 fn moved_outputs(kept: &Kept, set: &ResourceSet, plan: &Plan) -> Vec<Problem> {
-    let pipeline = format!("{}/{}", plan.namespace, plan.name);
+    let pipeline = plan.full_name();
     let outputs =
         plan.outputs
             .iter()

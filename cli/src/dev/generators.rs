@@ -98,7 +98,7 @@ async fn start(store: &Store, source: &GeneratedSource) -> Result<Generator, Fai
         }
         ended
     });
-    let name = format!("{}/{}", source.source.namespace, source.source.name);
+    let name = source.source.full_name();
     Ok(Generator {
         name,
         spec: source.spec.clone(),

@@ -127,7 +127,7 @@ impl Kept {
         take_over(&mut resources.pipelines, &set.pipelines);
         take_over(&mut resources.sinks, &set.sinks);
         for plan in plans {
-            let pipeline = format!("{}/{}", plan.namespace, plan.name);
+            let pipeline = plan.full_name();
             let tables = plan.outputs.iter();
             let tables =
                 tables.filter_map(|output| Some((output.name.clone(), KeptTable::of(output)?)));
@@ -153,13 +153,12 @@ fn resources<S: Clone>(kind: &str, kept: &BTreeMap<String, Entry<S>>) -> Vec<Res
 
 fn take_over<S: Clone>(kept: &mut BTreeMap<String, Entry<S>>, now: &[Resource<S>]) {
     kept.extend(now.iter().map(|resource| {
-        let (namespace, name) = (resource.id.namespace.clone(), resource.id.name.clone());
         let entry = Entry {
-            namespace,
-            name,
+            namespace: resource.id.namespace.clone(),
+            name: resource.id.name.clone(),
             spec: resource.spec.clone(),
         };
-        (format!("{}/{}", entry.namespace, entry.name), entry)
+        (resource.id.full_name(), entry)
     }));
 }
 

@@ -104,7 +104,7 @@ impl Pipelines {
 
     /// Starts a plan whose topics and tables are there, in the place of the one of that name that runs.
     pub(crate) async fn start(&mut self, store: &Store, plan: Plan) -> Result<(), Failure> {
-        let name = format!("{}/{}", plan.namespace, plan.name);
+        let name = plan.full_name();
         self.stop(&name).await;
         let pipeline = Pipeline::start(store, Arc::new(plan)).await?;
         let outputs = pipeline.plan.outputs.iter();

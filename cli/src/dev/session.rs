@@ -298,11 +298,7 @@ impl Session {
             listening.replace(new.http_sources.clone())?;
         }
         let mut words: Vec<String> = new.warnings.iter().map(Problem::to_string).collect();
-        let planned: Vec<String> = new
-            .plans
-            .iter()
-            .map(|plan| format!("{}/{}", plan.namespace, plan.name))
-            .collect();
+        let planned: Vec<String> = new.plans.iter().map(Plan::full_name).collect();
         for gone in self
             .pipelines
             .names()
@@ -315,7 +311,7 @@ impl Session {
         let sources_changed = self.specs.sources_text() != new.sources_text();
         self.specs = new;
         for plan in changed {
-            let name = format!("{}/{}", plan.namespace, plan.name);
+            let name = plan.full_name();
             let verb = if self.pipelines.names().contains(&name) {
                 "goes on"
             } else {

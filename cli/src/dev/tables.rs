@@ -58,7 +58,7 @@ impl Tables {
             }
             Self::Postgres { url, .. } => {
                 let table = |&(plan, output, table): &(&Plan, &Output, &Table)| PlannedTable {
-                    pipeline: format!("{}/{}", plan.namespace, plan.name),
+                    pipeline: plan.full_name(),
                     output: output.name.clone(),
                     table: table.clone(),
                 };
@@ -167,7 +167,7 @@ impl Tables {
 
 fn output_id(plan: &Plan, output: &Output) -> OutputId {
     OutputId {
-        pipeline: format!("{}/{}", plan.namespace, plan.name),
+        pipeline: plan.full_name(),
         output: output.name.clone(),
     }
 }

@@ -64,7 +64,7 @@ async fn make(
     let log = open_log(&args.kafka.kafka)?;
     let (made, seen) = watch::channel(0);
     let registry = Registry::new();
-    let name = format!("{}/{}", source.namespace, source.name);
+    let name = source.full_name();
     registry.register(Box::new(GeneratorMetrics::new(name.clone(), seen)?))?;
     let readiness = Arc::new(GeneratorReadiness {
         log: LogProbe::new(Arc::new(log.clone())),

@@ -31,13 +31,13 @@ async fn stored_in(sink: &Resource<SinkSpec>, urls: &SinkUrls) -> Vec<StoredTabl
     let Some(schema) = schema(sink) else {
         return Vec::new();
     };
-    let Ok(url) = urls.url(&name(sink)) else {
+    let Ok(url) = urls.url(&sink.id.full_name()) else {
         return Vec::new();
     };
     match postgres::stored_tables(&url, schema).await {
         Ok(stored) => stored,
         Err(error) => {
-            let sink = name(sink);
+            let sink = sink.id.full_name();
             tracing::warn!(sink, %error, "it is not known which outputs have tables there");
             Vec::new()
         }
@@ -45,7 +45,7 @@ async fn stored_in(sink: &Resource<SinkSpec>, urls: &SinkUrls) -> Vec<StoredTabl
 }
 
 fn outputs_of<'a>(plan: &'a Plan, stored: &StoredTable) -> impl Iterator<Item = &'a Output> {
-    let is_of = stored.pipeline == format!("{}/{}", plan.namespace, plan.name);
+    let is_of = stored.pipeline == plan.full_name();
     let name = stored.output.clone();
     let outputs = plan.outputs.iter();
     outputs.filter(move |output| is_of && output.name == name)
@@ -53,14 +53,16 @@ fn outputs_of<'a>(plan: &'a Plan, stored: &StoredTable) -> impl Iterator<Item = 
 
 /// Whether an output stays in the place of a Sink: several may be one place.
 fn is_in(set: &ResourceSet, urls: &SinkUrls, output: &Output, sink: &Resource<SinkSpec>) -> bool {
-    if output.sink == name(sink) {
+    if output.sink == sink.id.full_name() {
         return true;
     }
     let mut sinks = set.sinks.iter();
-    let to = sinks.find(|other| name(other) == output.sink);
-    let place =
-        |sink: &Resource<SinkSpec>| Some((schema(sink)?.to_owned(), urls.url(&name(sink)).ok()?));
-    to.is_some_and(|to| place(to).is_some() && place(to) == place(sink))
+    let to = sinks.find(|other| other.id.full_name() == output.sink);
+    let place = |sink: &Resource<SinkSpec>| {
+        let url = urls.url(&sink.id.full_name()).ok()?;
+        Some((schema(sink)?.to_owned(), url))
+    };
+    to.and_then(place).is_some_and(|to| place(sink) == Some(to))
 }
 
 fn schema(sink: &Resource<SinkSpec>) -> Option<&str> {
@@ -68,16 +70,12 @@ fn schema(sink: &Resource<SinkSpec>) -> Option<&str> {
     Some(&postgres.schema)
 }
 
-fn name(sink: &Resource<SinkSpec>) -> String {
-    format!("{}/{}", sink.id.namespace, sink.id.name)
-}
-
 fn message(stored: &StoredTable, from: &Resource<SinkSpec>, output: &Output) -> String {
     format!(
         "output `{}` of pipeline `{}` cannot move from the Sink {} to the Sink {}: the rows that it wrote stay behind in the table `{}`, and are not written again: give the output another name, or give it its old Sink again",
         stored.output,
         stored.pipeline,
-        name(from),
+        from.id.full_name(),
         output.sink,
         stored.table
     )

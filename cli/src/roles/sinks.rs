@@ -71,10 +71,7 @@ impl SinkUrls {
 /// A `NAME=URL`: the Sink, and the URL, which is never shown.
 fn given_url(set: &ResourceSet, text: &str) -> Result<(String, String), Failure> {
     let names = || {
-        let names = set
-            .sinks
-            .iter()
-            .map(|sink| full_name(&sink.id.namespace, &sink.id.name));
+        let names = set.sinks.iter().map(|sink| sink.id.full_name());
         names.collect::<Vec<_>>()
     };
     let Some((name, url)) = text.split_once('=') else {
@@ -98,10 +95,6 @@ fn given_url(set: &ResourceSet, text: &str) -> Result<(String, String), Failure>
             format!("write one of: {}", several.join(", ")),
         )),
     }
-}
-
-fn full_name(namespace: &str, name: &str) -> String {
-    format!("{namespace}/{name}")
 }
 
 /// Opens the database at `url` for a Sink. Connects when first needed.

@@ -40,7 +40,7 @@ impl RoleSpecs {
     /// The plan of a Pipeline (`NAMESPACE/NAME`), or of the only one.
     pub(crate) fn plan(&self, wanted: Option<&str>) -> Result<&Plan, Failure> {
         let named = self.plans.iter();
-        let named = named.map(|plan| (format!("{}/{}", plan.namespace, plan.name), plan));
+        let named = named.map(|plan| (plan.full_name(), plan));
         only("Pipeline", "--pipeline", named.collect(), wanted)
     }
 
@@ -93,12 +93,7 @@ impl RoleSpecs {
         let sources = self.set.event_sources.iter();
         sources
             .filter(|source| is_meant(&source.spec))
-            .map(|source| {
-                (
-                    format!("{}/{}", source.id.namespace, source.id.name),
-                    source,
-                )
-            })
+            .map(|source| (source.id.full_name(), source))
             .collect()
     }
 

@@ -49,7 +49,7 @@ impl Upkeep {
         };
         let tables = plan.table_sinks().map(kept);
         Self {
-            pipeline: format!("{}/{}", plan.namespace, plan.name),
+            pipeline: plan.full_name(),
             tables: tables.filter(|(_, tables)| !tables.is_empty()).collect(),
             metrics,
             told: BTreeMap::new(),

@@ -79,7 +79,7 @@ async fn run_tasks(
     let Some(worker) = begin(log, &plan, databases, stop).await? else {
         return Ok(());
     };
-    let name = format!("{}/{}", plan.namespace, plan.name);
+    let name = plan.full_name();
     let written = plan.table_sinks().map(str::to_owned);
     metrics.watch(&name, worker.control(), written.collect());
     readiness.follow(worker.control());

@@ -22,7 +22,7 @@ pub(crate) fn pipeline(
     newest: &BTreeMap<String, Vec<Row>>,
     ledgers: &[OutputLedger],
 ) -> Pipeline {
-    let name = format!("{}/{}", plan.namespace, plan.name);
+    let name = plan.full_name();
     let blocked = status.iter().filter_map(|((input, partition), task)| {
         Some((format!("{input}/{partition}"), task.blocked.clone()?))
     });
@@ -166,7 +166,7 @@ pub(crate) fn http_source(
         needs_key: source.api_keys.is_some(),
     };
     HttpSource {
-        name: format!("{}/{}", source.namespace, source.name),
+        name: source.full_name(),
         command: curl(
             address,
             &source.schema,

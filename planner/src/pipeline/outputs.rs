@@ -38,7 +38,7 @@ impl Planning<'_> {
                 Ok(target) => self.outputs.push(Output {
                     name: spec.name.clone(),
                     from: from.relation,
-                    sink: format!("{}/{}", sink.id.namespace, sink.id.name),
+                    sink: sink.id.full_name(),
                     target,
                 }),
                 Err(problems) => self.problems.extend(problems),

@@ -122,7 +122,7 @@ pub fn tables_of(plan: &Plan, sink: &str) -> Vec<PlannedTable> {
     let outputs = plan.outputs.iter().filter(|output| output.sink == sink);
     let planned = outputs.filter_map(|output| {
         Some(PlannedTable {
-            pipeline: format!("{}/{}", plan.namespace, plan.name),
+            pipeline: plan.full_name(),
             output: output.name.clone(),
             table: output.table()?.clone(),
         })

@@ -39,6 +39,13 @@ pub struct Source {
     pub events_per_second_per_key: Option<u32>,
 }
 
+impl Source {
+    /// `<namespace>/<name>` of the EventSource.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
 /// A source that cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
@@ -97,7 +104,7 @@ const MAX_IDLE_CHECKERS: usize = 8;
 
 impl ActiveSource {
     fn new(spec: Source, metrics: &Metrics, previous: Option<&Self>) -> Result<Self, SourceError> {
-        let label = format!("{}/{}", spec.namespace, spec.name);
+        let label = spec.full_name();
         check_columns(&spec, &label)?;
         Ok(Self {
             metrics: metrics.source(&label),
@@ -273,7 +280,7 @@ impl Sources {
     ) -> Result<Self, SourceError> {
         let mut by_label = HashMap::with_capacity(specs.len());
         for spec in specs {
-            let label = format!("{}/{}", spec.namespace, spec.name);
+            let label = spec.full_name();
             let source = ActiveSource::new(
                 spec,
                 metrics,

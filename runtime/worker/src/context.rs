@@ -83,7 +83,7 @@ impl Context {
     }
 
     pub(crate) fn pipeline(&self) -> String {
-        format!("{}/{}", self.plan.namespace, self.plan.name)
+        self.plan.full_name()
     }
 
     /// Number of the generation of an aggregate step.

@@ -98,9 +98,9 @@ impl DeadLetter {
 pub(crate) async fn read(log: &dyn Log, pipelines: &Pipelines) -> Result<Vec<DeadLetter>, Failure> {
     let mut letters = Vec::new();
     for pipeline in pipelines.iter() {
-        let (namespace, name) = (&pipeline.plan.namespace, &pipeline.plan.name);
-        let topic = PipelineNames::new(namespace, name).dead_letters();
-        let label = format!("{namespace}/{name}");
+        let plan = &pipeline.plan;
+        let topic = PipelineNames::new(&plan.namespace, &plan.name).dead_letters();
+        let label = plan.full_name();
         each_letter(log, &topic, |letter, record| {
             letters.push(DeadLetter::new(&label, &topic, letter, record));
         })

@@ -141,7 +141,7 @@ fn output_ledger(plan: &Plan, output: &Output, status: &Status) -> OutputLedger 
     let balanced =
         agree && stage1.missing() == 0 && stage2.as_ref().is_none_or(|stage| stage.missing() == 0);
     OutputLedger {
-        pipeline: format!("{}/{}", plan.namespace, plan.name),
+        pipeline: plan.full_name(),
         output: output.name.clone(),
         balanced,
         stage1,

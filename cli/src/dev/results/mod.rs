@@ -64,7 +64,7 @@ impl<'a> Shown<'a> {
     }
 
     fn pipeline(&self) -> String {
-        format!("{}/{}", self.plan.namespace, self.plan.name)
+        self.plan.full_name()
     }
 
     /// Gives every row to `each`, in the order of the table or topic, until it breaks off.

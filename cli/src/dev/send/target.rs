@@ -61,7 +61,7 @@ impl Target {
         }
         let place = (
             number,
-            label(&source),
+            source.full_name(),
             canonical.display().to_string(),
             metadata.len(),
         );
@@ -75,12 +75,12 @@ impl Target {
     }
 }
 
-fn label(source: &Source) -> String {
-    format!("{}/{}", source.namespace, source.name)
-}
-
 fn find<'a>(name: Option<&str>, sources: &'a [Source]) -> Result<&'a Source, Failure> {
-    let labels = sources.iter().map(label).collect::<Vec<_>>().join(", ");
+    let labels = sources
+        .iter()
+        .map(Source::full_name)
+        .collect::<Vec<_>>()
+        .join(", ");
     let Some(name) = name else {
         return match sources {
             [only] => Ok(only),
@@ -96,7 +96,7 @@ fn find<'a>(name: Option<&str>, sources: &'a [Source]) -> Result<&'a Source, Fai
     };
     let found: Vec<&Source> = sources
         .iter()
-        .filter(|source| source.name == name || label(source) == name)
+        .filter(|source| source.name == name || source.full_name() == name)
         .collect();
     match found.as_slice() {
         [source] => Ok(source),

@@ -159,7 +159,7 @@ impl Addressed {
 
 impl Address {
     fn of(plan: &Plan, source: usize, again: SentAgain) -> Self {
-        if again.pipeline != format!("{}/{}", plan.namespace, plan.name) {
+        if again.pipeline != plan.full_name() {
             return Self::Elsewhere;
         }
         let within = reached(plan, source);
