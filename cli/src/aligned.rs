@@ -11,8 +11,7 @@ pub(crate) struct Cell {
 impl Cell {
     /// A text, in one line and cut to `chars`.
     pub(crate) fn cut(text: &str, chars: usize) -> Self {
-        let printable = |c: char| if c.is_control() { ' ' } else { c };
-        let mut cut: String = text.chars().take(chars).map(printable).collect();
+        let mut cut: String = one_line(text).take(chars).collect();
         if text.chars().nth(chars).is_some() {
             cut.pop();
             cut.push('…');
@@ -23,6 +22,11 @@ impl Cell {
         }
     }
 
+    /// A text, in one line.
+    pub(crate) fn whole(text: &str) -> Self {
+        Self::cut(text, usize::MAX)
+    }
+
     /// The same, at the right.
     pub(crate) fn at_the_right(self) -> Self {
         Self {
@@ -30,6 +34,17 @@ impl Cell {
             ..self
         }
     }
+}
+
+/// The characters of a text, in one line.
+pub(crate) fn one_line(text: &str) -> impl Iterator<Item = char> {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(printable)
+}
+
+/// Headings as a row.
+pub(crate) fn headings<const COLUMNS: usize>(headings: [&str; COLUMNS]) -> Vec<Cell> {
+    headings.map(Cell::whole).into()
 }
 
 /// Writes rows so that their columns stand beneath each other.

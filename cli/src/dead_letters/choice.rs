@@ -1,8 +1,7 @@
 //! Which letters are meant, by what they say.
-use tidewheel_engine::wire::sent_again::Target;
-
 use super::args::FilterArgs;
 use super::letters::Found;
+use super::shown::step_and_output;
 
 impl FilterArgs {
     /// Whether a letter is among those that are meant.
@@ -11,15 +10,10 @@ impl FilterArgs {
         let is_there = |wanted: &Option<String>, is: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| is == Some(wanted))
         };
-        let target = letter.target();
-        let (step, output) = match &target {
-            Some(Target::Step(name)) => (Some(name.as_str()), None),
-            Some(Target::Output(name)) => (None, Some(name.as_str())),
-            None => (None, None),
-        };
+        let (step, output) = step_and_output(found);
         (self.reason.is_empty() || self.reason.contains(&letter.reason))
-            && is_there(&self.step, step)
-            && is_there(&self.output, output)
+            && is_there(&self.step, step.as_deref())
+            && is_there(&self.output, output.as_deref())
             && is_there(&self.source, Some(&letter.input))
             && self.from.is_none_or(|from| found.offset >= from)
             && self.to.is_none_or(|to| found.offset <= to)

@@ -4,13 +4,10 @@ use std::io::{self, Write as _};
 
 use super::args::{Format, ListArgs};
 use super::letters::{Found, Letters};
-use super::shown::{ShownLetter, place};
+use super::shown::{MESSAGE_CHARS, ShownLetter, place, write_json};
 use crate::aligned::{self, Cell};
 use crate::failure::{Exit, Failure};
 use crate::view::text::timestamp;
-
-/// A message longer than this is cut, characters.
-const MESSAGE_CHARS: usize = 80;
 
 pub(super) async fn list(letters: &Letters, args: &ListArgs) -> Result<Exit, Failure> {
     let mut newest = VecDeque::new();
@@ -30,11 +27,10 @@ pub(super) async fn list(letters: &Letters, args: &ListArgs) -> Result<Exit, Fai
     match args.output_format {
         Format::Json => {
             let shown: Vec<ShownLetter> = newest.iter().map(ShownLetter::new).collect();
-            serde_json::to_writer_pretty(&mut out, &shown).map_err(io::Error::from)?;
-            writeln!(out)?;
+            write_json(&mut out, &shown)?;
         }
         Format::Table => {
-            let headings = [
+            let headings = aligned::headings([
                 "OFFSET",
                 "SINCE",
                 "REASON",
@@ -42,12 +38,8 @@ pub(super) async fn list(letters: &Letters, args: &ListArgs) -> Result<Exit, Fai
                 "FROM",
                 "SENT AGAIN",
                 "MESSAGE",
-            ];
-            let mut rows = vec![
-                headings
-                    .map(|heading| Cell::cut(heading, usize::MAX))
-                    .into(),
-            ];
+            ]);
+            let mut rows = vec![headings];
             rows.extend(newest.iter().map(row));
             if newest.is_empty() {
                 writeln!(out, "no dead letters")?;
@@ -76,12 +68,12 @@ fn row(found: &Found) -> Vec<Cell> {
         (None, Err(_)) => "cannot be".to_owned(),
     };
     vec![
-        Cell::cut(&found.offset.to_string(), usize::MAX).at_the_right(),
-        Cell::cut(&timestamp(found.at_ms), usize::MAX),
-        Cell::cut(&letter.reason, usize::MAX),
-        Cell::cut(&place(found), usize::MAX),
-        Cell::cut(&from, usize::MAX),
-        Cell::cut(&sent, usize::MAX),
+        Cell::whole(&found.offset.to_string()).at_the_right(),
+        Cell::whole(&timestamp(found.at_ms)),
+        Cell::whole(&letter.reason),
+        Cell::whole(&place(found)),
+        Cell::whole(&from),
+        Cell::whole(&sent),
         Cell::cut(&letter.message, MESSAGE_CHARS),
     ]
 }

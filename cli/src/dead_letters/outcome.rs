@@ -8,7 +8,7 @@ use tidewheel_engine::wire::sent_again::Target;
 
 use super::args::PipelineName;
 use super::letters::Found;
-use super::shown::audience;
+use super::shown::{self, audience};
 use crate::view::text::timestamp;
 
 /// So many offsets are named of letters that share an outcome.
@@ -34,16 +34,13 @@ pub(super) struct Chosen {
     pub(super) outcome: Outcome,
     targets: Vec<Target>,
     is_late: bool,
+    /// The topic and partition that it came from.
+    origin: Option<(String, i32)>,
 }
 
 impl Chosen {
-    /// Judges a letter. `partitions` of the topics that letters may be sent to; `allowed` are existing topics that may be appended to.
-    pub(super) fn judge(
-        found: &Found,
-        pipeline: &PipelineName,
-        partitions: &BTreeMap<String, i32>,
-        allowed: &[String],
-    ) -> Self {
+    /// Judges a letter by what it says; `allowed` are existing topics that may be appended to.
+    pub(super) fn judge(found: &Found, pipeline: &PipelineName, allowed: &[String]) -> Self {
         let letter = &found.letter;
         let targets = letter.targets();
         let outcome = match (found.sent_ms, &targets, &letter.topic) {
@@ -52,24 +49,45 @@ impl Chosen {
             (None, Ok(_), None) => Outcome::Cannot("it does not say where it came from".to_owned()),
             (None, Ok(_), Some(topic)) => {
                 let is_own = *topic == pipeline.own_topic(&letter.input);
-                match partitions.get(topic) {
-                    _ if !is_own && !allowed.contains(topic) => Outcome::Cannot(format!(
+                if is_own || allowed.contains(topic) {
+                    Outcome::Due
+                } else {
+                    Outcome::Cannot(format!(
                         "it came from the existing topic {topic}, whose other readers would see it twice: --append-to {topic} sends it all the same"
-                    )),
-                    Some(count) if letter.partition < *count => Outcome::Due,
-                    Some(_) => Outcome::Cannot(format!(
-                        "topic {topic} no longer has partition {}",
-                        letter.partition
-                    )),
-                    None => Outcome::Cannot(format!("there is no longer a topic {topic}")),
+                    ))
                 }
             }
         };
+        let topic = letter.topic.clone();
         Self {
             offset: found.offset,
             outcome,
             targets: targets.unwrap_or_default(),
             is_late: letter.reason == Reason::Late.as_str(),
+            origin: topic.map(|topic| (topic, letter.partition)),
+        }
+    }
+
+    /// The topic that it is to be sent to.
+    pub(super) fn due_topic(&self) -> Option<&str> {
+        let (topic, _) = self.origin.as_ref()?;
+        (self.outcome == Outcome::Due).then_some(topic)
+    }
+
+    /// Judges a letter that is due by the `partitions` of the topics that there are.
+    pub(super) fn find_place(&mut self, partitions: &BTreeMap<String, i32>) {
+        let (Outcome::Due, Some((topic, partition))) = (&self.outcome, &self.origin) else {
+            return;
+        };
+        match partitions.get(topic) {
+            Some(count) if partition < count => {}
+            Some(_) => {
+                let gone = format!("topic {topic} no longer has partition {partition}");
+                self.outcome = Outcome::Cannot(gone);
+            }
+            None => {
+                self.outcome = Outcome::Cannot(format!("there is no longer a topic {topic}"));
+            }
         }
     }
 
@@ -119,8 +137,7 @@ struct ShownOutcome<'a> {
 /// Writes what became of the letters, one by one, for programs.
 pub(super) fn write_json(out: &mut impl Write, chosen: &[Chosen]) -> io::Result<()> {
     let shown: Vec<ShownOutcome<'_>> = chosen.iter().map(Chosen::shown).collect();
-    serde_json::to_writer_pretty(&mut *out, &shown)?;
-    writeln!(out)
+    shown::write_json(out, &shown)
 }
 
 /// Writes what became of the letters, for people.

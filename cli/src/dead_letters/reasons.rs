@@ -6,13 +6,10 @@ use serde::Serialize;
 
 use super::args::{Format, ReasonsArgs};
 use super::letters::{Found, Letters};
-use super::shown::{place, step_and_output};
+use super::shown::{MESSAGE_CHARS, place, step_and_output, write_json};
 use crate::aligned::{self, Cell};
 use crate::failure::{Exit, Failure};
 use crate::view::text::timestamp;
-
-/// A message longer than this is cut, characters.
-const MESSAGE_CHARS: usize = 80;
 
 /// Letters with the same reason, of the same place.
 struct Group {
@@ -77,12 +74,11 @@ pub(super) async fn reasons(letters: &Letters, args: &ReasonsArgs) -> Result<Exi
     match args.output_format {
         Format::Json => {
             let shown: Vec<ShownGroup<'_>> = groups.iter().map(|(_, group)| shown(group)).collect();
-            serde_json::to_writer_pretty(&mut out, &shown).map_err(io::Error::from)?;
-            writeln!(out)?;
+            write_json(&mut out, &shown)?;
         }
         Format::Table if groups.is_empty() => writeln!(out, "no dead letters")?,
         Format::Table => {
-            let headings = [
+            let headings = aligned::headings([
                 "COUNT",
                 "SENT AGAIN",
                 "REASON",
@@ -90,12 +86,8 @@ pub(super) async fn reasons(letters: &Letters, args: &ReasonsArgs) -> Result<Exi
                 "FIRST",
                 "LAST",
                 "THE LAST SAYS",
-            ];
-            let mut rows: Vec<Vec<Cell>> = vec![
-                headings
-                    .map(|heading| Cell::cut(heading, usize::MAX))
-                    .into(),
-            ];
+            ]);
+            let mut rows = vec![headings];
             rows.extend(
                 groups
                     .iter()
@@ -129,15 +121,14 @@ fn shown(group: &Group) -> ShownGroup<'_> {
 }
 
 fn row(reason: &str, place: &str, group: &Group) -> Vec<Cell> {
-    let whole = |text: &str| Cell::cut(text, usize::MAX);
     let says = format!("{}: {}", group.last.offset, group.last.letter.message);
     vec![
-        whole(&group.count.to_string()).at_the_right(),
-        whole(&group.sent.to_string()).at_the_right(),
-        whole(reason),
-        whole(place),
-        whole(&timestamp(group.first_ms)),
-        whole(&timestamp(group.last.at_ms)),
+        Cell::whole(&group.count.to_string()).at_the_right(),
+        Cell::whole(&group.sent.to_string()).at_the_right(),
+        Cell::whole(reason),
+        Cell::whole(place),
+        Cell::whole(&timestamp(group.first_ms)),
+        Cell::whole(&timestamp(group.last.at_ms)),
         Cell::cut(&says, MESSAGE_CHARS),
     ]
 }

@@ -68,39 +68,27 @@ async fn choose(letters: &Letters, args: &ResendArgs) -> Result<Vec<Chosen>, Fai
         true => args.filter.takes(found),
         false => named.contains(&found.offset),
     };
-    let mut there = BTreeSet::new();
-    let mut topics = BTreeSet::new();
-    let look = |found: Found| {
-        if named.contains(&found.offset) {
-            there.insert(found.offset);
-        }
-        if is_meant(&found) {
-            topics.extend(found.letter.topic);
-        }
-    };
-    letters.each(look).await?;
-    if let Some(&missing) = named.difference(&there).next() {
-        return Err(letters.no_letter(missing));
-    }
-    let mut partitions = BTreeMap::new();
-    for topic in topics {
-        if let Some(info) = letters.log.topic(&topic).await? {
-            partitions.insert(topic, info.partitions);
-        }
-    }
     let mut chosen = Vec::new();
     let look = |found: Found| {
         if is_meant(&found) {
-            let pipeline = &letters.pipeline;
-            chosen.push(Chosen::judge(
-                &found,
-                pipeline,
-                &partitions,
-                &args.append_to,
-            ));
+            chosen.push(Chosen::judge(&found, &letters.pipeline, &args.append_to));
         }
     };
     letters.each(look).await?;
+    let there = chosen.iter().map(|one| one.offset).collect();
+    if let Some(&missing) = named.difference(&there).next() {
+        return Err(letters.no_letter(missing));
+    }
+    let topics: BTreeSet<&str> = chosen.iter().filter_map(Chosen::due_topic).collect();
+    let mut partitions = BTreeMap::new();
+    for topic in topics {
+        if let Some(info) = letters.log.topic(topic).await? {
+            partitions.insert(topic.to_owned(), info.partitions);
+        }
+    }
+    for one in &mut chosen {
+        one.find_place(&partitions);
+    }
     Ok(chosen)
 }
 

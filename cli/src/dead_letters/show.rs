@@ -7,7 +7,8 @@ use tidewheel_log::{Header, Record};
 use super::args::{Format, ShowArgs};
 use super::bytes::{self, plain_text, text_or_base64};
 use super::letters::{Found, Letters};
-use super::shown::{ShownLetter, audience, place};
+use super::shown::{ShownLetter, audience, place, write_json};
+use crate::aligned;
 use crate::failure::{Exit, Failure};
 use crate::view::text::timestamp;
 
@@ -60,9 +61,7 @@ pub(super) async fn show(letters: &Letters, args: &ShowArgs) -> Result<Exit, Fai
     };
     match args.output_format {
         Format::Json => {
-            serde_json::to_writer_pretty(&mut out, &whole(&found, &record))
-                .map_err(io::Error::from)?;
-            writeln!(out)?;
+            write_json(&mut out, &whole(&found, &record))?;
         }
         Format::Table => write(&mut out, letters, &found, &record)?,
     }
@@ -159,6 +158,5 @@ fn shown(bytes: &[u8]) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().map(printable).collect()
+    aligned::one_line(text).collect()
 }

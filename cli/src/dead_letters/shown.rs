@@ -1,9 +1,14 @@
 //! Letters as people and programs are shown them.
+use std::io::{self, Write};
+
 use serde::Serialize;
 use tidewheel_engine::wire::sent_again::Target;
 
 use super::letters::Found;
 use crate::view::text::timestamp;
+
+/// A message longer than this is cut in tables, characters.
+pub(super) const MESSAGE_CHARS: usize = 80;
 
 /// A letter as JSON has it, without its bytes.
 #[derive(Debug, Serialize)]
@@ -49,6 +54,12 @@ impl ShownLetter {
             cannot_be_sent: letter.targets().err().map(|cannot| cannot.to_string()),
         }
     }
+}
+
+/// Writes a document for programs.
+pub(super) fn write_json(out: &mut impl Write, document: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, document)?;
+    writeln!(out)
 }
 
 /// The step that refused it, or the output whose Sink did.

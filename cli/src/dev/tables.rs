@@ -10,7 +10,7 @@ use tidewheel_sinks::postgres::Postgres;
 use tidewheel_sinks::{OutputId, Sink, SinkError};
 
 use crate::failure::Failure;
-use crate::roles::provision::make_tables;
+use crate::roles::provision::{keep_tables, make_tables, of_sink};
 use crate::roles::sinks;
 
 /// The tables of a Sink.
@@ -57,14 +57,12 @@ impl Tables {
                 Ok(database.obstacles(&tables).await?)
             }
             Self::Postgres { url, .. } => {
-                let table = |&(plan, output, table): &(&Plan, &Output, &Table)| PlannedTable {
-                    pipeline: plan.full_name(),
-                    output: output.name.clone(),
-                    table: table.clone(),
-                };
-                let tables: Vec<PlannedTable> = outputs.iter().map(table).collect();
+                let planned = outputs.iter();
+                let planned =
+                    planned.filter_map(|(plan, output, _)| PlannedTable::of(plan, output));
+                let tables: Vec<PlannedTable> = planned.collect();
                 let found = postgres::obstacles(url, &tables).await;
-                let found = found.map_err(|error| Failure::Run(format!("sink {sink}: {error}")))?;
+                let found = found.map_err(|error| of_sink(sink, &error))?;
                 let found = found.into_iter();
                 Ok(found
                     .map(|(index, refusal)| (index, refusal.message))
@@ -90,14 +88,11 @@ impl Tables {
         let database = match self {
             Self::Embedded(database) => database,
             Self::Postgres { url, .. } => {
-                make_tables(sink, url, std::slice::from_ref(plan)).await?;
-                // From then on whoever runs the pipeline looks after them.
                 let tables = postgres::tables_of(plan, sink);
-                let kept = postgres::keep(url, &tables, KeepOptions::default()).await;
-                return match kept {
-                    Ok(_) => Ok(()),
-                    Err(error) => Err(Failure::Run(format!("sink {sink}: {error}"))),
-                };
+                make_tables(sink, url, &tables).await?;
+                // From then on whoever runs the pipeline looks after them.
+                let kept = keep_tables(sink, url, &tables, KeepOptions::default());
+                return kept.await.map(drop);
             }
         };
         for output in plan.outputs.iter().filter(|output| output.sink == sink) {

@@ -7,7 +7,7 @@ use tidewheel_planner::plan::Plan;
 use tidewheel_planner::resource::ResourceSet;
 use tidewheel_planner::topics;
 use tidewheel_provision::kafka::Topics;
-use tidewheel_provision::postgres::{self, Done, KeepOptions, PlannedTable, ProvisionError};
+use tidewheel_provision::postgres::{self, Done, KeepOptions, Kept, PlannedTable, ProvisionError};
 
 use crate::failure::{Exit, Failure};
 use crate::roles::args::ProvisionArgs;
@@ -74,14 +74,13 @@ async fn ensure_tables(
     let done = if is_dry {
         changes_of(sink, postgres::dry_run(url, &tables).await)?
     } else {
-        make_tables(sink, url, plans).await?
+        make_tables(sink, url, &tables).await?
     };
     let options = KeepOptions {
         dry_run: is_dry,
         ..KeepOptions::default()
     };
-    let kept = postgres::keep(url, &tables, options).await;
-    let mut kept = kept.map_err(|error| Failure::Run(format!("sink {sink}: {error}")))?;
+    let mut kept = keep_tables(sink, url, &tables, options).await?;
     kept.retain(|kept| !kept.is_nothing());
     for done in &done {
         say(words(sink, done, done.planned(), is_dry))?;
@@ -100,14 +99,24 @@ fn words(sink: &str, done: &impl Display, planned: impl Display, is_dry: bool) -
     }
 }
 
-/// Makes the tables that plans have in a Sink (`<namespace>/<name>`). What was changed.
+/// Makes tables of a Sink (`<namespace>/<name>`). What was changed.
 pub(crate) async fn make_tables(
     sink: &str,
     url: &str,
-    plans: &[Plan],
-) -> Result<Vec<postgres::Done>, Failure> {
-    let done = postgres::provision(url, &tables_in(sink, plans)).await;
-    changes_of(sink, done)
+    tables: &[PlannedTable],
+) -> Result<Vec<Done>, Failure> {
+    changes_of(sink, postgres::provision(url, tables).await)
+}
+
+/// Keeps rows in tables of a Sink (`<namespace>/<name>`) for as long as they should be. What was done.
+pub(crate) async fn keep_tables(
+    sink: &str,
+    url: &str,
+    tables: &[PlannedTable],
+    options: KeepOptions,
+) -> Result<Vec<Kept>, Failure> {
+    let kept = postgres::keep(url, tables, options).await;
+    kept.map_err(|error| of_sink(sink, &error))
 }
 
 fn tables_in(sink: &str, plans: &[Plan]) -> Vec<PlannedTable> {
@@ -118,9 +127,14 @@ fn tables_in(sink: &str, plans: &[Plan]) -> Vec<PlannedTable> {
 }
 
 fn changes_of(sink: &str, done: Result<Vec<Done>, ProvisionError>) -> Result<Vec<Done>, Failure> {
-    let mut done = done.map_err(|error| Failure::Run(format!("sink {sink}: {error}")))?;
+    let mut done = done.map_err(|error| of_sink(sink, &error))?;
     done.retain(|done| done.change != postgres::Change::Unchanged);
     Ok(done)
+}
+
+/// An error of the database of a Sink (`<namespace>/<name>`).
+pub(crate) fn of_sink(sink: &str, error: &ProvisionError) -> Failure {
+    Failure::Run(format!("sink {sink}: {error}"))
 }
 
 /// The Sinks that plans have tables in.

@@ -1,7 +1,7 @@
 //! Events of a topic that exists already, with what stands beside them as columns.
 use serde_json::json;
 
-use crate::program::{rows, run};
+use crate::program::{play_lines, rows};
 
 pub(crate) const SPECS: &str = "
 apiVersion: tidewheel.dev/v1alpha1
@@ -44,20 +44,12 @@ spec:
 
 #[test]
 fn keys_and_places_of_records_are_columns() {
-    let folder = tempfile::tempdir().unwrap();
-    let (specs, events) = (
-        folder.path().join("specs.yaml"),
-        folder.path().join("events"),
-    );
-    std::fs::write(&specs, SPECS).unwrap();
     let lines = [
         r#"{"order_id": 7, "ts": "2026-01-01T00:00:00Z", "amount": 3}"#,
         r#"{"order_id": 7, "ts": "2026-01-01T00:00:01Z", "amount": 4}"#,
         r#"{"order_id": "x", "ts": "2026-01-01T00:00:02Z", "amount": 5}"#,
     ];
-    std::fs::write(&events, lines.join("\n")).unwrap();
-    let (specs, events) = (specs.to_str().unwrap(), events.to_str().unwrap());
-    let document = run(&["dev", specs, "--send", events, "--until-idle", "-o", "json"]).document();
+    let document = play_lines(SPECS, &lines, &["-o", "json"]).document();
     let share = rows(&document, "seen")[0]["share"].clone();
     assert_eq!(
         *rows(&document, "seen"),

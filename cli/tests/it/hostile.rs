@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::program::{Ended, rows, run, specs};
+use crate::program::{Ended, play_lines, rows, run, specs};
 
 fn good(id: usize) -> String {
     format!(
@@ -134,10 +134,6 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn a_number_without_room_is_a_dead_letter_and_never_another_number() {
-    let folder = tempfile::tempdir().unwrap();
-    let specs = folder.path().join("sums.yaml");
-    std::fs::write(&specs, SUMS).unwrap();
-    let file = folder.path().join("events.ndjson");
     let nines = "9".repeat(38);
     let event = |id: &str, items: i64, amount: &str| {
         format!(
@@ -149,9 +145,7 @@ fn a_number_without_room_is_a_dead_letter_and_never_another_number() {
         event("bigint", i64::MAX, "1"),
         event("decimal", 1, &nines),
     ];
-    std::fs::write(&file, events.join("\n")).unwrap();
-    let (specs, file) = (specs.to_str().unwrap(), file.to_str().unwrap());
-    let document = run(&["dev", specs, "--send", file, "--until-idle", "-o", "json"]).document();
+    let document = play_lines(SUMS, &events, &["-o", "json"]).document();
     let rows = rows(&document, "sums");
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_eq!(rows[0]["next"].to_string(), i64::MAX.to_string());

@@ -1,5 +1,5 @@
 //! Columns of JSON, printed as they came.
-use crate::program::run;
+use crate::program::play_lines;
 
 const SPECS: &str = "
 apiVersion: tidewheel.dev/v1alpha1
@@ -45,37 +45,19 @@ const NOTES: [&str; 6] = [
     "[-0.0,1E2]",
 ];
 
-fn play(format: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let (specs, file) = (
-        folder.path().join("notes.yaml"),
-        folder.path().join("notes"),
-    );
+fn played(format: &str) -> String {
     let event = |(index, note): (usize, &&str)| {
         format!(r#"{{"id":"{index}","ts":"2026-01-01T00:00:00Z","note":{note}}}"#)
     };
     let events: Vec<String> = NOTES.iter().enumerate().map(event).collect();
-    std::fs::write(&specs, SPECS).unwrap();
-    std::fs::write(&file, events.join("\n")).unwrap();
-    let (specs, file) = (specs.to_str().unwrap(), file.to_str().unwrap());
-    let ended = run(&[
-        "dev",
-        specs,
-        "--send",
-        file,
-        "--until-idle",
-        "-o",
-        format,
-        "--rows",
-        "20",
-    ]);
+    let ended = play_lines(SPECS, &events, &["-o", format, "--rows", "20"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     ended.stdout
 }
 
 #[test]
 fn a_document_has_the_text_that_came() {
-    let printed = play("json");
+    let printed = played("json");
     for note in NOTES {
         let member = format!(r#""note":{note},"#);
         let found = printed.matches(&member).count();
@@ -85,7 +67,7 @@ fn a_document_has_the_text_that_came() {
 
 #[test]
 fn csv_and_tables_have_the_text_that_came() {
-    let (csv, table) = (play("csv"), play("table"));
+    let (csv, table) = (played("csv"), played("table"));
     for note in NOTES {
         let quoted = match note.contains(['"', ',']) {
             true => format!("\"{}\"", note.replace('"', "\"\"")),

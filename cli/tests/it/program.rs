@@ -44,6 +44,17 @@ pub(crate) fn run(args: &[&str]) -> Ended {
     }
 }
 
+/// Plays lines through a text of resources with `tidewheel dev`, to the end of the input.
+pub(crate) fn play_lines(specs: &str, lines: &[impl AsRef<str>], more: &[&str]) -> Ended {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, events) = (path("specs.yaml"), path("events"));
+    let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
+    std::fs::write(&file, specs).unwrap();
+    std::fs::write(&events, lines.join("\n")).unwrap();
+    run(&[&["dev", &file, "--send", &events, "--until-idle"][..], more].concat())
+}
+
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()

@@ -19,7 +19,7 @@ mod upkeep;
 
 use std::fmt;
 
-use tidewheel_planner::plan::{Plan, Table};
+use tidewheel_planner::plan::{Output, Plan, Table};
 pub use tidewheel_planner::postgres::{Difference, InvalidUrl};
 
 use self::connection::Administrator;
@@ -116,17 +116,23 @@ impl fmt::Display for Said<'_> {
     }
 }
 
-/// The tables that a plan has in a Sink, `<namespace>/<name>`.
-#[must_use]
-pub fn tables_of(plan: &Plan, sink: &str) -> Vec<PlannedTable> {
-    let outputs = plan.outputs.iter().filter(|output| output.sink == sink);
-    let planned = outputs.filter_map(|output| {
-        Some(PlannedTable {
+impl PlannedTable {
+    /// That of an output of a plan; none where it fills no table.
+    #[must_use]
+    pub fn of(plan: &Plan, output: &Output) -> Option<Self> {
+        Some(Self {
             pipeline: plan.full_name(),
             output: output.name.clone(),
             table: output.table()?.clone(),
         })
-    });
+    }
+}
+
+/// The tables that a plan has in a Sink, `<namespace>/<name>`.
+#[must_use]
+pub fn tables_of(plan: &Plan, sink: &str) -> Vec<PlannedTable> {
+    let outputs = plan.outputs.iter().filter(|output| output.sink == sink);
+    let planned = outputs.filter_map(|output| PlannedTable::of(plan, output));
     planned.collect()
 }
 
@@ -167,15 +173,14 @@ pub async fn keep(
     tables: &[PlannedTable],
     options: KeepOptions,
 ) -> Result<Vec<Kept>, ProvisionError> {
-    let mut tables = tables
-        .iter()
-        .filter(|table| table.table.retention_ms.is_some());
-    let Some(first) = tables.next() else {
+    let kept = |table: &&PlannedTable| table.table.retention_ms.is_some();
+    let mut tables = tables.iter().filter(kept).peekable();
+    if tables.peek().is_none() {
         return Ok(Vec::new());
-    };
+    }
     let mut administrator = Administrator::connect(url).await?;
     let mut done = Vec::new();
-    for table in std::iter::once(first).chain(tables) {
+    for table in tables {
         done.extend(upkeep::keep(&mut administrator, table, options).await?);
     }
     Ok(done)

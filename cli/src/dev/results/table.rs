@@ -58,12 +58,7 @@ async fn write_output(
     limit: usize,
 ) -> Result<(), Failure> {
     let names = column_names(shown);
-    let mut cells: Vec<Vec<Cell>> = vec![
-        names
-            .iter()
-            .map(|name| Cell::cut(name, usize::MAX))
-            .collect(),
-    ];
+    let mut cells: Vec<Vec<Cell>> = vec![names.iter().map(|name| Cell::whole(name)).collect()];
     let count = shown.count().await?;
     let mut rows = 0;
     let reading = shown.visit(|row| {

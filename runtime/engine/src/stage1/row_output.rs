@@ -60,14 +60,16 @@ impl SourceTask {
             return Ok(());
         }
         let table = plan.outputs[output.output].table();
-        let has_append_time = table.is_some_and(Table::has_append_time);
-        let rows = own_columns(&traced.rows, records, output.generation, partition);
-        let rows = rows
-            .and_then(|batch| match has_append_time {
-                true => with_append_time(&batch, &traced.rows, records),
-                false => Ok(batch),
-            })
-            .map_err(|error| crate::wire::WireError::new("row", error))?;
+        let append_times = table
+            .is_some_and(Table::has_append_time)
+            .then(|| append_times(&traced.rows, records));
+        let rows = own_columns(
+            &traced.rows,
+            records,
+            (output.generation, partition),
+            append_times,
+        );
+        let rows = rows.map_err(|error| crate::wire::WireError::new("row", error))?;
         effects.writes.push(TableWrite {
             output: output.output,
             generation: output.generation,
@@ -106,8 +108,8 @@ fn rows_of_several(rows: &crate::rows::Rows, records: &[Record]) -> BTreeMap<i64
 fn own_columns(
     rows: &crate::rows::Rows,
     records: &[Record],
-    generation: i64,
-    partition: i32,
+    (generation, partition): (i64, i32),
+    append_times: Option<ArrayRef>,
 ) -> Result<RecordBatch, arrow::error::ArrowError> {
     let count = rows.records.len();
     let ours: [(&str, Int64Array); 4] = [
@@ -140,24 +142,19 @@ fn own_columns(
         )));
         columns.push(Arc::new(values) as ArrayRef);
     }
+    if let Some(times) = append_times {
+        let field = Field::new(APPEND_TIME, times.data_type().clone(), true);
+        fields.push(Arc::new(field));
+        columns.push(times);
+    }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
-/// Appends the column by which rows are kept for a time.
-fn with_append_time(
-    batch: &RecordBatch,
-    rows: &crate::rows::Rows,
-    records: &[Record],
-) -> Result<RecordBatch, arrow::error::ArrowError> {
+/// The column by which rows are kept for a time.
+fn append_times(rows: &crate::rows::Rows, records: &[Record]) -> ArrayRef {
     let micros = rows.records.iter().map(|&record| {
         let record = &records[record as usize];
         record.append_time_ms.saturating_mul(1000)
     });
-    let times = TimestampMicrosecondArray::from_iter_values(micros).with_timezone("+00:00");
-    let mut fields: Vec<_> = batch.schema().fields().iter().cloned().collect();
-    let field = Field::new(APPEND_TIME, times.data_type().clone(), true);
-    fields.push(Arc::new(field));
-    let mut columns = batch.columns().to_vec();
-    columns.push(Arc::new(times));
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+    Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("+00:00"))
 }
