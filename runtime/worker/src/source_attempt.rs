@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::AttemptError;
 use crate::made_anew;
-use crate::recovery::read_compacted;
+use crate::recovery::take_over;
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 use crate::watermarks::Seen;
@@ -43,8 +43,8 @@ impl<'a> SourceAttempt<'a> {
     ) -> Result<Self, AttemptError> {
         let (plan, log, partition) = (&context.plan, context.log.as_ref(), key.1);
         let topic = &plan.sources[source].topic;
-        let mut producer = log.producer(&context.transactional_id(key)).await?;
-        let state = read_compacted(log, &context.names.state(&key.0), partition).await?;
+        let (id, home) = (context.transactional_id(key), context.names.state(&key.0));
+        let (mut producer, state) = take_over(log, &id, &home, partition).await?;
         let progress = state
             .get(SOURCE_PROGRESS_KEY.as_bytes())
             .map(|bytes| SourceProgress::decode(bytes))

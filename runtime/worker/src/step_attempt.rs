@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::AttemptError;
 use crate::outdated::outdated;
-use crate::recovery::read_compacted;
+use crate::recovery::take_over;
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 
@@ -47,8 +47,8 @@ impl<'a> StepAttempt<'a> {
         // Where nothing of the generations before is final, nothing of them stays.
         let cut_ms = cut_ms.or((number > 1).then_some(i64::MIN));
         let topic = context.names.partials(&key.0, number);
-        let producer = log.producer(&context.transactional_id(key)).await?;
-        let state = read_compacted(log, &context.names.state(&key.0), partition).await?;
+        let (id, home) = (context.transactional_id(key), context.names.state(&key.0));
+        let (producer, state) = take_over(log, &id, &home, partition).await?;
         let setup = StepSetup {
             plan: context.plan.clone(),
             generations: context.generations.clone(),

@@ -35,6 +35,7 @@ mod delivery;
 mod error;
 mod log;
 mod lookup;
+mod manifest;
 mod member;
 mod pool;
 mod reader;
@@ -42,6 +43,7 @@ mod record;
 mod settings;
 mod statistics;
 mod transaction;
+mod uncommitted;
 
 pub use log::KafkaLog;
 pub use statistics::{ClientStatistics, PartitionStatistics, Role};

@@ -6,12 +6,13 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     producer::{BaseProducer, Producer as _},
 };
 use tidewheel_kafka::Connection;
-use tidewheel_log::{LogError, NewRecord, Producer};
+use tidewheel_log::{Home, LogError, NewRecord, Producer};
 
 use crate::{
     client::{Context, create},
@@ -19,9 +20,11 @@ use crate::{
     delivery::Transactional,
     error::{ended, of_record, of_transaction, unavailable},
     lookup::Lookup,
+    manifest::{Manifest, declare},
     record::{outgoing, size_bytes},
     settings,
     statistics::{Role, Statistics},
+    uncommitted::Uncommitted,
 };
 
 /// How long a take-over may wait for the coordinator: it lets the transaction that the last owner left end first.
@@ -30,6 +33,12 @@ const TAKE_OVER: Duration = Duration::from_secs(30);
 const COMMIT: Duration = Duration::from_millis(2 * settings::TRANSACTION_TIMEOUT_MS);
 /// How long an abort may take: the next owner's take-over does it as well.
 const ABORT: Duration = Duration::from_secs(3);
+/// A commit that took longer met with an outage, after which a broker may have forgotten to end it.
+const SUSPICIOUS: Duration = Duration::from_secs(1);
+/// How long the end of a transaction may take to reach its home.
+const ENDED_WITHIN: Duration = Duration::from_secs(2);
+/// How often that is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long to sleep at least between two looks at delivery reports. The binding's `poll` cannot wait for them: it takes all of
 /// the time it is given, and spins through the last millisecond of it.
 const STEP: Duration = Duration::from_millis(1);
@@ -41,6 +50,9 @@ type Client = BaseProducer<Context<Transactional>>;
 /// A holder of a transactional id on Kafka.
 pub(crate) struct KafkaProducer {
     lookup: Arc<Lookup>,
+    uncommitted: Arc<Uncommitted>,
+    /// None until it was settled.
+    home: Option<Home>,
     /// None once an error or an abandoned commit has left the client in a state that only another one can follow.
     holder: Option<Arc<Holder>>,
     transactional_id: String,
@@ -65,6 +77,7 @@ impl KafkaProducer {
         connection: &Connection,
         statistics: &Statistics,
         lookup: Arc<Lookup>,
+        uncommitted: Arc<Uncommitted>,
         transactional_id: &str,
     ) -> Result<Self, LogError> {
         let config = settings::transactional(connection, transactional_id);
@@ -86,6 +99,8 @@ impl KafkaProducer {
         let holder = taken.await.map_err(|error| ended(&error))??;
         Ok(Self {
             lookup,
+            uncommitted,
+            home: None,
             holder: Some(Arc::new(holder)),
             transactional_id: transactional_id.to_owned(),
         })
@@ -94,13 +109,65 @@ impl KafkaProducer {
 
 #[async_trait]
 impl Producer for KafkaProducer {
-    async fn commit(&mut self, records: Vec<NewRecord>) -> Result<(), LogError> {
+    async fn commit(&mut self, mut records: Vec<NewRecord>) -> Result<(), LogError> {
         if records.is_empty() {
             return Ok(());
         }
         if self.holder.is_some() {
             self.lookup.check_all(&records).await?;
         }
+        if let Some(home) = &self.home {
+            declare(&mut records, home, |topic| {
+                self.lookup.known_partitions(topic)
+            });
+        }
+        let began = Instant::now();
+        self.work(move |holder| holder.commit(&records)).await?;
+        if began.elapsed() > SUSPICIOUS {
+            self.check_that_it_ended().await?;
+        }
+        Ok(())
+    }
+
+    /// A broker of Kafka 4.3 that comes back may take a transaction for complete without having written its end to the partitions
+    /// (KAFKA-20734). Its records are part of the next transaction of the id then, and committed with that, although nobody has
+    /// read them as committed: so they are aborted, wherever the transaction wrote.
+    async fn settle(&mut self, home: Home) -> Result<(), LogError> {
+        let manifest = self.left_behind(&home).await?;
+        let mut records = Vec::new();
+        for (topic, partition) in manifest.partitions() {
+            match self.lookup.check(topic, partition).await {
+                Ok(()) => records.push(throwaway(topic, partition)),
+                Err(LogError::UnknownPartition { .. }) => {} // deleted since, with whatever it held
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(at_home) = records
+            .iter_mut()
+            .find(|record| record.topic == home.topic && record.partition == Some(home.partition))
+        {
+            at_home.headers.push(manifest.header());
+        }
+        self.home = Some(home);
+        if records.is_empty() {
+            return Ok(());
+        }
+        let partitions = records.len();
+        tracing::debug!(
+            id = self.transactional_id,
+            partitions,
+            "what an earlier holder left is aborted"
+        );
+        self.work(move |holder| holder.abandon(&records)).await
+    }
+}
+
+impl KafkaProducer {
+    /// Does something that takes a transaction from its begin to its end.
+    async fn work(
+        &mut self,
+        transaction: impl FnOnce(&Holder) -> Outcome + Send + 'static,
+    ) -> Result<(), LogError> {
         // Taken, so that a commit that nobody waits for any more is not followed by another one.
         let Some(holder) = self.holder.take() else {
             let id = &self.transactional_id;
@@ -111,7 +178,7 @@ impl Producer for KafkaProducer {
             });
         };
         let working = holder.clone();
-        let work = tokio::task::spawn_blocking(move || working.commit(&records));
+        let work = tokio::task::spawn_blocking(move || transaction(&working));
         let outcome = work.await.map_err(|error| ended(&error))?;
         if outcome.is_usable {
             self.holder = Some(holder);
@@ -122,6 +189,55 @@ impl Producer for KafkaProducer {
             self.lookup.forget(topic);
         }
         outcome.result
+    }
+
+    /// Where transactions wrote that came after the last committed one.
+    async fn left_behind(&self, home: &Home) -> Result<Manifest, LogError> {
+        let Home {
+            topic,
+            partition,
+            next_offset,
+        } = home;
+        // Right behind the last committed record is the marker of its transaction.
+        let from = next_offset + i64::from(*next_offset > 0);
+        let mut manifest = Manifest::default();
+        let mut is_left = false;
+        let each = |record| {
+            is_left = true;
+            manifest.add_from(&record);
+        };
+        self.uncommitted.read(topic, *partition, from, each).await?;
+        if is_left {
+            manifest.add(topic, *partition);
+        }
+        Ok(manifest)
+    }
+
+    /// Whether the end of the last transaction is at home, where nobody else leaves anything open.
+    async fn check_that_it_ended(&mut self) -> Result<(), LogError> {
+        let Some(Home {
+            topic, partition, ..
+        }) = &self.home
+        else {
+            return Ok(());
+        };
+        let deadline = Instant::now() + ENDED_WITHIN;
+        loop {
+            let written = self.uncommitted.end(topic, *partition).await?;
+            if self.lookup.offsets(topic, *partition).await?.end >= written {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                drop(close::elsewhere(self.holder.take()));
+                return Err(LogError::Unavailable {
+                    reason: format!(
+                        "the broker took a transaction under {} for committed and did not end it (KAFKA-20734)",
+                        self.transactional_id
+                    ),
+                });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 }
 
@@ -142,6 +258,24 @@ impl Holder {
             return self.give_up(error);
         }
         match self.client.commit_transaction(remaining(deadline)) {
+            Ok(()) => Outcome {
+                result: Ok(()),
+                is_usable: true,
+            },
+            Err(error) => self.spent(&error),
+        }
+    }
+
+    /// One transaction of which nothing is to be seen: it ends whatever was open under the id in the partitions that it writes to.
+    fn abandon(&self, records: &[NewRecord]) -> Outcome {
+        let deadline = Instant::now() + COMMIT;
+        if let Err(error) = self.client.begin_transaction() {
+            return self.spent(&error);
+        }
+        if let Err(error) = self.write(records, deadline) {
+            return self.give_up(error);
+        }
+        match self.client.abort_transaction(remaining(deadline)) {
             Ok(()) => Outcome {
                 result: Ok(()),
                 is_usable: true,
@@ -262,6 +396,16 @@ impl Holder {
 
     fn deliveries(&self) -> &Transactional {
         &self.client.context().kind
+    }
+}
+
+/// A record that nobody is ever to see.
+fn throwaway(topic: &str, partition: i32) -> NewRecord {
+    NewRecord {
+        topic: topic.to_owned(),
+        partition: Some(partition),
+        key: Some(Bytes::from_static(b"aborted")), // compacted topics refuse records without one
+        ..NewRecord::default()
     }
 }
 
