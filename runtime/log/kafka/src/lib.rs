@@ -33,6 +33,8 @@ mod client;
 mod close;
 mod delivery;
 mod error;
+mod holder;
+mod leftovers;
 mod log;
 mod lookup;
 mod manifest;

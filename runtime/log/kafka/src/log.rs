@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     append::Appender,
+    leftovers::Leftovers,
     lookup::Lookup,
     member::KafkaMember,
     pool::Pool,
@@ -89,7 +90,7 @@ impl Log for KafkaLog {
             &shared.connection,
             &shared.statistics,
             shared.lookup.clone(),
-            shared.uncommitted.clone(),
+            Leftovers::new(shared.lookup.clone(), shared.uncommitted.clone()),
             transactional_id,
         );
         Ok(Box::new(producer.await?))

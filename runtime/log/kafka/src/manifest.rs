@@ -50,7 +50,7 @@ impl Manifest {
     }
 
     /// `topic:0,1 other-topic:3`. No name of a topic holds a blank or a colon.
-    pub(crate) fn header(&self) -> Header {
+    fn header(&self) -> Header {
         let entries = self.partitions.iter().map(|(topic, partitions)| {
             let numbers: Vec<String> = partitions.iter().map(ToString::to_string).collect();
             format!("{topic}:{}", numbers.join(","))
@@ -59,6 +59,26 @@ impl Manifest {
             name: NAME.to_owned(),
             value: Bytes::from(entries.collect::<Vec<_>>().join(" ")),
         }
+    }
+
+    /// Lets the first record at home say so, if there are others.
+    pub(crate) fn declare(&self, records: &mut [NewRecord], home: &Home) {
+        if self
+            .partitions()
+            .all(|place| place == (home.topic.as_str(), home.partition))
+        {
+            return;
+        }
+        let at_home = records
+            .iter_mut()
+            .find(|record| record.topic == home.topic && record.partition == Some(home.partition));
+        if let Some(record) = at_home {
+            record.headers.push(self.header());
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.partitions.is_empty()
     }
 
     pub(crate) fn partitions(&self) -> impl Iterator<Item = (&str, i32)> {
@@ -70,19 +90,6 @@ impl Manifest {
                 .map(|partition| (topic.as_str(), *partition))
         };
         self.partitions.iter().flat_map(of_topic)
-    }
-}
-
-/// Lets the first record at home say where the transaction writes, if that is not at home alone.
-pub(crate) fn declare(records: &mut [NewRecord], home: &Home, partitions: impl Fn(&str) -> i32) {
-    let is_at_home =
-        |record: &NewRecord| record.topic == home.topic && record.partition == Some(home.partition);
-    if records.iter().all(is_at_home) {
-        return;
-    }
-    let manifest = Manifest::of(records, partitions);
-    if let Some(record) = records.iter_mut().find(|record| is_at_home(record)) {
-        record.headers.push(manifest.header());
     }
 }
 
@@ -134,7 +141,7 @@ mod tests {
                 ..new("shop.clicks", 0)
             },
         ];
-        declare(&mut records, &home(), four);
+        Manifest::of(&records, four).declare(&mut records, &home());
         let told: Vec<usize> = records.iter().map(|record| record.headers.len()).collect();
         assert_eq!(told, [0, 0, 1, 0, 0]);
         let header = records[2].headers[0].clone();
@@ -146,7 +153,7 @@ mod tests {
     #[test]
     fn what_stays_at_home_says_nothing() {
         let mut records = vec![new("state", 2), new("state", 2)];
-        declare(&mut records, &home(), four);
+        Manifest::of(&records, four).declare(&mut records, &home());
         assert!(records.iter().all(|record| record.headers.is_empty()));
     }
 
