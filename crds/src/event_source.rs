@@ -21,10 +21,21 @@ use crate::{
     version = "v1alpha1",
     kind = "EventSource",
     namespaced,
+    status = "crate::Status",
     derive = "PartialEq",
     doc = "Where events come from, and their contract.",
     shortname = "evs",
     category = "tidewheel",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
     printcolumn(
         name = "Event time",
         type_ = "string",

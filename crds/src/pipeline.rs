@@ -15,10 +15,21 @@ use crate::{
     version = "v1alpha1",
     kind = "Pipeline",
     namespaced,
+    status = "crate::Status",
     derive = "PartialEq",
     doc = "What happens between sources and sinks: steps in SQL, windows, and outputs.",
     shortname = "pl",
     category = "tidewheel",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
     printcolumn(
         name = "Age",
         type_ = "date",
