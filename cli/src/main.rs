@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod dead_letters;
 mod dev;
+mod ending;
 mod failure;
 mod logging;
 mod metrics;

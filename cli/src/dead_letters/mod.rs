@@ -19,6 +19,7 @@ mod shown;
 
 use args::{DeadLettersArgs, DeadLettersCommand};
 
+use crate::ending;
 use crate::failure::{Exit, Failure};
 
 /// Runs one of its commands.
@@ -40,7 +41,6 @@ pub(crate) fn run(args: DeadLettersArgs) -> Result<Exit, Failure> {
             DeadLettersCommand::Resend(args) => resend::run(args).await,
         }
     });
-    // Whatever still blocks in a client is not waited for.
-    runtime.shutdown_background();
+    ending::end(runtime);
     outcome
 }

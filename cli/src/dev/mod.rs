@@ -17,6 +17,7 @@ mod watch;
 use tidewheel_planner::problem;
 
 use crate::args::DevArgs;
+use crate::ending;
 use crate::failure::{Exit, Failure};
 use specs::Specs;
 pub(crate) use store::MAX_RECORD_BYTES;
@@ -32,6 +33,6 @@ pub(crate) fn run(args: DevArgs) -> Result<Exit, Failure> {
         .build()?;
     let outcome = runtime.block_on(session::run(args, specs));
     // A file that is still being read keeps nobody waiting.
-    runtime.shutdown_background();
+    ending::end_at_once(runtime);
     outcome
 }

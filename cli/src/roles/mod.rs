@@ -26,6 +26,7 @@ use tidewheel_log::LogError;
 use tidewheel_log_kafka::KafkaLog;
 use tokio_util::sync::CancellationToken;
 
+use crate::ending;
 use crate::failure::{Exit, Failure};
 use crate::signals;
 
@@ -57,8 +58,7 @@ fn run_until_told<F: Future<Output = Result<(), Failure>>>(
             ))),
         }
     });
-    // Whatever still blocks in a client is not waited for.
-    runtime.shutdown_background();
+    ending::end(runtime);
     outcome?;
     tracing::info!("ended");
     Ok(Exit::Good)
