@@ -16,6 +16,9 @@ use crate::table_writers::TableWriters;
 
 /// How often, in ms, the list of open windows is made for the status.
 const LOOK_EVERY_MS: i64 = 200;
+/// How long, in ms, the progress may leave out partials that have only gone into open windows. A transaction costs the log about the
+/// same, however little it says, and whoever goes on from an older progress reads those partials once more and comes to the same.
+const CATCH_UP_EVERY_MS: i64 = 1_000;
 
 /// The task of a partition of partials at work.
 pub(crate) struct StepAttempt<'a> {
@@ -29,6 +32,9 @@ pub(crate) struct StepAttempt<'a> {
     reader: Box<dyn Reader>,
     trimmed_below: i64,
     looked_at_ms: i64,
+    committed_at_ms: i64,
+    /// Whether partials were taken that the progress in the log leaves out.
+    is_ahead: bool,
     records: u64,
 }
 
@@ -90,12 +96,25 @@ impl<'a> StepAttempt<'a> {
             reader,
             trimmed_below,
             looked_at_ms: 0,
+            committed_at_ms: context.timer.now_ms(),
+            is_ahead: false,
             records: 0,
         })
     }
 
     /// Works until told to stop.
     pub(crate) async fn run(&mut self) -> Result<(), AttemptError> {
+        self.work().await?;
+        // Who reads them again comes to the same; that it need not is all that this is for.
+        if self.is_ahead
+            && let Err(error) = self.catch_up().await
+        {
+            tracing::debug!(task = ?self.key, %error, "the newest partials will be read again");
+        }
+        Ok(())
+    }
+
+    async fn work(&mut self) -> Result<(), AttemptError> {
         self.take(&Fetched {
             next_offset: self.task.next_offset(),
             ..Fetched::default()
@@ -129,13 +148,29 @@ impl<'a> StepAttempt<'a> {
                 status.work.records += effects.consumed as u64;
             });
             rest = &rest[effects.consumed..];
-            if effects.consumed > 0 || !effects.log.is_empty() || !effects.writes.is_empty() {
+            self.is_ahead |= effects.consumed > 0;
+            let says_something = !effects.log.is_empty() || !effects.writes.is_empty();
+            if says_something || self.task.owes_letters() || self.is_far_ahead() {
                 self.commit(effects).await?;
             }
             if rest.is_empty() && self.task.next_offset() >= fetched.next_offset {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether the progress in the log is due.
+    fn is_far_ahead(&self) -> bool {
+        let since_ms = self.context.timer.now_ms() - self.committed_at_ms;
+        self.is_ahead && since_ms >= CATCH_UP_EVERY_MS
+    }
+
+    /// Commits what was taken.
+    async fn catch_up(&mut self) -> Result<(), AttemptError> {
+        let effects =
+            self.task
+                .process(&[], self.task.next_offset(), self.context.timer.now_ms())?;
+        self.commit(effects).await
     }
 
     async fn commit(&mut self, effects: Effects) -> Result<(), AttemptError> {
@@ -150,6 +185,8 @@ impl<'a> StepAttempt<'a> {
         if !log.is_empty() {
             self.producer.commit(log).await?;
         }
+        self.is_ahead = false;
+        self.committed_at_ms = self.context.timer.now_ms();
         self.context.committed(self.key, began_ms);
         Ok(())
     }
