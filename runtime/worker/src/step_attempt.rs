@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use tidewheel_engine::Effects;
 use tidewheel_engine::stage2::{RecoveredStep, StepSetup, StepTask};
+use tidewheel_engine::wire::acknowledgement::Acknowledgement;
 use tidewheel_engine::wire::state::StepKey;
 use tidewheel_log::{Fetched, Producer, Reader};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::AttemptError;
 use crate::outdated::outdated;
-use crate::recovery::read_compacted;
+use crate::recovery::{leave_word, read_compacted};
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 
@@ -47,7 +48,7 @@ impl<'a> StepAttempt<'a> {
         // Where nothing of the generations before is final, nothing of them stays.
         let cut_ms = cut_ms.or((number > 1).then_some(i64::MIN));
         let topic = context.names.partials(&key.0, number);
-        let producer = log.producer(&context.transactional_id(key)).await?;
+        let mut producer = log.producer(&context.transactional_id(key)).await?;
         let state = read_compacted(log, &context.names.state(&key.0), partition).await?;
         let setup = StepSetup {
             plan: context.plan.clone(),
@@ -67,7 +68,8 @@ impl<'a> StepAttempt<'a> {
             Some(cut_ms) => outdated(log, &setup, number, cut_ms).await?,
             None => BTreeMap::new(),
         };
-        let task = StepTask::begin(
+        let acknowledgement = Acknowledgement::read(&state, Some(number))?;
+        let begun = StepTask::begin(
             setup,
             &RecoveredStep {
                 state,
@@ -76,7 +78,10 @@ impl<'a> StepAttempt<'a> {
                 earliest,
                 outdated,
             },
-        )?;
+        );
+        let state_topic = context.names.state(&key.0);
+        let begun = leave_word(begun, producer.as_mut(), &state_topic, &acknowledgement);
+        let task = begun.await?;
         let reader = log.reader(&topic, partition, task.next_offset()).await?;
         let trimmed_below = earliest;
         Ok(Self {
