@@ -11,6 +11,7 @@ mod metrics;
 mod place;
 mod printed;
 mod roles;
+mod runtime;
 mod served;
 mod signals;
 mod view;

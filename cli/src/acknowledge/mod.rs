@@ -19,16 +19,11 @@ use waiting::Waits;
 
 use crate::failure::{Exit, Failure};
 use crate::printed::{Format, write_json};
+use crate::runtime;
 
 /// Runs it.
 pub(crate) fn run(args: &AcknowledgeArgs) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let outcome = runtime.block_on(acknowledge(args));
-    // Whatever still blocks in a client is not waited for.
-    runtime.shutdown_background();
-    outcome
+    runtime::run(acknowledge(args))
 }
 
 async fn acknowledge(args: &AcknowledgeArgs) -> Result<Exit, Failure> {

@@ -20,13 +20,11 @@ use args::{DeadLettersArgs, DeadLettersCommand};
 use letters::Letters;
 
 use crate::failure::{Exit, Failure};
+use crate::runtime;
 
 /// Runs one of its commands.
 pub(crate) fn run(args: DeadLettersArgs) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let outcome = runtime.block_on(async {
+    runtime::run(async {
         match &args.command {
             DeadLettersCommand::List(args) => {
                 list::list(&Letters::open(&args.place).await?, args).await
@@ -39,8 +37,5 @@ pub(crate) fn run(args: DeadLettersArgs) -> Result<Exit, Failure> {
             }
             DeadLettersCommand::Resend(args) => resend::run(args).await,
         }
-    });
-    // Whatever still blocks in a client is not waited for.
-    runtime.shutdown_background();
-    outcome
+    })
 }

@@ -43,5 +43,6 @@ mod settings;
 mod statistics;
 mod transaction;
 
+pub use close::await_closed;
 pub use log::KafkaLog;
 pub use statistics::{ClientStatistics, PartitionStatistics, Role};
