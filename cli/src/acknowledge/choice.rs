@@ -5,16 +5,9 @@ use crate::failure::Failure;
 
 /// Those whose hashes are given. An error where one is not there, or where it is not said how to go on.
 pub(super) fn choose(all: Vec<Waits>, args: &AcknowledgeArgs) -> Result<Vec<Waits>, Failure> {
-    let pipeline = &args.place.pipeline;
     for hash in &args.hash {
         if !all.iter().any(|waits| waits.hash == hash.as_str()) {
-            return Err(Failure::usage(
-                format!(
-                    "nothing of {pipeline} waits with the hash {}",
-                    hash.as_str()
-                ),
-                "run this without --hash to see what waits now: what has grown since has another hash, and what a task has gone on without waits no more",
-            ));
+            return Err(waits_no_more(hash.as_str(), args));
         }
     }
     let is_meant = |waits: &Waits| args.hash.iter().any(|hash| hash.as_str() == waits.hash);
@@ -31,4 +24,13 @@ pub(super) fn choose(all: Vec<Waits>, args: &AcknowledgeArgs) -> Result<Vec<Wait
         )),
         _ => Ok(chosen),
     }
+}
+
+/// That nothing waits with this hash.
+pub(super) fn waits_no_more(hash: &str, args: &AcknowledgeArgs) -> Failure {
+    let pipeline = &args.place.pipeline;
+    Failure::usage(
+        format!("nothing of {pipeline} waits with the hash {hash}"),
+        "run this without --hash to see what waits now: what has grown since has another hash, and what a task has gone on without waits no more",
+    )
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  --kafka, --data ──▶ Log ──▶ what waits in the state topics ──▶ list
 //!                                      │
-//!                                      └──▶ --hash ──▶ appended to the state topic, where the task finds it
+//!                                      └──▶ --hash ──▶ into the task's state, under its transactional id
 //! ```
 pub(crate) mod args;
 mod choice;
@@ -14,7 +14,8 @@ use std::io::{self, Write as _};
 
 use args::AcknowledgeArgs;
 use tidewheel_engine::wire::acknowledgement::Acknowledged;
-use tidewheel_log::{Log, NewRecord};
+use tidewheel_log::{Log, LogError};
+use tidewheel_worker::WorkerError;
 use waiting::Waits;
 
 use crate::failure::{Exit, Failure};
@@ -36,7 +37,7 @@ async fn acknowledge(args: &AcknowledgeArgs) -> Result<Exit, Failure> {
         false => choice::choose(all, args)?,
     };
     if !is_listed {
-        append(log.as_ref(), &chosen, args.refill).await?;
+        write(log.as_ref(), args, &chosen).await?;
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
     match args.output_format {
@@ -48,19 +49,24 @@ async fn acknowledge(args: &AcknowledgeArgs) -> Result<Exit, Failure> {
     Ok(Exit::Good)
 }
 
-/// Outside of any transaction: an open one would hide the progress that tasks write behind it.
-async fn append(log: &dyn Log, chosen: &[Waits], refill: bool) -> Result<(), Failure> {
-    let record = |waits: &Waits| NewRecord {
-        topic: waits.topic.clone(),
-        partition: Some(waits.place.partition),
-        key: Some(waits.answer_key.clone()),
-        value: Some(Acknowledged::new(&waits.hash, refill && waits.is_of_outputs()).encode()),
-        headers: Vec::new(),
-    };
-    let appended = log.append(chosen.iter().map(record).collect()).await;
-    appended.map(drop).map_err(|error| {
-        Failure::Run(format!(
-            "{error}; whether it was acknowledged is not known: run this again, which does no harm"
-        ))
-    })
+/// Acknowledges them, one by one.
+async fn write(log: &dyn Log, args: &AcknowledgeArgs, chosen: &[Waits]) -> Result<(), Failure> {
+    let names = args.place.pipeline.names();
+    for waits in chosen {
+        let acknowledged = Acknowledged::new(&waits.hash, args.refill && waits.is_of_outputs());
+        let task = (&waits.place, waits.generation);
+        let written = tidewheel_worker::acknowledge(log, &names, task, &acknowledged).await;
+        match written {
+            Ok(true) => {}
+            Ok(false) => return Err(choice::waits_no_more(&waits.hash, args)),
+            Err(WorkerError::Log(error @ LogError::Unavailable { .. })) => {
+                return Err(Failure::Run(format!(
+                    "{error}; whether {} was acknowledged is not known: run this again, which does no harm",
+                    waits.hash
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }

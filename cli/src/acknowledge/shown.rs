@@ -131,11 +131,7 @@ fn task(waits: &Waits) -> String {
 fn gone(waits: &Waits) -> String {
     match &waits.missing {
         Missing::Offsets { from, to } => {
-            let of = if waits.is_step {
-                " of its partials"
-            } else {
-                ""
-            };
+            let of = waits.generation.map_or("", |_| " of its partials");
             let count = to - from;
             let were = if count == 1 { "it was" } else { "they were" };
             format!(

@@ -2,11 +2,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tidewheel_engine::wire::acknowledgement::{
-    ACKNOWLEDGED, Acknowledged, Missing, Place, WAITING, Waiting,
-};
+use tidewheel_engine::wire::acknowledgement::{Acknowledgement, Missing, Place, WAITING};
 use tidewheel_engine::wire::state::StepKey;
-use tidewheel_log::{Log, Record, read_to_end};
+use tidewheel_log::{Log, read_to_end};
 use tidewheel_worker::read_allotment;
 
 use crate::failure::Failure;
@@ -16,17 +14,14 @@ use crate::place::PipelineName;
 #[derive(Debug, Clone)]
 pub(super) struct Waits {
     pub(super) place: Place,
-    /// It is an aggregate step's.
-    pub(super) is_step: bool,
+    /// Of an aggregate step.
+    pub(super) generation: Option<i64>,
     pub(super) missing: Missing,
     pub(super) hash: String,
     /// When it said so, ms since the epoch.
     pub(super) since_ms: i64,
     /// Somebody has acknowledged it, and the task has not gone on yet.
     pub(super) is_acknowledged: bool,
-    /// The state topic, and the key under which the task looks for an acknowledgement.
-    pub(super) topic: String,
-    pub(super) answer_key: Bytes,
 }
 
 impl Waits {
@@ -70,38 +65,33 @@ async fn at(
     place: Place,
     generation: Option<i64>,
 ) -> Result<Option<Waits>, Failure> {
-    let (asked, answered) = match generation {
-        None => (Bytes::from(WAITING), Bytes::from(ACKNOWLEDGED)),
-        Some(number) => (
-            StepKey::Waiting.encode(number),
-            StepKey::Acknowledged.encode(number),
-        ),
-    };
-    let mut newest: BTreeMap<Bytes, Record> = BTreeMap::new();
+    let mut state: BTreeMap<Bytes, Bytes> = BTreeMap::new();
+    let mut since_ms = 0;
+    let word = generation.map_or_else(
+        || Bytes::from_static(WAITING.as_bytes()),
+        |number| StepKey::Waiting.encode(number),
+    );
     read_to_end(log, topic, place.partition, |record| {
-        let key = record.key.clone();
-        if let Some(key) = key.filter(|key| *key == asked || *key == answered) {
-            newest.insert(key, record);
+        let Some(key) = record.key else { return };
+        if key == word {
+            since_ms = record.append_time_ms;
         }
+        match record.value {
+            Some(value) => state.insert(key, value),
+            None => state.remove(&key),
+        };
     })
     .await?;
-    let value = |key: &Bytes| newest.get(key)?.value.clone();
-    let Some(waiting) = value(&asked) else {
-        return Ok(None);
-    };
-    let unreadable = |error| Failure::Run(format!("{topic}/{}: {error}", place.partition));
-    let missing = Waiting::decode(&waiting).map_err(unreadable)?.missing;
-    let hash = missing.hash(&place);
-    let acknowledged = value(&answered).map(|value| Acknowledged::decode(&value));
-    let acknowledged = acknowledged.transpose().map_err(unreadable)?;
-    Ok(Some(Waits {
-        is_step: generation.is_some(),
-        is_acknowledged: acknowledged.is_some_and(|acknowledged| acknowledged.hash == hash),
-        since_ms: newest.get(&asked).map_or(0, |record| record.append_time_ms),
-        topic: topic.to_owned(),
-        answer_key: answered,
-        place,
-        missing,
-        hash,
-    }))
+    let known = Acknowledgement::read(&state, generation)
+        .map_err(|error| Failure::Run(format!("{topic}/{}: {error}", place.partition)))?;
+    Ok(known
+        .waiting(&place)
+        .map(|(missing, is_acknowledged)| Waits {
+            hash: missing.hash(&place),
+            missing: missing.clone(),
+            generation,
+            since_ms,
+            is_acknowledged,
+            place: place.clone(),
+        }))
 }

@@ -25,6 +25,8 @@ pub(crate) struct Found {
     pub(crate) position: Option<Position>,
     /// What the newest events were made by.
     pub(crate) declaration: Option<Bytes>,
+    /// One beyond the last record of the positions.
+    pub(crate) next_offset: i64,
 }
 
 impl Position {
@@ -68,6 +70,7 @@ pub(crate) async fn read(
     let mut found = Found::default();
     let mut unreadable = None;
     read_to_end(log, positions, 0, |record| {
+        found.next_offset = record.offset + 1;
         let key = record.key.as_deref().unwrap_or_default();
         if key == topic.as_bytes() {
             let position = record.value.map(|value| Position::decode(topic, &value));

@@ -58,6 +58,24 @@ pub trait Producer: Send {
     /// unknown: who goes on must take the id over again and read back what is committed. Every other error: nothing was
     /// written, and the holder may commit something else.
     async fn commit(&mut self, records: Vec<NewRecord>) -> Result<(), LogError>;
+
+    /// Makes sure that no record of earlier holders that is not committed by now ever will be. Called by who has taken the id over and
+    /// has read what is committed in its home, before the first commit; a log that ends transactions whole by itself has nothing to do.
+    ///
+    /// [`LogError::Unavailable`]: it is not certain yet: who goes on must take the id over again.
+    async fn settle(&mut self, home: Home) -> Result<(), LogError>;
+}
+
+/// The partition in which every transaction of a transactional id leaves a record, and nobody else does: what is committed there says how far
+/// the holders of the id have come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// One beyond the last record that is committed there; the beginning where there is none.
+    pub next_offset: i64,
 }
 
 /// Reads one partition in order.

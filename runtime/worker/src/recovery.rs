@@ -4,26 +4,55 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidewheel_engine::EngineError;
 use tidewheel_engine::wire::acknowledgement::Acknowledgement;
-use tidewheel_log::{Log, LogError, Producer, read_to_end};
+use tidewheel_log::{Home, Log, LogError, Producer, read_to_end};
 
 use crate::error::AttemptError;
 
-/// The newest value of every key of a partition of a compacted topic, read to its end.
+/// The newest value of every key of a partition.
+pub(crate) type State = BTreeMap<Bytes, Bytes>;
+
+/// Takes over the transactional id of a task, and reads the state that its last owner left: what that one did not commit never will be.
+pub(crate) async fn take_over(
+    log: &dyn Log,
+    transactional_id: &str,
+    topic: &str,
+    partition: i32,
+) -> Result<(Box<dyn Producer>, State), LogError> {
+    let mut producer = log.producer(transactional_id).await?;
+    let (state, next_offset) = read_state(log, topic, partition).await?;
+    let home = Home {
+        topic: topic.to_owned(),
+        partition,
+        next_offset,
+    };
+    producer.settle(home).await?;
+    Ok((producer, state))
+}
+
+/// The state in a partition of a compacted topic, read to its end.
 pub(crate) async fn read_compacted(
     log: &dyn Log,
     topic: &str,
     partition: i32,
-) -> Result<BTreeMap<Bytes, Bytes>, LogError> {
-    let mut values = BTreeMap::new();
+) -> Result<State, LogError> {
+    let (state, _) = read_state(log, topic, partition).await?;
+    Ok(state)
+}
+
+/// The same, and what comes after its last record.
+async fn read_state(log: &dyn Log, topic: &str, partition: i32) -> Result<(State, i64), LogError> {
+    let mut state = State::new();
+    let mut next_offset = 0;
     read_to_end(log, topic, partition, |record| {
+        next_offset = record.offset + 1;
         let Some(key) = record.key else { return };
         match record.value {
-            Some(value) => values.insert(key, value),
-            None => values.remove(&key),
+            Some(value) => state.insert(key, value),
+            None => state.remove(&key),
         };
     })
     .await?;
-    Ok(values)
+    Ok((state, next_offset))
 }
 
 /// Where a task cannot begin before something is acknowledged, leaves word of that in its state, once: whoever is to acknowledge it finds it

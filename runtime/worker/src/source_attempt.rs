@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::AttemptError;
 use crate::made_anew;
-use crate::recovery::{leave_word, read_compacted};
+use crate::recovery::{leave_word, take_over};
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 use crate::watermarks::Seen;
@@ -44,8 +44,8 @@ impl<'a> SourceAttempt<'a> {
     ) -> Result<Self, AttemptError> {
         let (plan, log, partition) = (&context.plan, context.log.as_ref(), key.1);
         let topic = &plan.sources[source].topic;
-        let mut producer = log.producer(&context.transactional_id(key)).await?;
-        let state = read_compacted(log, &context.names.state(&key.0), partition).await?;
+        let (id, home) = (context.transactional_id(key), context.names.state(&key.0));
+        let (mut producer, state) = take_over(log, &id, &home, partition).await?;
         let progress = state
             .get(SOURCE_PROGRESS_KEY.as_bytes())
             .map(|bytes| SourceProgress::decode(bytes))
@@ -107,8 +107,7 @@ impl<'a> SourceAttempt<'a> {
             acknowledgement: acknowledgement.clone(),
         };
         let begun = SourceTask::begin(setup, recovered, &start);
-        let state_topic = context.names.state(&key.0);
-        let begun = leave_word(begun, producer.as_mut(), &state_topic, &acknowledgement);
+        let begun = leave_word(begun, producer.as_mut(), &home, &acknowledgement);
         let mut task = begun.await?;
         let first_words = task.begin_to_speak()?;
         if !first_words.is_empty() {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::AttemptError;
 use crate::outdated::outdated;
-use crate::recovery::{leave_word, read_compacted};
+use crate::recovery::{leave_word, take_over};
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 
@@ -48,8 +48,8 @@ impl<'a> StepAttempt<'a> {
         // Where nothing of the generations before is final, nothing of them stays.
         let cut_ms = cut_ms.or((number > 1).then_some(i64::MIN));
         let topic = context.names.partials(&key.0, number);
-        let mut producer = log.producer(&context.transactional_id(key)).await?;
-        let state = read_compacted(log, &context.names.state(&key.0), partition).await?;
+        let (id, home) = (context.transactional_id(key), context.names.state(&key.0));
+        let (mut producer, state) = take_over(log, &id, &home, partition).await?;
         let setup = StepSetup {
             plan: context.plan.clone(),
             generations: context.generations.clone(),
@@ -79,8 +79,7 @@ impl<'a> StepAttempt<'a> {
                 outdated,
             },
         );
-        let state_topic = context.names.state(&key.0);
-        let begun = leave_word(begun, producer.as_mut(), &state_topic, &acknowledgement);
+        let begun = leave_word(begun, producer.as_mut(), &home, &acknowledgement);
         let task = begun.await?;
         let reader = log.reader(&topic, partition, task.next_offset()).await?;
         let trimmed_below = earliest;

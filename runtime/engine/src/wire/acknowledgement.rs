@@ -4,11 +4,12 @@
 //!
 //! | who writes | key | value |
 //! |---|---|---|
-//! | the task, in a transaction | [`WAITING`] | [`Waiting`] as JSON |
-//! | who acknowledges, outside of any | [`ACKNOWLEDGED`] | [`Acknowledged`] as JSON |
+//! | the task | [`WAITING`] | [`Waiting`] as JSON |
+//! | who acknowledges | [`ACKNOWLEDGED`] | [`Acknowledged`] as JSON |
 //!
-//! The task deletes both in the transaction of the progress with which it goes on. An acknowledgement holds the hash of what it is for: what
-//! has changed since is not acknowledged by it, whenever it is read.
+//! Both write under the task's transactional id, so that nobody else does meanwhile. The task deletes both in the transaction of the progress
+//! with which it goes on. An acknowledgement holds the hash of what it is for: what has changed since is not acknowledged by it, whenever it
+//! is read.
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -199,6 +200,25 @@ impl Acknowledgement {
         let is_told = self.waiting.as_ref().map(|waiting| &waiting.missing) == Some(missing);
         let value = Waiting::new(missing.clone()).encode();
         (!is_told).then(|| self.record(topic, place.partition, WAITING, Some(value)))
+    }
+
+    /// What acknowledges in `topic` what the task waits for; none where it does not wait for exactly that.
+    pub fn answer(
+        &self,
+        topic: &str,
+        place: &Place,
+        acknowledged: &Acknowledged,
+    ) -> Option<NewRecord> {
+        let missing = &self.waiting.as_ref()?.missing;
+        let value = acknowledged.encode();
+        (missing.hash(place) == acknowledged.hash)
+            .then(|| self.record(topic, place.partition, ACKNOWLEDGED, Some(value)))
+    }
+
+    /// What the task waits for, and whether that is acknowledged.
+    pub fn waiting(&self, place: &Place) -> Option<(&Missing, bool)> {
+        let missing = &self.waiting.as_ref()?.missing;
+        Some((missing, self.of(missing, place).is_some()))
     }
 
     /// What deletes from `topic` all that stands there, of a task that goes on.

@@ -17,7 +17,7 @@ use crate::{
     client::{Context, Plain, create, create_admin, one},
     close,
     error::{ended, unavailable},
-    settings,
+    settings::{self, Isolation},
     statistics::{Role, Statistics},
 };
 
@@ -31,6 +31,7 @@ type Client = BaseConsumer<Context<Plain>>;
 /// The client for questions.
 pub(crate) struct Lookup {
     connection: Connection,
+    isolation: Isolation,
     client: Option<Arc<Client>>,
     admin: OnceCell<AdminClient<DefaultClientContext>>,
     cluster_id: OnceCell<String>,
@@ -39,11 +40,16 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
-    pub(crate) fn new(connection: &Connection, statistics: &Statistics) -> Result<Self, LogError> {
+    pub(crate) fn new(
+        connection: &Connection,
+        statistics: &Statistics,
+        isolation: Isolation,
+    ) -> Result<Self, LogError> {
         let context = Context::new(statistics, Role::Lookup, "", Plain);
-        let client = create(&settings::asking(connection), context)?;
+        let client = create(&settings::asking(connection, isolation), context)?;
         Ok(Self {
             connection: connection.clone(),
+            isolation,
             client: Some(Arc::new(client)),
             admin: OnceCell::new(),
             cluster_id: OnceCell::new(),
@@ -141,12 +147,17 @@ impl Lookup {
         Ok(())
     }
 
+    /// How many partitions a topic has, as it was asked last.
+    pub(crate) fn known_partitions(&self, topic: &str) -> i32 {
+        self.partitions.lock().get(topic).copied().unwrap_or(1)
+    }
+
     /// Forgets what is known of a topic, because it turned out to be wrong.
     pub(crate) fn forget(&self, topic: &str) {
         self.partitions.lock().remove(topic);
     }
 
-    /// The oldest retained offset and the end of what is committed.
+    /// The oldest retained offset and the end of what the client gets to see.
     pub(crate) async fn offsets(&self, topic: &str, partition: i32) -> Result<Offsets, LogError> {
         self.check(topic, partition).await?;
         let name = topic.to_owned();
@@ -209,7 +220,9 @@ impl Lookup {
             .map_err(|error| unavailable(&error))?;
         let admin = self
             .admin
-            .get_or_try_init(|| async { create_admin(&settings::asking(&self.connection)) })
+            .get_or_try_init(|| async {
+                create_admin(&settings::asking(&self.connection, self.isolation))
+            })
             .await?;
         let options = AdminOptions::new()
             .request_timeout(Some(PATIENCE))

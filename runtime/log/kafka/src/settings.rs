@@ -46,13 +46,32 @@ const READING: [(&str, &str); 6] = [
     ("queued.min.messages", "20000"),
 ];
 
-const READING_DECIDED: [(&str, &str); 5] = [
+const READING_DECIDED: [(&str, &str); 4] = [
     ("auto.offset.reset", "error"),
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     ("enable.partition.eof", "true"),
-    ("isolation.level", "read_committed"),
 ];
+
+/// What a client gets to see of transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// Those that are committed.
+    Committed,
+    /// All records.
+    Uncommitted,
+}
+
+impl Isolation {
+    /// Comes behind what is decided for everything that reads.
+    fn decided(self) -> [(&'static str, &'static str); 1] {
+        let level = match self {
+            Self::Committed => "read_committed",
+            Self::Uncommitted => "read_uncommitted",
+        };
+        [("isolation.level", level)]
+    }
+}
 
 /// For members of groups.
 const MEMBER: [(&str, &str); 6] = [
@@ -82,10 +101,11 @@ pub(crate) fn appending(connection: &Connection) -> ClientConfig {
 }
 
 /// A reader assigns by hand: the group's name is only there because librdkafka wants one.
-pub(crate) fn reading(connection: &Connection) -> ClientConfig {
+pub(crate) fn reading(connection: &Connection, isolation: Isolation) -> ClientConfig {
+    let group = [("group.id", "tidewheel.readers")];
     connection.config(
         &[&COMMON[..], &READING].concat(),
-        &[&READING_DECIDED[..], &[("group.id", "tidewheel.readers")]].concat(),
+        &[&READING_DECIDED[..], &group, &isolation.decided()].concat(),
     )
 }
 
@@ -102,8 +122,9 @@ pub(crate) fn has_newer_groups(connection: &Connection) -> bool {
 }
 
 /// Without a group: it only asks.
-pub(crate) fn asking(connection: &Connection) -> ClientConfig {
-    connection.config(&COMMON, &READING_DECIDED)
+pub(crate) fn asking(connection: &Connection, isolation: Isolation) -> ClientConfig {
+    let decided = [&READING_DECIDED[..], &isolation.decided()].concat();
+    connection.config(&COMMON, &decided)
 }
 
 /// The largest record that a client of this configuration sends, bytes.
