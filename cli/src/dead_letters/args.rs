@@ -1,12 +1,11 @@
 //! The command line of `tidewheel dead-letters`.
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, Subcommand, ValueEnum};
-use tidewheel_planner::names::{PipelineNames, source_topic};
+use clap::{Args, Subcommand};
 
-use crate::roles::kafka::KafkaPlace;
+use crate::place::PlaceArgs;
+use crate::printed::Format;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,26 +44,6 @@ pub(crate) enum DeadLettersCommand {
     /// for: the Pipeline and the step or output that refused them. All others skip them. That they were sent is noted in the same
     /// transaction, so that none is sent twice, whoever runs this, and whatever fails on the way.
     Resend(ResendArgs),
-}
-
-/// Which pipeline, and where its log is.
-#[derive(Debug, Args)]
-pub(crate) struct PlaceArgs {
-    /// The Pipeline
-    #[arg(value_name = "NAMESPACE/NAME")]
-    pub(crate) pipeline: PipelineName,
-    /// Where Kafka is: HOST:PORT, with commas between several; or a folder with a file for each property of librdkafka, as a
-    /// mounted Secret has them; or a file with lines `PROPERTY=VALUE`
-    #[arg(
-        long,
-        value_name = "WHERE",
-        env = "TIDEWHEEL_KAFKA",
-        required_unless_present = "data"
-    )]
-    pub(crate) kafka: Option<KafkaPlace>,
-    /// The folder of a `tidewheel dev --data DIR` that is not running, instead of Kafka
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
 }
 
 /// Which dead letters.
@@ -189,60 +168,6 @@ pub(crate) struct ResendArgs {
     pub(crate) output_format: Format,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-}
-
-/// How something is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people
-    Table,
-    /// One document on stdout
-    Json,
-}
-
-/// `<namespace>/<name>` of a Pipeline.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PipelineName {
-    namespace: String,
-    name: String,
-}
-
-/// What is no name of a pipeline.
-#[derive(Debug, thiserror::Error)]
-#[error("write NAMESPACE/NAME of the Pipeline, such as shop/kpis")]
-pub(crate) struct NoPipelineName;
-
-impl FromStr for PipelineName {
-    type Err = NoPipelineName;
-
-    fn from_str(text: &str) -> Result<Self, NoPipelineName> {
-        let (namespace, name) = text.split_once('/').ok_or(NoPipelineName)?;
-        if namespace.is_empty() || name.is_empty() || name.contains('/') {
-            return Err(NoPipelineName);
-        }
-        Ok(Self {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        })
-    }
-}
-
-impl std::fmt::Display for PipelineName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-impl PipelineName {
-    /// Its names on the log.
-    pub(crate) fn names(&self) -> PipelineNames {
-        PipelineNames::new(&self.namespace, &self.name)
-    }
-
-    /// The topic that an EventSource beside it has, unless it reads an existing one.
-    pub(crate) fn own_topic(&self, source: &str) -> String {
-        source_topic(&self.namespace, source)
-    }
 }
 
 /// A time, ms since the epoch.

@@ -14,11 +14,11 @@ use tidewheel_log::{LogError, NewRecord, Producer};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::args::{Format, ResendArgs};
+use super::args::ResendArgs;
 use super::letters::{Found, Letters};
 use super::outcome::{Chosen, Outcome, write_json, write_table};
-use super::place;
 use crate::failure::{Exit, Failure};
+use crate::printed::Format;
 
 /// A transaction has at most so many records, and about so many bytes of them.
 const BATCH_RECORDS: usize = 500;
@@ -38,7 +38,7 @@ pub(super) async fn run(args: &ResendArgs) -> Result<Exit, Failure> {
             "name their offsets, or choose with --reason, --step, --output or others, or give --all",
         ));
     }
-    let letters = place::open(&args.place).await?;
+    let letters = Letters::open(&args.place).await?;
     let mut sender = match args.dry_run {
         true => None,
         false => Some(Sender::begin(&letters).await?),

@@ -17,8 +17,8 @@ mod watch;
 use tidewheel_planner::problem;
 
 use crate::args::DevArgs;
-use crate::ending;
 use crate::failure::{Exit, Failure};
+use crate::runtime;
 use specs::Specs;
 pub(crate) use store::MAX_RECORD_BYTES;
 
@@ -32,7 +32,6 @@ pub(crate) fn run(args: DevArgs) -> Result<Exit, Failure> {
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(session::run(args, specs));
-    // A file that is still being read keeps nobody waiting.
-    ending::end_at_once(runtime);
+    runtime::leave(runtime);
     outcome
 }

@@ -1,8 +1,12 @@
-//! Reads what tasks left in the log.
+//! Reads what tasks left in the log, and leaves word there of what keeps a task from going on.
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use tidewheel_engine::EngineError;
+use tidewheel_engine::wire::acknowledgement::Acknowledgement;
 use tidewheel_log::{Home, Log, LogError, Producer, read_to_end};
+
+use crate::error::AttemptError;
 
 /// The newest value of every key of a partition.
 pub(crate) type State = BTreeMap<Bytes, Bytes>;
@@ -49,4 +53,20 @@ async fn read_state(log: &dyn Log, topic: &str, partition: i32) -> Result<(State
     })
     .await?;
     Ok((state, next_offset))
+}
+
+/// Where a task cannot begin before something is acknowledged, leaves word of that in its state, once: whoever is to acknowledge it finds it
+/// there. Passes the failure on.
+pub(crate) async fn leave_word<T>(
+    begun: Result<T, EngineError>,
+    producer: &mut dyn Producer,
+    state_topic: &str,
+    known: &Acknowledgement,
+) -> Result<T, AttemptError> {
+    if let Err(EngineError::Unacknowledged(waits)) = &begun
+        && let Some(word) = known.wait(state_topic, &waits.place, &waits.missing)
+    {
+        producer.commit(vec![word]).await?;
+    }
+    Ok(begun?)
 }

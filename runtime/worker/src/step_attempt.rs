@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use tidewheel_engine::Effects;
 use tidewheel_engine::stage2::{RecoveredStep, StepSetup, StepTask};
+use tidewheel_engine::wire::acknowledgement::Acknowledgement;
 use tidewheel_engine::wire::state::StepKey;
 use tidewheel_log::{Fetched, Producer, Reader};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::AttemptError;
 use crate::outdated::outdated;
-use crate::recovery::take_over;
+use crate::recovery::{leave_word, take_over};
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 
@@ -54,7 +55,7 @@ impl<'a> StepAttempt<'a> {
         let cut_ms = cut_ms.or((number > 1).then_some(i64::MIN));
         let topic = context.names.partials(&key.0, number);
         let (id, home) = (context.transactional_id(key), context.names.state(&key.0));
-        let (producer, state) = take_over(log, &id, &home, partition).await?;
+        let (mut producer, state) = take_over(log, &id, &home, partition).await?;
         let setup = StepSetup {
             plan: context.plan.clone(),
             generations: context.generations.clone(),
@@ -73,7 +74,8 @@ impl<'a> StepAttempt<'a> {
             Some(cut_ms) => outdated(log, &setup, number, cut_ms).await?,
             None => BTreeMap::new(),
         };
-        let task = StepTask::begin(
+        let acknowledgement = Acknowledgement::read(&state, Some(number))?;
+        let begun = StepTask::begin(
             setup,
             &RecoveredStep {
                 state,
@@ -82,7 +84,9 @@ impl<'a> StepAttempt<'a> {
                 earliest,
                 outdated,
             },
-        )?;
+        );
+        let begun = leave_word(begun, producer.as_mut(), &home, &acknowledgement);
+        let task = begun.await?;
         let reader = log.reader(&topic, partition, task.next_offset()).await?;
         let trimmed_below = earliest;
         Ok(Self {

@@ -155,6 +155,7 @@ fn a_ledger_of_windows_counts_what_is_on_its_way_as_open() {
         late: 1,
         earlier_generation: 0,
         skipped: 0,
+        lost: 0,
         dead_lettered: BTreeMap::from([("Late".to_owned(), 2)]),
         in_flight,
     };

@@ -1,25 +1,40 @@
 //! Ends clients where nobody has to wait for them: librdkafka may block for seconds while it says goodbye to a broker that
 //! does not answer.
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::thread;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// How many clients are being closed.
+/// How many clients of this process are being closed.
 static CLOSING: Mutex<usize> = Mutex::new(0);
 static CLOSED: Condvar = Condvar::new();
+
+/// A client that is being closed.
+struct Closing;
+
+impl Closing {
+    fn begin() -> Self {
+        *CLOSING.lock() += 1;
+        Self
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        *CLOSING.lock() -= 1;
+        CLOSED.notify_all();
+    }
+}
 
 /// Drops a client on a thread of its own. The receiver hears when that is done.
 pub(crate) fn elsewhere<T: Send + 'static>(client: T) -> tokio::sync::oneshot::Receiver<()> {
     let (done, heard) = tokio::sync::oneshot::channel();
-    let counted = Counted::new();
+    let closing = Closing::begin();
     let closing = thread::Builder::new()
         .name("kafka-close".to_owned())
         .spawn(move || {
             drop(client);
-            drop(counted);
+            drop(closing);
             let _ = done.send(()); // whoever asked may have gone on
         });
     if let Err(error) = closing {
@@ -28,53 +43,39 @@ pub(crate) fn elsewhere<T: Send + 'static>(client: T) -> tokio::sync::oneshot::R
     heard
 }
 
-/// Waits until all clients that were dropped are closed, and says whether they are. For the end of a process: what librdkafka's threads still
-/// use of OpenSSL is taken away from them when it exits, and they crash.
-#[must_use]
-pub fn wait_until_closed(within: Duration) -> bool {
-    let deadline = Instant::now() + within;
+/// Waits until all clients of this process that were dropped are closed, at most for `patience`; whether they are.
+///
+/// To be called before the process ends: what the C libraries clean up at exit, such as OpenSSL's tables, threads of a client that is still
+/// there may be using.
+pub fn await_closed(patience: Duration) -> bool {
     let mut closing = CLOSING.lock();
-    while *closing > 0 {
-        if CLOSED.wait_until(&mut closing, deadline).timed_out() {
-            return *closing == 0;
-        }
-    }
-    true
-}
-
-/// A client that is being closed.
-struct Counted;
-
-impl Counted {
-    fn new() -> Self {
-        *CLOSING.lock() += 1;
-        Self
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        *CLOSING.lock() -= 1;
-        CLOSED.notify_all();
-    }
+    !CLOSED
+        .wait_while_for(&mut closing, |closing| *closing > 0, patience)
+        .timed_out()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
     use super::*;
 
-    struct Slow;
+    /// A client that says goodbye for as long as it is not told that this will do.
+    struct Slow(Receiver<()>);
 
     impl Drop for Slow {
         fn drop(&mut self) {
-            thread::sleep(Duration::from_millis(300));
+            let _ = self.0.recv(); // who has ended tells as well
         }
     }
 
     #[test]
-    fn who_ends_hears_whether_all_are_closed() {
-        drop(elsewhere(Slow));
-        assert!(!wait_until_closed(Duration::from_millis(1)));
-        assert!(wait_until_closed(Duration::from_secs(60)));
+    fn who_ends_waits_for_clients_that_are_being_closed_but_not_for_ever() {
+        let (tell, told) = channel();
+        let closed = elsewhere(Slow(told));
+        assert!(!await_closed(Duration::from_millis(1)));
+        drop(tell);
+        assert!(await_closed(Duration::from_secs(60)));
+        assert_eq!(closed.blocking_recv(), Ok(()));
     }
 }
