@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tidewheel_engine::wire::dead_letter::Letter;
 use tidewheel_engine::wire::sent_again::Note;
-use tidewheel_log::{LogError, NewRecord, Producer};
+use tidewheel_log::{Home, LogError, NewRecord, Producer};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -116,6 +116,12 @@ impl Sender {
             run: Uuid::new_v4().simple().to_string(),
         };
         let end = log.offsets(&letters.topic, 0).await?.end;
+        let home = Home {
+            topic: letters.topic.clone(),
+            partition: 0,
+            undecided_from: end,
+        };
+        sender.producer.settle(home).await?;
         let note = Note::new(&sender.run, Vec::new()).record(&letters.topic);
         let begun = sender.producer.commit(vec![note]).await;
         begun.map_err(|error| match error {

@@ -32,6 +32,8 @@ pub(crate) struct StepAttempt<'a> {
     task: StepTask,
     reader: Box<dyn Reader>,
     trimmed_below: i64,
+    /// Where partials begin that the newest snapshot leaves to be read.
+    retained_from: i64,
     looked_at_ms: i64,
     committed_at_ms: i64,
     /// Whether partials were taken that the progress in the log leaves out.
@@ -99,6 +101,7 @@ impl<'a> StepAttempt<'a> {
             task,
             reader,
             trimmed_below,
+            retained_from: trimmed_below,
             looked_at_ms: 0,
             committed_at_ms: context.timer.now_ms(),
             is_ahead: false,
@@ -197,7 +200,12 @@ impl<'a> StepAttempt<'a> {
 
     /// Lets the log forget the partials that the newest snapshot covers.
     async fn trim(&mut self) -> Result<(), AttemptError> {
-        let below = self.task.retained_from();
+        let retained = self.task.retained_from();
+        if retained <= self.retained_from {
+            return Ok(());
+        }
+        // A commit that was acknowledged may still be undone by an outage, but none of those before the last one.
+        let below = std::mem::replace(&mut self.retained_from, retained);
         if below > self.trimmed_below {
             self.context
                 .log
