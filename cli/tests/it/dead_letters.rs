@@ -249,7 +249,9 @@ fn what_was_mended_is_sent_again_once_and_only_to_those_who_lacked_it() {
 fn what_fails_again_is_a_letter_of_its_own() {
     let ground = Ground::new();
     let bad = ground.json("list", &["--reason", "InvalidUtf8"])[0]["offset"].to_string();
-    assert_eq!(outcomes(&ground.json("resend", &[&bad])), [("sent", 1)]);
+    let sent = ground.json("resend", &[&bad]);
+    assert_eq!(outcomes(&sent), [("sent", 1)]);
+    assert_eq!(sent[0]["to"], json!([]), "all of the pipeline");
     ground.play(&[]);
     let list = ground.json("list", &["--reason", "InvalidUtf8"]);
     let sent: Vec<bool> = list
