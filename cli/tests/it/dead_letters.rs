@@ -296,6 +296,10 @@ fn what_is_wrong_is_said() {
         &ground.letters("resend", &["1", "--step", "numbers"]),
         "cannot be used with",
     );
+    refused(
+        &ground.letters("list", &["--reason", "json"]),
+        "there is no such reason: write one of BadText, BadTimestamp, ",
+    );
     let nowhere = ground.path("nowhere");
     refused(
         &ground.letters_in(&nowhere, "list", &[]),
