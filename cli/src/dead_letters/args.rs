@@ -1,8 +1,11 @@
 //! The command line of `tidewheel dead-letters`.
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
+use tidewheel_decode::Code;
+use tidewheel_engine::wire::dead_letter::Reason;
 
 use crate::place::PlaceArgs;
 use crate::printed::Format;
@@ -52,7 +55,7 @@ pub(crate) enum DeadLettersCommand {
 pub(crate) struct FilterArgs {
     /// Those with this reason, such as Malformed or Evaluation. May be given several times
     #[arg(long, value_name = "REASON")]
-    pub(crate) reason: Vec<String>,
+    pub(crate) reason: Vec<ReasonWord>,
     /// Those that this step refused
     #[arg(long, value_name = "STEP", conflicts_with = "output")]
     pub(crate) step: Option<String>,
@@ -170,6 +173,34 @@ pub(crate) struct ResendArgs {
     pub(crate) filter: FilterArgs,
 }
 
+/// The word of a reason that letters may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReasonWord(pub(crate) &'static str);
+
+impl ReasonWord {
+    /// Those of the decoder and those of the engine, which share some.
+    fn all() -> BTreeSet<&'static str> {
+        let engine = Reason::ALL.map(Reason::as_str);
+        Code::ALL
+            .map(Code::as_str)
+            .into_iter()
+            .chain(engine)
+            .collect()
+    }
+}
+
+impl FromStr for ReasonWord {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = Self::all();
+        all.get(text).copied().map(Self).ok_or_else(|| {
+            let all: Vec<&str> = all.into_iter().collect();
+            format!("there is no such reason: write one of {}", all.join(", "))
+        })
+    }
+}
+
 /// A time, ms since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Since(pub(crate) i64);
@@ -188,5 +219,22 @@ impl FromStr for Since {
         Ok(Self(
             Utc::now().timestamp_millis().saturating_sub(before_ms),
         ))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_the_decoders_or_the_engines() {
+        for word in ["Malformed", "Empty", "Evaluation", "UnknownTarget"] {
+            assert_eq!(word.parse::<ReasonWord>(), Ok(ReasonWord(word)));
+        }
+        let refused = "json".parse::<ReasonWord>().unwrap_err();
+        let (_, named) = refused.split_once("one of ").unwrap();
+        let named: Vec<&str> = named.split(", ").collect();
+        assert!(named.contains(&"BadUuid") && named.contains(&"WindowPurged"));
     }
 }

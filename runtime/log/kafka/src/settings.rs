@@ -81,6 +81,8 @@ const MEMBER: [(&str, &str); 6] = [
     ("heartbeat.interval.ms", "1500"),
     // How long partitions that are to move may still be worked on.
     ("max.poll.interval.ms", "30000"),
+    // No user's: members take and let go partition by partition, which librdkafka refuses with every other strategy. It stands here
+    // because the newer protocol takes none.
     ("partition.assignment.strategy", "cooperative-sticky"),
     // The newer protocol's timeout is the broker's, 45 s unless somebody changed it.
     ("session.timeout.ms", "6000"),
