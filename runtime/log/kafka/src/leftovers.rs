@@ -58,11 +58,6 @@ impl Leftovers {
         Ok(records)
     }
 
-    /// Whether something stays open where a transaction wrote that has ended by now.
-    pub(crate) async fn is_any_open(&self, records: &[NewRecord]) -> Result<bool, LogError> {
-        Ok(!self.open(&Manifest::of(records)).await?.is_empty())
-    }
-
     /// The partitions of a transaction in which something stays open.
     async fn open(&self, written: &Manifest) -> Result<Manifest, LogError> {
         let places = written.partitions();

@@ -83,7 +83,7 @@ impl KafkaProducer {
         outcome.result
     }
 
-    /// Whether the broker ended the last transaction at home, where nobody else leaves one open.
+    /// Whether the broker ended the last transaction, looked at where nobody else leaves one open.
     async fn check_that_it_ended(&mut self) -> Result<(), LogError> {
         let Some(home) = &self.home else {
             return Ok(());
@@ -138,13 +138,8 @@ impl Producer for KafkaProducer {
             partitions = throwaways.len(),
             "a transaction that the broker did not end is aborted"
         );
-        let written = Arc::new(throwaways);
-        let throwaways = written.clone();
         self.work(move |holder| holder.abandon(&throwaways)).await?;
-        if self.leftovers.is_any_open(&written).await? {
-            return Err(self.forgotten());
-        }
-        Ok(())
+        self.check_that_it_ended().await
     }
 }
 
