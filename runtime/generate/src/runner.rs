@@ -184,12 +184,12 @@ impl Runner {
         let Found {
             position,
             declaration,
-            next_offset,
+            undecided_from,
         } = position::read(self.log.as_ref(), &self.positions, &self.topic).await?;
         let home = Home {
             topic: self.positions.clone(),
             partition: 0,
-            next_offset,
+            undecided_from,
         };
         producer.settle(home).await?;
         let next = position.map_or(0, |position| position.next_event);

@@ -66,16 +66,17 @@ pub trait Producer: Send {
     async fn settle(&mut self, home: Home) -> Result<(), LogError>;
 }
 
-/// The partition in which every transaction of a transactional id leaves a record, and nobody else does: what is committed there says how far
-/// the holders of the id have come.
+/// The partition in which every transaction of a transactional id leaves a record: what is committed there says how far the holders of the id
+/// have come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
     /// Topic.
     pub topic: String,
     /// Partition.
     pub partition: i32,
-    /// One beyond the last record that is committed there; the beginning where there is none.
-    pub next_offset: i64,
+    /// Where records begin that are not committed: behind the last committed one and the marker of its transaction, or, where others
+    /// write there as well, the end of what is committed.
+    pub undecided_from: i64,
 }
 
 /// Reads one partition in order.

@@ -1,8 +1,12 @@
-//! Reads what tasks left in the log.
+//! Reads what tasks left in the log, and leaves word there of what keeps a task from going on.
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use tidewheel_engine::EngineError;
+use tidewheel_engine::wire::acknowledgement::Acknowledgement;
 use tidewheel_log::{Home, Log, LogError, Producer, read_to_end};
+
+use crate::error::AttemptError;
 
 /// The newest value of every key of a partition.
 pub(crate) type State = BTreeMap<Bytes, Bytes>;
@@ -15,11 +19,11 @@ pub(crate) async fn take_over(
     partition: i32,
 ) -> Result<(Box<dyn Producer>, State), LogError> {
     let mut producer = log.producer(transactional_id).await?;
-    let (state, next_offset) = read_state(log, topic, partition).await?;
+    let (state, undecided_from) = read_state(log, topic, partition).await?;
     let home = Home {
         topic: topic.to_owned(),
         partition,
-        next_offset,
+        undecided_from,
     };
     producer.settle(home).await?;
     Ok((producer, state))
@@ -35,12 +39,12 @@ pub(crate) async fn read_compacted(
     Ok(state)
 }
 
-/// The same, and what comes after its last record.
+/// The same, and what comes after the transaction of its last record.
 async fn read_state(log: &dyn Log, topic: &str, partition: i32) -> Result<(State, i64), LogError> {
     let mut state = State::new();
-    let mut next_offset = 0;
+    let mut undecided_from = 0;
     read_to_end(log, topic, partition, |record| {
-        next_offset = record.offset + 1;
+        undecided_from = record.offset + 2; // a marker comes right behind it
         let Some(key) = record.key else { return };
         match record.value {
             Some(value) => state.insert(key, value),
@@ -48,5 +52,21 @@ async fn read_state(log: &dyn Log, topic: &str, partition: i32) -> Result<(State
         };
     })
     .await?;
-    Ok((state, next_offset))
+    Ok((state, undecided_from))
+}
+
+/// Where a task cannot begin before something is acknowledged, leaves word of that in its state, once: whoever is to acknowledge it finds it
+/// there. Passes the failure on.
+pub(crate) async fn leave_word<T>(
+    begun: Result<T, EngineError>,
+    producer: &mut dyn Producer,
+    state_topic: &str,
+    known: &Acknowledgement,
+) -> Result<T, AttemptError> {
+    if let Err(EngineError::Unacknowledged(waits)) = &begun
+        && let Some(word) = known.wait(state_topic, &waits.place, &waits.missing)
+    {
+        producer.commit(vec![word]).await?;
+    }
+    Ok(begun?)
 }

@@ -26,6 +26,8 @@ const TAKE_OVER: Duration = Duration::from_secs(30);
 const COMMIT: Duration = Duration::from_millis(2 * settings::TRANSACTION_TIMEOUT_MS);
 /// How long an abort may take: the next owner's take-over does it as well.
 const ABORT: Duration = Duration::from_secs(3);
+/// An abort that took longer met with an outage, after which a broker may have forgotten it.
+const PROMPT: Duration = Duration::from_secs(1);
 /// How long to sleep at least between two looks at delivery reports. The binding's `poll` cannot wait for them: it takes all of
 /// the time it is given, and spins through the last millisecond of it.
 const STEP: Duration = Duration::from_millis(1);
@@ -161,7 +163,8 @@ impl Holder {
     /// Ends a transaction of which nothing is to be seen. What the log will never take is no reason for a new client.
     fn give_up(&self, error: LogError) -> Outcome {
         use rdkafka::producer::PurgeConfig;
-        let deadline = Instant::now() + ABORT;
+        let began = Instant::now();
+        let deadline = began + ABORT;
         self.client.purge(PurgeConfig::default().queue());
         // An abort waits until every record was reported, and nobody else takes the reports.
         self.drain(deadline);
@@ -180,7 +183,7 @@ impl Holder {
         };
         Outcome {
             result: Err(error),
-            is_usable: is_refusal && aborted.is_ok(),
+            is_usable: is_refusal && aborted.is_ok() && began.elapsed() < PROMPT,
         }
     }
 

@@ -47,7 +47,19 @@ impl Leftovers {
     /// Records for a transaction that is to be aborted, in every partition where one of those that came after the last committed one may
     /// still be open. None where all have ended, as they do unless a broker forgets them.
     pub(crate) async fn throwaways(&self, home: &Home) -> Result<Vec<NewRecord>, LogError> {
-        let written = self.written(home).await?;
+        let mut open = self.open(&self.written(home).await?).await?;
+        if open.is_empty() {
+            return Ok(Vec::new());
+        }
+        // This transaction may be forgotten as well.
+        open.add(&home.topic, home.partition);
+        let mut records: Vec<NewRecord> = open.partitions().map(throwaway).collect();
+        open.declare(&mut records, home);
+        Ok(records)
+    }
+
+    /// The partitions of a transaction in which something stays open.
+    async fn open(&self, written: &Manifest) -> Result<Manifest, LogError> {
         let places = written.partitions();
         let looks = places.map(|(topic, partition)| async move {
             match self.is_open(topic, partition).await {
@@ -61,26 +73,18 @@ impl Leftovers {
         for (topic, partition) in try_join_all(looks).await?.into_iter().flatten() {
             open.add(topic, partition);
         }
-        if open.is_empty() {
-            return Ok(Vec::new());
-        }
-        // This transaction may be forgotten as well.
-        open.add(&home.topic, home.partition);
-        let mut records: Vec<NewRecord> = open.partitions().map(throwaway).collect();
-        open.declare(&mut records, home);
-        Ok(records)
+        Ok(open)
     }
 
     /// Where the transactions wrote that came after the last committed one.
     async fn written(&self, home: &Home) -> Result<Manifest, LogError> {
         let (topic, partition) = (&home.topic, home.partition);
-        // Right behind the last committed record is the marker of its transaction.
-        let from = home.next_offset + i64::from(home.next_offset > 0);
         let mut written = Manifest::default();
         let each = |record| {
             written.add(topic, partition);
             written.add_from(&record);
         };
+        let from = home.undecided_from;
         self.uncommitted.read(topic, partition, from, each).await?;
         Ok(written)
     }

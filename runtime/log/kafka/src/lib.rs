@@ -47,5 +47,6 @@ mod statistics;
 mod transaction;
 mod uncommitted;
 
+pub use close::await_closed;
 pub use log::KafkaLog;
 pub use statistics::{ClientStatistics, PartitionStatistics, Role};

@@ -15,13 +15,11 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// The partitions that records are for. One that goes wherever its key sends it may be for any of its topic's `partitions`.
-    pub(crate) fn of(records: &[NewRecord], partitions: impl Fn(&str) -> i32) -> Self {
+    /// The partitions that records are for, each of which has one.
+    pub(crate) fn of(records: &[NewRecord]) -> Self {
         let mut manifest = Self::default();
         for record in records {
-            let any = || 0..partitions(&record.topic);
-            let places = record.partition.map_or_else(any, |one| one..one + 1);
-            places.for_each(|partition| manifest.add(&record.topic, partition));
+            manifest.add(&record.topic, record.partition.unwrap_or(0));
         }
         manifest
     }
@@ -109,7 +107,7 @@ mod tests {
         Home {
             topic: "state".to_owned(),
             partition: 2,
-            next_offset: 0,
+            undecided_from: 0,
         }
     }
 
@@ -125,10 +123,6 @@ mod tests {
         manifest
     }
 
-    fn four(_topic: &str) -> i32 {
-        4
-    }
-
     #[test]
     fn a_transaction_says_at_home_where_it_writes() {
         let mut records = vec![
@@ -136,24 +130,21 @@ mod tests {
             new("shop.sent", 2),
             new("state", 2),
             new("state", 2),
-            NewRecord {
-                partition: None,
-                ..new("shop.clicks", 0)
-            },
+            new("shop.clicks", 3),
         ];
-        Manifest::of(&records, four).declare(&mut records, &home());
+        Manifest::of(&records).declare(&mut records, &home());
         let told: Vec<usize> = records.iter().map(|record| record.headers.len()).collect();
         assert_eq!(told, [0, 0, 1, 0, 0]);
         let header = records[2].headers[0].clone();
         assert_eq!(header.name, "tidewheel-transaction");
-        assert_eq!(header.value, "shop.clicks:0,1,2,3 shop.sent:2,10 state:2");
-        assert_eq!(read(vec![header]), Manifest::of(&records, four));
+        assert_eq!(header.value, "shop.clicks:3 shop.sent:2,10 state:2");
+        assert_eq!(read(vec![header]), Manifest::of(&records));
     }
 
     #[test]
     fn what_stays_at_home_says_nothing() {
         let mut records = vec![new("state", 2), new("state", 2)];
-        Manifest::of(&records, four).declare(&mut records, &home());
+        Manifest::of(&records).declare(&mut records, &home());
         assert!(records.iter().all(|record| record.headers.is_empty()));
     }
 

@@ -35,11 +35,14 @@ const WRITING_DECIDED: [(&str, &str); 3] = [
 ];
 
 /// For everything that reads.
-const READING: [(&str, &str); 6] = [
+const READING: [(&str, &str); 7] = [
     ("check.crcs", "true"),
     ("fetch.error.backoff.ms", "100"),
     // The defaults would stall a partition for up to a second, and delay the first fetch of another one by half of that.
     ("fetch.queue.backoff.ms", "10"),
+    // A fetch costs the broker about the same, however little it answers: it answers when it has this much, or after the wait. A
+    // partition that is opened meanwhile waits for it too.
+    ("fetch.min.bytes", "65536"),
     ("fetch.wait.max.ms", "20"),
     // For each partition: what is read ahead, beside the batch in hand.
     ("queued.max.messages.kbytes", "8192"),
@@ -78,6 +81,8 @@ const MEMBER: [(&str, &str); 6] = [
     ("heartbeat.interval.ms", "1500"),
     // How long partitions that are to move may still be worked on.
     ("max.poll.interval.ms", "30000"),
+    // No user's: members take and let go partition by partition, which librdkafka refuses with every other strategy. It stands here
+    // because the newer protocol takes none.
     ("partition.assignment.strategy", "cooperative-sticky"),
     // The newer protocol's timeout is the broker's, 45 s unless somebody changed it.
     ("session.timeout.ms", "6000"),

@@ -83,7 +83,7 @@ impl KafkaProducer {
         outcome.result
     }
 
-    /// Whether the broker ended the last transaction at home, where nobody else leaves one open.
+    /// Whether the broker ended the last transaction, looked at where nobody else leaves one open.
     async fn check_that_it_ended(&mut self) -> Result<(), LogError> {
         let Some(home) = &self.home else {
             return Ok(());
@@ -91,13 +91,18 @@ impl KafkaProducer {
         if !self.leftovers.is_open(&home.topic, home.partition).await? {
             return Ok(());
         }
+        Err(self.forgotten())
+    }
+
+    /// Lets nobody commit after a transaction that the broker did not end.
+    fn forgotten(&mut self) -> LogError {
         drop(close::elsewhere(self.holder.take()));
         let id = &self.transactional_id;
-        Err(LogError::Unavailable {
+        LogError::Unavailable {
             reason: format!(
                 "the broker took a transaction under {id} for complete and did not end it (KAFKA-20734): take the id over again"
             ),
-        })
+        }
     }
 }
 
@@ -108,11 +113,11 @@ impl Producer for KafkaProducer {
             return Ok(());
         }
         if self.holder.is_some() {
+            self.lookup.place(&mut records).await?;
             self.lookup.check_all(&records).await?;
         }
         if let Some(home) = &self.home {
-            let partitions = |topic: &str| self.lookup.known_partitions(topic);
-            Manifest::of(&records, partitions).declare(&mut records, home);
+            Manifest::of(&records).declare(&mut records, home);
         }
         let began = Instant::now();
         self.work(move |holder| holder.commit(&records)).await?;
@@ -133,7 +138,8 @@ impl Producer for KafkaProducer {
             partitions = throwaways.len(),
             "a transaction that the broker did not end is aborted"
         );
-        self.work(move |holder| holder.abandon(&throwaways)).await
+        self.work(move |holder| holder.abandon(&throwaways)).await?;
+        self.check_that_it_ended().await
     }
 }
 

@@ -98,16 +98,16 @@ impl<'a> Task<'a> {
         let (log, state) = (&self.subject.log, &self.topics.state);
         let id = format!("task-{}", self.index);
         let mut holder = log.producer(&id).await?;
-        let (mut next, mut next_offset) = (0, 0);
+        let (mut next, mut undecided_from) = (0, 0);
         read_to_end(log, state, self.index, |record| {
             next = text(&record.value).parse().unwrap();
-            next_offset = record.offset + 1;
+            undecided_from = record.offset + 2;
         })
         .await?;
         let home = Home {
             topic: state.clone(),
             partition: self.index,
-            next_offset,
+            undecided_from,
         };
         holder.settle(home).await?;
         (self.holder, self.next) = (Some(holder), next);
