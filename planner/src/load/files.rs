@@ -8,7 +8,8 @@ use crate::problem::{Code, Problem};
 /// No YAML that a person writes is larger than this.
 const MAX_FILE_BYTES: u64 = 8 << 20;
 
-/// The file itself, or all YAML files of a folder and those below it, sorted.
+/// The file itself, or all YAML files of a folder and those below it, sorted. What is hidden is left out: in a mounted ConfigMap
+/// every file is a link to one in a hidden folder.
 pub(crate) fn find(path: &Path) -> Result<Vec<PathBuf>, Box<Problem>> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
@@ -29,6 +30,9 @@ pub(crate) fn find(path: &Path) -> Result<Vec<PathBuf>, Box<Problem>> {
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Box<Problem>> {
     for entry in fs::read_dir(folder).map_err(|e| unreadable(folder, &e))? {
         let entry = entry.map_err(|e| unreadable(folder, &e))?;
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
         let path = entry.path();
         // The type of the entry itself: a link to a folder above would never end.
         let is_folder = entry

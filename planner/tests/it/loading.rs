@@ -25,6 +25,22 @@ fn a_folder_is_read_with_all_below_it() {
 }
 
 #[test]
+fn a_mounted_config_map_is_read_once() {
+    // As Kubernetes lays it out: the files are in a hidden folder, with a link to that folder, and links to them through it.
+    let folder = tempfile::tempdir().unwrap();
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(to, folder.path().join(name)).unwrap();
+    };
+    fs::create_dir(folder.path().join("..2026_11_21")).unwrap();
+    fs::write(folder.path().join("..2026_11_21/all.yaml"), BASE).unwrap();
+    link("..2026_11_21", "..data");
+    link("..data/all.yaml", "all.yaml");
+    let loaded = load(&[folder.path().to_path_buf()]);
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    assert!(loaded.set.sink("shop", "warehouse").is_some());
+}
+
+#[test]
 fn what_cannot_be_read_is_a_problem() {
     let folder = tempfile::tempdir().unwrap();
     let loaded = load(&[

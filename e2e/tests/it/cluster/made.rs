@@ -121,7 +121,7 @@ fn everything_that_is_missing_is_named_with_how_to_get_it() {
     assert!(!up.status.success());
     for missing in [
         "missing: containerd (Debian's package containerd)",
-        "missing: runc (Debian's package runc)",
+        "missing: buildah (Debian's package buildah)",
         "missing: Kubernetes, in",
         "do this: scripts/prerequisites.sh servers",
     ] {

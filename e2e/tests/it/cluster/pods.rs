@@ -60,9 +60,10 @@ fn run(cluster: &Cluster, namespace: &str, name: &str, arguments: &[&str], more:
     let name = format!("pod/{name}");
     // Whether it ends well or not.
     wait(cluster, namespace, &name, "jsonpath={.status.containerStatuses[0].state.terminated}");
-    let phase = ["get", &name, "--namespace", namespace, "--output=jsonpath={.status.phase}"];
+    let code = "--output=jsonpath={.status.containerStatuses[0].state.terminated.exitCode}";
+    let code = ["get", &name, "--namespace", namespace, code];
     let printed = cluster.run_kubectl(&["logs", &name, "--namespace", namespace]).unwrap();
-    assert_eq!(cluster.run_kubectl(&phase).unwrap(), "Succeeded", "{printed}");
+    assert_eq!(cluster.run_kubectl(&code).unwrap(), "0", "{printed}");
     printed
 }
 
@@ -153,7 +154,7 @@ stringData: {{url: \"{url}\"}}
 /// Whether a pod can connect to an address, and what is said where it cannot.
 fn connects(cluster: &Cluster, host: &str, port: u16) -> Result<(), String> {
     let port = port.to_string();
-    let connect = ["/bin/busybox", "nc", "-z", "-w", "5", host, &port];
+    let connect = ["/bin/busybox", "nc", "-w", "5", host, &port, "-e", "/bin/busybox", "true"];
     let exec = ["exec", "--namespace", "outside", "shell", "--"];
     let arguments = [exec.as_slice(), &connect].concat();
     let result = cluster.run_kubectl(&arguments);
