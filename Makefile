@@ -31,6 +31,12 @@ soak: ## Kill a hundred workers and stop servers, and compare results with a bat
 	@scripts/prerequisites.sh servers
 	@TIDEWHEEL_SOAK_KILLS=$${TIDEWHEEL_SOAK_KILLS:-100} scripts/test.sh --test it soak:: -- --nocapture
 
+.PHONY: image
+image: ## Make the image of the program without any registry, as an archive
+	@scripts/prerequisites.sh
+	@$(BUILD)
+	@$(CARGO_TARGET_DIR)/release/tidewheel-cluster image
+
 .PHONY: cluster
 cluster: ## Make a real Kubernetes here, with Kafka, PostgreSQL and the image; as root
 	@scripts/prerequisites.sh servers
@@ -39,6 +45,7 @@ cluster: ## Make a real Kubernetes here, with Kafka, PostgreSQL and the image; a
 
 .PHONY: cluster-down
 cluster-down: ## Put the cluster away, in whatever state it is
+	@test -x $(CARGO_TARGET_DIR)/release/tidewheel-cluster || $(BUILD)
 	@$(CARGO_TARGET_DIR)/release/tidewheel-cluster down
 
 .PHONY: check

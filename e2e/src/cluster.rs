@@ -38,17 +38,16 @@ mod sweep;
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
 };
 
 pub use self::{
     error::ClusterError,
     hold::{ClusterPorts, hold, telling},
-    images::{TIDEWHEEL, TOOLBOX},
+    images::{TIDEWHEEL, TOOLBOX, image},
     inside::inside,
     place::Place,
-    servers::{KAFKA, POSTGRES_HOST, POSTGRES_PORT},
     sweep::{put_away, put_away_abandoned},
 };
 use self::{
@@ -71,17 +70,36 @@ pub struct Options {
     pub tidewheel: PathBuf,
 }
 
-/// A cluster that runs. Put away when it is dropped.
+/// A cluster that runs. Put away when it is dropped, unless it was given.
 pub struct Cluster {
+    kubectl: PathBuf,
+    helm: PathBuf,
+    environment: BTreeMap<String, String>,
+    /// None where somebody else made it.
+    own: Option<Own>,
+}
+
+/// What holds a cluster that was made here.
+struct Own {
     place: Place,
-    programs: Programs,
     holder: Child,
     /// The holder puts the cluster away when it ends.
     orders: Option<ChildStdin>,
     /// Whether the holder was told not to.
     stays: bool,
-    environment: BTreeMap<String, String>,
 }
+
+/// The variable that names the kubeconfig of a cluster that is there already.
+const GIVEN: &str = "TIDEWHEEL_KUBECONFIG";
+/// What must be said about it beside that: how its Kafka and its PostgreSQL are reached, and where it finds images.
+const ABOUT: [&str; 6] = [
+    "TIDEWHEEL_KAFKA",
+    "TIDEWHEEL_KAFKA_IN_PODS",
+    "TIDEWHEEL_POSTGRES",
+    "TIDEWHEEL_POSTGRES_IN_PODS",
+    "TIDEWHEEL_IMAGE",
+    "TIDEWHEEL_TOOLBOX_IMAGE",
+];
 
 impl Cluster {
     /// Makes a cluster and waits until pods can run in it: about 15 seconds. `progress` is told each step.
@@ -106,34 +124,56 @@ impl Cluster {
             .stderr(Stdio::null())
             .spawn()
             .map_err(io("starting the cluster's holder"))?;
-        let orders = holder.stdin.take();
-        let said = holder.stdout.take().map(BufReader::new);
-        let mut cluster = Self {
+        let mut said = holder.stdout.take().map(BufReader::new);
+        let own = Own {
             place,
-            programs,
+            orders: holder.stdin.take(),
             holder,
-            orders,
             stays: false,
-            environment: BTreeMap::new(),
         };
-        let lines = said.into_iter().flat_map(BufRead::lines).map_while(Result::ok);
-        for said in lines.filter_map(|line| Said::read(&line)) {
-            match said {
-                Said::Step(step) => progress(&step),
-                Said::Failed(said) => {
-                    let doing = format!("making the cluster {}", cluster.place.name());
-                    return Err(ClusterError::Failed { doing, said });
-                }
-                Said::Ready => {
-                    cluster.environment = environment(&cluster.place)?;
-                    return Ok(cluster);
-                }
-            }
-        }
-        Err(ClusterError::Failed {
-            doing: format!("making the cluster {}", cluster.place.name()),
-            said: "its holder ended".to_owned(),
+        // Dropped, and so put away, where it does not come up.
+        let place = own.until_ready(&mut said, progress)?;
+        Ok(Self {
+            kubectl: programs.folder().join("kubectl"),
+            helm: programs.folder().join("helm"),
+            environment: environment(&place)?,
+            own: Some(own),
         })
+    }
+
+    /// The cluster that the variable `TIDEWHEEL_KUBECONFIG` names, where there is one. Further variables say how its Kafka and its
+    /// PostgreSQL are reached and where it finds images; what a cluster made here [writes down](environment) has them all.
+    ///
+    /// # Errors
+    /// [`ClusterError::Missing`] where a variable or `kubectl` is missing, [`ClusterError::Failed`] where the cluster does not answer.
+    pub fn given() -> Result<Option<Self>, ClusterError> {
+        let Some(kubeconfig) = variable(GIVEN) else {
+            return Ok(None);
+        };
+        let mut environment = BTreeMap::from([("KUBECONFIG".to_owned(), kubeconfig)]);
+        for name in ABOUT {
+            let value = variable(name).ok_or_else(|| ClusterError::Missing {
+                what: format!("the variable {name}, about the cluster that {GIVEN} names"),
+                how: format!("set all of {}", ABOUT.join(", ")),
+            })?;
+            environment.insert(name.to_owned(), value);
+        }
+        let program = |name: &str| {
+            programs::built(name)
+                .or_else(|| programs::which(name))
+                .ok_or_else(|| ClusterError::Missing {
+                    what: name.to_owned(),
+                    how: "put it into PATH, or run scripts/servers.sh kubernetes".to_owned(),
+                })
+        };
+        let cluster = Self {
+            kubectl: program("kubectl")?,
+            helm: program("helm")?,
+            environment,
+            own: None,
+        };
+        cluster.run_kubectl(&["get", "--raw", "/readyz"])?;
+        Ok(Some(cluster))
     }
 
     /// Lets the cluster outlive this process, until it is [put away](put_away).
@@ -141,23 +181,32 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::Io`] where the holder cannot be told.
     pub fn stay(mut self) -> Result<(), ClusterError> {
-        if let Some(mut orders) = self.orders.take() {
+        let Some(own) = &mut self.own else {
+            return Ok(());
+        };
+        if let Some(mut orders) = own.orders.take() {
             writeln!(orders, "{STAY}").map_err(io("telling the holder"))?;
         }
-        self.stays = true;
+        own.stays = true;
         Ok(())
     }
 
-    /// Where it is.
+    /// Where it is; none where somebody else made it.
     #[must_use]
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn place(&self) -> Option<&Place> {
+        self.own.as_ref().map(|own| &own.place)
     }
 
-    /// `bootstrap.servers` of its Kafka, from this machine; in pods it is [`KAFKA`].
+    /// `bootstrap.servers` of its Kafka, from this machine.
     #[must_use]
     pub fn kafka(&self) -> &str {
         self.value("TIDEWHEEL_KAFKA")
+    }
+
+    /// `bootstrap.servers` of its Kafka, in pods.
+    #[must_use]
+    pub fn kafka_in_pods(&self) -> &str {
+        self.value("TIDEWHEEL_KAFKA_IN_PODS")
     }
 
     /// The URL of its PostgreSQL, from this machine.
@@ -172,6 +221,18 @@ impl Cluster {
         self.value("TIDEWHEEL_POSTGRES_IN_PODS")
     }
 
+    /// The image of the `tidewheel` program.
+    #[must_use]
+    pub fn image(&self) -> &str {
+        self.value("TIDEWHEEL_IMAGE")
+    }
+
+    /// An image with a shell and small programs, as `/bin/busybox`.
+    #[must_use]
+    pub fn toolbox_image(&self) -> &str {
+        self.value("TIDEWHEEL_TOOLBOX_IMAGE")
+    }
+
     fn value(&self, name: &str) -> &str {
         self.environment.get(name).map_or("", String::as_str)
     }
@@ -179,18 +240,18 @@ impl Cluster {
     /// `kubectl` as the cluster's administrator, without arguments yet.
     #[must_use]
     pub fn kubectl(&self) -> Command {
-        self.program("kubectl")
+        self.program(&self.kubectl)
     }
 
     /// `helm` as the cluster's administrator, without arguments yet.
     #[must_use]
     pub fn helm(&self) -> Command {
-        self.program("helm")
+        self.program(&self.helm)
     }
 
-    fn program(&self, name: &str) -> Command {
-        let mut command = self.programs.kubernetes(name);
-        command.env("KUBECONFIG", self.place.kubeconfig());
+    fn program(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env("KUBECONFIG", self.value("KUBECONFIG"));
         command
     }
 
@@ -214,13 +275,41 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
+impl Own {
+    /// Reads what the cluster says until it is there, and returns where.
+    fn until_ready(
+        &self,
+        said: &mut Option<impl BufRead>,
+        mut progress: impl FnMut(&str),
+    ) -> Result<Place, ClusterError> {
+        let doing = format!("making the cluster {}", self.place.name());
+        let lines = said
+            .iter_mut()
+            .flat_map(BufRead::lines)
+            .map_while(Result::ok);
+        for said in lines.filter_map(|line| Said::read(&line)) {
+            match said {
+                Said::Step(step) => progress(&step),
+                Said::Failed(said) => return Err(ClusterError::Failed { doing, said }),
+                Said::Ready => return Ok(self.place.clone()),
+            }
+        }
+        let said = "its holder ended".to_owned();
+        Err(ClusterError::Failed { doing, said })
+    }
+}
+
+impl Drop for Own {
     fn drop(&mut self) {
         self.orders = None;
         if !self.stays {
             let _ = self.holder.wait();
         }
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// What is written down about a cluster that is there, by the names of variables.
@@ -230,7 +319,9 @@ impl Drop for Cluster {
 pub fn environment(place: &Place) -> Result<BTreeMap<String, String>, ClusterError> {
     let path = place.environment();
     let text = std::fs::read_to_string(&path).map_err(io_at("reading", &path))?;
-    let variables = text.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    let variables = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("export ")?.split_once('='));
     Ok(variables
         .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
         .collect())

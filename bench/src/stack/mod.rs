@@ -109,10 +109,10 @@ fn durable() -> postgres::Options {
         ("track_commit_timestamp", "on"),
     ];
     postgres::Options {
-        tls: false,
         settings: settings
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
+        ..postgres::Options::default()
     }
 }
 

@@ -34,6 +34,12 @@ enum What {
         #[arg(long, default_value = "local")]
         name: String,
     },
+    /// Make the image of the program, and say where its archive is
+    Image {
+        /// The tidewheel program [default: the one beside this program]
+        #[arg(long, value_name = "FILE")]
+        tidewheel: Option<PathBuf>,
+    },
     /// Hold a cluster for whoever has started this, and put it away when that ends
     #[command(hide = true)]
     Hold { name: String, images: Vec<PathBuf> },
@@ -52,9 +58,10 @@ fn main() -> ExitCode {
     match Arguments::parse().what {
         What::Up { name, tidewheel } => shown(up(name, tidewheel)),
         What::Down { name } => shown(down(&name)),
-        What::Hold { name, images } => cluster::telling(|| {
-            cluster::hold(&Place::new(&name)?, this_program()?, &images)
-        }),
+        What::Image { tidewheel } => shown(image(tidewheel)),
+        What::Hold { name, images } => {
+            cluster::telling(|| cluster::hold(&Place::new(&name)?, this_program()?, &images))
+        }
         What::Inside {
             name,
             api,
@@ -83,15 +90,18 @@ fn shown(result: Result<(), ClusterError>) -> ExitCode {
 }
 
 fn up(name: String, tidewheel: Option<PathBuf>) -> Result<(), ClusterError> {
+    if Cluster::given()?.is_some() {
+        println!("The cluster of TIDEWHEEL_KUBECONFIG answers. None is made here.");
+        return Ok(());
+    }
+    let place = Place::new(&name)?;
     let holder = this_program()?;
     let options = Options {
         name,
         tidewheel: tidewheel.unwrap_or_else(|| holder.with_file_name("tidewheel")),
         holder,
     };
-    let cluster = Cluster::start(&options, |step| eprintln!("  {step}"))?;
-    let place = cluster.place().clone();
-    cluster.stay()?;
+    Cluster::start(&options, |step| eprintln!("  {step}"))?.stay()?;
     println!(
         "
 The cluster is ready. To use it in this shell:
@@ -104,6 +114,17 @@ Images are {tidewheel} and {toolbox}. Logs are in {parts}. To put it away: make 
         tidewheel = cluster::TIDEWHEEL,
         toolbox = cluster::TOOLBOX,
         parts = place.part("*/server.log").display(),
+    );
+    Ok(())
+}
+
+fn image(tidewheel: Option<PathBuf>) -> Result<(), ClusterError> {
+    let program = this_program()?.with_file_name("tidewheel");
+    let archive = cluster::image(&tidewheel.unwrap_or(program))?;
+    println!(
+        "{} is in the OCI archive {}",
+        cluster::TIDEWHEEL,
+        archive.display()
     );
     Ok(())
 }

@@ -15,19 +15,31 @@ use crate::cluster::{
 const DIES_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Makes them, so that processes can be put in.
-pub(crate) fn make(place: &Place) -> Result<(), ClusterError> {
+/// Beside those of pods, which the kubelet makes: in version 2 a group has processes or other groups.
+const PARTS: &str = "parts";
+
+/// Makes them, and returns those that the cluster's own processes are to be put in.
+pub(crate) fn make(place: &Place) -> Result<Vec<PathBuf>, ClusterError> {
+    let mut parts = Vec::new();
     for group in place.cgroups()? {
-        std::fs::create_dir_all(&group).map_err(io_at("making", &group))?;
-        // A new one of `cpuset` in version 1 has no processors and no memory, and takes no processes until it has.
-        for setting in ["cpuset.cpus", "cpuset.mems"] {
-            inherit(&group, setting)?;
+        let part = group.join(PARTS);
+        for group in [&group, &part] {
+            std::fs::create_dir_all(group).map_err(io_at("making", group))?;
+            // A new one of `cpuset` in version 1 has no processors and no memory, and takes no processes until it has.
+            for setting in ["cpuset.cpus", "cpuset.mems"] {
+                inherit(group, setting)?;
+            }
         }
+        parts.push(part);
     }
-    Ok(())
+    Ok(parts)
 }
 
 fn inherit(group: &Path, setting: &str) -> Result<(), ClusterError> {
+    if group.join("cgroup.controllers").is_file() {
+        // Version 2 does it by itself.
+        return Ok(());
+    }
     let (own, above) = (group.join(setting), group.join("..").join(setting));
     let Ok(value) = std::fs::read_to_string(above) else {
         return Ok(());
@@ -40,7 +52,10 @@ pub(crate) fn remove(place: &Place) -> Result<(), ClusterError> {
     let groups = place.cgroups()?;
     let deadline = Instant::now() + DIES_WITHIN;
     loop {
-        let all: Vec<PathBuf> = groups.iter().flat_map(|group| with_all_below(group)).collect();
+        let all: Vec<PathBuf> = groups
+            .iter()
+            .flat_map(|group| with_all_below(group))
+            .collect();
         let mut processes: Vec<String> = all.iter().flat_map(|group| processes(group)).collect();
         processes.sort_unstable();
         processes.dedup();
@@ -74,7 +89,10 @@ fn with_all_below(group: &Path) -> Vec<PathBuf> {
 fn processes(group: &Path) -> Vec<String> {
     let ids = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     // 0 is a process that this one cannot see.
-    ids.lines().filter(|id| *id != "0").map(str::to_owned).collect()
+    ids.lines()
+        .filter(|id| *id != "0")
+        .map(str::to_owned)
+        .collect()
 }
 
 fn removed(group: &Path) -> bool {
@@ -88,7 +106,10 @@ fn kill(processes: &[String]) -> Result<(), ClusterError> {
     if processes.is_empty() {
         return Ok(());
     }
-    match run(Command::new("kill").arg("-KILL").args(processes), "ending processes") {
+    match run(
+        Command::new("kill").arg("-KILL").args(processes),
+        "ending processes",
+    ) {
         // Some have ended since.
         Err(ClusterError::Failed { .. }) => Ok(()),
         result => result.map(drop),

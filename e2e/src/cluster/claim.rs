@@ -87,7 +87,10 @@ pub(crate) fn end_holder(place: &Place) -> Result<(), ClusterError> {
     }
     let path = lock_file(&place.folder());
     let holder = std::fs::read_to_string(&path).map_err(io_at("reading", &path))?;
-    match run(Command::new("kill").args(["-KILL", &holder]), "ending the cluster's holder") {
+    match run(
+        Command::new("kill").args(["-KILL", &holder]),
+        "ending the cluster's holder",
+    ) {
         // It has ended since.
         Err(ClusterError::Failed { .. }) => {}
         result => drop(result?),

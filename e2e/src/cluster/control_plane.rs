@@ -39,12 +39,21 @@ impl ControlPlane<'_> {
             .arg(format!("--tls-cert-file={}", file("api-server.crt")))
             .arg(format!("--tls-private-key-file={}", file("api-server.key")))
             .arg(format!("--client-ca-file={}", file("authority.crt")))
-            .arg(format!("--kubelet-client-certificate={}", file("kubelet-client.crt")))
-            .arg(format!("--kubelet-client-key={}", file("kubelet-client.key")))
+            .arg(format!(
+                "--kubelet-client-certificate={}",
+                file("kubelet-client.crt")
+            ))
+            .arg(format!(
+                "--kubelet-client-key={}",
+                file("kubelet-client.key")
+            ))
             .arg("--kubelet-preferred-address-types=InternalIP")
             .arg(format!("--service-account-issuer={ISSUER}"))
             .arg(format!("--service-account-key-file={}", file("tokens.pub")))
-            .arg(format!("--service-account-signing-key-file={}", file("tokens.key")))
+            .arg(format!(
+                "--service-account-signing-key-file={}",
+                file("tokens.key")
+            ))
             .arg("--authorization-mode=Node,RBAC")
             .arg("--enable-admission-plugins=NodeRestriction")
             .arg("--allow-privileged=true");
@@ -56,7 +65,10 @@ impl ControlPlane<'_> {
         let mut etcd = Supervised::within("etcd", self.place.part("etcd"))?;
         let mut command = self.programs.kubernetes("etcd");
         command
-            .arg(format!("--data-dir={}", etcd.folder().join("data").display()))
+            .arg(format!(
+                "--data-dir={}",
+                etcd.folder().join("data").display()
+            ))
             .arg(format!("--listen-client-urls={ETCD}"))
             .arg(format!("--advertise-client-urls={ETCD}"))
             .arg(format!("--listen-peer-urls={ETCD_PEERS}"))
@@ -75,7 +87,10 @@ impl ControlPlane<'_> {
             command
                 .arg(format!("--cert-dir={folder}"))
                 .arg(format!("--root-ca-file={}", file("authority.crt")))
-                .arg(format!("--service-account-private-key-file={}", file("tokens.key")))
+                .arg(format!(
+                    "--service-account-private-key-file={}",
+                    file("tokens.key")
+                ))
                 .arg("--use-service-account-credentials=true");
         })?;
         let scheduler = self.start_controller("kube-scheduler", |_, _| {})?;
@@ -105,7 +120,10 @@ impl ControlPlane<'_> {
         let output = self
             .programs
             .kubernetes("kubectl")
-            .arg(format!("--kubeconfig={}", self.place.kubeconfig().display()))
+            .arg(format!(
+                "--kubeconfig={}",
+                self.place.kubeconfig().display()
+            ))
             .args(["get", "--raw", path])
             .output();
         output.is_ok_and(|output| output.status.success())

@@ -61,6 +61,9 @@ pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Clu
 }
 
 /// Of an action on a file or folder: `making /a/b: permission denied`.
-pub(crate) fn io_at(doing: impl Display, path: &Path) -> impl FnOnce(std::io::Error) -> ClusterError {
+pub(crate) fn io_at(
+    doing: impl Display,
+    path: &Path,
+) -> impl FnOnce(std::io::Error) -> ClusterError {
     io(format!("{doing} {}", path.display()))
 }

@@ -82,13 +82,13 @@ pub fn hold(place: &Place, program: PathBuf, images: &[PathBuf]) -> Result<(), C
 }
 
 fn start(place: &Place, program: PathBuf, images: &[PathBuf]) -> Result<Child, ClusterError> {
-    cgroups::make(place)?;
+    let groups = cgroups::make(place)?;
     let listeners = ports::listen(3)?;
     let mut ports = [0; 3];
     for (port, listener) in ports.iter_mut().zip(&listeners) {
         *port = ports::port(listener)?;
     }
-    let first = first_process(place, program, ports, images)?;
+    let first = first_process(place, &groups, program, ports, images)?;
     let [api, kafka, postgres] = ports;
     let loopback = Ipv4Addr::LOCALHOST;
     let targets = [(NODE, api), (loopback, kafka), (loopback, postgres)];
@@ -101,6 +101,7 @@ fn start(place: &Place, program: PathBuf, images: &[PathBuf]) -> Result<Child, C
 /// Starts the cluster, in its cgroups and namespaces.
 fn first_process(
     place: &Place,
+    groups: &[PathBuf],
     program: PathBuf,
     ports: [u16; 3],
     images: &[PathBuf],
@@ -108,7 +109,7 @@ fn first_process(
     let log = File::create(log(place)).map_err(io("making the cluster's log"))?;
     let mut command = Command::new("sh");
     command.args(["-c", JOIN, "join"]);
-    command.args(place.cgroups()?).arg("--");
+    command.args(groups).arg("--");
     // The kernel ends it with the holder, and everything in it with the first process.
     command.args(["setpriv", "--pdeathsig", "KILL"]);
     command.args(["unshare", "--net", "--mount", "--pid", "--ipc"]);

@@ -92,7 +92,9 @@ users:
     fn keep_api_server(&self) -> Result<(), ClusterError> {
         let key = KeyPair::generate()?;
         let mut parameters = CertificateParams::new(API_NAMES.map(str::to_owned))?;
-        parameters.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+        parameters
+            .distinguished_name
+            .push(DnType::CommonName, "kube-apiserver");
         for address in [NODE, API_SERVICE, [127, 0, 0, 1].into()] {
             let name = SanType::IpAddress(IpAddr::V4(address));
             parameters.subject_alt_names.push(name);
@@ -126,7 +128,9 @@ fn named(user: &str, group: Option<&str>) -> Result<CertificateParams, ClusterEr
     let mut parameters = CertificateParams::new(Vec::new())?;
     parameters.distinguished_name.push(DnType::CommonName, user);
     if let Some(group) = group {
-        parameters.distinguished_name.push(DnType::OrganizationName, group);
+        parameters
+            .distinguished_name
+            .push(DnType::OrganizationName, group);
     }
     Ok(parameters)
 }

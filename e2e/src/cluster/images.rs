@@ -40,25 +40,19 @@ impl Images {
     /// Makes them around a `tidewheel` program, as far as they are not in the cache.
     ///
     /// # Errors
-    /// [`ClusterError::Missing`] where there is no such program, [`ClusterError::Failed`] where an image cannot be built.
+    /// As [`image`].
     pub(crate) fn make(programs: &Programs, tidewheel: &Path) -> Result<Self, ClusterError> {
-        if !tidewheel.is_file() {
-            return Err(ClusterError::Missing {
-                what: format!("the tidewheel program, {}", tidewheel.display()),
-                how: "cargo build --release --locked --workspace".to_owned(),
-            });
-        }
         let busybox = which("busybox").unwrap_or_default();
         let pause = programs.pause();
         Ok(Self {
             archives: vec![
-                archive(TIDEWHEEL, &[tidewheel, &dockerfile(), &layout()], |folder| {
-                    build_tidewheel(tidewheel, folder)
-                })?,
+                image(tidewheel)?,
                 archive(TOOLBOX, &[&busybox], |folder| {
                     build_from(&busybox, "bin/busybox", TOOLBOX, folder)
                 })?,
-                archive(PAUSE, &[&pause], |folder| build_from(&pause, "pause", PAUSE, folder))?,
+                archive(PAUSE, &[&pause], |folder| {
+                    build_from(&pause, "pause", PAUSE, folder)
+                })?,
             ],
         })
     }
@@ -66,6 +60,30 @@ impl Images {
     pub(crate) fn archives(&self) -> &[PathBuf] {
         &self.archives
     }
+}
+
+/// Makes the image of a `tidewheel` program as an OCI archive, without any registry, and returns where it is: in the cache.
+///
+/// # Errors
+/// [`ClusterError::Missing`] where there is no such program or no `buildah`, [`ClusterError::Failed`] where the image cannot be built.
+pub fn image(tidewheel: &Path) -> Result<PathBuf, ClusterError> {
+    if !tidewheel.is_file() {
+        return Err(ClusterError::Missing {
+            what: format!("the tidewheel program, {}", tidewheel.display()),
+            how: "cargo build --release --locked --workspace".to_owned(),
+        });
+    }
+    if which("buildah").is_none() {
+        return Err(ClusterError::Missing {
+            what: "buildah, which makes images".to_owned(),
+            how: "on Debian or Ubuntu: apt-get install buildah".to_owned(),
+        });
+    }
+    archive(
+        TIDEWHEEL,
+        &[tidewheel, &dockerfile(), &layout()],
+        |folder| build_tidewheel(tidewheel, folder),
+    )
 }
 
 fn dockerfile() -> PathBuf {
@@ -112,7 +130,11 @@ fn digest(image: &str, sources: &[&Path]) -> Result<String, ClusterError> {
         io::copy(&mut file, &mut digest).map_err(io_at("reading", source))?;
     }
     let bytes = digest.finalize();
-    Ok(bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 /// Lays out the files that the program needs, and has the Dockerfile take them in place of its stage that compiles.
@@ -124,7 +146,13 @@ fn build_tidewheel(program: &Path, scratch: &Path) -> Result<(), ClusterError> {
     run(&mut command, "laying out the files of the image")?;
     let mut command = buildah(scratch);
     command
-        .args(["bud", "--isolation=chroot", "--timestamp=0", "--tag", TIDEWHEEL])
+        .args([
+            "bud",
+            "--isolation=chroot",
+            "--timestamp=0",
+            "--tag",
+            TIDEWHEEL,
+        ])
         .arg(format!("--build-context=build={}", files.display()))
         .arg(format!("--file={}", dockerfile().display()))
         .arg(&files);
@@ -132,12 +160,7 @@ fn build_tidewheel(program: &Path, scratch: &Path) -> Result<(), ClusterError> {
 }
 
 /// An image of one static program.
-fn build_from(
-    program: &Path,
-    path: &str,
-    image: &str,
-    scratch: &Path,
-) -> Result<(), ClusterError> {
+fn build_from(program: &Path, path: &str, image: &str, scratch: &Path) -> Result<(), ClusterError> {
     let files = scratch.join("files");
     let copy = files.join(path);
     make_folder(copy.parent().unwrap_or(&files))?;

@@ -7,17 +7,8 @@ use std::{
 
 use crate::{
     cluster::{
-        control_plane::ControlPlane,
-        error::ClusterError,
-        hold::ClusterPorts,
-        identity::Identities,
-        mounts, network,
-        node::Node,
-        place::Place,
-        programs::Programs,
-        relay,
-        run::run,
-        said::Said,
+        control_plane::ControlPlane, error::ClusterError, hold::ClusterPorts, identity::Identities,
+        mounts, network, node::Node, place::Place, programs::Programs, relay, run::run, said::Said,
         servers,
     },
     supervised::Supervised,
@@ -41,7 +32,11 @@ pub fn inside(place: &Place, ports: ClusterPorts, images: &[PathBuf]) -> Result<
     relay::serve(&place.relay())?;
     let programs = &Programs::find()?;
     let identities = &Identities::make(place.folder().join("identities"), ports.api)?;
-    identities.kubeconfig("tidewheel-admin", Some("system:masters"), &place.kubeconfig())?;
+    identities.kubeconfig(
+        "tidewheel-admin",
+        Some("system:masters"),
+        &place.kubeconfig(),
+    )?;
     let control_plane = ControlPlane {
         place,
         programs,
@@ -57,8 +52,8 @@ pub fn inside(place: &Place, ports: ClusterPorts, images: &[PathBuf]) -> Result<
     // What does not need each other at once: each takes seconds, most of it waiting.
     let (kubernetes, kafka, postgres) = thread::scope(|scope| {
         let kafka = scope.spawn(|| servers::start_kafka(ports).inspect(|_| step("Kafka answers")));
-        let postgres = scope
-            .spawn(|| servers::start_postgres(ports).inspect(|_| step("PostgreSQL answers")));
+        let postgres =
+            scope.spawn(|| servers::start_postgres(ports).inspect(|_| step("PostgreSQL answers")));
         let containerd = scope.spawn(|| {
             let containerd = node.start_containerd()?;
             for image in images {
@@ -126,7 +121,10 @@ fn wait_until_ready(
         if Instant::now() > deadline {
             return Err(ClusterError::Failed {
                 doing: "waiting for the node to be ready".to_owned(),
-                said: format!("its state is {state:?}; see {}", place.part("kubelet").display()),
+                said: format!(
+                    "its state is {state:?}; see {}",
+                    place.part("kubelet").display()
+                ),
             });
         }
         thread::sleep(LOOK_EVERY);
@@ -134,6 +132,10 @@ fn wait_until_ready(
 }
 
 /// The result of a thread; a panic there goes on here.
-fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T, ClusterError>>) -> Result<T, ClusterError> {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+fn joined<T>(
+    thread: thread::ScopedJoinHandle<'_, Result<T, ClusterError>>,
+) -> Result<T, ClusterError> {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

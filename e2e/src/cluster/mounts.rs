@@ -38,7 +38,11 @@ pub(crate) fn make(place: &Place) -> Result<(), ClusterError> {
         upper.display(),
         work.display()
     );
-    mount(&["-t", "overlay", "-o", &layers], Path::new("overlay"), "/var/lib")?;
+    mount(
+        &["-t", "overlay", "-o", &layers],
+        Path::new("overlay"),
+        "/var/lib",
+    )?;
     for target in SETTINGS {
         let own = views.join(file_name(target));
         let value = std::fs::read_to_string(target).map_err(io_at("reading", Path::new(target)))?;

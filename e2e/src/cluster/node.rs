@@ -32,7 +32,10 @@ impl Node<'_> {
         let mut server = Supervised::within("containerd", self.place.part("containerd"))?;
         let folder = server.folder().to_owned();
         let networks = folder.join("networks");
-        write(&networks.join("10-pods.conflist"), &self.pod_network(&folder))?;
+        write(
+            &networks.join("10-pods.conflist"),
+            &self.pod_network(&folder),
+        )?;
         let settings = folder.join("config.toml");
         write(&settings, &self.containerd_settings(&folder, &networks))?;
         let mut command = Command::new("containerd");

@@ -93,7 +93,10 @@ impl Place {
         }
         names.sort_unstable();
         names.dedup();
-        Ok(names.iter().filter_map(|name| Self::new(name).ok()).collect())
+        Ok(names
+            .iter()
+            .filter_map(|name| Self::new(name).ok())
+            .collect())
     }
 }
 
@@ -105,7 +108,8 @@ fn hierarchies() -> Result<Vec<PathBuf>, ClusterError> {
     }
     let hierarchies = entries(root)?.into_iter().map(|name| root.join(name));
     // Some have a second name, which is a link.
-    let hierarchies = hierarchies.filter(|path| !path.is_symlink() && path.join("cgroup.procs").is_file());
+    let hierarchies =
+        hierarchies.filter(|path| !path.is_symlink() && path.join("cgroup.procs").is_file());
     Ok(hierarchies.collect())
 }
 
@@ -116,6 +120,8 @@ fn entries(folder: &Path) -> Result<Vec<String>, ClusterError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(io_at("reading", folder)(error)),
     };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let names = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
     Ok(names.collect())
 }

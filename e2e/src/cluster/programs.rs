@@ -59,7 +59,9 @@ impl Programs {
         let plugins = plugins.into_iter().find(|folder| has_plugins(folder));
         if plugins.is_none() {
             let names = PLUGINS.join(", ");
-            missing.push(format!("the CNI plugins {names} (Debian's package containernetworking-plugins)"));
+            missing.push(format!(
+                "the CNI plugins {names} (Debian's package containernetworking-plugins)"
+            ));
         }
         check_machine()?;
         match plugins {
@@ -94,6 +96,12 @@ impl Programs {
     pub(crate) fn plugins(&self) -> &Path {
         &self.plugins
     }
+}
+
+/// One of the programs that are built, where they are.
+pub(crate) fn built(name: &str) -> Option<PathBuf> {
+    let program = cache::folder().ok()?.join(KUBERNETES).join(name);
+    program.is_file().then_some(program)
 }
 
 /// What no package can give.

@@ -28,7 +28,11 @@ pub(crate) fn run_with(
     let mut stdin = child.stdin.take();
     std::thread::scope(|scope| {
         // Beside reading what it says, or both would wait for each other. A program that ends without reading says why.
-        scope.spawn(move || stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes())));
+        scope.spawn(move || {
+            stdin
+                .take()
+                .map(|mut stdin| stdin.write_all(input.as_bytes()))
+        });
         let output = child.wait_with_output().map_err(io(doing))?;
         printed(output, doing)
     })

@@ -26,7 +26,11 @@ impl Said {
 
     /// Reads it; none where somebody else has written.
     pub(crate) fn read(line: &str) -> Option<Self> {
-        match line.trim_end().split_once(' ').unwrap_or((line.trim_end(), "")) {
+        match line
+            .trim_end()
+            .split_once(' ')
+            .unwrap_or((line.trim_end(), ""))
+        {
             ("step", text) => Some(Self::Step(lines(text))),
             ("ready", _) => Some(Self::Ready),
             ("failed", text) => Some(Self::Failed(lines(text))),

@@ -5,6 +5,7 @@ use crate::{
     cluster::{
         error::ClusterError,
         hold::ClusterPorts,
+        images::{TIDEWHEEL, TOOLBOX},
         network::NODE,
         place::Place,
         programs::Programs,
@@ -17,11 +18,11 @@ use crate::{
 /// The namespace of the Services.
 const NAMESPACE: &str = "servers";
 /// Kafka's address in pods.
-pub const KAFKA: &str = "kafka.servers.svc.cluster.local:9092";
-/// PostgreSQL's host in pods; the port is [`POSTGRES_PORT`].
-pub const POSTGRES_HOST: &str = "postgres.servers.svc.cluster.local";
+const KAFKA: &str = "kafka.servers.svc.cluster.local:9092";
+/// PostgreSQL's host in pods.
+const POSTGRES_HOST: &str = "postgres.servers.svc.cluster.local";
 /// PostgreSQL's port in pods.
-pub const POSTGRES_PORT: u16 = 5432;
+const POSTGRES_PORT: u16 = 5432;
 const KAFKA_PORT: u16 = 9092;
 
 /// Starts Kafka: on loopback at the port that the machine outside has for it, and at the address that pods know.
@@ -60,7 +61,12 @@ pub(crate) fn publish(
     command
         .arg(format!("--kubeconfig={}", place.kubeconfig().display()))
         .args(["apply", "--filename=-"]);
-    run_with(&mut command, &text, "making the Services of Kafka and PostgreSQL").map(drop)
+    run_with(
+        &mut command,
+        &text,
+        "making the Services of Kafka and PostgreSQL",
+    )
+    .map(drop)
 }
 
 /// A Service without pods, whose one endpoint is a port of the node.
@@ -93,12 +99,17 @@ pub(crate) fn describe(
     let database = "postgres";
     let in_pods = postgres.url_at(POSTGRES_HOST, POSTGRES_PORT, database);
     for (name, value) in [
-        ("TIDEWHEEL_PROGRAMS", programs.folder().display().to_string()),
+        (
+            "TIDEWHEEL_PROGRAMS",
+            programs.folder().display().to_string(),
+        ),
         ("KUBECONFIG", place.kubeconfig().display().to_string()),
         ("TIDEWHEEL_KAFKA", kafka.bootstrap().to_owned()),
         ("TIDEWHEEL_KAFKA_IN_PODS", KAFKA.to_owned()),
         ("TIDEWHEEL_POSTGRES", postgres.url(database)),
         ("TIDEWHEEL_POSTGRES_IN_PODS", in_pods),
+        ("TIDEWHEEL_IMAGE", TIDEWHEEL.to_owned()),
+        ("TIDEWHEEL_TOOLBOX_IMAGE", TOOLBOX.to_owned()),
     ] {
         // No path or URL here has a quote: the former are ours, the latter encode it.
         let _ = writeln!(text, "export {name}='{value}'");

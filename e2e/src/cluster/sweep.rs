@@ -5,8 +5,7 @@
 use std::{io::ErrorKind, path::Path};
 
 use crate::cluster::{
-    cgroups,
-    claim,
+    cgroups, claim,
     error::{ClusterError, io_at},
     place::{ALL, Place},
 };

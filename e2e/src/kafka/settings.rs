@@ -100,7 +100,11 @@ controlled.shutdown.enable=false
         format!("PLAINTEXT://127.0.0.1:{plain}"),
         "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
     );
-    if let Some(Listener { bind, advertised: at }) = &options.also {
+    if let Some(Listener {
+        bind,
+        advertised: at,
+    }) = &options.also
+    {
         listeners += &format!(",ALSO://{bind}");
         advertised += &format!(",ALSO://{at}");
         protocols += ",ALSO:PLAINTEXT";

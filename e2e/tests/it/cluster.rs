@@ -37,8 +37,12 @@ fn start(of: &str) -> Cluster {
     }
 }
 
-/// The cluster that all tests share which do not put it away; each has a namespace of its own. It ends with this process.
+/// The cluster that all tests share which do not put it away; each has a namespace of its own. It is the one that
+/// `TIDEWHEEL_KUBECONFIG` names, or one that ends with this process.
 fn shared() -> &'static Cluster {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
-    SHARED.get_or_init(|| start("s"))
+    SHARED.get_or_init(|| match Cluster::given() {
+        Ok(given) => given.unwrap_or_else(|| start("s")),
+        Err(error) => panic!("{error}"),
+    })
 }

@@ -42,13 +42,26 @@ pub(crate) fn assert_none(name: &str) {
 
 /// What clusters could leave that has no name of theirs: links, network namespaces, folders of the kubelet and of CNI.
 pub(crate) fn nameless() -> Vec<String> {
-    let places = ["/sys/class/net", "/run/netns", "/run/containerd", "/var/lib/kubelet", "/var/lib/cni"];
+    let places = [
+        "/sys/class/net",
+        "/run/netns",
+        "/run/containerd",
+        "/var/lib/kubelet",
+        "/var/lib/cni",
+    ];
     let in_place = |place: &str| {
         let names = names_in(Path::new(place)).into_iter();
-        names.map(|name| format!("{place}/{name}")).collect::<Vec<_>>()
+        names
+            .map(|name| format!("{place}/{name}"))
+            .collect::<Vec<_>>()
     };
     let mut all: Vec<String> = places.into_iter().flat_map(in_place).collect();
-    all.extend(places.into_iter().filter(|place| Path::new(place).exists()).map(str::to_owned));
+    all.extend(
+        places
+            .into_iter()
+            .filter(|place| Path::new(place).exists())
+            .map(str::to_owned),
+    );
     all.sort_unstable();
     all
 }
@@ -68,7 +81,9 @@ fn find_groups(folder: &Path, name: &str, found: &mut Vec<String>) {
 
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
 }
 
 fn contains(text: &[u8], name: &str) -> bool {

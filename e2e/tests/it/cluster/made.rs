@@ -7,7 +7,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tidewheel_e2e::cluster::{ClusterError, Place, TOOLBOX, environment};
+use tidewheel_e2e::cluster::{ClusterError, Place, environment};
 
 use super::{holder, leftovers, name, start, tidewheel};
 
@@ -15,17 +15,33 @@ use super::{holder, leftovers, name, start, tidewheel};
 fn nothing_is_left_of_a_cluster_with_running_pods() {
     let before = leftovers::nameless();
     let cluster = start("a");
-    let image = format!("--image={TOOLBOX}");
+    let image = format!("--image={}", cluster.toolbox_image());
     cluster
-        .run_kubectl(&["run", "sleeper", &image, "--image-pull-policy=Never", "--", "sleep", "3600"])
+        .run_kubectl(&[
+            "run",
+            "sleeper",
+            &image,
+            "--image-pull-policy=Never",
+            "--",
+            "sleep",
+            "3600",
+        ])
         .unwrap();
     cluster
-        .run_kubectl(&["wait", "pod/sleeper", "--for=condition=Ready", "--timeout=180s"])
+        .run_kubectl(&[
+            "wait",
+            "pod/sleeper",
+            "--for=condition=Ready",
+            "--timeout=180s",
+        ])
         .unwrap();
     // Or the search would prove nothing.
-    let found = leftovers::of(cluster.place().name());
+    let found = leftovers::of(&name("a"));
     for kind in ["folder ", "cgroup ", "/proc/"] {
-        assert!(found.iter().any(|thing| thing.starts_with(kind)), "{found:#?}");
+        assert!(
+            found.iter().any(|thing| thing.starts_with(kind)),
+            "{found:#?}"
+        );
     }
     drop(cluster);
     leftovers::assert_none(&name("a"));
@@ -35,7 +51,11 @@ fn nothing_is_left_of_a_cluster_with_running_pods() {
 /// The command as a person gives it.
 fn command(what: &str, of: &str) -> Command {
     let mut command = Command::new(holder());
-    command.args([what, "--name", &name(of)]).stdin(Stdio::null());
+    command
+        .args([what, "--name", &name(of)])
+        .stdin(Stdio::null());
+    // Of these tests, each makes its own.
+    command.env_remove("TIDEWHEEL_KUBECONFIG");
     command
 }
 
@@ -67,7 +87,8 @@ fn nothing_is_left_when_the_maker_is_killed_in_the_middle() {
 #[test]
 fn putting_away_ends_what_lost_its_maker_and_its_holder() {
     let (mut up, mut said) = begin("c");
-    said.find(|line| line.contains("containerd has the images")).unwrap();
+    said.find(|line| line.contains("containerd has the images"))
+        .unwrap();
     let place = Place::new(&name("c")).unwrap();
     let holder = std::fs::read_to_string(place.folder().join("lock")).unwrap();
     let mut kill = Command::new("kill");
@@ -88,11 +109,17 @@ fn a_cluster_outlives_the_command_that_made_it_until_it_is_put_away() {
     let place = Place::new(&name("d")).unwrap();
     let environment = environment(&place).unwrap();
     let nodes = kubectl(&environment, &["get", "nodes"]);
-    assert!(String::from_utf8_lossy(&nodes.stdout).contains(" Ready "), "{nodes:?}");
+    assert!(
+        String::from_utf8_lossy(&nodes.stdout).contains(" Ready "),
+        "{nodes:?}"
+    );
 
     let again = command("up", "d").output().unwrap();
     let told = String::from_utf8_lossy(&again.stderr).into_owned();
-    assert!(!again.status.success() && told.contains("there is a cluster named"), "{told}");
+    assert!(
+        !again.status.success() && told.contains("there is a cluster named"),
+        "{told}"
+    );
     assert!(kubectl(&environment, &["get", "nodes"]).status.success());
 
     assert!(command("down", "d").status().unwrap().success());
@@ -132,7 +159,13 @@ fn everything_that_is_missing_is_named_with_how_to_get_it() {
 
 #[test]
 fn a_name_that_cannot_be_part_of_a_path_is_refused() {
-    for name in ["", "a/b", "..", "Upper", "a-name-that-is-longer-than-it-may-be"] {
+    for name in [
+        "",
+        "a/b",
+        "..",
+        "Upper",
+        "a-name-that-is-longer-than-it-may-be",
+    ] {
         let refused = Place::new(name);
         assert!(matches!(refused, Err(ClusterError::Name { .. })), "{name}");
     }
