@@ -23,7 +23,7 @@ demo: ## Play 6,000 real events through the example and show the windows
 
 .PHONY: test
 test: ## Run every test
-	@scripts/prerequisites.sh servers
+	@scripts/prerequisites.sh cluster
 	@scripts/test.sh
 
 .PHONY: soak
@@ -39,7 +39,7 @@ image: ## Make the image of the program without any registry, as an archive
 
 .PHONY: cluster
 cluster: ## Make a real Kubernetes here, with Kafka, PostgreSQL and the image; as root
-	@scripts/prerequisites.sh servers
+	@scripts/prerequisites.sh cluster
 	@$(BUILD)
 	@$(CARGO_TARGET_DIR)/release/tidewheel-cluster up
 

@@ -30,7 +30,7 @@ const NEEDED: [(&str, &str); 12] = [
     ("buildah", "buildah"),
     ("busybox", "busybox-static"),
 ];
-const INSTALL: &str = "scripts/prerequisites.sh servers (make cluster and make test do), as root";
+const INSTALL: &str = "scripts/prerequisites.sh cluster, as root (make cluster and make test do)";
 
 /// Where the programs are that are not simply in PATH.
 #[derive(Debug, Clone)]

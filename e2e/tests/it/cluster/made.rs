@@ -115,17 +115,33 @@ fn a_cluster_outlives_the_command_that_made_it_until_it_is_put_away() {
     );
 
     let again = command("up", "d").output().unwrap();
-    let told = String::from_utf8_lossy(&again.stderr).into_owned();
+    let told = said_by(&again);
     assert!(
         !again.status.success() && told.contains("there is a cluster named"),
         "{told}"
     );
-    assert!(kubectl(&environment, &["get", "nodes"]).status.success());
+
+    // Whoever names it is given it.
+    let mut given = command("up", "e");
+    given.env("TIDEWHEEL_KUBECONFIG", &environment["KUBECONFIG"]);
+    let asked = given.output().unwrap();
+    assert!(
+        said_by(&asked).contains("missing: the variable TIDEWHEEL_KAFKA"),
+        "{asked:?}"
+    );
+    let used = given.envs(&environment).output().unwrap();
+    assert!(said_by(&used).contains("None is made here"), "{used:?}");
+    leftovers::assert_none(&name("e"));
 
     assert!(command("down", "d").status().unwrap().success());
     leftovers::assert_none(&name("d"));
     // There is nothing to do the second time.
     assert!(command("down", "d").status().unwrap().success());
+}
+
+fn said_by(command: &Output) -> String {
+    let [out, err] = [&command.stdout, &command.stderr].map(|said| String::from_utf8_lossy(said));
+    format!("{out}{err}")
 }
 
 fn kubectl(environment: &BTreeMap<String, String>, arguments: &[&str]) -> Output {
@@ -139,7 +155,7 @@ fn kubectl(environment: &BTreeMap<String, String>, arguments: &[&str]) -> Output
 #[test]
 fn everything_that_is_missing_is_named_with_how_to_get_it() {
     let empty = TempDir::new().unwrap();
-    let up = command("up", "e")
+    let up = command("up", "f")
         .env("PATH", empty.path())
         .env("TIDEWHEEL_CACHE", empty.path())
         .output()
@@ -150,11 +166,11 @@ fn everything_that_is_missing_is_named_with_how_to_get_it() {
         "missing: containerd (Debian's package containerd)",
         "missing: buildah (Debian's package buildah)",
         "missing: Kubernetes, in",
-        "do this: scripts/prerequisites.sh servers",
+        "do this: scripts/prerequisites.sh cluster",
     ] {
         assert!(said.contains(missing), "{said}");
     }
-    leftovers::assert_none(&name("e"));
+    leftovers::assert_none(&name("f"));
 }
 
 #[test]

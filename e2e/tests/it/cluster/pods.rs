@@ -97,6 +97,18 @@ fn a_restricted_pod_without_account_or_writable_files_runs_the_program() {
         version,
         format!("tidewheel {}\n", env!("CARGO_PKG_VERSION"))
     );
+    let volumes = [
+        "get",
+        "pod/version",
+        "--namespace",
+        "program",
+        "--output=jsonpath={.spec.volumes}",
+    ];
+    assert_eq!(
+        cluster.run_kubectl(&volumes).unwrap(),
+        "",
+        "no token of an account is mounted"
+    );
     let help = run(cluster, "program", "help", &["--help"], "");
     assert!(help.contains("Usage: tidewheel"), "{help}");
 
