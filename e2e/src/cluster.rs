@@ -16,6 +16,7 @@
 //! ```
 //! Its processes, mounts and network end when it is dropped, or when the process that started it ends in whatever way; so do its
 //! folder and its cgroups. [`hold`] says how.
+mod audit;
 mod cgroups;
 mod claim;
 mod control_plane;
@@ -43,6 +44,7 @@ use std::{
 };
 
 pub use self::{
+    audit::Request,
     error::ClusterError,
     hold::{ClusterPorts, hold, telling},
     images::{TIDEWHEEL, TOOLBOX, image},
@@ -253,6 +255,22 @@ impl Cluster {
         let mut command = Command::new(program);
         command.env("KUBECONFIG", self.value("KUBECONFIG"));
         command
+    }
+
+    /// All requests of a service account so far, in the order in which they were answered.
+    ///
+    /// # Errors
+    /// [`ClusterError::Missing`] for a cluster that was given, [`ClusterError::Io`] where nobody has asked anything yet.
+    pub fn requests_of(
+        &self,
+        namespace: &str,
+        account: &str,
+    ) -> Result<Vec<Request>, ClusterError> {
+        let place = self.place().ok_or_else(|| ClusterError::Missing {
+            what: "the audit log of the cluster, which somebody else has made".to_owned(),
+            how: format!("unset {GIVEN}, and a cluster is made here"),
+        })?;
+        audit::requests(place, namespace, account)
     }
 
     /// Applies YAML, as `kubectl apply` does.

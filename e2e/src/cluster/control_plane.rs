@@ -1,6 +1,7 @@
 //! etcd, the API server, the controller manager and the scheduler.
 use crate::{
     cluster::{
+        audit,
         error::ClusterError,
         identity::Identities,
         network::{NODE, SERVICES},
@@ -56,7 +57,8 @@ impl ControlPlane<'_> {
             ))
             .arg("--authorization-mode=Node,RBAC")
             .arg("--enable-admission-plugins=NodeRestriction")
-            .arg("--allow-privileged=true");
+            .arg("--allow-privileged=true")
+            .args(audit::options(server.folder())?);
         server.start(command, || Ok(self.answers("/readyz")))?;
         Ok([etcd, server])
     }

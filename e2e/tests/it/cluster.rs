@@ -2,6 +2,7 @@
 mod leftovers;
 mod made;
 mod pods;
+mod requests;
 
 use std::{
     path::{Path, PathBuf},
