@@ -8,12 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-missing() {
-    printf '\n  missing: %s\n  do this: %s\n\n' "$1" "$2" >&2
-    exit 1
-}
-
-[[ -n ${HOME:-} ]] || missing "the variable HOME, for caches" "export HOME=/path/to/a/folder/that/can/be/written"
+source scripts/missing.sh
 command -v cargo >/dev/null || missing "cargo" "install Rust from https://rustup.rs, open a new shell, and run this again"
 
 # SQLite and parts of the compression libraries are C; without headers a compiler alone is of no use.

@@ -8,13 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-[[ -n ${HOME:-} ]] || { printf '\n  missing: the variable HOME, for caches\n  do this: export HOME=/path/to/a/folder/that/can/be/written\n\n' >&2; exit 1; }
+source scripts/missing.sh
 cache=${TIDEWHEEL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidewheel}
-
-missing() {
-    printf '\n  missing: %s\n  do this: %s\n\n' "$1" "$2" >&2
-    exit 1
-}
 
 # Installs Debian packages where that can be done without asking; says what is missing anywhere else.
 install_packages() {

@@ -23,7 +23,8 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let stack = Stack::start(&resources("Drop", PARTITIONS, BY_METHOD, &[WINDOWS]))?;
+    let mut stack = Stack::start()?;
+    stack.deploy(|namespace| resources(namespace, "Drop", PARTITIONS, BY_METHOD, &[WINDOWS]))?;
     let topic = Topic {
         partitions: PARTITIONS,
         events,

@@ -1,9 +1,11 @@
 //! From produced to committed: how old an event is when its row can be seen.
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use chrono::{SecondsFormat, Utc};
 use rdkafka::producer::Producer as _;
 use sqlx::Row as _;
+use sqlx::postgres::PgPool;
 
 use crate::Failure;
 use crate::figures::Report;
@@ -13,8 +15,10 @@ use crate::stack::{Stack, Topic, send};
 const PER_SECOND: usize = 5_000;
 const EVENTS: usize = 150_000;
 const PARTITIONS: u32 = 6;
-/// What is sent first and not measured, seconds: connections are made, and the database's caches filled.
-const WARM_UP: i32 = 5;
+/// What is sent first and not measured, seconds: Kafka's Java compiles what it runs, and the database's caches are filled.
+const WARM_UP: usize = 90;
+/// For how long events are sent that nobody reads, seconds: what Kafka takes for the producer alone.
+const ALONE: usize = 20;
 /// How often some events are sent.
 const TICK: Duration = Duration::from_millis(2);
 
@@ -35,35 +39,30 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
 }
 
 async fn run(events: usize) -> Result<Report, Failure> {
-    let stack = Stack::start(&resources(
-        "Drop",
-        PARTITIONS,
-        BY_METHOD,
-        &[WINDOWS, EVERY_EVENT],
-    ))?;
+    let mut stack = Stack::start()?;
+    let outputs = [WINDOWS, EVERY_EVENT];
+    stack.deploy(|namespace| resources(namespace, "Drop", PARTITIONS, BY_METHOD, &outputs))?;
     let worker = stack.role("worker", &[])?;
     worker.ready().await?;
+    let warm_up = WARM_UP * PER_SECOND;
+    produce(&stack, 0..warm_up)?;
     let (before, server) = (worker.usage(), stack.used());
-    produce(&stack, events)?;
-    let database = stack.database(1).await?;
-    let mut seen: i64 = 0;
-    for _ in 0..600 {
-        seen = sqlx::query_scalar("SELECT count(*) FROM events")
-            .fetch_one(&database)
-            .await?;
-        if seen == events as i64 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    if seen != events as i64 {
-        return Err(format!("{seen} rows of {events} events").into());
-    }
+    produce(&stack, warm_up..warm_up + events)?;
     let (own, after) = (worker.usage(), stack.used());
+    let database = stack.database(1).await?;
+    await_rows(&database, (warm_up + events) as i64).await?;
+    drop(worker);
     let ages = sqlx::query(AGES)
-        .bind(f64::from(WARM_UP))
+        .bind(WARM_UP as f64)
         .fetch_one(&database)
         .await?;
+    let before_alone = stack.used();
+    produce(&stack, 0..ALONE * PER_SECOND)?;
+    let alone = stack
+        .used()
+        .kafka
+        .cpu
+        .saturating_sub(before_alone.kafka.cpu);
     let mut report = Report::new(
         "latency",
         format!(
@@ -85,16 +84,36 @@ async fn run(events: usize) -> Result<Report, Failure> {
         let cpu = to.cpu.saturating_sub(from.cpu).as_secs_f64() / millions;
         report.add(format!("{process} at this rate"), cpu, "CPU s per million");
     }
+    report.add(
+        "Kafka for the producer alone",
+        alone.as_secs_f64() / ((ALONE * PER_SECOND) as f64 / 1e6),
+        "CPU s per million",
+    );
     Ok(report)
 }
 
+async fn await_rows(database: &PgPool, rows: i64) -> Result<(), Failure> {
+    let mut seen: i64 = 0;
+    for _ in 0..600 {
+        seen = sqlx::query_scalar("SELECT count(*) FROM events")
+            .fetch_one(database)
+            .await?;
+        if seen == rows {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(format!("{seen} rows of {rows} events").into())
+}
+
 /// Sends events of now, in time.
-fn produce(stack: &Stack, events: usize) -> Result<(), Failure> {
+fn produce(stack: &Stack, numbers: Range<usize>) -> Result<(), Failure> {
+    let events = numbers.len();
     let topic = Topic {
         partitions: PARTITIONS,
         events,
     };
-    let sender = topic.sender(stack)?;
+    let (sender, name) = (topic.sender(stack)?, stack.topic());
     let begin = Instant::now();
     let mut sent = 0;
     while sent < events {
@@ -102,8 +121,9 @@ fn produce(stack: &Stack, events: usize) -> Result<(), Failure> {
         while sent < due.min(events) {
             send(
                 &sender,
+                &name,
                 (sent % PARTITIONS as usize) as i32,
-                event(sent).as_bytes(),
+                event(numbers.start + sent).as_bytes(),
             )?;
             sent += 1;
         }

@@ -40,7 +40,7 @@ pub(crate) fn plan(
     steps: &str,
     outputs: &[&str],
 ) -> Result<Arc<Plan>, Failure> {
-    let text = resources(unknown_fields, partitions, steps, outputs);
+    let text = resources("bench", unknown_fields, partitions, steps, outputs);
     let (_, mut plans, problems) = judge(load::load_texts([("bench.yaml", text.as_str())]));
     plans
         .pop()
@@ -48,8 +48,9 @@ pub(crate) fn plan(
         .ok_or_else(|| problem::render(&problems).into())
 }
 
-/// The resources of a pipeline of `steps` and `outputs`, in the namespace `bench`: the source `clicks`, the Sink `warehouse`.
+/// The resources of a pipeline of `steps` and `outputs`: the source `clicks`, the Sink `warehouse`.
 pub(crate) fn resources(
+    namespace: &str,
     unknown_fields: &str,
     partitions: u32,
     steps: &str,
@@ -62,7 +63,7 @@ pub(crate) fn resources(
     format!(
         "apiVersion: tidewheel.dev/v1alpha1
 kind: EventSource
-metadata: {{name: clicks, namespace: bench}}
+metadata: {{name: clicks, namespace: {namespace}}}
 spec:
   schema:
     fields:
@@ -81,7 +82,7 @@ spec:
 ---
 apiVersion: tidewheel.dev/v1alpha1
 kind: Sink
-metadata: {{name: warehouse, namespace: bench}}
+metadata: {{name: warehouse, namespace: {namespace}}}
 spec:
   postgres:
     connection: {{secretRef: {{name: warehouse, key: url}}}}
@@ -89,7 +90,7 @@ spec:
 ---
 apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
-metadata: {{name: bench, namespace: bench}}
+metadata: {{name: bench, namespace: {namespace}}}
 spec:
   sources: [{{name: clicks}}]
   steps:{steps}

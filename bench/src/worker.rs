@@ -1,26 +1,31 @@
 //! A worker from Kafka to PostgreSQL, catching up on a topic that is full.
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::try_join_all;
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::PgPool;
-use tidewheel_e2e::Usage;
+use sqlx::postgres::{PgPool, PgPoolCopyExt as _};
+use tokio::io::AsyncReadExt as _;
 
 use crate::Failure;
 use crate::events::Events;
 use crate::figures::Report;
 use crate::pipeline::{BY_METHOD, EVENTS as EVERY_EVENT, WINDOWS, resources};
-use crate::stack::{Role, Stack, Topic};
+use crate::stack::{Role, Stack, Topic, Used};
 
-const EVENTS: usize = 2_000_000;
+const EVENTS: usize = 3_000_000;
 const PARTITIONS: u32 = 6;
 const ROUNDS: usize = 3;
 const WINDOW_SECONDS: f64 = 60.0;
-/// How often it is looked how far the worker is.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The share of the events after which is measured: programs have started, and tables and indexes are no longer empty.
+const WARM_UP: f64 = 0.25;
+/// How often it is looked how far the worker is. It costs the worker something to say it.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How many times it is looked before something is wrong.
-const LOOKS: usize = 30_000;
+const LOOKS: usize = 12_000;
+/// How much a client of COPY sends at a time.
+const PIECE_BYTES: usize = 1 << 18;
 
 /// One job: what is written, and what was measured by round.
 struct Job {
@@ -30,11 +35,40 @@ struct Job {
     bare: Vec<f64>,
     /// Seconds.
     worker: Vec<f64>,
-    /// Seconds; of raw rows only.
-    copy: Vec<f64>,
+    /// COPY alone, of raw rows only: by the server from files, and by a client.
+    copies: [Copies; 2],
     /// Processor time of worker, Kafka and PostgreSQL, seconds.
     cpu: [Vec<f64>; 3],
     peak_mib: Vec<f64>,
+}
+
+/// COPY alone, by round.
+#[derive(Default)]
+struct Copies {
+    /// Seconds.
+    took: Vec<f64>,
+    /// Processor time of PostgreSQL, seconds.
+    cpu: Vec<f64>,
+}
+
+/// Where a worker was at a moment.
+struct Reached {
+    at: Instant,
+    /// Events.
+    covered: f64,
+    /// Processor time so far of worker, Kafka and PostgreSQL.
+    cpu: [Duration; 3],
+}
+
+impl Reached {
+    fn now(stack: &Stack, worker: &Role, covered: f64) -> Self {
+        let Used { kafka, postgres } = stack.used();
+        Self {
+            at: Instant::now(),
+            covered,
+            cpu: [worker.usage().cpu, kafka.cpu, postgres.cpu],
+        }
+    }
 }
 
 impl Job {
@@ -44,7 +78,7 @@ impl Job {
             outputs,
             bare: Vec::new(),
             worker: Vec::new(),
-            copy: Vec::new(),
+            copies: Default::default(),
             cpu: Default::default(),
             peak_mib: Vec::new(),
         }
@@ -61,63 +95,74 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    let mut stack = Stack::start()?;
     for round in 1..=ROUNDS {
         for job in &mut jobs {
-            runtime.block_on(run(job, &lines))?;
+            runtime.block_on(run(&mut stack, job, &lines))?;
             eprintln!("worker: {}, round {round} of {ROUNDS}", job.name);
         }
     }
     Ok(report(events, &jobs))
 }
 
-async fn run(job: &mut Job, lines: &[Bytes]) -> Result<(), Failure> {
-    let stack = Stack::start(&resources("Drop", PARTITIONS, BY_METHOD, job.outputs))?;
+async fn run(stack: &mut Stack, job: &mut Job, lines: &[Bytes]) -> Result<(), Failure> {
+    let outputs = job.outputs;
+    stack.deploy(|namespace| resources(namespace, "Drop", PARTITIONS, BY_METHOD, outputs))?;
+    let stack = &*stack;
     let topic = Topic {
         partitions: PARTITIONS,
         events: lines.len(),
     };
-    topic.fill(&stack, lines)?;
-    job.bare.push(topic.read_alone(&stack)?);
+    topic.fill(stack, lines)?;
+    job.bare.push(topic.read_alone(stack)?);
     let database = stack.database(PARTITIONS).await?;
-    let before = stack.used();
     let worker = stack.role("worker", &[])?;
-    job.worker
-        .push(catch_up(&worker, &database, lines.len()).await?);
-    let (own, after) = (worker.usage(), stack.used());
-    for (seconds, (from, to)) in job.cpu.iter_mut().zip([
-        (Usage::default(), own),
-        (before.kafka, after.kafka),
-        (before.postgres, after.postgres),
-    ]) {
-        seconds.push(to.cpu.saturating_sub(from.cpu).as_secs_f64());
+    let [from, to] = catch_up(stack, &worker, &database, lines.len()).await?;
+    // As all events would take at the rate of those that were measured.
+    let all = lines.len() as f64 / (to.covered - from.covered);
+    job.worker.push((to.at - from.at).as_secs_f64() * all);
+    for (seconds, (from, to)) in job.cpu.iter_mut().zip(from.cpu.into_iter().zip(to.cpu)) {
+        seconds.push(to.saturating_sub(from).as_secs_f64() * all);
     }
-    job.peak_mib.push(own.peak_bytes as f64 / 1024.0 / 1024.0);
+    let peak_bytes = worker.usage().peak_bytes;
+    job.peak_mib.push(peak_bytes as f64 / 1024.0 / 1024.0);
     drop(worker);
     if job.outputs.contains(&EVERY_EVENT) {
-        job.copy.push(copy_alone(&database, lines.len()).await?);
+        let files = copy_out(&database, lines.len()).await?;
+        for (copies, by) in job.copies.iter_mut().zip([By::Server, By::Client]) {
+            let before = stack.used().postgres.cpu;
+            copies.took.push(copy_alone(&database, &files, by).await?);
+            let cpu = stack.used().postgres.cpu.saturating_sub(before);
+            copies.cpu.push(cpu.as_secs_f64());
+        }
     }
     database.close().await;
     Ok(())
 }
 
-/// Seconds that all events would take at the rate from the first batch on, until every closed window is committed.
-async fn catch_up(worker: &Role, database: &PgPool, events: usize) -> Result<f64, Failure> {
+/// From the end of the warm-up until every closed window is committed.
+async fn catch_up(
+    stack: &Stack,
+    worker: &Role,
+    database: &PgPool,
+    events: usize,
+) -> Result<[Reached; 2], Failure> {
     let mut first = None;
     for _ in 0..LOOKS {
         let covered = worker
             .metric("tidewheel_task_next_offset", "clicks")
             .await?;
         let covered = covered.iter().sum::<f64>();
-        if covered > 0.0 && first.is_none() {
-            first = Some((Instant::now(), covered));
+        if covered >= events as f64 * WARM_UP && first.is_none() {
+            first = Some(Reached::now(stack, worker, covered));
         }
         if covered >= events as f64 {
             let watermarks = worker.metric("tidewheel_task_watermark_seconds", "clicks");
             let watermark = watermarks.await?.into_iter().fold(f64::INFINITY, f64::min);
             await_window(database, watermark).await?;
-            let (since, covered) = first.ok_or("the worker was done before it began")?;
-            let share = 1.0 - covered / events as f64;
-            return Ok(since.elapsed().as_secs_f64() / share);
+            let first = first.filter(|first| first.covered < covered);
+            let first = first.ok_or("the worker was done before it began: give it more events")?;
+            return Ok([first, Reached::now(stack, worker, covered)]);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -139,8 +184,17 @@ async fn await_window(database: &PgPool, watermark: f64) -> Result<(), Failure> 
     Err("the last window does not come".into())
 }
 
-/// Copies the rows that the worker wrote into a table like theirs, over as many connections as there were tasks. Seconds.
-async fn copy_alone(database: &PgPool, events: usize) -> Result<f64, Failure> {
+/// Who reads the files of a COPY.
+#[derive(Clone, Copy)]
+enum By {
+    /// The server, in one transaction for each file: a program elsewhere cannot have that.
+    Server,
+    /// A client, which does nothing else.
+    Client,
+}
+
+/// Has the server write the rows that the worker wrote to a file for each task.
+async fn copy_out(database: &PgPool, events: usize) -> Result<Vec<PathBuf>, Failure> {
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM events")
         .fetch_one(database)
         .await?;
@@ -150,25 +204,54 @@ async fn copy_alone(database: &PgPool, events: usize) -> Result<f64, Failure> {
     let folder: String = sqlx::query_scalar("SHOW data_directory")
         .fetch_one(database)
         .await?;
-    let file = |partition| format!("'{folder}/copied-{partition}.bin' (FORMAT binary)");
+    let mut files = Vec::new();
     for partition in 0..PARTITIONS {
         let rows = format!("SELECT * FROM events WHERE _partition = {partition} ORDER BY _offset");
-        let sql = format!("COPY ({rows}) TO {}", file(partition));
+        let file = Path::new(&folder).join(format!("copied-{partition}.bin"));
+        let sql = format!("COPY ({rows}) TO '{}' (FORMAT binary)", file.display());
         sqlx::query(AssertSqlSafe(sql)).execute(database).await?;
+        files.push(file);
     }
+    Ok(files)
+}
+
+/// Copies files of rows into a table like the one that they are from, over as many connections as there were tasks. Seconds.
+async fn copy_alone(database: &PgPool, files: &[PathBuf], by: By) -> Result<f64, Failure> {
     for sql in [
+        "DROP TABLE IF EXISTS copied",
         "CREATE TABLE copied (LIKE events INCLUDING ALL)",
         "CHECKPOINT",
     ] {
         sqlx::query(sql).execute(database).await?;
     }
     let begin = Instant::now();
-    let copies = (0..PARTITIONS).map(|partition| {
-        let sql = format!("COPY copied FROM {}", file(partition));
-        sqlx::query(AssertSqlSafe(sql)).execute(database)
-    });
-    try_join_all(copies).await?;
+    try_join_all(files.iter().map(|file| copy_file(database, file, by))).await?;
     Ok(begin.elapsed().as_secs_f64())
+}
+
+async fn copy_file(database: &PgPool, file: &Path, by: By) -> Result<(), Failure> {
+    match by {
+        By::Server => {
+            let sql = format!("COPY copied FROM '{}' (FORMAT binary)", file.display());
+            sqlx::query(AssertSqlSafe(sql)).execute(database).await?;
+        }
+        By::Client => {
+            let mut rows = tokio::fs::File::open(file).await?;
+            let mut copy = database
+                .copy_in_raw("COPY copied FROM STDIN (FORMAT binary)")
+                .await?;
+            loop {
+                let mut piece = Vec::with_capacity(PIECE_BYTES);
+                let mut limited = (&mut rows).take(PIECE_BYTES as u64);
+                if limited.read_to_end(&mut piece).await? == 0 {
+                    break;
+                }
+                copy.send(piece).await?;
+            }
+            copy.finish().await?;
+        }
+    }
+    Ok(())
 }
 
 fn report(events: usize, jobs: &[Job]) -> Report {
@@ -189,9 +272,24 @@ fn report(events: usize, jobs: &[Job]) -> Report {
             &job.bare,
             &job.worker,
         );
-        if !job.copy.is_empty() {
-            report.add_ratio(&format!("{name} / COPY alone"), &job.copy, &job.worker);
-            report.add_rate("COPY alone", events, &job.copy);
+        for (copies, by) in job.copies.iter().zip(["files", "a client"]) {
+            if copies.took.is_empty() {
+                continue;
+            }
+            let alone = format!("COPY alone from {by}");
+            report.add_rate(&alone, events, &copies.took);
+            report.add_ratio(&format!("{name} / {alone}"), &copies.took, &job.worker);
+            let cost = copies
+                .cpu
+                .iter()
+                .map(|seconds| seconds / millions)
+                .collect();
+            report.add_median(format!("{alone}: PostgreSQL"), cost, "CPU s per million");
+            report.add_ratio(
+                &format!("rows for a CPU second of PostgreSQL, {name} / {alone}"),
+                &copies.cpu,
+                &job.cpu[2],
+            );
         }
         for (process, seconds) in ["worker", "Kafka", "PostgreSQL"].iter().zip(&job.cpu) {
             let cost = seconds.iter().map(|seconds| seconds / millions).collect();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::acknowledge::args::AcknowledgeArgs;
 use crate::dead_letters::args::DeadLettersArgs;
 use crate::roles::args::{GenerateArgs, IngestArgs, ProvisionArgs, SinkArgs, WorkerArgs};
 use crate::roles::kafka::KafkaPlace;
@@ -65,6 +66,11 @@ pub(crate) enum Command {
     /// Shows the events that a Pipeline could not process, and why, and sends them again once the cause is mended: the original bytes, to
     /// the partition that they came from, for the Pipeline and the step or output that refused them. Nobody else takes them twice.
     DeadLetters(DeadLettersArgs),
+    /// See what tasks of a Pipeline wait for, because it is gone, and have them go on without
+    ///
+    /// A task stops where events were deleted before it had read them, or where a table's progress is gone that it had written. It says so,
+    /// and waits until somebody acknowledges exactly that, by its hash. Without --hash this lists what waits, and changes nothing.
+    Acknowledge(AcknowledgeArgs),
     /// Print the CustomResourceDefinitions of EventSource, Pipeline and Sink
     Crds,
 }

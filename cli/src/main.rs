@@ -1,4 +1,5 @@
 //! The tidewheel binary: every role, and the tools for people.
+mod acknowledge;
 mod aligned;
 mod args;
 mod check;
@@ -7,7 +8,10 @@ mod dev;
 mod failure;
 mod logging;
 mod metrics;
+mod place;
+mod printed;
 mod roles;
+mod runtime;
 mod served;
 mod signals;
 mod view;
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
         Command::Worker(worker) => roles::worker(worker),
         Command::Generate(generate) => roles::generate(generate),
         Command::DeadLetters(letters) => dead_letters::run(letters),
+        Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
         Command::Crds => crds(),
     };
     match outcome {

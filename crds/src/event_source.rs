@@ -66,13 +66,14 @@ pub struct EventSourceSpec {
         ])
     )]
     pub key: Vec<String>,
-    /// The topic that holds the events.
+    /// The topic that holds the events of `http` and `generator`. It is made as declared here; that of `kafka` is never altered.
     #[serde(default)]
     pub topic: Topic,
-    /// Events are posted over HTTP.
+    /// Events are posted over HTTP, as JSON objects, arrays or NDJSON. The answer comes once they are stored. `http: {}` takes them from everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
-    /// Events are read from a topic that exists already. It is never altered.
+    /// Events are read from a topic that exists already, of somebody else's: records whose values are JSON objects, committed ones only. Nothing of it is ever
+    /// altered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<Kafka>,
     /// Events are made up at a declared rate, the same ones for the same seed.
@@ -156,7 +157,7 @@ pub struct Field {
         ])
     )]
     pub name: String,
-    /// Type of the column.
+    /// Type of the column. A value that does not fit makes its event a dead letter, or has it refused at ingest.
     #[serde(rename = "type")]
     #[schemars(
         transform = describe_variants,
@@ -280,7 +281,7 @@ impl EventTime {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Topic {
-    /// Number of partitions: the most tasks that can share the work. It may grow, never shrink.
+    /// Number of partitions, 6 if absent: the most tasks that can share the work. It may grow, never shrink.
     #[serde(default = "Topic::default_partitions")]
     #[schemars(
         range(min = 1, max = 512),
@@ -289,7 +290,7 @@ pub struct Topic {
         ])
     )]
     pub partitions: i32,
-    /// How long events are kept.
+    /// How long events are kept, 7d if absent. Choose it longer than the longest outage: what is deleted before a Pipeline has read it is lost to it.
     #[serde(default = "Topic::default_retention")]
     #[schemars(extend("x-kubernetes-validations" = [
         Rule::new("self >= duration('1m')").message("must be at least 1m, such as 7d"),

@@ -32,7 +32,7 @@ use crate::{
         .field_path(".steps"),
 ]))]
 pub struct PipelineSpec {
-    /// The EventSources it reads.
+    /// The EventSources it reads, of the same namespace. Each is a table in SQL.
     #[schemars(
         length(min = 1, max = 8),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
@@ -45,13 +45,13 @@ pub struct PipelineSpec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub steps: Vec<Step>,
-    /// Where results go.
+    /// Where results go: each output writes the rows of one source or step to a table or a topic. All outputs of a Pipeline move together.
     #[schemars(
         length(min = 1, max = 16),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub outputs: Vec<Output>,
-    /// What becomes of events that cannot be processed.
+    /// What becomes of events that cannot be processed. The others go on.
     #[serde(default)]
     pub errors: Errors,
 }
@@ -84,14 +84,15 @@ pub struct Step {
     /// Name of the step. In SQL it is a table of that name.
     #[schemars(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::IDENTIFIER))]
     pub name: String,
-    /// A query that computes or filters row by row, without GROUP BY.
+    /// A query that computes, filters, unites (`UNION ALL`) or unnests row by row, such as `SELECT user_id, amount / 100 AS euros FROM clicks WHERE amount > 0`.
+    /// GROUP BY stands in `aggregate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = shape::MAX_SQL))]
     pub sql: Option<String>,
-    /// Drops events that came before.
+    /// Drops events whose `by` columns came before, within a time that is measured by arrival.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deduplicate: Option<Deduplicate>,
-    /// Groups rows in windows of event time.
+    /// Groups rows in windows of event time, and yields a row for each group of each window, with `window_start` and `window_end`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aggregate: Option<Aggregate>,
 }
@@ -129,10 +130,11 @@ pub struct Deduplicate {
 pub struct Aggregate {
     /// The windows. Their bounds are the columns `window_start` and `window_end` of the result.
     pub window: Window,
-    /// What becomes of late events.
+    /// How long a window waits for late events, and what becomes of those that are later still.
     #[serde(default)]
     pub late: Late,
-    /// A query with aggregate functions and, usually, GROUP BY.
+    /// A query with aggregate functions and, usually, GROUP BY, such as `SELECT page, count(*) AS n FROM clicks GROUP BY page`. What it groups by
+    /// stands in its result.
     #[schemars(length(min = 1, max = shape::MAX_SQL))]
     pub sql: String,
 }
@@ -195,16 +197,16 @@ pub enum LatePolicy {
     .field_path(".postgres.table"),
 ]))]
 pub struct Output {
-    /// Name of the output.
+    /// Name of the output. Its progress and counts hang on it: an output of another name is another one.
     #[schemars(length(min = 1, max = shape::MAX_IDENTIFIER), regex(pattern = shape::IDENTIFIER))]
     pub name: String,
     /// The source or step whose rows it writes.
     #[schemars(length(min = 1, max = 63), regex(pattern = shape::RELATION))]
     pub from: String,
-    /// Rows go to a table of PostgreSQL.
+    /// Rows go to a table of PostgreSQL, each exactly once. Rows of windows are replaced when an amendment changes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<PostgresOutput>,
-    /// Rows go to a topic of Kafka, as JSON.
+    /// Rows go to a topic of Kafka as JSON objects, each exactly once for consumers with `isolation.level=read_committed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaOutput>,
 }
@@ -253,7 +255,7 @@ pub struct KafkaOutput {
         ),
     ]))]
     pub topic: String,
-    /// How many partitions the topic has.
+    /// How many partitions the topic has. It cannot change.
     #[serde(default = "KafkaOutput::default_partitions")]
     #[schemars(range(min = 1, max = 512))]
     pub partitions: i32,

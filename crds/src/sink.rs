@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::shape;
 
-/// Where results go.
+/// Where results go: a PostgreSQL database, or topics of Kafka. Outputs of Pipelines in the same namespace name it.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "tidewheel.dev",
@@ -18,7 +18,7 @@ use crate::shape;
     kind = "Sink",
     namespaced,
     derive = "PartialEq",
-    doc = "Where results go.",
+    doc = "Where results go: a PostgreSQL database, or topics of Kafka. Outputs of Pipelines in the same namespace name it.",
     shortname = "snk",
     category = "tidewheel",
     printcolumn(name = "Schema", type_ = "string", json_path = ".spec.postgres.schema"),
@@ -36,15 +36,19 @@ use crate::shape;
         .message("a Sink cannot change between `postgres` and `kafka`: make another Sink"),
 ]))]
 pub struct SinkSpec {
-    /// A PostgreSQL database.
+    /// A PostgreSQL database, version 15 or newer. Each output fills a table in it, made from the columns of its rows. Rows and the progress of
+    /// who writes them are stored in one transaction: each row is there exactly once, whatever fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<Postgres>,
-    /// Topics of Kafka.
+    /// Topics on the Kafka cluster that Pipelines run on; it has no settings, so write `kafka: {}`. Each output fills a topic, made for it: a record is a
+    /// row as a JSON object, with the key and headers that the output declares. Rows are written in the transaction of the progress of who writes
+    /// them: each is there exactly once for consumers with `isolation.level=read_committed`. Rows of windows are keyed by window and group, in
+    /// a compacted topic: the newest record of a key is the row, and one without a value says that it was removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<Kafka>,
 }
 
-/// Topics on the cluster that pipelines run on: rows are written to them in the transactions of the pipeline, exactly once.
+/// Topics on the Kafka cluster that Pipelines run on, as outputs declare them. It has no settings.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Kafka {}
@@ -53,9 +57,9 @@ pub struct Kafka {}
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Postgres {
-    /// How the database is reached.
+    /// How the database is reached. Workers read it again when it changes.
     pub connection: Connection,
-    /// The schema (namespace of tables) that holds the tables.
+    /// The schema (namespace of tables) that holds the tables: `public` if absent. It is made where it is not there.
     #[serde(default = "Postgres::default_schema")]
     #[schemars(
         length(min = 1, max = shape::MAX_IDENTIFIER),
@@ -80,7 +84,7 @@ impl Postgres {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Connection {
-    /// The Secret that holds the connection URL, such as `postgres://user:password@host/database`.
+    /// The Secret that holds the connection URL, such as `postgres://user:password@host/database?sslmode=verify-full`.
     pub secret_ref: SecretKeyRef,
 }
 
@@ -91,7 +95,7 @@ pub struct SecretKeyRef {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253), regex(pattern = shape::SECRET))]
     pub name: String,
-    /// The key whose value is meant.
+    /// The key in the Secret's data whose value is meant.
     #[schemars(length(min = 1, max = 253), regex(pattern = shape::SECRET_KEY))]
     pub key: String,
 }

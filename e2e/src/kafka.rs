@@ -30,9 +30,21 @@ use crate::{
 /// What it is called in messages.
 const SERVER: &str = "the broker";
 
+/// What Java is started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Java {
+    /// A quick start and little memory: code is compiled simply and once.
+    #[default]
+    Quick,
+    /// What Kafka's own scripts start it with, for measurements. It gets to its speed within a minute or two of work.
+    AsShipped,
+}
+
 /// What a broker is started with.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// What its Java is started with.
+    pub java: Java,
     /// Whether there is also a listener with TLS and SASL/SCRAM; see [`Kafka::secure`].
     pub secure: bool,
     /// The port on loopback; a free one unless given.
@@ -68,6 +80,7 @@ pub struct Secure {
 /// A broker. When it is dropped, or the process that started it ends in whatever way, it is killed and its folder removed.
 pub struct Kafka {
     installation: Installation,
+    java: Java,
     server: Supervised,
     bootstrap: String,
     secure: Option<Secure>,
@@ -95,6 +108,7 @@ impl Kafka {
         installation.format(server.folder(), secure.as_ref())?;
         let mut kafka = Self {
             installation: installation.clone(),
+            java: options.java,
             server,
             bootstrap: ports.bootstrap(),
             secure,
@@ -160,7 +174,7 @@ impl Kafka {
             .set("log_level", "0")
             .create()
             .map_err(|error| self.server.failed(&format!("cannot be asked: {error}")))?;
-        let command = self.installation.broker(self.server.folder());
+        let command = self.installation.broker(self.server.folder(), self.java);
         self.server.start(command, || {
             let answer = client.fetch_metadata(None, Duration::from_millis(500));
             Ok(answer.is_ok_and(|answer| !answer.brokers().is_empty()))

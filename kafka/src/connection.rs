@@ -7,7 +7,7 @@ use rdkafka::{ClientConfig, error::KafkaError, types::RDKafkaConfRes};
 const SERVERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
 
 /// What each task decides for itself, or what the guarantees rest on.
-const DECIDED: [&str; 11] = [
+const DECIDED: [&str; 12] = [
     "acks",
     "auto.offset.reset",
     "enable.auto.commit",
@@ -16,6 +16,7 @@ const DECIDED: [&str; 11] = [
     "enable.partition.eof",
     "group.id",
     "isolation.level",
+    "partition.assignment.strategy",
     "partitioner",
     "request.required.acks",
     "transactional.id",
@@ -140,22 +141,33 @@ mod tests {
 
     #[test]
     fn what_tidewheel_decides_cannot_be_given() {
-        let refused = Connection::new([("bootstrap.servers", "a:1"), ("isolation.level", "x")]);
-        assert_eq!(
-            refused.unwrap_err().to_string(),
-            "the Kafka property `isolation.level` is decided by Tidewheel: leave it out"
-        );
+        for (name, value) in [
+            ("isolation.level", "read_uncommitted"),
+            ("partition.assignment.strategy", "range"),
+        ] {
+            let refused = Connection::new([("bootstrap.servers", "a:1"), (name, value)]);
+            assert_eq!(
+                refused.unwrap_err().to_string(),
+                format!("the Kafka property `{name}` is decided by Tidewheel: leave it out")
+            );
+        }
         let nowhere = Connection::new([("bootstrap.servers", " ")]);
         assert_eq!(nowhere.unwrap_err(), ConnectionError::NoServers);
     }
 
     #[test]
-    fn the_newer_group_protocol_takes_no_session_timeout_from_us() {
+    fn the_newer_group_protocol_takes_nothing_of_the_classic_one_from_us() {
         let connection =
             Connection::new([("bootstrap.servers", "a:1"), ("group.protocol", "consumer")])
                 .unwrap();
-        let config = connection.config(&[("session.timeout.ms", "6000")], &[]);
-        assert_eq!(config.get("session.timeout.ms"), None);
+        let classic = [
+            ("session.timeout.ms", "6000"),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+        ];
+        let config = connection.config(&classic, &[]);
+        for (name, _) in classic {
+            assert_eq!(config.get(name), None, "{name}");
+        }
     }
 
     #[test]

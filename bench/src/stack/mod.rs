@@ -14,15 +14,16 @@ pub(crate) use self::role::Role;
 pub(crate) use self::topic::{Topic, send};
 use crate::Failure;
 
-/// The pipeline's topic.
-pub(crate) const TOPIC: &str = "bench.clicks";
-const DATABASE: &str = "postgres";
-
-/// Servers that know a pipeline, and what a pod would have mounted.
+/// Servers, the pipeline that they know, and what a pod would have mounted.
 pub(crate) struct Stack {
     pub(crate) kafka: kafka::Kafka,
     pub(crate) postgres: postgres::Postgres,
     folder: TempDir,
+    /// The pipeline's.
+    namespace: String,
+    /// Name of the database that has the pipeline's tables.
+    database: String,
+    deployed: usize,
 }
 
 /// What the servers have used of the machine.
@@ -33,19 +34,33 @@ pub(crate) struct Used {
 }
 
 impl Stack {
-    /// Starts the servers and makes the topics and tables of a pipeline.
-    pub(crate) fn start(resources: &str) -> Result<Self, Failure> {
-        let stack = Self {
-            kafka: kafka::Kafka::start(kafka::Options::default())?,
+    /// Starts the servers.
+    pub(crate) fn start() -> Result<Self, Failure> {
+        Ok(Self {
+            kafka: kafka::Kafka::start(as_shipped())?,
             postgres: postgres::Postgres::start(durable())?,
             folder: tempfile::tempdir()?,
-        };
-        let secret = stack.folder.path().join("secrets/warehouse");
+            namespace: String::new(),
+            database: String::new(),
+            deployed: 0,
+        })
+    }
+
+    /// Makes the topics and tables of a pipeline, whose resources are made for a namespace, in the place of the one before.
+    pub(crate) fn deploy(&mut self, resources: impl FnOnce(&str) -> String) -> Result<(), Failure> {
+        self.deployed += 1;
+        self.namespace = format!("bench{}", self.deployed);
+        self.database = self.postgres.database()?;
+        let secret = self.folder.path().join("secrets/warehouse");
         std::fs::create_dir_all(&secret)?;
-        std::fs::write(secret.join("url"), stack.postgres.url(DATABASE))?;
-        std::fs::write(stack.specs(), resources)?;
-        stack.provision()?;
-        Ok(stack)
+        std::fs::write(secret.join("url"), self.postgres.url(&self.database))?;
+        std::fs::write(self.specs(), resources(&self.namespace))?;
+        self.provision()
+    }
+
+    /// The pipeline's topic.
+    pub(crate) fn topic(&self) -> String {
+        format!("{}.clicks", self.namespace)
     }
 
     fn specs(&self) -> PathBuf {
@@ -80,7 +95,8 @@ impl Stack {
     /// A connection of each of `connections` to the database.
     pub(crate) async fn database(&self, connections: u32) -> Result<PgPool, Failure> {
         let options = sqlx::postgres::PgPoolOptions::new().max_connections(connections);
-        Ok(options.connect(&self.postgres.url(DATABASE)).await?)
+        let url = self.postgres.url(&self.database);
+        Ok(options.connect(&url).await?)
     }
 
     /// What every client of the measurements is configured with.
@@ -98,6 +114,20 @@ impl Stack {
     }
 }
 
+/// A broker as people run it, who do not have the haste of tests.
+fn as_shipped() -> kafka::Options {
+    let settings = [
+        ("log.initial.task.delay.ms", "30000"),
+        ("log.retention.check.interval.ms", "300000"),
+        ("log.cleaner.backoff.ms", "15000"),
+    ];
+    kafka::Options {
+        java: kafka::Java::AsShipped,
+        properties: owned(&settings),
+        ..kafka::Options::default()
+    }
+}
+
 /// Settings of a database that people would keep their data in, with room for a burst of writes between checkpoints.
 fn durable() -> postgres::Options {
     let settings = [
@@ -109,11 +139,14 @@ fn durable() -> postgres::Options {
         ("track_commit_timestamp", "on"),
     ];
     postgres::Options {
-        settings: settings
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+        settings: owned(&settings),
         ..postgres::Options::default()
     }
+}
+
+fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    settings.iter().map(owned).collect()
 }
 
 /// The program, which is built beside this one.

@@ -7,10 +7,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{Stack, TOPIC};
+use super::Stack;
 use crate::Failure;
 
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the consumer is waited for at a time.
+const STEP: Duration = Duration::from_secs(1);
 
 /// The events of the pipeline's topic.
 pub(crate) struct Topic {
@@ -24,10 +26,15 @@ pub(crate) type Sender = ThreadedProducer<DefaultProducerContext>;
 impl Topic {
     /// Writes events to all partitions by turns. Seconds from the first until all are acknowledged.
     pub(crate) fn fill(&self, stack: &Stack, events: &[Bytes]) -> Result<f64, Failure> {
-        let sender = self.sender(stack)?;
+        let (sender, topic) = (self.sender(stack)?, stack.topic());
         let begin = Instant::now();
         for (index, event) in events.iter().enumerate() {
-            send(&sender, (index % self.partitions as usize) as i32, event)?;
+            send(
+                &sender,
+                &topic,
+                (index % self.partitions as usize) as i32,
+                event,
+            )?;
         }
         sender.flush(PATIENCE)?;
         Ok(begin.elapsed().as_secs_f64())
@@ -48,23 +55,37 @@ impl Topic {
         let consumer: BaseConsumer = stack.client().set("group.id", "bare").create()?;
         let mut list = TopicPartitionList::new();
         for partition in 0..self.partitions {
-            list.add_partition_offset(TOPIC, partition as i32, Offset::Beginning)?;
+            list.add_partition_offset(&stack.topic(), partition as i32, Offset::Beginning)?;
         }
         let begin = Instant::now();
         consumer.assign(&list)?;
-        for _ in 0..self.events {
-            consumer
-                .poll(PATIENCE)
-                .ok_or("the topic has too few events")??;
+        let mut read = 0;
+        while read < self.events {
+            // Nothing is also what it answers when it had something to say of itself.
+            match consumer.poll(STEP) {
+                Some(event) => {
+                    event?;
+                    read += 1;
+                }
+                None if begin.elapsed() > PATIENCE => {
+                    return Err("the topic has too few events".into());
+                }
+                None => {}
+            }
         }
         Ok(begin.elapsed().as_secs_f64())
     }
 }
 
 /// Sends an event, after waiting for room where there is none.
-pub(crate) fn send(sender: &Sender, partition: i32, event: &[u8]) -> Result<(), Failure> {
+pub(crate) fn send(
+    sender: &Sender,
+    topic: &str,
+    partition: i32,
+    event: &[u8],
+) -> Result<(), Failure> {
     let mut record: BaseRecord<'_, [u8], [u8]> =
-        BaseRecord::to(TOPIC).partition(partition).payload(event);
+        BaseRecord::to(topic).partition(partition).payload(event);
     loop {
         match sender.send(record) {
             Ok(()) => return Ok(()),

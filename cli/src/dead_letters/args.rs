@@ -1,12 +1,14 @@
 //! The command line of `tidewheel dead-letters`.
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, Subcommand, ValueEnum};
-use tidewheel_planner::names::{PipelineNames, source_topic};
+use clap::{Args, Subcommand};
+use tidewheel_decode::Code;
+use tidewheel_engine::wire::dead_letter::Reason;
 
-use crate::roles::kafka::KafkaPlace;
+use crate::place::PlaceArgs;
+use crate::printed::Format;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,33 +49,13 @@ pub(crate) enum DeadLettersCommand {
     Resend(ResendArgs),
 }
 
-/// Which pipeline, and where its log is.
-#[derive(Debug, Args)]
-pub(crate) struct PlaceArgs {
-    /// The Pipeline
-    #[arg(value_name = "NAMESPACE/NAME")]
-    pub(crate) pipeline: PipelineName,
-    /// Where Kafka is: HOST:PORT, with commas between several; or a folder with a file for each property of librdkafka, as a
-    /// mounted Secret has them; or a file with lines `PROPERTY=VALUE`
-    #[arg(
-        long,
-        value_name = "WHERE",
-        env = "TIDEWHEEL_KAFKA",
-        required_unless_present = "data"
-    )]
-    pub(crate) kafka: Option<KafkaPlace>,
-    /// The folder of a `tidewheel dev --data DIR` that is not running, instead of Kafka
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-}
-
 /// Which dead letters.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Which letters")]
 pub(crate) struct FilterArgs {
     /// Those with this reason, such as Malformed or Evaluation. May be given several times
     #[arg(long, value_name = "REASON")]
-    pub(crate) reason: Vec<String>,
+    pub(crate) reason: Vec<ReasonWord>,
     /// Those that this step refused
     #[arg(long, value_name = "STEP", conflicts_with = "output")]
     pub(crate) step: Option<String>,
@@ -191,57 +173,31 @@ pub(crate) struct ResendArgs {
     pub(crate) filter: FilterArgs,
 }
 
-/// How something is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people
-    Table,
-    /// One document on stdout
-    Json,
+/// The word of a reason that letters may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReasonWord(pub(crate) &'static str);
+
+impl ReasonWord {
+    /// Those of the decoder and those of the engine, which share some.
+    fn all() -> BTreeSet<&'static str> {
+        let engine = Reason::ALL.map(Reason::as_str);
+        Code::ALL
+            .map(Code::as_str)
+            .into_iter()
+            .chain(engine)
+            .collect()
+    }
 }
 
-/// `<namespace>/<name>` of a Pipeline.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PipelineName {
-    namespace: String,
-    name: String,
-}
+impl FromStr for ReasonWord {
+    type Err = String;
 
-/// What is no name of a pipeline.
-#[derive(Debug, thiserror::Error)]
-#[error("write NAMESPACE/NAME of the Pipeline, such as shop/kpis")]
-pub(crate) struct NoPipelineName;
-
-impl FromStr for PipelineName {
-    type Err = NoPipelineName;
-
-    fn from_str(text: &str) -> Result<Self, NoPipelineName> {
-        let (namespace, name) = text.split_once('/').ok_or(NoPipelineName)?;
-        if namespace.is_empty() || name.is_empty() || name.contains('/') {
-            return Err(NoPipelineName);
-        }
-        Ok(Self {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = Self::all();
+        all.get(text).copied().map(Self).ok_or_else(|| {
+            let all: Vec<&str> = all.into_iter().collect();
+            format!("there is no such reason: write one of {}", all.join(", "))
         })
-    }
-}
-
-impl std::fmt::Display for PipelineName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-impl PipelineName {
-    /// Its names on the log.
-    pub(crate) fn names(&self) -> PipelineNames {
-        PipelineNames::new(&self.namespace, &self.name)
-    }
-
-    /// The topic that an EventSource beside it has, unless it reads an existing one.
-    pub(crate) fn own_topic(&self, source: &str) -> String {
-        source_topic(&self.namespace, source)
     }
 }
 
@@ -263,5 +219,22 @@ impl FromStr for Since {
         Ok(Self(
             Utc::now().timestamp_millis().saturating_sub(before_ms),
         ))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_the_decoders_or_the_engines() {
+        for word in ["Malformed", "Empty", "Evaluation", "UnknownTarget"] {
+            assert_eq!(word.parse::<ReasonWord>(), Ok(ReasonWord(word)));
+        }
+        let refused = "json".parse::<ReasonWord>().unwrap_err();
+        let (_, named) = refused.split_once("one of ").unwrap();
+        let named: Vec<&str> = named.split(", ").collect();
+        assert!(named.contains(&"BadUuid") && named.contains(&"WindowPurged"));
     }
 }

@@ -1,5 +1,5 @@
 //! Which letters are meant, by what they say.
-use super::args::FilterArgs;
+use super::args::{FilterArgs, ReasonWord};
 use super::letters::Found;
 use super::shown::step_and_output;
 
@@ -11,7 +11,8 @@ impl FilterArgs {
             wanted.as_deref().is_none_or(|wanted| is == Some(wanted))
         };
         let (step, output) = step_and_output(found);
-        (self.reason.is_empty() || self.reason.contains(&letter.reason))
+        let is_wanted = |reason: &ReasonWord| reason.0 == letter.reason;
+        (self.reason.is_empty() || self.reason.iter().any(is_wanted))
             && is_there(&self.step, step.as_deref())
             && is_there(&self.output, output.as_deref())
             && is_there(&self.source, Some(&letter.input))

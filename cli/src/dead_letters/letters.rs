@@ -8,8 +8,8 @@ use tidewheel_engine::wire::dead_letter::Letter;
 use tidewheel_engine::wire::sent_again::Note;
 use tidewheel_log::{Log, LogError, Record, first_record, read_to_end};
 
-use super::args::PipelineName;
 use crate::failure::Failure;
+use crate::place::{PipelineName, PlaceArgs};
 
 /// The dead letters of a pipeline.
 pub(super) struct Letters {
@@ -33,12 +33,15 @@ pub(super) struct Found {
 }
 
 impl Letters {
-    pub(super) fn new(log: Arc<dyn Log>, pipeline: PipelineName) -> Self {
-        Self {
-            topic: pipeline.names().dead_letters(),
-            log,
+    /// Those of the pipeline that the command line names. To be called within the runtime.
+    pub(super) async fn open(place: &PlaceArgs) -> Result<Self, Failure> {
+        let pipeline = place.pipeline.clone();
+        let topic = pipeline.names().dead_letters();
+        Ok(Self {
+            log: place.open(&topic).await?,
             pipeline,
-        }
+            topic,
+        })
     }
 
     /// The letters that were sent again, each with when.

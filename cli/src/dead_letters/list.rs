@@ -2,11 +2,12 @@
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
 
-use super::args::{Format, ListArgs};
+use super::args::ListArgs;
 use super::letters::{Found, Letters};
-use super::shown::{MESSAGE_CHARS, ShownLetter, place, write_json};
+use super::shown::{MESSAGE_CHARS, ShownLetter, place};
 use crate::aligned::{self, Cell};
 use crate::failure::{Exit, Failure};
+use crate::printed::{Format, write_json};
 use crate::view::text::timestamp;
 
 pub(super) async fn list(letters: &Letters, args: &ListArgs) -> Result<Exit, Failure> {

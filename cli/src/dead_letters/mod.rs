@@ -11,36 +11,31 @@ mod choice;
 pub(crate) mod letters;
 mod list;
 mod outcome;
-mod place;
 mod reasons;
 mod resend;
 mod show;
 mod shown;
 
 use args::{DeadLettersArgs, DeadLettersCommand};
+use letters::Letters;
 
 use crate::failure::{Exit, Failure};
+use crate::runtime;
 
 /// Runs one of its commands.
 pub(crate) fn run(args: DeadLettersArgs) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let outcome = runtime.block_on(async {
+    runtime::run(async {
         match &args.command {
             DeadLettersCommand::List(args) => {
-                list::list(&place::open(&args.place).await?, args).await
+                list::list(&Letters::open(&args.place).await?, args).await
             }
             DeadLettersCommand::Reasons(args) => {
-                reasons::reasons(&place::open(&args.place).await?, args).await
+                reasons::reasons(&Letters::open(&args.place).await?, args).await
             }
             DeadLettersCommand::Show(args) => {
-                show::show(&place::open(&args.place).await?, args).await
+                show::show(&Letters::open(&args.place).await?, args).await
             }
             DeadLettersCommand::Resend(args) => resend::run(args).await,
         }
-    });
-    // Whatever still blocks in a client is not waited for.
-    runtime.shutdown_background();
-    outcome
+    })
 }

@@ -6,9 +6,10 @@ use serde::Serialize;
 use tidewheel_engine::wire::dead_letter::Reason;
 use tidewheel_engine::wire::sent_again::Target;
 
-use super::args::PipelineName;
 use super::letters::Found;
-use super::shown::{self, audience};
+use super::shown::audience;
+use crate::place::PipelineName;
+use crate::printed;
 use crate::view::text::timestamp;
 
 /// So many offsets are named of letters that share an outcome.
@@ -137,7 +138,7 @@ struct ShownOutcome<'a> {
 /// Writes what became of the letters, one by one, for programs.
 pub(super) fn write_json(out: &mut impl Write, chosen: &[Chosen]) -> io::Result<()> {
     let shown: Vec<ShownOutcome<'_>> = chosen.iter().map(Chosen::shown).collect();
-    shown::write_json(out, &shown)
+    printed::write_json(out, &shown)
 }
 
 /// Writes what became of the letters, for people.

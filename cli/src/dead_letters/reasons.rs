@@ -4,11 +4,12 @@ use std::io::{self, Write as _};
 
 use serde::Serialize;
 
-use super::args::{Format, ReasonsArgs};
+use super::args::ReasonsArgs;
 use super::letters::{Found, Letters};
-use super::shown::{MESSAGE_CHARS, place, step_and_output, write_json};
+use super::shown::{MESSAGE_CHARS, place, step_and_output};
 use crate::aligned::{self, Cell};
 use crate::failure::{Exit, Failure};
+use crate::printed::{Format, write_json};
 use crate::view::text::timestamp;
 
 /// Letters with the same reason, of the same place.

@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use tidewheel_engine::wire::dead_letter::Letter;
 use tidewheel_engine::wire::sent_again::Note;
-use tidewheel_log::{LogError, NewRecord, Producer};
+use tidewheel_log::{Home, LogError, NewRecord, Producer};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::args::{Format, ResendArgs};
+use super::args::ResendArgs;
 use super::letters::{Found, Letters};
 use super::outcome::{Chosen, Outcome, write_json, write_table};
-use super::place;
 use crate::failure::{Exit, Failure};
+use crate::printed::Format;
 
 /// A transaction has at most so many records, and about so many bytes of them.
 const BATCH_RECORDS: usize = 500;
@@ -38,7 +38,7 @@ pub(super) async fn run(args: &ResendArgs) -> Result<Exit, Failure> {
             "name their offsets, or choose with --reason, --step, --output or others, or give --all",
         ));
     }
-    let letters = place::open(&args.place).await?;
+    let letters = Letters::open(&args.place).await?;
     let mut sender = match args.dry_run {
         true => None,
         false => Some(Sender::begin(&letters).await?),
@@ -116,6 +116,12 @@ impl Sender {
             run: Uuid::new_v4().simple().to_string(),
         };
         let end = log.offsets(&letters.topic, 0).await?.end;
+        let home = Home {
+            topic: letters.topic.clone(),
+            partition: 0,
+            undecided_from: end,
+        };
+        sender.producer.settle(home).await?;
         let note = Note::new(&sender.run, Vec::new()).record(&letters.topic);
         let begun = sender.producer.commit(vec![note]).await;
         begun.map_err(|error| match error {

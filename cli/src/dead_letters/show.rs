@@ -4,12 +4,13 @@ use std::io::{self, Write};
 use serde::Serialize;
 use tidewheel_log::{Header, Record};
 
-use super::args::{Format, ShowArgs};
+use super::args::ShowArgs;
 use super::bytes::{self, plain_text, text_or_base64};
 use super::letters::{Found, Letters};
-use super::shown::{ShownLetter, audience, place, write_json};
+use super::shown::{ShownLetter, audience, place};
 use crate::aligned;
 use crate::failure::{Exit, Failure};
+use crate::printed::{Format, write_json};
 use crate::view::text::timestamp;
 
 /// A letter as JSON has it, with its bytes.

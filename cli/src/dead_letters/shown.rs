@@ -1,6 +1,4 @@
 //! Letters as people and programs are shown them.
-use std::io::{self, Write};
-
 use serde::Serialize;
 use tidewheel_engine::wire::sent_again::Target;
 
@@ -54,12 +52,6 @@ impl ShownLetter {
             cannot_be_sent: letter.targets().err().map(|cannot| cannot.to_string()),
         }
     }
-}
-
-/// Writes a document for programs.
-pub(super) fn write_json(out: &mut impl Write, document: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, document)?;
-    writeln!(out)
 }
 
 /// The step that refused it, or the output whose Sink did.

@@ -18,6 +18,7 @@ use tidewheel_planner::problem;
 
 use crate::args::DevArgs;
 use crate::failure::{Exit, Failure};
+use crate::runtime;
 use specs::Specs;
 pub(crate) use store::MAX_RECORD_BYTES;
 
@@ -31,7 +32,6 @@ pub(crate) fn run(args: DevArgs) -> Result<Exit, Failure> {
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(session::run(args, specs));
-    // A file that is still being read keeps nobody waiting.
-    runtime.shutdown_background();
+    runtime::leave(runtime);
     outcome
 }

@@ -281,6 +281,7 @@ impl Families {
             ("late", ledger.late),
             ("earlier_generation", ledger.earlier_generation),
             ("skipped", ledger.skipped),
+            ("lost", ledger.lost),
         ];
         let plain = plain.map(|(fate, count)| (fate, "", count));
         let filtered = ledger.filtered.iter();

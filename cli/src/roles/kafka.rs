@@ -1,6 +1,5 @@
 //! Where Kafka is: an address, or properties of librdkafka in files.
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -20,17 +19,39 @@ pub(crate) enum KafkaPlace {
     Properties(PathBuf),
 }
 
+/// What is neither a list of addresses nor a file or folder.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no HOST:PORT, and no file or folder of that name is there: write the broker's host, `:` and its port, a whole number from 1 to 65535, such as 127.0.0.1:9092"
+)]
+pub(crate) struct NoKafkaPlace(String);
+
 impl FromStr for KafkaPlace {
-    type Err = Infallible;
+    type Err = NoKafkaPlace;
 
     /// What has a slash, or is there, is a file or a folder: no address is either.
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(if text.contains('/') || Path::new(text).exists() {
-            Self::Properties(text.into())
-        } else {
-            Self::Servers(text.to_owned())
-        })
+    fn from_str(text: &str) -> Result<Self, NoKafkaPlace> {
+        if text.contains('/') || Path::new(text).exists() {
+            return Ok(Self::Properties(text.into()));
+        }
+        // As librdkafka reads it, which passes over what is empty but takes the port modulo 65536.
+        let mut servers = text.split(',').map(str::trim);
+        match servers.find(|server| !server.is_empty() && !is_address(server)) {
+            Some(wrong) => Err(NoKafkaPlace(wrong.to_owned())),
+            None => Ok(Self::Servers(text.to_owned())),
+        }
     }
+}
+
+/// Whether this is a `HOST:PORT`, in which an IPv6 address stands in brackets.
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let is_bracketed = host.starts_with('[') && host.ends_with(']');
+    let is_host = !host.is_empty() && (is_bracketed || !host.contains(':'));
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    is_host && is_number && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 impl KafkaPlace {
@@ -91,6 +112,28 @@ mod tests {
     fn an_address_is_the_servers() {
         let found = connection("here:9092,there:9092").unwrap();
         assert_eq!(found.get("bootstrap.servers"), Some("here:9092,there:9092"));
+    }
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for good in ["[::1]:9092", "kafka.shop.svc:1", "a:65535, b:9092,", ""] {
+            let place = good.parse::<KafkaPlace>();
+            assert_eq!(place, Ok(KafkaPlace::Servers(good.to_owned())));
+        }
+        for (bad, wrong) in [
+            ("127.0.0.1:99999", "127.0.0.1:99999"),
+            ("here:9092,there:0", "there:0"),
+            ("here:+9092", "here:+9092"),
+            ("here:", "here:"),
+            (":9092", ":9092"),
+            ("::1:9092", "::1:9092"),
+            ("kafka.properties", "kafka.properties"),
+        ] {
+            let refused = bad.parse::<KafkaPlace>().unwrap_err().to_string();
+            let named = format!("`{wrong}` is no HOST:PORT");
+            assert!(refused.starts_with(&named), "{refused}");
+            assert!(refused.contains("from 1 to 65535"), "{refused}");
+        }
     }
 
     #[test]

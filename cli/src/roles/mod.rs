@@ -27,6 +27,7 @@ use tidewheel_log_kafka::KafkaLog;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Exit, Failure};
+use crate::runtime;
 use crate::signals;
 
 pub(crate) use generate::run as generate;
@@ -39,10 +40,7 @@ fn run_until_told<F: Future<Output = Result<(), Failure>>>(
     grace: Duration,
     role: impl FnOnce(CancellationToken) -> F,
 ) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let outcome = runtime.block_on(async {
+    runtime::run(async {
         let stop = signals::stop()?;
         let too_late = async {
             stop.cancelled().await;
@@ -56,10 +54,7 @@ fn run_until_told<F: Future<Output = Result<(), Failure>>>(
                 grace.as_secs()
             ))),
         }
-    });
-    // Whatever still blocks in a client is not waited for.
-    runtime.shutdown_background();
-    outcome?;
+    })?;
     tracing::info!("ended");
     Ok(Exit::Good)
 }

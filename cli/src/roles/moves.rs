@@ -1,4 +1,6 @@
 //! Outputs that would leave the Sink in which their rows are.
+use std::fmt::Display;
+
 use tidewheel_crds::SinkSpec;
 use tidewheel_planner::plan::{Output, Plan};
 use tidewheel_planner::resource::{Resource, ResourceSet};
@@ -31,16 +33,18 @@ async fn stored_in(sink: &Resource<SinkSpec>, urls: &SinkUrls) -> Vec<StoredTabl
     let Some(schema) = schema(sink) else {
         return Vec::new();
     };
-    let Ok(url) = urls.url(&sink.id.full_name()) else {
-        return Vec::new();
+    let name = sink.id.full_name();
+    let unknown = |error: &dyn Display| {
+        tracing::warn!(sink = name, %error, "it is not known which outputs have tables there");
+        Vec::new()
+    };
+    let url = match urls.url(&name) {
+        Ok(url) => url,
+        Err(error) => return unknown(&error),
     };
     match postgres::stored_tables(&url, schema).await {
         Ok(stored) => stored,
-        Err(error) => {
-            let sink = sink.id.full_name();
-            tracing::warn!(sink, %error, "it is not known which outputs have tables there");
-            Vec::new()
-        }
+        Err(error) => unknown(&error),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Topics and tables, made or brought in line.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
@@ -12,7 +12,7 @@ use tidewheel_provision::postgres::{self, Done, KeepOptions, Kept, PlannedTable,
 use crate::failure::{Exit, Failure};
 use crate::roles::args::ProvisionArgs;
 use crate::roles::moves;
-use crate::roles::sinks::SinkUrls;
+use crate::roles::sinks::{self, SinkUrls};
 use crate::roles::specs::RoleSpecs;
 
 /// `tidewheel provision`: makes what the files need, and says what it did; in a dry run what it would do.
@@ -27,11 +27,12 @@ pub(crate) fn run(args: &ProvisionArgs) -> Result<Exit, Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        // Before anything is made: what the command line, the files or the Secrets have wrong leaves nothing half done.
+        let tables_at = table_urls(&urls, &specs.plans)?;
         moves::refuse(&specs.set, &specs.plans, &urls).await?;
         let mut changes = ensure_topics(&topics, &specs.set, &specs.plans, args.dry_run).await?;
-        for sink in sinks_of(&specs.plans) {
-            let url = urls.url(&sink)?;
-            changes += ensure_tables(&sink, &url, &specs.plans, args.dry_run).await?;
+        for (sink, url) in &tables_at {
+            changes += ensure_tables(sink, url, &specs.plans, args.dry_run).await?;
         }
         if changes == 0 {
             say("everything is as it has to be")?;
@@ -42,6 +43,16 @@ pub(crate) fn run(args: &ProvisionArgs) -> Result<Exit, Failure> {
             Exit::Good
         })
     })
+}
+
+/// The URLs of the Sinks that plans have tables in, by `<namespace>/<name>`. Connects to none.
+fn table_urls(urls: &SinkUrls, plans: &[Plan]) -> Result<BTreeMap<String, String>, Failure> {
+    let checked = |sink: String| {
+        let url = urls.url(&sink)?;
+        sinks::open(&sink, &url)?;
+        Ok((sink, url))
+    };
+    sinks_of(plans).into_iter().map(checked).collect()
 }
 
 /// Makes the topics of all sources and pipelines. How many changes it made.

@@ -148,6 +148,7 @@ fn ledger(of: &OutputLedger) -> Ledger {
         late: stages()
             .map(|stage| stage.late + stage.earlier_generation)
             .sum(),
+        lost: stages().map(|stage| stage.lost).sum(),
         dead_letters,
         missing: i64::try_from(missing).unwrap_or(i64::MAX),
     }

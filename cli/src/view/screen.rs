@@ -142,12 +142,8 @@ fn pipeline_line<'a>(model: &'a Model, pipeline: &'a Pipeline, is_looked_at: boo
 }
 
 fn draw_pipeline(pipeline: &Pipeline, now_ms: i64, frame: &mut Frame<'_>, area: Rect) {
-    let dead_lines = pipeline
-        .ledgers
-        .iter()
-        .filter(|ledger| !ledger.dead_letters.is_empty())
-        .count();
-    let ledger_height = to_u16(pipeline.ledgers.len() + dead_lines + 2).min(area.height / 2);
+    let remarks = pipeline.ledgers.iter().flat_map(tables::remarks).count();
+    let ledger_height = to_u16(pipeline.ledgers.len() + remarks + 2).min(area.height / 2);
     let [upper, ledger] =
         Layout::vertical([Constraint::Fill(1), Constraint::Length(ledger_height)]).areas(area);
     let [newest, windows] = if area.width >= WIDE {

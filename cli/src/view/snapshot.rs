@@ -111,6 +111,8 @@ pub(crate) struct Ledger {
     pub(crate) duplicates: u64,
     /// What came too late, or belongs to a window that was written before a change.
     pub(crate) late: u64,
+    /// What was deleted before it was read, as somebody has acknowledged.
+    pub(crate) lost: u64,
     /// What became dead letters, by reason.
     pub(crate) dead_letters: BTreeMap<String, u64>,
     /// What is neither: 0 where all is accounted for.

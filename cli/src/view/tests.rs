@@ -137,6 +137,7 @@ fn clicks() -> Pipeline {
                 late: 3,
                 dead_letters: counts(&[("WrongType", 5), ("TooLarge", 1)]),
                 missing: 3,
+                ..Ledger::default()
             },
         ],
         blocked: Vec::new(),

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::program::{Ended, Running, root, rows, run};
+use crate::program::{Ended, Running, command, root, rows, run};
 
 /// What cannot be divided, what is no event, and what is fine.
 const EVENTS: &[u8] = b"{\"id\":\"00000000-0000-4000-8000-000000000001\",\"ts\":\"2026-01-01T00:00:01Z\",\"page\":\"/\",\"items\":0}
@@ -190,7 +190,7 @@ fn letters_are_listed_counted_and_shown() {
         "{shown}"
     );
     let data = ground.text("data");
-    let raw = crate::program::command(&[
+    let raw = command(&[
         "dead-letters",
         "show",
         "web/kpis",
@@ -249,7 +249,9 @@ fn what_was_mended_is_sent_again_once_and_only_to_those_who_lacked_it() {
 fn what_fails_again_is_a_letter_of_its_own() {
     let ground = Ground::new();
     let bad = ground.json("list", &["--reason", "InvalidUtf8"])[0]["offset"].to_string();
-    assert_eq!(outcomes(&ground.json("resend", &[&bad])), [("sent", 1)]);
+    let sent = ground.json("resend", &[&bad]);
+    assert_eq!(outcomes(&sent), [("sent", 1)]);
+    assert_eq!(sent[0]["to"], json!([]), "all of the pipeline");
     ground.play(&[]);
     let list = ground.json("list", &["--reason", "InvalidUtf8"]);
     let sent: Vec<bool> = list
@@ -294,6 +296,10 @@ fn what_is_wrong_is_said() {
         &ground.letters("resend", &["1", "--step", "numbers"]),
         "cannot be used with",
     );
+    refused(
+        &ground.letters("list", &["--reason", "json"]),
+        "there is no such reason: write one of BadText, BadTimestamp, ",
+    );
     let nowhere = ground.path("nowhere");
     refused(
         &ground.letters_in(&nowhere, "list", &[]),
@@ -309,10 +315,20 @@ fn what_is_wrong_is_said() {
         &run(&["dead-letters", "list", "kpis", "--data", &data]),
         "write NAMESPACE/NAME of the Pipeline",
     );
+    let nowhere = run(&["dead-letters", "list", "web/kpis"]);
+    refused(&nowhere, "give '--kafka <WHERE>'");
+    refused(&nowhere, "or give '--data <DIR>'");
     refused(
-        &run(&["dead-letters", "list", "web/kpis"]),
-        "--kafka <WHERE>",
+        &ground.letters("list", &["--kafka", "127.0.0.1:1"]),
+        "'--kafka <WHERE>' cannot be used with '--data <DIR>'",
     );
+    refused(
+        &run(&["dead-letters", "list", "web/kpis", "--kafka", "here:99999"]),
+        "`here:99999` is no HOST:PORT",
+    );
+    let mut with_variable = command(&["dead-letters", "list", "web/kpis", "--data", &data]);
+    let with_variable = with_variable.env("TIDEWHEEL_KAFKA", "127.0.0.1:1");
+    assert!(with_variable.output().unwrap().status.success());
 
     let specs = ground.text("specs");
     let running = Running::start(&["dev", &specs, "--data", &data, "--listen", "127.0.0.1:0"]);

@@ -18,6 +18,7 @@ fn help_teaches() {
         "dead-letters reasons",
         "dead-letters show",
         "dead-letters resend",
+        "acknowledge",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let ended = run(&args);

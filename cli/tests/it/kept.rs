@@ -384,3 +384,59 @@ fn a_run_whose_table_has_lost_its_progress_ends_and_says_so() {
     // What there is was printed.
     serde_json::from_str::<Value>(&ended.stdout).unwrap();
 }
+
+#[test]
+fn tables_that_have_lost_their_progress_are_filled_again_once_that_is_acknowledged() {
+    let kept = Kept::begun();
+    let data = kept.path("data");
+    let acknowledge = |more: &[&str]| {
+        let data = data.to_str().unwrap();
+        let args = ["acknowledge", "default/counts", "--data", data];
+        run(&[&args, more].concat())
+    };
+    let listed = || -> Vec<Value> {
+        let document = acknowledge(&["-o", "json"]).document();
+        document.as_array().unwrap().clone()
+    };
+    let nothing = acknowledge(&[]);
+    assert_eq!(
+        (nothing.code, nothing.stdout.as_str()),
+        (0, "nothing waits to be acknowledged\n")
+    );
+    for file in std::fs::read_dir(kept.path("data/tables")).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    let mut ended = kept.play(&[]);
+    for _ in 0..20 {
+        let waiting = listed();
+        if waiting.is_empty() {
+            break;
+        }
+        let hashes = waiting.iter().map(|waits| waits["hash"].as_str().unwrap());
+        let given: Vec<&str> = hashes.flat_map(|hash| ["--hash", hash]).collect();
+        let unsaid = acknowledge(&given);
+        assert_eq!(unsaid.code, 2);
+        assert!(
+            unsaid
+                .stderr
+                .contains("it is not said how its outputs go on"),
+            "{}",
+            unsaid.stderr
+        );
+        let done = acknowledge(&[given, vec!["--refill"]].concat());
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        assert!(
+            done.stdout.contains("fills its outputs again"),
+            "{}",
+            done.stdout
+        );
+        ended = kept.play(&[]);
+    }
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let document = ended.document();
+    assert_eq!(rows(&document, "visits_once").len(), 2, "{document}");
+    assert_eq!(rows(&document, "visits_by_kind").len(), 2, "{document}");
+    let later = kept.send(1);
+    assert_eq!(later.code, 0, "{}", later.stderr);
+    assert_eq!(rows(&later.document(), "visits_once").len(), 4);
+}

@@ -6,17 +6,24 @@ use std::{
 
 use crate::{
     cache,
-    kafka::{SERVER, Secure, settings},
+    kafka::{Java, SERVER, Secure, settings},
     process,
     server::{ServerError, io},
 };
 
 const FOLDER: &str = "kafka-4.3.1";
-/// Small and quick to start rather than fast.
-const JAVA_OPTIONS: [&str; 6] = [
-    "-Xmx512m",
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
+/// For tests: quick to start and small rather than fast.
+const QUICK: [&str; 3] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+/// As `kafka-server-start.sh` and `kafka-run-class.sh` have it.
+const AS_SHIPPED: [&str; 6] = [
+    "-Xms1G",
+    "-Xmx1G",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+];
+const JAVA_OPTIONS: [&str; 3] = [
     "-Djava.awt.headless=true",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -44,7 +51,7 @@ impl Installation {
 
     /// Prepares a broker's folder.
     pub(crate) fn format(&self, folder: &Path, secure: Option<&Secure>) -> Result<(), ServerError> {
-        let mut command = self.java("kafka.tools.StorageTool");
+        let mut command = self.java(Java::Quick, "kafka.tools.StorageTool");
         command
             .args(["format", "--cluster-id", CLUSTER_ID, "--config"])
             .arg(settings::file(folder));
@@ -70,15 +77,20 @@ impl Installation {
     }
 
     /// The broker of a folder.
-    pub(crate) fn broker(&self, folder: &Path) -> Command {
-        let mut command = self.java("kafka.Kafka");
+    pub(crate) fn broker(&self, folder: &Path, java: Java) -> Command {
+        let mut command = self.java(java, "kafka.Kafka");
         command.arg(settings::file(folder));
         command
     }
 
-    fn java(&self, class: &str) -> Command {
+    fn java(&self, java: Java, class: &str) -> Command {
         let mut command = Command::new("java");
+        let options: &[&str] = match java {
+            Java::Quick => &QUICK,
+            Java::AsShipped => &AS_SHIPPED,
+        };
         command
+            .args(options)
             .args(JAVA_OPTIONS)
             .arg("-cp")
             .arg(&self.class_path)

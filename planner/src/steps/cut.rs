@@ -225,11 +225,7 @@ impl Cut {
         };
         let result_plan = self.after_merge(plan, node, &merged_schema).map_err(fail)?;
         let result = finish(result_plan, std::slice::from_ref(&merged))?;
-        let merged_columns: Vec<Option<usize>> = result
-            .origins
-            .iter()
-            .map(|o| o.as_ref().and_then(|o| o.first()).map(|o| o.column))
-            .collect();
+        let merged_columns = self.merged_columns(plan, node).map_err(fail)?;
         for (name, index) in [(WINDOW_START, self.groups), (WINDOW_END, self.groups + 1)] {
             let at = result.schema.index_of(name).ok();
             if at.is_some_and(|at| merged_columns[at] != Some(index)) {
@@ -294,13 +290,7 @@ impl Cut {
         ));
         let mut exprs = Vec::with_capacity(self.outputs.len());
         for ((qualifier, field), output) in node.schema.iter().zip(&self.outputs) {
-            let index = match output {
-                Output::Group(group) => *group,
-                Output::WindowStart => self.groups,
-                Output::WindowEnd => self.groups + 1,
-                Output::Call(call) => self.groups + 2 + call,
-            };
-            let column = merged.field(index);
+            let column = merged.field(self.merged_column(output));
             let expr = Expr::Column(Column::new(Some(table.clone()), column.name()));
             let same = column.data_type() == field.data_type();
             let expr = if same {
@@ -312,6 +302,46 @@ impl Cut {
         }
         let rows = Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, scan)?));
         Ok(Arc::unwrap_or_clone(above(plan, &rows)?))
+    }
+
+    /// The column of the merged rows that holds an output of the aggregation.
+    fn merged_column(&self, output: &Output) -> usize {
+        match output {
+            Output::Group(group) => *group,
+            Output::WindowStart => self.groups,
+            Output::WindowEnd => self.groups + 1,
+            Output::Call(call) => self.groups + 2 + call,
+        }
+    }
+
+    /// For each column of the result, which of the merged rows it is as it stands. A group whose type is not stored as such, as that of
+    /// `length`, is cast on the way there and back, and the same all the while: so it is looked for over rows of the aggregation's own types.
+    fn merged_columns(
+        &self,
+        plan: &LogicalPlan,
+        node: &AggregateNode,
+    ) -> DfResult<Vec<Option<usize>>> {
+        let table = TableReference::bare(MERGED);
+        let name = |index: usize| format!("_{index}");
+        let fields = node.schema.fields().iter().enumerate();
+        let fields = fields.map(|(index, field)| field.as_ref().clone().with_name(name(index)));
+        let source = RelationSource::new(Arc::new(Schema::new(fields.collect::<Vec<_>>())));
+        let scan = TableScanBuilder::new(table.clone(), Arc::new(source)).build()?;
+        let exprs = node.schema.iter().enumerate();
+        let exprs = exprs.map(|(index, (qualifier, field))| {
+            let column = Expr::Column(Column::new(Some(table.clone()), name(index)));
+            column.alias_qualified(qualifier.cloned(), field.name())
+        });
+        let scan = Arc::new(LogicalPlan::TableScan(scan));
+        let rows = Projection::try_new(exprs.collect(), scan)?;
+        let result = above(plan, &Arc::new(LogicalPlan::Projection(rows)))?;
+        let outputs = (0..result.schema().fields().len()).map(|index| {
+            let origins = trace(&result, index)?;
+            self.outputs.get(origins.first()?.column)
+        });
+        Ok(outputs
+            .map(|output| output.map(|output| self.merged_column(output)))
+            .collect())
     }
 
     fn group_origins(&self, node: &AggregateNode) -> Vec<Option<Vec<Origin>>> {

@@ -2,6 +2,7 @@
 use datafusion_common::DataFusionError;
 
 use crate::wire::WireError;
+use crate::wire::acknowledgement::Unacknowledged;
 
 /// Why a task cannot go on. None of these is the fault of an event: bad events become dead letters.
 #[derive(Debug, thiserror::Error)]
@@ -19,30 +20,10 @@ pub enum EngineError {
         /// Revision that wrote the state.
         theirs: i64,
     },
-    /// Retention took records that were not read.
-    #[error(
-        "offsets {from} to {to} of {input}/{partition} were deleted by retention before they were read"
-    )]
-    Lost {
-        /// The input.
-        input: String,
-        /// Its partition.
-        partition: i32,
-        /// The first lost offset.
-        from: i64,
-        /// The first offset that is there.
-        to: i64,
-    },
-    /// A sink has no progress though it was written before.
-    #[error(
-        "output {output}: the sink has lost its progress (expected at least offset {expected}): restore the table, or remove the output and add it under another name"
-    )]
-    ProgressMissing {
-        /// The output.
-        output: String,
-        /// What was written before.
-        expected: i64,
-    },
+    /// Records were deleted before they were read, or a sink has no progress though it was written before: the task waits until somebody
+    /// acknowledges that.
+    #[error(transparent)]
+    Unacknowledged(#[from] Unacknowledged),
     /// Folding aggregates failed as a whole.
     #[error("step {step}: cannot aggregate: {reason}")]
     Aggregation {

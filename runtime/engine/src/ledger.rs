@@ -29,6 +29,9 @@ pub struct Ledger {
     /// Was sent again for somebody else: another pipeline, or another step or output of this one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped: u64,
+    /// Was deleted before it was read, and counted when somebody acknowledged that: of a source's records by their offsets.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost: u64,
     /// Became a dead letter, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dead_lettered: BTreeMap<String, u64>,
@@ -52,7 +55,14 @@ impl Ledger {
             + self.late
             + self.earlier_generation
             + self.skipped
+            + self.lost
             + self.dead_lettered.values().sum::<u64>()
+    }
+
+    /// Counts records that will never be read.
+    pub(crate) fn lose(&mut self, records: u64) {
+        self.read += records;
+        self.lost += records;
     }
 
     /// The count of dead letters for `reason`.
@@ -70,6 +80,7 @@ impl Ledger {
         self.late += other.late;
         self.earlier_generation += other.earlier_generation;
         self.skipped += other.skipped;
+        self.lost += other.lost;
         for (step, count) in &other.filtered {
             *self.filtered.entry(step.clone()).or_default() += count;
         }

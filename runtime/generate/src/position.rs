@@ -25,6 +25,8 @@ pub(crate) struct Found {
     pub(crate) position: Option<Position>,
     /// What the newest events were made by.
     pub(crate) declaration: Option<Bytes>,
+    /// What comes after the transaction of the last record.
+    pub(crate) undecided_from: i64,
 }
 
 impl Position {
@@ -68,6 +70,7 @@ pub(crate) async fn read(
     let mut found = Found::default();
     let mut unreadable = None;
     read_to_end(log, positions, 0, |record| {
+        found.undecided_from = record.offset + 2; // a marker comes right behind it
         let key = record.key.as_deref().unwrap_or_default();
         if key == topic.as_bytes() {
             let position = record.value.map(|value| Position::decode(topic, &value));

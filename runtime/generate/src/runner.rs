@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidewheel_crds::EventSourceSpec;
 use tidewheel_ingest::{Checker, Source};
-use tidewheel_log::{Clock, Log, NewRecord, Producer};
+use tidewheel_log::{Clock, Home, Log, NewRecord, Producer};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -68,8 +68,8 @@ pub enum Ended {
 impl Runner {
     /// Takes the generation of `source`'s events over and goes on where it was left.
     ///
-    /// `spec` is the EventSource of `source`. `positions` is a compacted topic of one partition, for the positions of any number of
-    /// generators. Both topics exist.
+    /// `spec` is the EventSource of `source`. `positions` is a compacted topic of one partition, for the position of this
+    /// generator alone. Both topics exist.
     ///
     /// # Errors
     /// [`RunnerError`]; try again where [`RunnerError::is_transient`].
@@ -180,11 +180,18 @@ impl Runner {
     /// Fences earlier runners, then reads what is committed: nothing can be added to it behind our back.
     async fn take_over(&mut self) -> Result<Box<dyn Producer>, RunnerError> {
         let transactional_id = format!("{}.generator", self.topic);
-        let producer = self.log.producer(&transactional_id).await?;
+        let mut producer = self.log.producer(&transactional_id).await?;
         let Found {
             position,
             declaration,
+            undecided_from,
         } = position::read(self.log.as_ref(), &self.positions, &self.topic).await?;
+        let home = Home {
+            topic: self.positions.clone(),
+            partition: 0,
+            undecided_from,
+        };
+        producer.settle(home).await?;
         let next = position.map_or(0, |position| position.next_event);
         self.is_declared = declaration.as_ref() == Some(self.generator.declaration());
         let first = match position {

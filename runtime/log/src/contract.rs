@@ -58,6 +58,25 @@ pub trait Producer: Send {
     /// unknown: who goes on must take the id over again and read back what is committed. Every other error: nothing was
     /// written, and the holder may commit something else.
     async fn commit(&mut self, records: Vec<NewRecord>) -> Result<(), LogError>;
+
+    /// Makes sure that no record of earlier holders that is not committed by now ever will be. Called by who has taken the id over and
+    /// has read what is committed in its home, before the first commit; a log that ends transactions whole by itself has nothing to do.
+    ///
+    /// [`LogError::Unavailable`]: it is not certain yet: who goes on must take the id over again.
+    async fn settle(&mut self, home: Home) -> Result<(), LogError>;
+}
+
+/// The partition in which every transaction of a transactional id leaves a record: what is committed there says how far the holders of the id
+/// have come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Where records begin that are not committed: behind the last committed one and the marker of its transaction, or, where others
+    /// write there as well, the end of what is committed.
+    pub undecided_from: i64,
 }
 
 /// Reads one partition in order.

@@ -54,7 +54,7 @@ mod to_end;
 
 pub use clock::{Clock, SystemClock};
 pub use contract::{
-    Appended, Assignment, Fetched, Log, Member, Offsets, Producer, Reader, TopicInfo,
+    Appended, Assignment, Fetched, Home, Log, Member, Offsets, Producer, Reader, TopicInfo,
 };
 pub use embedded::EmbeddedLog;
 pub use error::LogError;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{LogError, NewRecord, Producer, shared::Shared};
+use crate::{Home, LogError, NewRecord, Producer, shared::Shared};
 
 /// Who may commit.
 pub(crate) struct Holder {
@@ -44,5 +44,9 @@ impl Producer for EmbeddedProducer {
         let chunks = self.shared.route(&records)?;
         let gap = i64::from(self.shared.options.transaction_markers);
         self.shared.write(chunks, gap, Some(&self.holder)).map(drop)
+    }
+
+    async fn settle(&mut self, _home: Home) -> Result<(), LogError> {
+        Ok(()) // A commit writes all of its records or none, under one lock.
     }
 }

@@ -1,4 +1,6 @@
 //! The rows of a batch as every sink sees them: typed columns in the order of the table, and which rows cannot be stored.
+use std::collections::BTreeMap;
+
 use arrow::{
     array::{
         Array, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch,
@@ -101,9 +103,17 @@ impl<'a> Rows<'a> {
         self.key.iter().map(|column| &self.columns[*column])
     }
 
-    /// Why the row cannot be stored, if it cannot.
-    pub(crate) fn refusal(&self, row: usize) -> Option<String> {
-        self.columns.iter().find_map(|column| column.refusal(row))
+    /// The rows that cannot be stored, and why; all others can, as far as we can tell.
+    pub(crate) fn refusals(&self) -> BTreeMap<usize, String> {
+        let mut refusals = BTreeMap::new();
+        for column in self.columns.iter().filter(|column| !column.is_sound()) {
+            for row in 0..self.len {
+                if let Some(reason) = column.refusal(row) {
+                    refusals.entry(row).or_insert(reason);
+                }
+            }
+        }
+        refusals
     }
 
     /// The value of a column of ours; zero where it is none of the planned ones.
@@ -152,6 +162,27 @@ impl<'a> Values<'a> {
         &self.typed
     }
 
+    /// Whether all values can be stored, as far as a look at the whole column tells; where not, some may not.
+    fn is_sound(&self) -> bool {
+        if !self.nullable && self.array.null_count() > 0 {
+            return false;
+        }
+        match &self.typed {
+            Typed::Text(array) => {
+                let bytes = all_bytes(array);
+                bytes.len() <= TEXT_LIMIT_BYTES && !bytes.contains(&0)
+            }
+            Typed::Json(array) => all_bytes(array).len() <= TEXT_LIMIT_BYTES,
+            Typed::Uuid(array) => array.iter().flatten().all(|text| uuid(text).is_some()),
+            Typed::Timestamp(array) => {
+                let fit = |micros: &i64| time::timestamp_fits(*micros);
+                array.values().iter().all(fit)
+            }
+            Typed::Date(array) => array.values().iter().all(|days| time::date_fits(*days)),
+            Typed::Integer(_) | Typed::Double(_) | Typed::Boolean(_) | Typed::Numeric(_) => true,
+        }
+    }
+
     /// Why the value cannot be stored, if it cannot.
     pub(crate) fn refusal(&self, row: usize) -> Option<String> {
         if self.is_null(row) {
@@ -180,6 +211,14 @@ impl<'a> Values<'a> {
     }
 }
 
+/// The bytes of all texts, one after the other.
+fn all_bytes(array: &StringArray) -> &[u8] {
+    let offsets = array.value_offsets();
+    let (first, last) = (offsets.first(), offsets.last());
+    let place = |offset: Option<&i32>| offset.map_or(0, |offset| *offset as usize);
+    &array.value_data()[place(first)..place(last)]
+}
+
 /// The bytes of a uuid in its canonical form; none where the text is not in that form.
 pub(crate) fn uuid(text: &str) -> Option<[u8; 16]> {
     let text = text.as_bytes();
@@ -187,12 +226,27 @@ pub(crate) fn uuid(text: &str) -> Option<[u8; 16]> {
         return None;
     }
     let mut bytes = [0; 16];
-    let mut digits = text.iter().filter(|byte| **byte != b'-');
-    for byte in &mut bytes {
-        let mut digit = || char::from(*digits.next()?).to_digit(16);
-        *byte = u8::try_from(digit()? * 16 + digit()?).ok()?;
+    let mut wrong = 0;
+    for (byte, place) in bytes.iter_mut().zip(UUID_DIGITS) {
+        let (high, low) = (digit(text[place]), digit(text[place + 1]));
+        wrong |= high | low;
+        *byte = high << 4 | low & 0x0f;
     }
-    digits.next().is_none().then_some(bytes)
+    (wrong & NO_DIGIT == 0).then_some(bytes)
+}
+
+/// Where in a uuid's text the two digits of each byte begin.
+const UUID_DIGITS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+/// A bit that no digit has.
+const NO_DIGIT: u8 = 0x80;
+
+fn digit(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        b'A'..=b'F' => byte - b'A' + 10,
+        _ => NO_DIGIT,
+    }
 }
 
 #[cfg(test)]

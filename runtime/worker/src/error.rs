@@ -77,12 +77,9 @@ impl AttemptError {
     pub(crate) fn needs_mending(&self) -> bool {
         match self {
             Self::Sink(error) => matches!(error, SinkError::Misfit { .. }),
-            Self::Engine(error) => matches!(
-                error,
-                EngineError::Wire(_)
-                    | EngineError::Lost { .. }
-                    | EngineError::ProgressMissing { .. }
-            ),
+            Self::Engine(error) => {
+                matches!(error, EngineError::Wire(_) | EngineError::Unacknowledged(_))
+            }
             Self::Log(error) | Self::Worker(WorkerError::Log(error)) => {
                 matches!(error, LogError::Damaged { .. } | LogError::Invalid { .. })
             }

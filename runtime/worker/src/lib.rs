@@ -5,6 +5,7 @@
 //!
 //! Nothing here needs an executor of a particular kind: the futures of [`Worker::inputs`] can be spawned, joined, or polled by hand
 //! with a [`Timer`] of one's own.
+mod acknowledge;
 mod allot;
 mod context;
 mod cut;
@@ -24,6 +25,7 @@ mod watermarks;
 mod work;
 mod worker;
 
+pub use acknowledge::acknowledge;
 pub use allot::read_allotment;
 pub use context::{Limits, Sinks};
 pub use error::WorkerError;

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use tidewheel_engine::sabotage::{self, Bug};
 use tidewheel_engine::stage1::{Recovered, SourceSetup, SourceTask, StartAt};
+use tidewheel_engine::wire::acknowledgement::Acknowledgement;
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
 use tidewheel_engine::{Effects, EngineError};
 use tidewheel_log::{Fetched, Log, LogError, Offsets, Producer, Reader, Record, first_record};
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::AttemptError;
 use crate::made_anew;
-use crate::recovery::read_compacted;
+use crate::recovery::{leave_word, take_over};
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 use crate::watermarks::Seen;
@@ -43,12 +44,13 @@ impl<'a> SourceAttempt<'a> {
     ) -> Result<Self, AttemptError> {
         let (plan, log, partition) = (&context.plan, context.log.as_ref(), key.1);
         let topic = &plan.sources[source].topic;
-        let mut producer = log.producer(&context.transactional_id(key)).await?;
-        let state = read_compacted(log, &context.names.state(&key.0), partition).await?;
+        let (id, home) = (context.transactional_id(key), context.names.state(&key.0));
+        let (mut producer, state) = take_over(log, &id, &home, partition).await?;
         let progress = state
             .get(SOURCE_PROGRESS_KEY.as_bytes())
             .map(|bytes| SourceProgress::decode(bytes))
             .transpose()?;
+        let acknowledgement = Acknowledgement::read(&state, None)?;
         let newer = progress
             .as_ref()
             .filter(|progress| progress.revision > context.generations.revision);
@@ -102,8 +104,11 @@ impl<'a> SourceAttempt<'a> {
             sinks: writers.positions(),
             refusals: writers.refusals()?,
             decrees,
+            acknowledgement: acknowledgement.clone(),
         };
-        let mut task = SourceTask::begin(setup, recovered, &start)?;
+        let begun = SourceTask::begin(setup, recovered, &start);
+        let begun = leave_word(begun, producer.as_mut(), &home, &acknowledgement);
+        let mut task = begun.await?;
         let first_words = task.begin_to_speak()?;
         if !first_words.is_empty() {
             producer.commit(first_words).await?;

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use tidewheel_engine::Effects;
 use tidewheel_engine::stage2::{RecoveredStep, StepSetup, StepTask};
+use tidewheel_engine::wire::acknowledgement::Acknowledgement;
 use tidewheel_engine::wire::state::StepKey;
 use tidewheel_log::{Fetched, Producer, Reader};
 use tokio_util::sync::CancellationToken;
@@ -10,12 +11,15 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::AttemptError;
 use crate::outdated::outdated;
-use crate::recovery::read_compacted;
+use crate::recovery::{leave_word, take_over};
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 
 /// How often, in ms, the list of open windows is made for the status.
 const LOOK_EVERY_MS: i64 = 200;
+/// How long, in ms, the progress may leave out partials that have only gone into open windows. A transaction costs the log about the
+/// same, however little it says, and whoever goes on from an older progress reads those partials once more and comes to the same.
+const CATCH_UP_EVERY_MS: i64 = 1_000;
 
 /// The task of a partition of partials at work.
 pub(crate) struct StepAttempt<'a> {
@@ -28,7 +32,12 @@ pub(crate) struct StepAttempt<'a> {
     task: StepTask,
     reader: Box<dyn Reader>,
     trimmed_below: i64,
+    /// Where partials begin that the newest snapshot leaves to be read.
+    retained_from: i64,
     looked_at_ms: i64,
+    committed_at_ms: i64,
+    /// Whether partials were taken that the progress in the log leaves out.
+    is_ahead: bool,
     records: u64,
 }
 
@@ -47,8 +56,8 @@ impl<'a> StepAttempt<'a> {
         // Where nothing of the generations before is final, nothing of them stays.
         let cut_ms = cut_ms.or((number > 1).then_some(i64::MIN));
         let topic = context.names.partials(&key.0, number);
-        let producer = log.producer(&context.transactional_id(key)).await?;
-        let state = read_compacted(log, &context.names.state(&key.0), partition).await?;
+        let (id, home) = (context.transactional_id(key), context.names.state(&key.0));
+        let (mut producer, state) = take_over(log, &id, &home, partition).await?;
         let setup = StepSetup {
             plan: context.plan.clone(),
             generations: context.generations.clone(),
@@ -67,7 +76,8 @@ impl<'a> StepAttempt<'a> {
             Some(cut_ms) => outdated(log, &setup, number, cut_ms).await?,
             None => BTreeMap::new(),
         };
-        let task = StepTask::begin(
+        let acknowledgement = Acknowledgement::read(&state, Some(number))?;
+        let begun = StepTask::begin(
             setup,
             &RecoveredStep {
                 state,
@@ -76,7 +86,9 @@ impl<'a> StepAttempt<'a> {
                 earliest,
                 outdated,
             },
-        )?;
+        );
+        let begun = leave_word(begun, producer.as_mut(), &home, &acknowledgement);
+        let task = begun.await?;
         let reader = log.reader(&topic, partition, task.next_offset()).await?;
         let trimmed_below = earliest;
         Ok(Self {
@@ -89,13 +101,27 @@ impl<'a> StepAttempt<'a> {
             task,
             reader,
             trimmed_below,
+            retained_from: trimmed_below,
             looked_at_ms: 0,
+            committed_at_ms: context.timer.now_ms(),
+            is_ahead: false,
             records: 0,
         })
     }
 
     /// Works until told to stop.
     pub(crate) async fn run(&mut self) -> Result<(), AttemptError> {
+        self.work().await?;
+        // Who reads them again comes to the same; that it need not is all that this is for.
+        if self.is_ahead
+            && let Err(error) = self.catch_up().await
+        {
+            tracing::debug!(task = ?self.key, %error, "the newest partials will be read again");
+        }
+        Ok(())
+    }
+
+    async fn work(&mut self) -> Result<(), AttemptError> {
         self.take(&Fetched {
             next_offset: self.task.next_offset(),
             ..Fetched::default()
@@ -129,13 +155,29 @@ impl<'a> StepAttempt<'a> {
                 status.work.records += effects.consumed as u64;
             });
             rest = &rest[effects.consumed..];
-            if effects.consumed > 0 || !effects.log.is_empty() || !effects.writes.is_empty() {
+            self.is_ahead |= effects.consumed > 0;
+            let says_something = !effects.log.is_empty() || !effects.writes.is_empty();
+            if says_something || self.task.owes_letters() || self.is_far_ahead() {
                 self.commit(effects).await?;
             }
             if rest.is_empty() && self.task.next_offset() >= fetched.next_offset {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether the progress in the log is due.
+    fn is_far_ahead(&self) -> bool {
+        let since_ms = self.context.timer.now_ms() - self.committed_at_ms;
+        self.is_ahead && since_ms >= CATCH_UP_EVERY_MS
+    }
+
+    /// Commits what was taken.
+    async fn catch_up(&mut self) -> Result<(), AttemptError> {
+        let effects =
+            self.task
+                .process(&[], self.task.next_offset(), self.context.timer.now_ms())?;
+        self.commit(effects).await
     }
 
     async fn commit(&mut self, effects: Effects) -> Result<(), AttemptError> {
@@ -150,13 +192,20 @@ impl<'a> StepAttempt<'a> {
         if !log.is_empty() {
             self.producer.commit(log).await?;
         }
+        self.is_ahead = false;
+        self.committed_at_ms = self.context.timer.now_ms();
         self.context.committed(self.key, began_ms);
         Ok(())
     }
 
     /// Lets the log forget the partials that the newest snapshot covers.
     async fn trim(&mut self) -> Result<(), AttemptError> {
-        let below = self.task.retained_from();
+        let retained = self.task.retained_from();
+        if retained <= self.retained_from {
+            return Ok(());
+        }
+        // A commit that was acknowledged may still be undone by an outage, but none of those before the last one.
+        let below = std::mem::replace(&mut self.retained_from, retained);
         if below > self.trimmed_below {
             self.context
                 .log

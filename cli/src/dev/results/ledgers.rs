@@ -41,6 +41,8 @@ pub(crate) struct StageLedger {
     pub(crate) earlier_generation: u64,
     /// Sent again for somebody else.
     pub(crate) skipped: u64,
+    /// Deleted before it was read, as somebody has acknowledged.
+    pub(crate) lost: u64,
     /// Became dead letters, by reason.
     pub(crate) dead_lettered: std::collections::BTreeMap<String, u64>,
     /// In windows that are still open.
@@ -57,6 +59,7 @@ impl StageLedger {
             late: ledger.late,
             earlier_generation: ledger.earlier_generation,
             skipped: ledger.skipped,
+            lost: ledger.lost,
             dead_lettered: ledger.dead_lettered.clone(),
             in_flight,
         }
@@ -69,7 +72,8 @@ impl StageLedger {
             .values()
             .chain(self.dead_lettered.values())
             .sum();
-        let left_out = self.duplicate + self.late + self.earlier_generation + self.skipped;
+        let left_out =
+            self.duplicate + self.late + self.earlier_generation + self.skipped + self.lost;
         let settled = self.written + named + left_out;
         i128::from(self.read) - i128::from(settled) - i128::from(self.in_flight)
     }

@@ -148,6 +148,7 @@ fn write_stage(
         (stage.late, "late and dropped"),
         (stage.earlier_generation, "of an earlier generation"),
         (stage.skipped, "sent again for others"),
+        (stage.lost, "lost: deleted before they were read"),
     ];
     fates.extend(
         plain

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tidewheel_log::Log;
+use tidewheel_log::{Home, Log};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
@@ -92,7 +92,13 @@ async fn send(
     bars: &MultiProgress,
 ) -> Result<Sent, Failure> {
     let mut producer = log.producer(&target.transactional_id()).await?;
+    let home = Home {
+        topic: SENDS_TOPIC.to_owned(),
+        partition: 0,
+        undecided_from: log.offsets(SENDS_TOPIC, 0).await?.end,
+    };
     let start = Position::read(log, target).await?;
+    producer.settle(home).await?;
     let partitions = log
         .topic(&target.source.topic)
         .await?

@@ -155,6 +155,7 @@ fn a_ledger_of_windows_counts_what_is_on_its_way_as_open() {
         late: 1,
         earlier_generation: 0,
         skipped: 0,
+        lost: 0,
         dead_lettered: BTreeMap::from([("Late".to_owned(), 2)]),
         in_flight,
     };
@@ -181,6 +182,7 @@ fn a_ledger_of_windows_counts_what_is_on_its_way_as_open() {
         filtered: 2,
         duplicates: 2,
         late: 2,
+        lost: 0,
         dead_letters: BTreeMap::from([("Late".to_owned(), 4)]),
         missing: 5,
     };

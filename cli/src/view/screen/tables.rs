@@ -121,7 +121,7 @@ fn turns_direction(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Where the records went, a line for each output, and one for its dead letters.
+/// Where the records went, a line for each output, and one for each remark on it.
 pub(super) fn ledger(pipeline: &Pipeline, frame: &mut Frame<'_>, area: Rect) {
     let names = [
         "", "read", "written", "open", "filtered", "twice", "late", "dead", "missing",
@@ -136,12 +136,18 @@ pub(super) fn ledger(pipeline: &Pipeline, frame: &mut Frame<'_>, area: Rect) {
     let mut lines = vec![ledger_line(names.map(str::to_owned), name_width).dim()];
     for ledger in &pipeline.ledgers {
         lines.push(counts(ledger, name_width));
-        let reasons = text::reasons(&ledger.dead_letters);
-        if !reasons.is_empty() {
-            lines.push(Line::from(format!("  dead letters: {reasons}").red()));
-        }
+        lines.extend(remarks(ledger).map(|remark| Line::from(remark.red())));
     }
     frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// What is said of a ledger beneath its counts.
+pub(super) fn remarks(ledger: &Ledger) -> impl Iterator<Item = String> {
+    let reasons = text::reasons(&ledger.dead_letters);
+    let dead = (!reasons.is_empty()).then(|| format!("  dead letters: {reasons}"));
+    let lost = text::count(ledger.lost);
+    let lost = (ledger.lost > 0).then(|| format!("  lost: {lost} deleted before they were read"));
+    dead.into_iter().chain(lost)
 }
 
 fn counts(ledger: &Ledger, name_width: usize) -> Line<'_> {

@@ -1,4 +1,4 @@
-//! What `provision --dry-run` says, and that it does nothing.
+//! What `provision --dry-run` says, that it does nothing, and that nothing is begun with a wrong command line.
 use std::path::Path;
 
 use crate::program::root;
@@ -44,4 +44,27 @@ sink roles-dry/warehouse, table `made_rows`: would be created
         why.contains("column `kind` of table `made_rows` holds bigint and would get text"),
         "{why}"
     );
+}
+
+#[test]
+fn nothing_is_begun_where_a_sink_has_no_url_or_a_wrong_one() {
+    let specs = root().join(Path::new("cli/tests/it/specs/generated"));
+    let ground = Ground::new(&specs, "roles-unbegun");
+    let refused = |more: &[&str], says: &str| {
+        let ended = ground.provision_with(more);
+        assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{more:?}");
+        assert!(ended.stderr.contains(says), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+    };
+    let wrong = "Sink roles-unbegun/warehouse: ";
+    refused(&["--sink", "warehouse=mysql://hunter2@x/y"], wrong);
+    ground.remove_secret();
+    refused(&[], "there is no Secret");
+    // A dry run finds every topic still to be made.
+    let url = ground.postgres.url(&ground.database);
+    let dry = ground.provision_with(&["--dry-run", "--sink", &format!("warehouse={url}")]);
+    assert_eq!(dry.code, 3, "{}", dry.stderr);
+    let all = dry.stdout.lines();
+    let topics = all.filter(|line| line.starts_with("topic ") && line.contains("would be made"));
+    assert_eq!(topics.count(), 6, "{}", dry.stdout);
 }

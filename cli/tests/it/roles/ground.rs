@@ -65,6 +65,11 @@ impl Ground {
         self.mounted.set_url(url);
     }
 
+    /// Takes the database's Secret away.
+    pub(crate) fn remove_secret(&self) {
+        self.mounted.remove_secret();
+    }
+
     pub(crate) fn path(&self, name: &str) -> String {
         self.mounted.path(name)
     }

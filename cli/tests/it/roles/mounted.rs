@@ -50,6 +50,11 @@ impl Mounted {
         std::fs::write(file, format!("{url}\n")).unwrap();
     }
 
+    /// Takes the Secret `warehouse` away.
+    pub(crate) fn remove_secret(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("secrets/warehouse")).unwrap();
+    }
+
     pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }

@@ -93,10 +93,11 @@ const WEIGHTS: [(Fault, u32); 18] = [
 ];
 
 /// What happens in every run of the tests, in a few minutes. Everything happens in `make soak`.
-const BRIEF: [Fault; 8] = [
+const BRIEF: [Fault; 9] = [
     Kill,
     KillTwice,
     Zombie,
+    Away(Kafka, Killed),
     Away(Postgres, Killed),
     SetBack,
     Rebalance,

@@ -12,7 +12,7 @@ mod ledger;
 mod progress;
 mod recovery;
 mod scene;
-mod topic;
+pub(crate) mod topic;
 mod verdict;
 
 use std::time::Duration;

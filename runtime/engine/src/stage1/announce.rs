@@ -17,7 +17,8 @@ const TELL_EVERY_MS: i64 = 1_000;
 
 impl SourceTask {
     /// What goes to the log before anything is read: where the task begins, which is decided once, and to each partition of the partials
-    /// of a step that it has not fed before that it is there to be waited for. Nothing where the task goes on.
+    /// of a step that it has not fed before that it is there to be waited for; and that what was acknowledged is done. Nothing where the task
+    /// goes on.
     pub fn begin_to_speak(&mut self) -> Result<Vec<NewRecord>, EngineError> {
         let mut log = Vec::new();
         for partials in self.partials.iter().filter(|partials| partials.is_new) {
@@ -41,10 +42,13 @@ impl SourceTask {
                 });
             }
         }
-        if self.is_new || !log.is_empty() {
+        if self.is_new || self.has_news || !log.is_empty() {
             log.push(self.progress_record());
         }
+        let state = self.names.state(&self.source().name);
+        log.extend(self.acknowledgement.settle(&state, self.setup.partition));
         self.is_new = false;
+        self.has_news = false;
         self.partials
             .iter_mut()
             .for_each(|partials| partials.is_new = false);

@@ -4,6 +4,7 @@ mod announce;
 mod append_time;
 mod fates;
 mod fold;
+mod parts;
 mod progress;
 mod reach;
 mod refused;
@@ -34,8 +35,9 @@ use crate::error::EngineError;
 use crate::generation::{Generations, StepGeneration};
 use crate::ledger::Ledger;
 use crate::window::{closes_at, start_of};
+use crate::wire::acknowledgement::Acknowledgement;
 use crate::wire::dead_letter::DeadLetter;
-use crate::wire::state::{Checkpoint, Position, Replayed};
+use crate::wire::state::{Checkpoint, OffsetRange, Position};
 use crate::wire::watermark::WatermarkRecord;
 
 pub use self::progress::{Recovered, StartAt};
@@ -67,6 +69,10 @@ pub struct SourceTask {
     names: PipelineNames,
     /// Nothing of it was in the log.
     is_new: bool,
+    /// What it waited for was acknowledged, or has come back: the log does not know yet.
+    has_news: bool,
+    acknowledgement: Acknowledgement,
+    passed_over: Option<OffsetRange>,
     decoder: Decoder,
     reasons: Reasons,
     /// Everything below was taken, by whoever had not got it yet.
@@ -106,7 +112,7 @@ struct Partials {
     position: Position,
     ledger: Ledger,
     /// What this generation has read anew.
-    replayed: Option<Replayed>,
+    replayed: Option<OffsetRange>,
     /// The emission count last told to each partition of the partials topic.
     told: Vec<Option<i64>>,
 }
@@ -196,6 +202,7 @@ impl SourceTask {
         for output in &mut self.outputs {
             if committed.contains(&output.output) {
                 output.sink_next_offset = output.sink_next_offset.max(Some(self.at));
+                output.refill_from = None;
             }
         }
         self.bury_refused(records, refusals, &mut log);

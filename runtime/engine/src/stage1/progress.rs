@@ -7,6 +7,7 @@ use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Source, StepKind};
 
 use super::append_time::AppendTime;
+use super::parts::{Parts, behind, joined};
 use super::refused::refused_ahead;
 use super::watermark::{Idleness, PartitionWatermark};
 use super::{Partials, RowOutput, SourceSetup, SourceTask, companions, reached, row_outputs};
@@ -16,8 +17,10 @@ use crate::error::EngineError;
 use crate::generation::StepGeneration;
 use crate::ledger::Ledger;
 use crate::sabotage::{self, Bug};
+use crate::sink_place::{Known, SinkPlace, acknowledged, sink_places};
+use crate::wire::acknowledgement::{Acknowledgement, Missing, Place};
 use crate::wire::state::{
-    Checkpoint, OutputProgress, PartialsProgress, Position, Replayed, SOURCE_PROGRESS_KEY,
+    Checkpoint, OffsetRange, OutputProgress, PartialsProgress, Position, SOURCE_PROGRESS_KEY,
     SourceProgress, Versioned, version,
 };
 
@@ -32,6 +35,8 @@ pub struct Recovered {
     pub refusals: Vec<Refusal>,
     /// Decrees of this partition in the watermarks topic: the offset from which each holds, and the watermark in ms.
     pub decrees: Vec<(i64, i64)>,
+    /// What the task waited for, and what was acknowledged of it.
+    pub acknowledgement: Acknowledgement,
 }
 
 /// Where reading can begin.
@@ -93,7 +98,18 @@ impl SourceTask {
             start,
             (start_offset, main.next_offset),
         );
-        let outputs = begin_outputs(&setup, &steps, &recovered, main)?;
+        let outputs = begin_outputs(&setup, &steps, &recovered, (main, start))?;
+        let mut parts = Parts {
+            main,
+            partials,
+            outputs,
+        };
+        let passed = pass_over(&setup, &mut parts, &recovered, start.earliest)?;
+        let Parts {
+            main,
+            partials,
+            outputs,
+        } = parts;
         let mut positions: Vec<(Position, Option<i64>)> =
             vec![(main, known.and_then(|known| known.event_watermark_ms))];
         positions.extend(
@@ -113,17 +129,8 @@ impl SourceTask {
             .min_by_key(|(position, _)| position.next_offset)
             .unwrap_or((main, None));
         let input = setup.plan.sources[setup.source].name.clone();
-        if at.next_offset < start.earliest {
-            let (from, to) = (at.next_offset, start.earliest);
-            return Err(EngineError::Lost {
-                input,
-                partition: setup.partition,
-                from,
-                to,
-            });
-        }
         let source = &setup.plan.sources[setup.source];
-        let (append_from, append_ms) = append_known(source, known, at.next_offset);
+        let (append_from, append_ms) = append_known(source, known, (main, at.next_offset));
         let deduplications = steps
             .iter()
             .filter_map(|&step| match &setup.plan.steps[step].kind {
@@ -136,6 +143,9 @@ impl SourceTask {
         Ok(Self {
             names: PipelineNames::new(&setup.plan.namespace, &setup.plan.name),
             is_new: known.is_none(),
+            has_news: recovered.acknowledgement != Acknowledgement::default(),
+            acknowledgement: recovered.acknowledgement,
+            passed_over: passed,
             decoder: Decoder::new(source.events.clone()),
             reasons: Default::default(),
             at: at.next_offset,
@@ -176,6 +186,7 @@ impl SourceTask {
             let progress = OutputProgress {
                 sink_next_offset: output.sink_next_offset,
                 ledger: output.ledger.clone(),
+                refill_from: output.refill_from,
             };
             (
                 self.setup.plan.outputs[output.output].name.clone(),
@@ -211,6 +222,7 @@ impl SourceTask {
             steps: steps.collect(),
             outputs: outputs.collect(),
             checkpoints: self.checkpoints.clone(),
+            passed_over: self.passed_over,
         };
         NewRecord {
             topic: self.names.state(&self.source().name),
@@ -252,7 +264,7 @@ fn begin_partials(
             None => {
                 let cut = start.cuts.get(name).copied();
                 let position = replay_from(known, start, start_offset, cut);
-                let replayed = Replayed {
+                let replayed = OffsetRange {
                     from: position.next_offset,
                     to: read_to,
                 };
@@ -309,15 +321,48 @@ fn event_watermark(known: Option<&SourceProgress>, position: Position) -> Option
         .flatten()
 }
 
+/// Has the parts of a task pass over offsets that are gone, where that is acknowledged. What was passed over last.
+fn pass_over(
+    setup: &SourceSetup,
+    parts: &mut Parts,
+    recovered: &Recovered,
+    earliest: i64,
+) -> Result<Option<OffsetRange>, EngineError> {
+    let known = recovered.progress.as_ref();
+    let behind = |to: i64, main: Position| behind(to, main, known, &recovered.decrees);
+    let before = known.and_then(|known| known.passed_over);
+    if let Some(before) = before {
+        parts.stay_behind(before, behind(before.to, parts.main));
+    }
+    let gone = OffsetRange {
+        from: parts.lowest(),
+        to: earliest,
+    };
+    if gone.from >= gone.to {
+        return Ok(before);
+    }
+    let missing = Missing::Offsets {
+        from: gone.from,
+        to: gone.to,
+    };
+    acknowledged(&recovered.acknowledgement, &place_of(setup), missing)?;
+    parts.pass_over(behind(gone.to, parts.main));
+    Ok(Some(joined(before, gone)))
+}
+
 /// An offset at or before `at` from which append times can be told, and the largest timestamp before it, ms.
 ///
-/// At the main position progress says it. Anywhere else a log of our own says it with the next record; of a foreign one the records since
+/// At the main position, with nothing but what is gone between it and what progress covers, progress says it. Anywhere else a log of our own says it with the next record; of a foreign one the records since
 /// the last checkpoint have to be read again.
-fn append_known(source: &Source, known: Option<&SourceProgress>, at: i64) -> (i64, Option<i64>) {
+fn append_known(
+    source: &Source,
+    known: Option<&SourceProgress>,
+    (main, at): (Position, i64),
+) -> (i64, Option<i64>) {
     let Some(known) = known else {
         return (at, None);
     };
-    if known.main.next_offset == at {
+    if main.next_offset == at {
         return (at, known.append_time_ms);
     }
     let mut newest_first = known.checkpoints.iter().rev();
@@ -334,25 +379,34 @@ fn begin_outputs(
     setup: &SourceSetup,
     steps: &[usize],
     recovered: &Recovered,
-    main: Position,
+    (main, start): (Position, &StartAt),
 ) -> Result<Vec<(RowOutput, Position)>, EngineError> {
     let known = recovered.progress.as_ref();
-    let begin = |output: usize| {
+    let outputs = row_outputs(&setup.plan, setup.source, steps);
+    let start_offset = known.map_or(start.first, |known| known.start_offset);
+    let places = sink_places(
+        &setup.plan,
+        &outputs,
+        &Known {
+            logged: known.map(|known| &known.outputs),
+            sinks: &recovered.sinks,
+            oldest: start_offset.max(start.earliest),
+        },
+        (&recovered.acknowledgement, &place_of(setup)),
+    )?;
+    let begin = |(output, place): (usize, SinkPlace)| {
         let name = &setup.plan.outputs[output].name;
         let logged = known.and_then(|known| known.outputs.get(name));
-        let keeps_progress = setup.plan.outputs[output].table().is_some();
-        let expected = logged
-            .and_then(|progress| progress.sink_next_offset)
-            .filter(|_| keeps_progress);
-        let sink = recovered.sinks.get(name).copied();
+        let SinkPlace {
+            sink,
+            expected,
+            refill_from,
+        } = place;
         let position = match (sink, expected) {
-            (None, Some(expected)) => {
-                return Err(EngineError::ProgressMissing {
-                    output: name.clone(),
-                    expected,
-                });
-            }
-            (None, None) => main,
+            (None, _) => refill_from.map_or(main, |next_offset| Position {
+                next_offset,
+                watermark_ms: None,
+            }),
             // What the log knows to be written is there: whatever came since had no rows for it.
             (Some(sink), Some(expected)) if sink.next_offset == expected => Position {
                 next_offset: sink.next_offset.max(main.next_offset),
@@ -362,6 +416,7 @@ fn begin_outputs(
             (Some(sink), _) => sink,
         };
         let output = RowOutput {
+            refill_from,
             output,
             generation: setup.generations.outputs.get(name).copied().unwrap_or(1),
             from: position.next_offset,
@@ -374,10 +429,15 @@ fn begin_outputs(
             refused_in_hand: Vec::new(),
             rows_of_several: BTreeMap::new(),
         };
-        Ok((output, position))
+        (output, position)
     };
-    row_outputs(&setup.plan, setup.source, steps)
-        .into_iter()
-        .map(begin)
-        .collect()
+    Ok(outputs.into_iter().zip(places).map(begin).collect())
+}
+
+fn place_of(setup: &SourceSetup) -> Place {
+    Place {
+        pipeline: setup.plan.full_name(),
+        input: setup.plan.sources[setup.source].name.clone(),
+        partition: setup.partition,
+    }
 }

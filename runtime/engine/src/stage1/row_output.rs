@@ -23,6 +23,8 @@ pub(super) struct RowOutput {
     pub(super) generation: i64,
     pub(super) from: i64,
     pub(super) sink_next_offset: Option<i64>,
+    /// Where it begins while its sink, which has lost its progress, has none yet.
+    pub(super) refill_from: Option<i64>,
     pub(super) ledger: Ledger,
     /// What the sink refused of records that the log has not covered yet, in their order.
     pub(super) refused_ahead: Vec<Refusal>,

@@ -24,7 +24,7 @@ use crate::timestamp::{rfc3339, timestamp_type, timestamps};
 use crate::window::{closes_at, end_of, start_of};
 use crate::wire::dead_letter::Reason;
 use crate::wire::placement;
-use crate::wire::state::Replayed;
+use crate::wire::state::OffsetRange;
 
 /// A relation over a slice: its rows, and what became of each record up to it.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ pub(crate) struct Begun {
     /// Windows that start before it are of earlier generations, ms.
     pub(crate) cut_ms: Option<i64>,
     /// What it has read anew.
-    pub(crate) replayed: Option<Replayed>,
+    pub(crate) replayed: Option<OffsetRange>,
 }
 
 /// One slice on its way through the steps.
@@ -359,7 +359,7 @@ impl<'a> Slice<'a> {
 
     /// Records that were sent again, and repeat what this generation of a step has read anew and could take: it counts each once. What was
     /// ahead of its time then is so in every replay.
-    fn taken_by_replay(&self, replayed: Option<Replayed>) -> BTreeSet<u32> {
+    fn taken_by_replay(&self, replayed: Option<OffsetRange>) -> BTreeSet<u32> {
         let Some(replayed) = replayed else {
             return BTreeSet::new();
         };

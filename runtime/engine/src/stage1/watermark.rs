@@ -55,6 +55,16 @@ impl PartitionWatermark {
     }
 }
 
+/// A watermark at `offset` with the decrees that hold there, ms.
+pub(crate) fn lifted(
+    watermark_ms: Option<i64>,
+    offset: i64,
+    decrees: &[(i64, i64)],
+) -> Option<i64> {
+    let holding = decrees.iter().filter(|(from, _)| *from <= offset);
+    watermark_ms.max(holding.map(|(_, ms)| *ms).max())
+}
+
 /// Decides when this partition is idle and how far its watermark may be lifted then.
 #[derive(Debug, Clone)]
 pub(crate) struct Idleness {

@@ -3,6 +3,7 @@ mod changes;
 mod emission;
 pub(crate) mod group_letters;
 mod outdated;
+mod passed_over;
 mod refused;
 mod settle;
 mod snapshot;
@@ -28,6 +29,7 @@ use crate::ledger::Ledger;
 use crate::publish::publish;
 use crate::sabotage::{self, Bug};
 use crate::window::{closes_at, emits_at, end_of};
+use crate::wire::acknowledgement::Acknowledgement;
 use crate::wire::partial::{self, PartialHeader};
 use crate::wire::row::removal;
 use crate::wire::state::{OutputProgress, Position, StepKey, StepProgress, Versioned, version};
@@ -71,6 +73,9 @@ pub struct StepTask {
     /// Of windows that are due, by start: in how many of the partials that are read again each group came.
     replayed: BTreeMap<i64, HashMap<u128, i64>>,
     outputs: Vec<WindowOutput>,
+    acknowledgement: Acknowledgement,
+    /// Partials up to here are gone, some of which were covered: the progress of then, until the task is as far again.
+    passed_over: Option<StepProgress>,
     /// Runs that the state topic has, with the number of their parts.
     stored: BTreeMap<u64, u32>,
     /// The offset of the newest snapshot: partials below it are not needed any more.
@@ -90,6 +95,8 @@ struct WindowOutput {
     chain: Vec<usize>,
     from: i64,
     sink_next_offset: Option<i64>,
+    /// The sink has lost its progress and has none yet: see [`OutputProgress::refill_from`].
+    refill_from: Option<i64>,
     /// The sink was set back: it is given all windows that are still kept once more.
     repair: bool,
     ledger: Ledger,
@@ -197,6 +204,7 @@ impl StepTask {
         let (consumed, next) = take_up_to(limit, records, fetched_to, self.at);
         let silent = self.at < self.from && !sabotage::is(Bug::LoudReplay);
         let mut log = Vec::new();
+        let goes_on_behind = !silent && self.go_on_behind(&mut log)?;
         for record in &records[..consumed] {
             self.merge(record, silent, &mut log)?;
         }
@@ -211,7 +219,10 @@ impl StepTask {
         if !silent {
             self.from = self.from.max(self.at);
             self.forget_refused();
-            self.snapshot_if_due(clock_ms, &mut log)?;
+            match goes_on_behind {
+                true => self.snapshot_now(clock_ms, &mut log)?,
+                false => self.snapshot_if_due(clock_ms, &mut log)?,
+            }
         }
         Ok(Effects {
             consumed,
@@ -234,6 +245,7 @@ impl StepTask {
             .filter(|output| committed.contains(&output.output))
         {
             output.sink_next_offset = Some(self.at);
+            output.refill_from = None;
         }
         self.bury_refused(refusals, &mut log);
         if let Some(offset) = self.snapshot_pending.take() {
@@ -441,6 +453,7 @@ impl StepTask {
             let progress = OutputProgress {
                 sink_next_offset: output.sink_next_offset,
                 ledger: output.ledger.clone(),
+                refill_from: output.refill_from,
             };
             (
                 self.setup.plan.outputs[output.output].name.clone(),

@@ -55,6 +55,13 @@ impl RefusedGroups {
 }
 
 impl StepTask {
+    /// Whether a sink refused something before the log could be told, and the log can be told now: [`seal`](Self::seal) has dead letters then.
+    pub fn owes_letters(&self) -> bool {
+        self.outputs
+            .iter()
+            .any(|output| output.from <= self.at && !output.refused_ahead.is_empty())
+    }
+
     /// Dead letters of what sinks have just refused, and of what they had refused before the log could be told.
     pub(super) fn bury_refused(&mut self, refusals: &[Refusal], log: &mut Vec<NewRecord>) {
         let mut all = Vec::new();

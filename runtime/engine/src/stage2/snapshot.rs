@@ -14,7 +14,9 @@ use super::{
 use crate::effects::Refusal;
 use crate::error::EngineError;
 use crate::sabotage::{self, Bug};
+use crate::sink_place::{Known, SinkPlace, acknowledged, sink_places};
 use crate::wire::WireError;
+use crate::wire::acknowledgement::{Acknowledgement, Missing, Place};
 use crate::wire::batch::concat;
 use crate::wire::batch::{self, MAX_BATCH_BYTES};
 use crate::wire::state::{
@@ -45,6 +47,7 @@ impl StepTask {
             .steps
             .get(&step.name)
             .map_or(1, |generation| generation.number);
+        let acknowledgement = Acknowledgement::read(&recovered.state, Some(generation))?;
         let mut obsolete = Vec::new();
         let mut ours = BTreeMap::new();
         let mut refused = BTreeMap::new();
@@ -90,17 +93,23 @@ impl StepTask {
             .map_or(recovered.earliest.min(from), |snapshot| {
                 snapshot.next_offset
             });
-        if at < recovered.earliest {
-            let (input, to) = (step.name.clone(), recovered.earliest);
-            return Err(EngineError::Lost {
-                input,
-                partition: setup.partition,
+        let passed_over = at < recovered.earliest;
+        if passed_over {
+            let gone = Missing::Offsets {
                 from: at,
-                to,
-            });
+                to: recovered.earliest,
+            };
+            acknowledged(&acknowledgement, &place_of(&setup), gone)?;
         }
+        let (at, from) = (at.max(recovered.earliest), from.max(recovered.earliest));
         let (windows, stored) = load(&setup, snapshot.as_ref(), generation, &ours)?;
-        let outputs = begin_outputs(&setup, recovered, progress.as_ref(), refused, from)?;
+        let outputs = begin_outputs(
+            &setup,
+            recovered,
+            (progress.as_ref(), &acknowledgement),
+            refused,
+            from,
+        )?;
         Ok(Self {
             names: PipelineNames::new(&setup.plan.namespace, &setup.plan.name),
             generation,
@@ -112,6 +121,8 @@ impl StepTask {
                 .unwrap_or_default(),
             watermark_ms: snapshot.as_ref().and_then(|snapshot| snapshot.watermark_ms),
             windows,
+            acknowledgement,
+            passed_over: progress.filter(|_| passed_over),
             replayed: BTreeMap::new(),
             outputs,
             stored,
@@ -133,6 +144,15 @@ impl StepTask {
         if clock_ms - last_ms < SNAPSHOT_EVERY_MS || self.snapshot_at == self.at {
             return Ok(());
         }
+        self.snapshot_now(clock_ms, log)
+    }
+
+    /// Writes a snapshot.
+    pub(super) fn snapshot_now(
+        &mut self,
+        clock_ms: i64,
+        log: &mut Vec<NewRecord>,
+    ) -> Result<(), EngineError> {
         self.snapshot_clock_ms = Some(clock_ms);
         self.snapshot(log)
     }
@@ -259,46 +279,53 @@ fn load(
 fn begin_outputs(
     setup: &StepSetup,
     recovered: &RecoveredStep,
-    progress: Option<&StepProgress>,
+    (progress, acknowledgement): (Option<&StepProgress>, &Acknowledgement),
     mut refused: BTreeMap<String, BTreeSet<(i64, u128)>>,
     from: i64,
 ) -> Result<Vec<WindowOutput>, EngineError> {
-    let begin = |(output, step): (usize, usize)| {
+    let all = window_outputs(&setup.plan, setup.step);
+    let outputs: Vec<usize> = all.iter().map(|(output, _)| *output).collect();
+    let places = sink_places(
+        &setup.plan,
+        &outputs,
+        &Known {
+            logged: progress.map(|progress| &progress.outputs),
+            sinks: &recovered.sinks,
+            oldest: recovered.earliest,
+        },
+        (acknowledgement, &place_of(setup)),
+    )?;
+    let begin = |((output, step), place): ((usize, usize), SinkPlace)| {
         let name = &setup.plan.outputs[output].name;
         let logged = progress.and_then(|progress| progress.outputs.get(name));
-        let keeps_progress = setup.plan.outputs[output].table().is_some();
-        let expected = logged
-            .and_then(|progress| progress.sink_next_offset)
-            .filter(|_| keeps_progress);
-        let sink = recovered
-            .sinks
-            .get(name)
-            .map(|position| position.next_offset);
-        if let (None, Some(expected)) = (sink, expected) {
-            return Err(EngineError::ProgressMissing {
-                output: name.clone(),
-                expected,
-            });
-        }
-        Ok(WindowOutput {
+        let sink = place.sink.map(|position| position.next_offset);
+        let (expected, refill_from) = (place.expected, place.refill_from);
+        WindowOutput {
+            refill_from,
             output,
             step,
             chain: chain(&setup.plan, setup.step, step),
             from: sink.map_or(from, |sink| sink.max(from)),
             // A table that was set back is behind until it was repaired, whoever does it.
             sink_next_offset: expected.max(sink),
-            repair: matches!((sink, expected), (Some(sink), Some(expected)) if sink < expected),
+            repair: refill_from.is_some()
+                || matches!((sink, expected), (Some(sink), Some(expected)) if sink < expected),
             ledger: logged
                 .map(|progress| progress.ledger.clone())
                 .unwrap_or_default(),
             refused: RefusedGroups::stored(refused.remove(name).unwrap_or_default()),
             refused_ahead: refused_ahead(recovered, output, sink.is_some_and(|sink| sink > from)),
-        })
+        }
     };
-    window_outputs(&setup.plan, setup.step)
-        .into_iter()
-        .map(begin)
-        .collect()
+    Ok(all.into_iter().zip(places).map(begin).collect())
+}
+
+fn place_of(setup: &StepSetup) -> Place {
+    Place {
+        pipeline: setup.plan.full_name(),
+        input: setup.plan.steps[setup.step].name.clone(),
+        partition: setup.partition,
+    }
 }
 
 /// What the sink refused with a commit that the log has not covered: the process died, or was fenced, between the two.

@@ -53,6 +53,18 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All reasons of the engine.
+    pub const ALL: [Reason; 8] = [
+        Reason::NoEventTime,
+        Reason::Future,
+        Reason::Evaluation,
+        Reason::Late,
+        Reason::Refused,
+        Reason::Empty,
+        Reason::WindowPurged,
+        Reason::UnknownTarget,
+    ];
+
     /// The word that stands in headers, metrics and ledgers.
     pub fn as_str(self) -> &'static str {
         match self {

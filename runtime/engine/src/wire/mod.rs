@@ -1,6 +1,7 @@
 //! Durable formats: everything that the engine writes to the log and must read back, also from a later build.
 //!
 //! Each value begins with its version. The page `docs/formats.md` shows them all; golden bytes hold them in place.
+pub mod acknowledgement;
 pub(crate) mod batch;
 pub mod dead_letter;
 pub mod partial;

@@ -7,11 +7,13 @@
 //! | | `g<generation>/snapshot` | [`Snapshot`] as JSON |
 //! | | `g<generation>/run/<number>/<part>` | a batch: a part of a run of partial aggregates of one window |
 //! | | `g<generation>/refused/<output>/<start_ms>/<group>` | `1`: the sink refused the newest row of that group (its fingerprint, 32 hex digits) |
+//! | both | `waiting`, `acknowledged`, of a step with `g<generation>/` before it | see [`acknowledgement`](super::acknowledgement) |
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::acknowledgement::{ACKNOWLEDGED, WAITING};
 use super::{WireError, json};
 use crate::ledger::Ledger;
 
@@ -48,6 +50,10 @@ pub struct SourceProgress {
     pub outputs: BTreeMap<String, OutputProgress>,
     /// Some of the positions passed, oldest first, for steps that begin anew.
     pub checkpoints: Vec<Checkpoint>,
+    /// The offsets that were passed over last because they were gone, as somebody has acknowledged: whoever has come no further than these
+    /// goes on behind them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_over: Option<OffsetRange>,
 }
 
 /// How far the partials of an aggregate step cover a source partition.
@@ -62,21 +68,21 @@ pub struct PartialsProgress {
     pub ledger: Ledger,
     /// What the generation has read that earlier ones had read before; none where it began at the end of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replayed: Option<Replayed>,
+    pub replayed: Option<OffsetRange>,
 }
 
-/// Records that a generation has read although earlier ones had read them.
+/// Offsets in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Replayed {
-    /// Offset of the first.
+pub struct OffsetRange {
+    /// The first.
     pub from: i64,
-    /// One beyond the offset of the last.
+    /// One beyond the last.
     pub to: i64,
 }
 
-impl Replayed {
-    /// Whether the record at `offset` is among them.
+impl OffsetRange {
+    /// Whether `offset` is among them.
     pub(crate) fn holds(self, offset: i64) -> bool {
         (self.from..self.to).contains(&offset)
     }
@@ -90,6 +96,9 @@ pub struct OutputProgress {
     pub sink_next_offset: Option<i64>,
     /// Fates.
     pub ledger: Ledger,
+    /// The sink has lost its progress, and is filled again from this offset on, as somebody has acknowledged; none once it has progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refill_from: Option<i64>,
 }
 
 /// A position passed, and when the record before it was appended.
@@ -218,6 +227,10 @@ pub enum StepKey {
     Run(u64, u32),
     /// The sink refused the newest row of a group.
     Refused(RefusedGroup),
+    /// What the task waits for: see [`acknowledgement`](super::acknowledgement).
+    Waiting,
+    /// What was acknowledged.
+    Acknowledged,
 }
 
 /// A group of a window, at an output.
@@ -246,6 +259,8 @@ impl StepKey {
                 start_ms,
                 group,
             }) => format!("g{generation}/refused/{output}/{start_ms}/{group:032x}"),
+            Self::Waiting => format!("g{generation}/{WAITING}"),
+            Self::Acknowledged => format!("g{generation}/{ACKNOWLEDGED}"),
         }
         .into()
     }
@@ -261,6 +276,8 @@ impl StepKey {
         let key = match rest.split('/').collect::<Vec<_>>()[..] {
             ["progress"] => Self::Progress,
             ["snapshot"] => Self::Snapshot,
+            [WAITING] => Self::Waiting,
+            [ACKNOWLEDGED] => Self::Acknowledged,
             ["run", number, part] => Self::Run(
                 number.parse().map_err(|_| damaged())?,
                 part.parse().map_err(|_| damaged())?,

@@ -182,8 +182,7 @@ fn append_time_goes_on_where_a_task_is_taken_over() {
     let recovered = Recovered {
         progress: Some(progress),
         sinks,
-        decrees: Vec::new(),
-        refusals: Vec::new(),
+        ..Recovered::default()
     };
     let setup = source_setup(&pipeline.plan, 0, 1);
     let task = SourceTask::begin(setup, recovered, &StartAt::default()).unwrap();
@@ -228,8 +227,7 @@ fn append_time_is_told_from_the_last_checkpoint_where_a_table_was_set_back() {
     let recovered = Recovered {
         progress: Some(progress),
         sinks: BTreeMap::from([("once".to_owned(), set_back)]),
-        decrees: Vec::new(),
-        refusals: Vec::new(),
+        ..Recovered::default()
     };
     let setup = source_setup(&pipeline.plan, 0, 1);
     let task = SourceTask::begin(setup, recovered, &StartAt::default()).unwrap();

@@ -268,7 +268,7 @@ impl Pipeline {
     }
 
     /// Applies what goes to the log; the partials are handed back.
-    fn append(&mut self, log: Vec<NewRecord>) -> Vec<NewRecord> {
+    pub(crate) fn append(&mut self, log: Vec<NewRecord>) -> Vec<NewRecord> {
         let mut partials = Vec::new();
         for record in log {
             if record.topic.ends_with(".partials") {
@@ -289,7 +289,7 @@ impl Pipeline {
     }
 
     /// Applies what goes to tables, but for what they refuse.
-    fn write(&mut self, effects: &Effects) -> Vec<Refusal> {
+    pub(crate) fn write(&mut self, effects: &Effects) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         for write in &effects.writes {
             let output = &self.plan.outputs[write.output];

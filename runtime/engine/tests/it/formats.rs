@@ -13,13 +13,14 @@ use arrow::array::{
 use bytes::Bytes;
 use tidewheel_engine::stage1::{Recovered, SourceTask, StartAt};
 use tidewheel_engine::stage2::{RecoveredStep, StepTask};
+use tidewheel_engine::wire::acknowledgement::{Acknowledged, Missing, Place, Waiting};
 use tidewheel_engine::wire::dead_letter::Letter;
 use tidewheel_engine::wire::partial::{self, PartialHeader};
 use tidewheel_engine::wire::placement;
 use tidewheel_engine::wire::refusal::{Origin, RecordOrigin, WindowOrigin};
 use tidewheel_engine::wire::sent_again::{Note, Unsendable};
 use tidewheel_engine::wire::state::{
-    Position, REFUSED, RefusedGroup, SourceProgress, StepKey, StepProgress,
+    OffsetRange, Position, REFUSED, RefusedGroup, SourceProgress, StepKey, StepProgress,
 };
 use tidewheel_engine::wire::watermark::WatermarkRecord;
 use tidewheel_log::{Header, NewRecord, Record};
@@ -288,8 +289,7 @@ fn progress_of_a_source() {
     let recovered = Recovered {
         progress: Some(progress),
         sinks,
-        decrees: Vec::new(),
-        refusals: Vec::new(),
+        ..Recovered::default()
     };
     let task = SourceTask::begin(
         source_setup(&pipeline.plan, 0, 1),
@@ -602,6 +602,60 @@ fn groups_of_dead_letters() {
         .collect();
     values.sort_unstable();
     golden("dead-letter-groups.v1.txt", values.join("\n").as_bytes());
+}
+
+#[test]
+fn acknowledgements() {
+    let place = Place {
+        pipeline: "shop/kpis".to_owned(),
+        input: "clicks".to_owned(),
+        partition: 3,
+    };
+    let offsets = Missing::Offsets { from: 12, to: 20 };
+    let outputs = BTreeMap::from([("once".to_owned(), 12), ("w".to_owned(), 7)]);
+    let progress = Missing::Progress { outputs };
+    let mut lines = String::new();
+    for (missing, refill) in [(&offsets, false), (&progress, true)] {
+        let waiting = Waiting::new(missing.clone()).encode();
+        let acknowledged = Acknowledged::new(&missing.hash(&place), refill).encode();
+        for value in [&waiting, &acknowledged] {
+            lines.push_str(std::str::from_utf8(value).unwrap());
+            lines.push('\n');
+        }
+    }
+    let stored = golden("acknowledgement.v1.txt", lines.as_bytes());
+    let stored: Vec<&[u8]> = stored.split(|&byte| byte == b'\n').collect();
+    for (index, missing) in [(0, offsets), (2, progress)] {
+        let waiting = Waiting::decode(stored[index]).unwrap();
+        let acknowledged = Acknowledged::decode(stored[index + 1]).unwrap();
+        assert_eq!(waiting.missing, missing);
+        assert_eq!(acknowledged.hash, missing.hash(&place));
+        assert_eq!(acknowledged.refill, index == 2);
+    }
+    let newer = br#"{"version":2,"hash":"000000000000"}"#;
+    let error = Acknowledged::decode(newer).unwrap_err().to_string();
+    assert!(error.ends_with("version 2 is not known here"), "{error}");
+    for (key, text) in [
+        (StepKey::Waiting, "g4/waiting"),
+        (StepKey::Acknowledged, "g4/acknowledged"),
+    ] {
+        assert_eq!(key.encode(4), text);
+        assert_eq!(StepKey::decode(text.as_bytes()).unwrap(), (4, key));
+    }
+}
+
+#[test]
+fn progress_that_has_passed_over_offsets() {
+    let (pipeline, _) = pipeline();
+    let mut progress =
+        SourceProgress::decode(&pipeline.state_of("clicks", 0, "progress").unwrap()).unwrap();
+    progress.passed_over = Some(OffsetRange { from: 6, to: 9 });
+    let output = progress.outputs.get_mut("once").unwrap();
+    output.refill_from = Some(2);
+    output.ledger.lost = 3;
+    let written = serde_json::to_vec(&progress).unwrap();
+    let stored = golden("source-progress-passed-over.v1.json", &written);
+    assert_eq!(SourceProgress::decode(&stored).unwrap(), progress);
 }
 
 #[test]

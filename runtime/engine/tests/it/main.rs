@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod acknowledged;
 mod added_partitions;
 mod aggregates;
 mod existing_topic;

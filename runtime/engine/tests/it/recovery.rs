@@ -35,8 +35,7 @@ fn take_over(pipeline: &mut Pipeline, records: &[Record], at: i64) {
     let recovered = Recovered {
         progress: Some(progress),
         sinks,
-        decrees: Vec::new(),
-        refusals: Vec::new(),
+        ..Recovered::default()
     };
     let mut task = SourceTask::begin(
         source_setup(&pipeline.plan, 0, 1),
@@ -142,27 +141,6 @@ fn tasks_taken_over_anywhere_end_as_undisturbed_ones() {
 }
 
 #[test]
-fn a_sink_that_lost_its_progress_stops_the_task() {
-    let mut pipeline = Pipeline::new(plan(STEPS, &["once", "w"]), 1);
-    pipeline.send(0, &clicks()[..4]);
-    let bytes = pipeline.state_of("clicks", 0, "progress").unwrap();
-    let recovered = Recovered {
-        progress: Some(SourceProgress::decode(&bytes).unwrap()),
-        ..Recovered::default()
-    };
-    let error = SourceTask::begin(
-        source_setup(&pipeline.plan, 0, 1),
-        recovered,
-        &StartAt::default(),
-    )
-    .unwrap_err();
-    assert!(
-        matches!(error, EngineError::ProgressMissing { ref output, expected: 4 } if output == "once"),
-        "{error}"
-    );
-}
-
-#[test]
 fn what_a_sink_has_beyond_the_log_is_not_written_again() {
     let mut pipeline = Pipeline::new(plan(STEPS, &["once", "w"]), 1);
     let records = clicks();
@@ -177,8 +155,7 @@ fn what_a_sink_has_beyond_the_log_is_not_written_again() {
     let recovered = Recovered {
         progress: Some(progress),
         sinks: BTreeMap::from([("once".to_owned(), ahead)]),
-        decrees: Vec::new(),
-        refusals: Vec::new(),
+        ..Recovered::default()
     };
     pipeline.sources[0] = SourceTask::begin(
         source_setup(&pipeline.plan, 0, 1),
@@ -203,26 +180,6 @@ fn what_a_sink_has_beyond_the_log_is_not_written_again() {
         (ledger.read, ledger.written),
         (8, 8),
         "they count all the same"
-    );
-}
-
-#[test]
-fn offsets_that_retention_took_stop_the_task() {
-    let pipeline = Pipeline::new(plan(STEPS, &["once", "w"]), 1);
-    let start = StartAt {
-        earliest: 5,
-        first: 3,
-        ..StartAt::default()
-    };
-    let error = SourceTask::begin(
-        source_setup(&pipeline.plan, 0, 1),
-        Recovered::default(),
-        &start,
-    )
-    .unwrap_err();
-    assert!(
-        matches!(error, EngineError::Lost { from: 3, to: 5, .. }),
-        "{error}"
     );
 }
 

@@ -10,8 +10,8 @@ use serde_json::Value;
 use tidewheel_crds::EventSourceSpec;
 use tidewheel_generate::{Ended, Generator, Runner, RunnerError};
 use tidewheel_log::{
-    Appended, Cleanup, EmbeddedLog, Log, LogError, Member, NewRecord, Offsets, Options, Producer,
-    Reader, Record, SystemClock, TopicInfo, TopicSettings,
+    Appended, Cleanup, EmbeddedLog, Home, Log, LogError, Member, NewRecord, Offsets, Options,
+    Producer, Reader, Record, SystemClock, TopicInfo, TopicSettings,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -353,6 +353,9 @@ impl Producer for FaultyProducer {
             });
         }
         Ok(())
+    }
+    async fn settle(&mut self, home: Home) -> Result<(), LogError> {
+        self.producer.settle(home).await
     }
 }
 

@@ -10,12 +10,15 @@ use tokio::sync::OnceCell;
 
 use crate::{
     append::Appender,
+    leftovers::Leftovers,
     lookup::Lookup,
     member::KafkaMember,
     pool::Pool,
     reader::KafkaReader,
+    settings::Isolation,
     statistics::{ClientStatistics, Statistics},
     transaction::KafkaProducer,
+    uncommitted::Uncommitted,
 };
 
 /// The log on a Kafka cluster. Clones are the same log, with the same clients.
@@ -31,6 +34,7 @@ struct Shared {
     statistics: Statistics,
     lookup: Arc<Lookup>,
     pool: Arc<Pool>,
+    uncommitted: Arc<Uncommitted>,
     appender: OnceCell<Appender>,
 }
 
@@ -42,15 +46,17 @@ impl KafkaLog {
     /// [`LogError::Invalid`] for properties that librdkafka does not know or take.
     pub fn new(connection: Connection) -> Result<Self, LogError> {
         let statistics = Statistics::default();
-        let lookup = Lookup::new(&connection, &statistics)?;
+        let lookup = Lookup::new(&connection, &statistics, Isolation::Committed)?;
         lookup.tend();
-        let pool = Pool::new(&connection, &statistics);
+        let pool = Pool::new(&connection, &statistics, Isolation::Committed);
+        let uncommitted = Uncommitted::new(&connection, &statistics);
         Ok(Self {
             shared: Arc::new(Shared {
                 connection,
                 statistics,
                 lookup: Arc::new(lookup),
                 pool: Arc::new(pool),
+                uncommitted: Arc::new(uncommitted),
                 appender: OnceCell::new(),
             }),
         })
@@ -84,6 +90,7 @@ impl Log for KafkaLog {
             &shared.connection,
             &shared.statistics,
             shared.lookup.clone(),
+            Leftovers::new(shared.lookup.clone(), shared.uncommitted.clone()),
             transactional_id,
         );
         Ok(Box::new(producer.await?))

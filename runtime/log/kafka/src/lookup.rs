@@ -1,5 +1,12 @@
 //! Questions about topics and offsets. Each blocks for a round trip, on a thread that may.
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use rdkafka::{
@@ -10,19 +17,21 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use tidewheel_kafka::Connection;
-use tidewheel_log::{LogError, NewRecord, Offsets, TopicInfo};
+use tidewheel_log::{LogError, NewRecord, Offsets, TopicInfo, partition_of};
 use tokio::sync::OnceCell;
 
 use crate::{
     client::{Context, Plain, create, create_admin, one},
     close,
     error::{ended, unavailable},
-    settings,
+    settings::{self, Isolation},
     statistics::{Role, Statistics},
 };
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the number of a topic's partitions holds for records that go by it: added ones are used after this time.
+const COUNT_HOLDS: Duration = Duration::from_secs(30);
 /// How often the client's own lines and statistics are looked at.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
@@ -31,23 +40,35 @@ type Client = BaseConsumer<Context<Plain>>;
 /// The client for questions.
 pub(crate) struct Lookup {
     connection: Connection,
+    isolation: Isolation,
     client: Option<Arc<Client>>,
     admin: OnceCell<AdminClient<DefaultClientContext>>,
     cluster_id: OnceCell<String>,
     /// Partitions of topics that were asked for: they only grow, so that an answer that suffices once does so for ever.
     partitions: Mutex<BTreeMap<String, i32>>,
+    /// How many partitions topics had, and when, to which records are written that have none of their own.
+    counted: Mutex<BTreeMap<String, (i32, Instant)>>,
+    /// Where the next record goes that has neither partition nor key.
+    any: AtomicI32,
 }
 
 impl Lookup {
-    pub(crate) fn new(connection: &Connection, statistics: &Statistics) -> Result<Self, LogError> {
+    pub(crate) fn new(
+        connection: &Connection,
+        statistics: &Statistics,
+        isolation: Isolation,
+    ) -> Result<Self, LogError> {
         let context = Context::new(statistics, Role::Lookup, "", Plain);
-        let client = create(&settings::asking(connection), context)?;
+        let client = create(&settings::asking(connection, isolation), context)?;
         Ok(Self {
             connection: connection.clone(),
+            isolation,
             client: Some(Arc::new(client)),
             admin: OnceCell::new(),
             cluster_id: OnceCell::new(),
             partitions: Mutex::default(),
+            counted: Mutex::default(),
+            any: AtomicI32::default(),
         })
     }
 
@@ -141,12 +162,51 @@ impl Lookup {
         Ok(())
     }
 
+    /// Gives each record a partition that has none: that of its key, or any.
+    pub(crate) async fn place(&self, records: &mut [NewRecord]) -> Result<(), LogError> {
+        let mut partitions: BTreeMap<String, i32> = BTreeMap::new();
+        for record in records
+            .iter_mut()
+            .filter(|record| record.partition.is_none())
+        {
+            let count = match partitions.get(&record.topic) {
+                Some(count) => *count,
+                None => {
+                    let count = self.newest_partitions(&record.topic).await?;
+                    partitions.insert(record.topic.clone(), count);
+                    count
+                }
+            };
+            record.partition = Some(match &record.key {
+                Some(key) => partition_of(key, count),
+                None => self.any.fetch_add(1, Relaxed).rem_euclid(count),
+            });
+        }
+        Ok(())
+    }
+
+    /// How many partitions a topic has, or had not long ago.
+    async fn newest_partitions(&self, topic: &str) -> Result<i32, LogError> {
+        let asked = self.counted.lock().get(topic).copied();
+        if let Some((count, _)) = asked.filter(|(_, at)| at.elapsed() < COUNT_HOLDS) {
+            return Ok(count);
+        }
+        let counted = self.ask_partitions(topic).await?;
+        let count = counted.ok_or_else(|| LogError::UnknownPartition {
+            topic: topic.to_owned(),
+            partition: 0,
+        })?;
+        let mut known = self.counted.lock();
+        known.insert(topic.to_owned(), (count, Instant::now()));
+        Ok(count)
+    }
+
     /// Forgets what is known of a topic, because it turned out to be wrong.
     pub(crate) fn forget(&self, topic: &str) {
         self.partitions.lock().remove(topic);
     }
 
-    /// The oldest retained offset and the end of what is committed.
+    /// The oldest retained offset and the end of what the client gets to see.
     pub(crate) async fn offsets(&self, topic: &str, partition: i32) -> Result<Offsets, LogError> {
         self.check(topic, partition).await?;
         let name = topic.to_owned();
@@ -209,7 +269,9 @@ impl Lookup {
             .map_err(|error| unavailable(&error))?;
         let admin = self
             .admin
-            .get_or_try_init(|| async { create_admin(&settings::asking(&self.connection)) })
+            .get_or_try_init(|| async {
+                create_admin(&settings::asking(&self.connection, self.isolation))
+            })
             .await?;
         let options = AdminOptions::new()
             .request_timeout(Some(PATIENCE))

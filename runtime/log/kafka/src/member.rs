@@ -55,10 +55,10 @@ pub(crate) struct KafkaMember {
     patience: Duration,
 }
 
-/// What the group said and nobody was told yet.
+/// What the group said and nobody was told yet; an error where the client could not do as it said, and is of no more use.
 #[derive(Default)]
 pub(crate) struct Membership {
-    changes: Mutex<VecDeque<Assignment>>,
+    changes: Mutex<VecDeque<Result<Assignment, LogError>>>,
     changed: Notify,
     /// Nobody asks any more: what is revoked is let go at once.
     is_leaving: AtomicBool,
@@ -75,21 +75,18 @@ impl ConsumerContext for Context<Membership> {
         let mut partitions: Vec<i32> = list.elements().iter().map(|one| one.partition()).collect();
         partitions.sort_unstable();
         let change = match what {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                if let Err(error) = assign_paused(consumer, list) {
-                    tracing::warn!(%error, client = "member", "an assignment was not taken");
-                }
-                Assignment::Assigned(partitions)
-            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => assign_paused(consumer, list)
+                .map(|()| Assignment::Assigned(partitions))
+                .map_err(|error| unavailable(&error)),
             _ if consumer.assignment_lost() => {
                 let_go(consumer, list);
-                Assignment::Lost(partitions)
+                Ok(Assignment::Lost(partitions))
             }
             _ => {
                 if self.kind.is_leaving.load(Relaxed) {
                     let_go(consumer, list);
                 }
-                Assignment::Revoked(partitions)
+                Ok(Assignment::Revoked(partitions))
             }
         };
         self.kind.changes.lock().push_back(change);
@@ -267,7 +264,7 @@ async fn next_change(
     loop {
         let change = membership.changes.lock().pop_front();
         if let Some(change) = change {
-            return Ok(change);
+            return change;
         }
         tokio::select! {
             () = membership.changed.notified() => {}

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rdkafka::{
-    Offset, TopicPartitionList,
+    ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, base_consumer::PartitionQueue},
     error::KafkaError,
 };
@@ -23,7 +23,7 @@ use crate::{
     close,
     error::unavailable,
     lookup::serve,
-    settings,
+    settings::{self, Isolation},
     statistics::{Role, Statistics},
 };
 
@@ -42,6 +42,7 @@ pub(crate) type Queue = PartitionQueue<Context<Plain>>;
 pub(crate) struct Pool {
     connection: Connection,
     statistics: Statistics,
+    isolation: Isolation,
     clients: Mutex<Vec<Arc<ReaderClient>>>,
 }
 
@@ -83,10 +84,15 @@ impl Seat {
 }
 
 impl Pool {
-    pub(crate) fn new(connection: &Connection, statistics: &Statistics) -> Self {
+    pub(crate) fn new(
+        connection: &Connection,
+        statistics: &Statistics,
+        isolation: Isolation,
+    ) -> Self {
         Self {
             connection: connection.clone(),
             statistics: statistics.clone(),
+            isolation,
             clients: Mutex::default(),
         }
     }
@@ -126,7 +132,8 @@ impl Pool {
                 return Ok(client.clone());
             }
         }
-        let client = Arc::new(ReaderClient::new(&self.connection, &self.statistics)?);
+        let config = settings::reading(&self.connection, self.isolation);
+        let client = Arc::new(ReaderClient::new(&config, &self.statistics)?);
         client.seats.lock().insert(key, seat.clone());
         client.tend();
         clients.push(client.clone());
@@ -147,9 +154,9 @@ impl Pool {
 }
 
 impl ReaderClient {
-    fn new(connection: &Connection, statistics: &Statistics) -> Result<Self, LogError> {
+    fn new(config: &ClientConfig, statistics: &Statistics) -> Result<Self, LogError> {
         let context = Context::new(statistics, Role::Reader, "", Plain);
-        let client: Client = create(&settings::reading(connection), context)?;
+        let client: Client = create(config, context)?;
         Ok(Self {
             client: Some(Arc::new(client)),
             seats: Mutex::default(),

@@ -35,30 +35,54 @@ const WRITING_DECIDED: [(&str, &str); 3] = [
 ];
 
 /// For everything that reads.
-const READING: [(&str, &str); 6] = [
+const READING: [(&str, &str); 7] = [
     ("check.crcs", "true"),
     ("fetch.error.backoff.ms", "100"),
     // The defaults would stall a partition for up to a second, and delay the first fetch of another one by half of that.
     ("fetch.queue.backoff.ms", "10"),
+    // A fetch costs the broker about the same, however little it answers: it answers when it has this much, or after the wait. A
+    // partition that is opened meanwhile waits for it too.
+    ("fetch.min.bytes", "65536"),
     ("fetch.wait.max.ms", "20"),
     // For each partition: what is read ahead, beside the batch in hand.
     ("queued.max.messages.kbytes", "8192"),
     ("queued.min.messages", "20000"),
 ];
 
-const READING_DECIDED: [(&str, &str); 5] = [
+const READING_DECIDED: [(&str, &str); 4] = [
     ("auto.offset.reset", "error"),
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     ("enable.partition.eof", "true"),
-    ("isolation.level", "read_committed"),
 ];
+
+/// What a client gets to see of transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// Those that are committed.
+    Committed,
+    /// All records.
+    Uncommitted,
+}
+
+impl Isolation {
+    /// Comes behind what is decided for everything that reads.
+    fn decided(self) -> [(&'static str, &'static str); 1] {
+        let level = match self {
+            Self::Committed => "read_committed",
+            Self::Uncommitted => "read_uncommitted",
+        };
+        [("isolation.level", level)]
+    }
+}
 
 /// For members of groups.
 const MEMBER: [(&str, &str); 6] = [
     ("heartbeat.interval.ms", "1500"),
     // How long partitions that are to move may still be worked on.
     ("max.poll.interval.ms", "30000"),
+    // No user's: members take and let go partition by partition, which librdkafka refuses with every other strategy. It stands here
+    // because the newer protocol takes none.
     ("partition.assignment.strategy", "cooperative-sticky"),
     // The newer protocol's timeout is the broker's, 45 s unless somebody changed it.
     ("session.timeout.ms", "6000"),
@@ -82,10 +106,11 @@ pub(crate) fn appending(connection: &Connection) -> ClientConfig {
 }
 
 /// A reader assigns by hand: the group's name is only there because librdkafka wants one.
-pub(crate) fn reading(connection: &Connection) -> ClientConfig {
+pub(crate) fn reading(connection: &Connection, isolation: Isolation) -> ClientConfig {
+    let group = [("group.id", "tidewheel.readers")];
     connection.config(
         &[&COMMON[..], &READING].concat(),
-        &[&READING_DECIDED[..], &[("group.id", "tidewheel.readers")]].concat(),
+        &[&READING_DECIDED[..], &group, &isolation.decided()].concat(),
     )
 }
 
@@ -102,8 +127,9 @@ pub(crate) fn has_newer_groups(connection: &Connection) -> bool {
 }
 
 /// Without a group: it only asks.
-pub(crate) fn asking(connection: &Connection) -> ClientConfig {
-    connection.config(&COMMON, &READING_DECIDED)
+pub(crate) fn asking(connection: &Connection, isolation: Isolation) -> ClientConfig {
+    let decided = [&READING_DECIDED[..], &isolation.decided()].concat();
+    connection.config(&COMMON, &decided)
 }
 
 /// The largest record that a client of this configuration sends, bytes.

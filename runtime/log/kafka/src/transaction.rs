@@ -1,62 +1,35 @@
 //! Holders of transactional ids.
 use std::{
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use rdkafka::{
-    error::{KafkaError, RDKafkaErrorCode},
-    producer::{BaseProducer, Producer as _},
-};
 use tidewheel_kafka::Connection;
-use tidewheel_log::{LogError, NewRecord, Producer};
+use tidewheel_log::{Home, LogError, NewRecord, Producer};
 
 use crate::{
-    client::{Context, create},
     close,
-    delivery::Transactional,
-    error::{ended, of_record, of_transaction, unavailable},
+    error::ended,
+    holder::{Holder, Outcome},
+    leftovers::Leftovers,
     lookup::Lookup,
-    record::{outgoing, size_bytes},
-    settings,
-    statistics::{Role, Statistics},
+    manifest::Manifest,
+    statistics::Statistics,
 };
 
-/// How long a take-over may wait for the coordinator: it lets the transaction that the last owner left end first.
-const TAKE_OVER: Duration = Duration::from_secs(30);
-/// How long a commit may take from its begin, a restart of a broker included.
-const COMMIT: Duration = Duration::from_millis(2 * settings::TRANSACTION_TIMEOUT_MS);
-/// How long an abort may take: the next owner's take-over does it as well.
-const ABORT: Duration = Duration::from_secs(3);
-/// How long to sleep at least between two looks at delivery reports. The binding's `poll` cannot wait for them: it takes all of
-/// the time it is given, and spins through the last millisecond of it.
-const STEP: Duration = Duration::from_millis(1);
-/// A long wait is looked at this many times less often: a late end costs little then, and waking up costs all the time.
-const PATIENT: u32 = 8;
-
-type Client = BaseProducer<Context<Transactional>>;
+/// A commit that took longer met with an outage, after which a broker may have forgotten to end it.
+const SUSPICIOUS: Duration = Duration::from_secs(1);
 
 /// A holder of a transactional id on Kafka.
 pub(crate) struct KafkaProducer {
     lookup: Arc<Lookup>,
+    leftovers: Leftovers,
+    /// None until it was settled.
+    home: Option<Home>,
     /// None once an error or an abandoned commit has left the client in a state that only another one can follow.
     holder: Option<Arc<Holder>>,
     transactional_id: String,
-}
-
-/// The client, which blocks.
-struct Holder {
-    client: Client,
-    transactional_id: String,
-}
-
-/// What a commit left behind.
-struct Outcome {
-    result: Result<(), LogError>,
-    /// Whether the client can begin another transaction.
-    is_usable: bool,
 }
 
 impl KafkaProducer {
@@ -65,42 +38,28 @@ impl KafkaProducer {
         connection: &Connection,
         statistics: &Statistics,
         lookup: Arc<Lookup>,
+        leftovers: Leftovers,
         transactional_id: &str,
     ) -> Result<Self, LogError> {
-        let config = settings::transactional(connection, transactional_id);
-        let deliveries = Transactional::new(settings::largest_record_bytes(&config));
-        let context = Context::new(statistics, Role::Transactions, transactional_id, deliveries);
+        let (connection, statistics) = (connection.clone(), statistics.clone());
         let id = transactional_id.to_owned();
-        let taken = tokio::task::spawn_blocking(move || {
-            let client: Client = create(&config, context)?;
-            client.init_transactions(TAKE_OVER).map_err(|error| {
-                client.poll(Duration::ZERO); // it may say more
-                let error = of_transaction(&error, &id);
-                client.context().explain(error)
-            })?;
-            Ok(Holder {
-                client,
-                transactional_id: id,
-            })
-        });
+        let taken =
+            tokio::task::spawn_blocking(move || Holder::take_over(&connection, &statistics, &id));
         let holder = taken.await.map_err(|error| ended(&error))??;
         Ok(Self {
             lookup,
+            leftovers,
+            home: None,
             holder: Some(Arc::new(holder)),
             transactional_id: transactional_id.to_owned(),
         })
     }
-}
 
-#[async_trait]
-impl Producer for KafkaProducer {
-    async fn commit(&mut self, records: Vec<NewRecord>) -> Result<(), LogError> {
-        if records.is_empty() {
-            return Ok(());
-        }
-        if self.holder.is_some() {
-            self.lookup.check_all(&records).await?;
-        }
+    /// Does something that takes a transaction from its begin to its end.
+    async fn work(
+        &mut self,
+        transaction: impl FnOnce(&Holder) -> Outcome + Send + 'static,
+    ) -> Result<(), LogError> {
         // Taken, so that a commit that nobody waits for any more is not followed by another one.
         let Some(holder) = self.holder.take() else {
             let id = &self.transactional_id;
@@ -111,7 +70,7 @@ impl Producer for KafkaProducer {
             });
         };
         let working = holder.clone();
-        let work = tokio::task::spawn_blocking(move || working.commit(&records));
+        let work = tokio::task::spawn_blocking(move || transaction(&working));
         let outcome = work.await.map_err(|error| ended(&error))?;
         if outcome.is_usable {
             self.holder = Some(holder);
@@ -123,151 +82,69 @@ impl Producer for KafkaProducer {
         }
         outcome.result
     }
+
+    /// Whether the broker ended the last transaction, looked at where nobody else leaves one open.
+    async fn check_that_it_ended(&mut self) -> Result<(), LogError> {
+        let Some(home) = &self.home else {
+            return Ok(());
+        };
+        if !self.leftovers.is_open(&home.topic, home.partition).await? {
+            return Ok(());
+        }
+        Err(self.forgotten())
+    }
+
+    /// Lets nobody commit after a transaction that the broker did not end.
+    fn forgotten(&mut self) -> LogError {
+        drop(close::elsewhere(self.holder.take()));
+        let id = &self.transactional_id;
+        LogError::Unavailable {
+            reason: format!(
+                "the broker took a transaction under {id} for complete and did not end it (KAFKA-20734): take the id over again"
+            ),
+        }
+    }
+}
+
+#[async_trait]
+impl Producer for KafkaProducer {
+    async fn commit(&mut self, mut records: Vec<NewRecord>) -> Result<(), LogError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        if self.holder.is_some() {
+            self.lookup.place(&mut records).await?;
+            self.lookup.check_all(&records).await?;
+        }
+        if let Some(home) = &self.home {
+            Manifest::of(&records).declare(&mut records, home);
+        }
+        let began = Instant::now();
+        self.work(move |holder| holder.commit(&records)).await?;
+        if began.elapsed() > SUSPICIOUS {
+            self.check_that_it_ended().await?;
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self, home: Home) -> Result<(), LogError> {
+        let throwaways = self.leftovers.throwaways(&home).await?;
+        self.home = Some(home);
+        if throwaways.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            id = self.transactional_id,
+            partitions = throwaways.len(),
+            "a transaction that the broker did not end is aborted"
+        );
+        self.work(move |holder| holder.abandon(&throwaways)).await?;
+        self.check_that_it_ended().await
+    }
 }
 
 impl Drop for KafkaProducer {
     fn drop(&mut self) {
         drop(close::elsewhere(self.holder.take()));
     }
-}
-
-impl Holder {
-    /// One transaction.
-    fn commit(&self, records: &[NewRecord]) -> Outcome {
-        let deadline = Instant::now() + COMMIT;
-        if let Err(error) = self.client.begin_transaction() {
-            return self.spent(&error);
-        }
-        if let Err(error) = self.write(records, deadline) {
-            return self.give_up(error);
-        }
-        match self.client.commit_transaction(remaining(deadline)) {
-            Ok(()) => Outcome {
-                result: Ok(()),
-                is_usable: true,
-            },
-            Err(error) => self.spent(&error),
-        }
-    }
-
-    /// Sends all records and waits until they are stored.
-    fn write(&self, records: &[NewRecord], deadline: Instant) -> Result<(), LogError> {
-        for record in records {
-            self.send(record, deadline)?;
-        }
-        if !self.drain(deadline) {
-            return Err(LogError::Unavailable {
-                reason: "the records of a transaction were not stored in time".to_owned(),
-            });
-        }
-        match self.deliveries().take_failure() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
-
-    /// Waits until what became of every record was reported; whether that was in time.
-    fn drain(&self, deadline: Instant) -> bool {
-        let began = Instant::now();
-        while self.client.in_flight_count() > 0 {
-            if Instant::now() > deadline {
-                return false;
-            }
-            let before = self.client.in_flight_count();
-            self.client.poll(Duration::ZERO); // takes one thing: the reports of a batch, or a line of the client's
-            if self.client.in_flight_count() == before {
-                thread::sleep(STEP.max(began.elapsed() / PATIENT));
-            }
-        }
-        true
-    }
-
-    fn send(&self, record: &NewRecord, deadline: Instant) -> Result<(), LogError> {
-        loop {
-            let Err((error, _)) = self.client.send(outgoing(record, ())) else {
-                return Ok(());
-            };
-            match error {
-                KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)
-                    if Instant::now() < deadline =>
-                {
-                    self.client.poll(Duration::ZERO);
-                    thread::sleep(STEP);
-                }
-                // Another producer has the id, or a record sent before was refused: that one says why.
-                KafkaError::MessageProduction(
-                    RDKafkaErrorCode::Fatal | RDKafkaErrorCode::State | RDKafkaErrorCode::Fenced,
-                ) => return Err(self.why(&error)),
-                KafkaError::MessageProduction(code) => {
-                    let partition = record.partition.unwrap_or(0);
-                    let (size, limit) = (size_bytes(record), self.deliveries().limit_bytes);
-                    return Err(of_record(code, &record.topic, partition, size, limit));
-                }
-                error => return Err(unavailable(&error)),
-            }
-        }
-    }
-
-    /// Ends a transaction of which nothing is to be seen. What the log will never take is no reason for a new client.
-    fn give_up(&self, error: LogError) -> Outcome {
-        use rdkafka::producer::PurgeConfig;
-        let deadline = Instant::now() + ABORT;
-        self.client.purge(PurgeConfig::default().queue());
-        // An abort waits until every record was reported, and nobody else takes the reports.
-        self.drain(deadline);
-        let aborted = self.client.abort_transaction(remaining(deadline));
-        self.deliveries().take_failure();
-        let is_refusal = !matches!(
-            error,
-            LogError::Unavailable { .. } | LogError::Fenced { .. }
-        );
-        let error = match &aborted {
-            Err(failed) => match of_transaction(failed, &self.transactional_id) {
-                fenced @ LogError::Fenced { .. } => fenced,
-                _ => error,
-            },
-            Ok(()) => error,
-        };
-        Outcome {
-            result: Err(error),
-            is_usable: is_refusal && aborted.is_ok(),
-        }
-    }
-
-    fn spent(&self, error: &KafkaError) -> Outcome {
-        Outcome {
-            result: Err(self.why(error)),
-            is_usable: false,
-        }
-    }
-
-    fn why(&self, error: &KafkaError) -> LogError {
-        // A client that was fenced says so once, and after that only that it is of no use any more.
-        let fatal = self.client.client().fatal_error();
-        let is_fenced = fatal.is_some_and(|(code, _)| {
-            matches!(
-                code,
-                RDKafkaErrorCode::Fenced
-                    | RDKafkaErrorCode::ProducerFenced
-                    | RDKafkaErrorCode::InvalidProducerEpoch
-            )
-        });
-        if is_fenced {
-            return LogError::Fenced {
-                transactional_id: self.transactional_id.clone(),
-            };
-        }
-        of_transaction(error, &self.transactional_id)
-    }
-
-    fn deliveries(&self) -> &Transactional {
-        &self.client.context().kind
-    }
-}
-
-fn remaining(deadline: Instant) -> Duration {
-    // Kafka waits for ever on a negative time, and not at all on none.
-    deadline
-        .saturating_duration_since(Instant::now())
-        .max(Duration::from_secs(1))
 }

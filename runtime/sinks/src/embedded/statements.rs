@@ -120,14 +120,11 @@ impl Statements {
         statements: &mut Vec<Statement>,
     ) -> Result<LeftOut, String> {
         let rows = Rows::new(table, batch)?;
-        let mut refused = Vec::new();
-        let mut accepted = Vec::with_capacity(rows.len());
-        for row in 0..rows.len() {
-            match rows.refusal(row) {
-                Some(reason) => refused.push((row, reason)),
-                None => accepted.push(row),
-            }
-        }
+        let refusals = rows.refusals();
+        let accepted: Vec<usize> = (0..rows.len())
+            .filter(|row| !refusals.contains_key(row))
+            .collect();
+        let refused: LeftOut = refusals.into_iter().collect();
         if self.delete.is_none() {
             self.insert.fill(&accepted, statements, |row, arguments| {
                 encode::bind(&rows, *row, arguments)

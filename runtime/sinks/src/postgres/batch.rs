@@ -57,12 +57,11 @@ impl<'a> Batch<'a> {
             refused: Vec::new(),
         };
         if let Some(rows) = &batch.rows {
-            for row in 0..rows.len() {
-                match rows.refusal(row) {
-                    Some(reason) => batch.refused.push((row, reason)),
-                    None => batch.accepted.push(row),
-                }
-            }
+            let refusals = rows.refusals();
+            batch.accepted = (0..rows.len())
+                .filter(|row| !refusals.contains_key(row))
+                .collect();
+            batch.refused = refusals.into_iter().collect();
         }
         Ok(batch)
     }

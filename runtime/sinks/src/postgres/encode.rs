@@ -49,7 +49,9 @@ impl Encoder {
 
     /// What was encoded since it was last taken.
     pub(super) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
+        // What follows is about as long.
+        let room = Vec::with_capacity(self.bytes.len());
+        std::mem::replace(&mut self.bytes, room)
     }
 
     /// How many bytes wait to be taken.

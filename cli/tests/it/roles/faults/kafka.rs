@@ -5,22 +5,21 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, Producer as _};
-use rdkafka::{Offset, TopicPartitionList};
 use tidewheel_e2e::kafka::{Kafka, Options};
 
 use crate::roles::faults::orders::{self, SECOND};
-use crate::roles::faults::scene::{Scene, ground, nothing_open, said, until_metric};
+use crate::roles::faults::scene::{Scene, ground, nothing_open, until_metric};
 use crate::roles::ground::{Role, check};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn client(bootstrap: &str) -> ClientConfig {
+pub(super) fn client(bootstrap: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap);
     config
 }
 
-fn admin(scene: &Scene) -> AdminClient<DefaultClientContext> {
+pub(super) fn admin(scene: &Scene) -> AdminClient<DefaultClientContext> {
     client(scene.ground.kafka.bootstrap()).create().unwrap()
 }
 
@@ -135,49 +134,6 @@ async fn a_topic_was_deleted() {
         assert_eq!(role.stop(), 0);
     }
     nothing_open(&ground, namespace).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn retention_took_what_was_not_read() {
-    let namespace = "faults-retention";
-    let mut scene = Scene::start(namespace).await;
-    let topic = format!("{namespace}.orders");
-    for worker in std::mem::take(&mut scene.workers) {
-        assert_eq!(worker.stop(), 0);
-    }
-    let before = scene.ground.end(&topic, 0);
-    scene.send(SECOND).await;
-    let mut below = TopicPartitionList::new();
-    let took = before + 10;
-    below
-        .add_partition_offset(&topic, 0, Offset::Offset(took))
-        .unwrap();
-    let deleted = admin(&scene)
-        .delete_records(&below, &AdminOptions::new())
-        .await;
-    deleted.unwrap();
-
-    scene.workers.push(scene.ground.role("worker", &[]));
-    let text = format!(
-        "offsets {before} to {took} of orders/0 were deleted by retention before they were read"
-    );
-    said(
-        &scene.workers[0],
-        "tasks",
-        &["until somebody mends it", &text],
-    )
-    .await;
-    scene.measured("tidewheel_task_needs_mending").await;
-    scene.logged(&text);
-    // The other partition has lost nothing, and goes on.
-    let whole = scene.ground.end(&topic, 1);
-    let covered = format!(
-        "tidewheel_task_next_offset{{pipeline=\"{namespace}/sales\",input=\"orders\",partition=\"1\"}}"
-    );
-    until_metric(&scene.workers[0], &covered, |next| next == whole as f64).await;
-    scene.stop_one().await;
-    assert_eq!(scene.ingest.stop(), 0);
-    nothing_open(&scene.ground, namespace).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

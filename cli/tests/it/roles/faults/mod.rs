@@ -2,6 +2,7 @@
 //! wrong, a role that is told to stop ends in good order meanwhile, and after the mend all goes on by itself and ends as if nothing had been.
 mod dev;
 mod documented;
+mod gone;
 mod kafka;
 mod orders;
 mod postgres;

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Orders before the fault.
 pub(crate) const FIRST: Range<u64> = 0..300;
@@ -53,16 +53,21 @@ fn amount(number: u64) -> u64 {
     number * 7 % 101
 }
 
-/// The ids that the table of rows has to hold.
-pub(crate) fn ids() -> BTreeSet<String> {
-    let numbers = FIRST.chain(SECOND).chain(LAST);
+/// The ids that the table of rows has to hold where these orders were stored, and the last ones.
+pub(crate) fn ids_of(numbers: impl Iterator<Item = u64>) -> BTreeSet<String> {
+    let numbers = numbers.chain(LAST);
     numbers.map(|number| format!("o{number}")).collect()
 }
 
-/// The windows before the last orders: `MINUTE|shop|n|total`.
-pub(crate) fn windows() -> BTreeSet<String> {
+/// The number of an order.
+pub(crate) fn number(order: &Value) -> u64 {
+    order["id"].as_str().unwrap()[1..].parse().unwrap()
+}
+
+/// The windows before the last orders, of these: `MINUTE|shop|n|total`.
+pub(crate) fn windows_of(numbers: impl Iterator<Item = u64>) -> BTreeSet<String> {
     let mut windows: BTreeMap<(u64, &str), (u64, u64)> = BTreeMap::new();
-    for number in FIRST.chain(SECOND) {
+    for number in numbers {
         let window = windows.entry((number * EVERY_S / 60, shop(number)));
         let (count, total) = window.or_default();
         *count += 1;

@@ -15,3 +15,4 @@ mod outage;
 mod secure;
 mod setup;
 mod takeover;
+mod task;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt;
 use tidewheel_log::{
-    Appended, Assignment, EmbeddedLog, Fetched, Log, LogError, Member, NewRecord, Offsets,
+    Appended, Assignment, EmbeddedLog, Fetched, Home, Log, LogError, Member, NewRecord, Offsets,
     Producer, Reader, TopicInfo,
 };
 
@@ -113,6 +113,11 @@ impl Producer for FaultyProducer {
     async fn commit(&mut self, records: Vec<NewRecord>) -> Result<(), LogError> {
         let log = self.log.clone();
         log.disturb(self.inner.commit(records)).await
+    }
+
+    async fn settle(&mut self, home: Home) -> Result<(), LogError> {
+        let log = self.log.clone();
+        log.disturb(self.inner.settle(home)).await
     }
 }
 

@@ -1,0 +1,35 @@
+//! The runtime of a command, and how it ends.
+use std::time::{Duration, Instant};
+
+use tidewheel_log_kafka::await_closed;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::failure::Failure;
+
+/// How long what still blocks in clients of Kafka is waited for at the end.
+const CLOSES_WITHIN: Duration = Duration::from_secs(3);
+
+/// Runs a command on a runtime of its own.
+///
+/// Clients of Kafka are given some seconds to end: librdkafka's threads do not stand what C libraries clean up when a process ends. Those of a
+/// broker that does not answer may take longer, and are not waited for.
+pub(crate) fn run<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(command);
+    let began = Instant::now();
+    runtime.shutdown_timeout(CLOSES_WITHIN);
+    await_clients(CLOSES_WITHIN.saturating_sub(began.elapsed()));
+    outcome
+}
+
+/// Ends the runtime of a command that may be reading a file: calls that block keep nobody waiting.
+pub(crate) fn leave(runtime: Runtime) {
+    runtime.shutdown_background();
+    await_clients(CLOSES_WITHIN);
+}
+
+fn await_clients(patience: Duration) {
+    if !await_closed(patience) {
+        tracing::debug!("a client of Kafka could not be closed in time");
+    }
+}

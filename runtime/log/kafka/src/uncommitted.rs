@@ -1,0 +1,79 @@
+//! What is in a partition whether it is committed, aborted or undecided.
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tidewheel_kafka::Connection;
+use tidewheel_log::{LogError, Record, arrival};
+
+use crate::{
+    lookup::Lookup, pool::Pool, reader::KafkaReader, settings::Isolation, statistics::Statistics,
+};
+
+/// Looks at what nobody else reads. Its clients are there while somebody does.
+pub(crate) struct Uncommitted {
+    connection: Connection,
+    statistics: Statistics,
+    clients: Mutex<Weak<Clients>>,
+}
+
+struct Clients {
+    lookup: Arc<Lookup>,
+    pool: Arc<Pool>,
+}
+
+impl Uncommitted {
+    pub(crate) fn new(connection: &Connection, statistics: &Statistics) -> Self {
+        Self {
+            connection: connection.clone(),
+            statistics: statistics.clone(),
+            clients: Mutex::default(),
+        }
+    }
+
+    /// Where the next record of a partition will go.
+    pub(crate) async fn end(&self, topic: &str, partition: i32) -> Result<i64, LogError> {
+        let clients = self.clients()?;
+        Ok(clients.lookup.offsets(topic, partition).await?.end)
+    }
+
+    /// The records of a partition from an offset on, to the end it has when this is called.
+    pub(crate) async fn read(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        mut each: impl FnMut(Record),
+    ) -> Result<(), LogError> {
+        let clients = self.clients()?;
+        let offsets = clients.lookup.offsets(topic, partition).await?;
+        let mut next_offset = from.max(offsets.earliest);
+        if next_offset >= offsets.end {
+            return Ok(());
+        }
+        let lookup = clients.lookup.clone();
+        let mut reader =
+            KafkaReader::open(lookup, &clients.pool, topic, partition, next_offset).await?;
+        while next_offset < offsets.end {
+            let fetched = arrival(&mut reader, next_offset).await?;
+            next_offset = fetched.next_offset;
+            fetched.records.into_iter().for_each(&mut each);
+        }
+        Ok(())
+    }
+
+    fn clients(&self) -> Result<Arc<Clients>, LogError> {
+        let mut kept = self.clients.lock();
+        if let Some(clients) = kept.upgrade() {
+            return Ok(clients);
+        }
+        let isolation = Isolation::Uncommitted;
+        let lookup = Lookup::new(&self.connection, &self.statistics, isolation)?;
+        lookup.tend();
+        let clients = Arc::new(Clients {
+            lookup: Arc::new(lookup),
+            pool: Arc::new(Pool::new(&self.connection, &self.statistics, isolation)),
+        });
+        *kept = Arc::downgrade(&clients);
+        Ok(clients)
+    }
+}
