@@ -13,7 +13,7 @@ BUILD := cargo build --release --locked --workspace --all-targets
 
 .PHONY: help
 help: ## Show the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 .PHONY: demo
 demo: ## Play 6,000 real events through the example and show the windows
@@ -23,13 +23,30 @@ demo: ## Play 6,000 real events through the example and show the windows
 
 .PHONY: test
 test: ## Run every test
-	@scripts/prerequisites.sh servers
+	@scripts/prerequisites.sh cluster
 	@scripts/test.sh
 
 .PHONY: soak
 soak: ## Kill a hundred workers and stop servers, and compare results with a batch query: about 20 minutes
 	@scripts/prerequisites.sh servers
 	@TIDEWHEEL_SOAK_KILLS=$${TIDEWHEEL_SOAK_KILLS:-100} scripts/test.sh --test it soak:: -- --nocapture
+
+.PHONY: image
+image: ## Make the image of the program without any registry, as an archive
+	@scripts/prerequisites.sh
+	@$(BUILD)
+	@$(CARGO_TARGET_DIR)/release/tidewheel-cluster image
+
+.PHONY: cluster
+cluster: ## Make a real Kubernetes here, with Kafka, PostgreSQL and the image; as root
+	@scripts/prerequisites.sh cluster
+	@$(BUILD)
+	@$(CARGO_TARGET_DIR)/release/tidewheel-cluster up
+
+.PHONY: cluster-down
+cluster-down: ## Put the cluster away, in whatever state it is
+	@test -x $(CARGO_TARGET_DIR)/release/tidewheel-cluster || $(BUILD)
+	@$(CARGO_TARGET_DIR)/release/tidewheel-cluster down
 
 .PHONY: check
 check: ## Check format, lints, documentation, licences and advisories

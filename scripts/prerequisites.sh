@@ -3,7 +3,8 @@
 #
 #   scripts/prerequisites.sh                     to build and to test
 #   scripts/prerequisites.sh rustfmt clippy      and these components
-#   scripts/prerequisites.sh servers             and the real servers that tests run against
+#   scripts/prerequisites.sh servers             and the Kafka and the PostgreSQL that tests run against
+#   scripts/prerequisites.sh cluster             and these, and the Kubernetes
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,10 +23,16 @@ $compiler -x c - -o "$scratch/program" <<<"$program" 2>"$scratch/errors" || {
     missing "the C library's headers or the linker ($compiler cannot build a program)" "on Debian or Ubuntu: apt-get install build-essential"
 }
 
-if [[ ${1:-} == servers ]]; then
-    shift
-    scripts/servers.sh
-fi
+case ${1:-} in
+    servers)
+        shift
+        scripts/servers.sh kafka postgres
+        ;;
+    cluster)
+        shift
+        scripts/servers.sh kafka postgres kubernetes
+        ;;
+esac
 
 channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 

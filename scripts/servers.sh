@@ -4,11 +4,12 @@
 #   scripts/servers.sh               all of them
 #   scripts/servers.sh kafka         this one
 #   scripts/servers.sh postgres
+#   scripts/servers.sh kubernetes
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 source scripts/missing.sh
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidewheel
+cache=${TIDEWHEEL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidewheel}
 
 # Installs Debian packages where that can be done without asking; says what is missing anywhere else.
 install_packages() {
@@ -79,9 +80,57 @@ postgres() {
     has_postgres || missing "$what" "install it from https://www.postgresql.org/download and put the folder of initdb into PATH"
 }
 
+# Kubernetes with etcd, CoreDNS and Helm, built from their Go modules, each pinned by its checksum; and what runs containers.
+kubernetes() {
+    local sources=(e2e/kubernetes/{go.mod,go.sum,main.go,pause/main.go}) version=1.34.4
+    local folder=$cache/kubernetes-$version program
+    if [[ $(uname -s) != Linux || $(id -u) != 0 ]]; then
+        printf '\n  The tests of the cluster cannot run here, and fail saying so: it needs Linux, and root for namespaces, mounts and cgroups.\n\n' >&2
+        return
+    fi
+    local packages=()
+    for program in containerd:containerd runc:runc nft:nftables ip:iproute2 buildah:buildah busybox:busybox-static strip:binutils unshare:util-linux; do
+        [[ -n $(PATH=$PATH:/usr/sbin:/sbin command -v "${program%:*}") ]] || packages+=("${program#*:}")
+    done
+    [[ -x /usr/lib/cni/bridge || -x /opt/cni/bin/bridge || -x /usr/libexec/cni/bridge ]] || packages+=(containernetworking-plugins)
+    [[ -r /etc/ssl/certs/ca-certificates.crt ]] || packages+=(ca-certificates)
+    [[ ${#packages[@]} == 0 ]] || install_packages "what runs containers: ${packages[*]}" "${packages[@]}"
+
+    local pinned
+    pinned=$(sha256sum "${sources[@]}")
+    [[ -e $folder/complete && $(<"$folder/complete") == "$pinned" ]] && return
+    local needed found
+    needed=$(sed -n 's/^go //p' e2e/kubernetes/go.mod)
+    found=$(cd / && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || true
+    found=${found#go}
+    [[ -n $found && $(printf '%s\n' "$needed" "$found" | sort -V | head -n1) == "$needed" ]] ||
+        missing "Go $needed or newer, to build Kubernetes (found: ${found:-none})" "install it from https://go.dev/dl and put the folder of go into PATH"
+    echo "building Kubernetes $version, etcd, CoreDNS and Helm into $folder (once; 5 minutes on 2 cores)" >&2
+    mkdir -p "$cache"
+    local fresh
+    fresh=$(mktemp -d "$cache/kubernetes.XXXXXX")
+    local version_package=k8s.io/component-base/version
+    (
+        cd e2e/kubernetes
+        export CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS="-trimpath -buildvcs=false -mod=readonly"
+        echo "  1 of 2: Kubernetes, etcd and CoreDNS" >&2
+        nice -n 10 go build -ldflags "-s -w -X $version_package.gitVersion=v$version -X $version_package.gitMajor=1 -X $version_package.gitMinor=34" -o "$fresh/kubernetes" .
+        nice -n 10 go build -ldflags "-s -w" -o "$fresh/pause" ./pause
+        echo "  2 of 2: Helm" >&2
+        nice -n 10 go build -ldflags "-s -w" -o "$fresh/helm" helm.sh/helm/v3/cmd/helm
+    ) || missing "Kubernetes, which could not be built (above)" "check the network (GOPROXY names a mirror of Go modules), and run this again"
+    for program in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns; do
+        ln -s kubernetes "$fresh/$program"
+    done
+    echo "$pinned" >"$fresh/complete"
+    chmod 755 "$fresh"
+    rm -rf "$folder"
+    mv "$fresh" "$folder"
+}
+
 servers=("$@")
-[[ ${#servers[@]} -gt 0 ]] || servers=(kafka postgres)
+[[ ${#servers[@]} -gt 0 ]] || servers=(kafka postgres kubernetes)
 for server in "${servers[@]}"; do
-    declare -F "$server" >/dev/null || missing "a server named $server" "use one of: kafka, postgres"
+    declare -F "$server" >/dev/null || missing "a server named $server" "use one of: kafka, postgres, kubernetes"
     "$server"
 done

@@ -14,22 +14,26 @@ const CLOSES_WITHIN: Duration = Duration::from_secs(3);
 /// Clients of Kafka are given some seconds to end: librdkafka's threads do not stand what C libraries clean up when a process ends. Those of a
 /// broker that does not answer may take longer, and are not waited for.
 pub(crate) fn run<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    run_and_end(command, |runtime| runtime.shutdown_timeout(CLOSES_WITHIN))
+}
+
+/// The same for a command that may be reading a file: calls that block keep nobody waiting.
+pub(crate) fn run_reading<T>(
+    command: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    run_and_end(command, Runtime::shutdown_background)
+}
+
+fn run_and_end<T>(
+    command: impl Future<Output = Result<T, Failure>>,
+    end: fn(Runtime),
+) -> Result<T, Failure> {
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(command);
     let began = Instant::now();
-    runtime.shutdown_timeout(CLOSES_WITHIN);
-    await_clients(CLOSES_WITHIN.saturating_sub(began.elapsed()));
-    outcome
-}
-
-/// Ends the runtime of a command that may be reading a file: calls that block keep nobody waiting.
-pub(crate) fn leave(runtime: Runtime) {
-    runtime.shutdown_background();
-    await_clients(CLOSES_WITHIN);
-}
-
-fn await_clients(patience: Duration) {
-    if !await_closed(patience) {
+    end(runtime);
+    if !await_closed(CLOSES_WITHIN.saturating_sub(began.elapsed())) {
         tracing::debug!("a client of Kafka could not be closed in time");
     }
+    outcome
 }

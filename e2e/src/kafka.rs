@@ -13,7 +13,7 @@
 mod install;
 mod settings;
 
-use std::{sync::OnceLock, time::Duration};
+use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
 use rdkafka::{
     ClientConfig,
@@ -47,8 +47,21 @@ pub struct Options {
     pub java: Java,
     /// Whether there is also a listener with TLS and SASL/SCRAM; see [`Kafka::secure`].
     pub secure: bool,
+    /// The port on loopback; a free one unless given.
+    pub port: Option<u16>,
+    /// One more listener that asks for nothing.
+    pub also: Option<Listener>,
     /// Broker properties that come last.
     pub properties: Vec<(String, String)>,
+}
+
+/// A listener beyond loopback.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Where it listens.
+    pub bind: SocketAddr,
+    /// What clients are told to connect to: `HOST:PORT`.
+    pub advertised: String,
 }
 
 /// How to reach the listener with TLS and SASL/SCRAM-SHA-512.
@@ -86,7 +99,7 @@ impl Kafka {
 
     fn try_start(installation: &Installation, options: &Options) -> Result<Self, ServerError> {
         let server = Supervised::new(SERVER, "tidewheel-kafka-")?;
-        let ports = Ports::free()?;
+        let ports = Ports::free(options.port)?;
         let secure = options
             .secure
             .then(|| settings::make_secure(server.folder(), ports))

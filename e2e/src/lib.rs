@@ -1,6 +1,8 @@
 //! Real servers for tests: each on loopback, on free ports, in a folder of its own, and gone with the process that started it.
 //!
 //! `scripts/servers.sh` fetches what they need; `make test` calls it.
+mod cache;
+pub mod cluster;
 pub mod disk;
 pub mod kafka;
 mod ports;

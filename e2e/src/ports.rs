@@ -12,20 +12,31 @@ const PORTS: std::ops::Range<u16> = 12_000..32_000;
 /// As many different ports as are asked for.
 pub(crate) fn free<const COUNT: usize>() -> Result<[u16; COUNT], ServerError> {
     // Held until all are found, so that they differ.
-    let mut held = Vec::new();
+    let held = listen(COUNT)?;
     let mut ports = [0; COUNT];
-    for port in &mut ports {
-        let listener = listen().map_err(io("looking for a free port"))?;
-        *port = listener
-            .local_addr()
-            .map_err(io("asking for a port"))?
-            .port();
-        held.push(listener);
+    for (port, listener) in ports.iter_mut().zip(&held) {
+        *port = self::port(listener)?;
     }
     Ok(ports)
 }
 
-fn listen() -> std::io::Result<TcpListener> {
+/// Listens on as many ports as are asked for.
+pub(crate) fn listen(count: usize) -> Result<Vec<TcpListener>, ServerError> {
+    let listeners = (0..count).map(|_| listen_somewhere());
+    listeners
+        .collect::<std::io::Result<_>>()
+        .map_err(io("looking for a free port"))
+}
+
+/// The port that somebody listens on.
+pub(crate) fn port(listener: &TcpListener) -> Result<u16, ServerError> {
+    let address = listener.local_addr();
+    address
+        .map(|address| address.port())
+        .map_err(io("asking for a port"))
+}
+
+fn listen_somewhere() -> std::io::Result<TcpListener> {
     let mut random = rand::rng();
     let mut last = None;
     for _ in 0..100 {

@@ -18,6 +18,7 @@ mod install;
 use std::{
     fmt::Write as _,
     io::Write as _,
+    net::IpAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
@@ -47,6 +48,10 @@ const PASSWORD: &str = "correct horse: battery@staple/%";
 pub struct Options {
     /// Whether it also takes TLS; see [`Postgres::tls`].
     pub tls: bool,
+    /// The port; a free one unless given.
+    pub port: Option<u16>,
+    /// Addresses beside loopback at which it can be reached, with the password, from anywhere.
+    pub also: Vec<IpAddr>,
     /// Settings that come last, such as `("max_connections", "20")`.
     pub settings: Vec<(String, String)>,
 }
@@ -78,7 +83,8 @@ impl Postgres {
 
     fn try_start(installation: &Installation, options: &Options) -> Result<Self, ServerError> {
         let server = Supervised::new(SERVER, "tidewheel-postgres-")?;
-        let [port] = ports::free()?;
+        let [free] = ports::free()?;
+        let port = options.port.unwrap_or(free);
         let tls = options
             .tls
             .then(|| certificates::make(server.folder()))
@@ -107,14 +113,25 @@ impl Postgres {
             .open(self.data().join("postgresql.conf"))
             .map_err(io("opening the server's settings"))?;
         file.write_all(self.settings(options).as_bytes())
-            .map_err(io("writing the server's settings"))
+            .map_err(io("writing the server's settings"))?;
+        if options.also.is_empty() {
+            return Ok(());
+        }
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(self.data().join("pg_hba.conf"))
+            .map_err(io("opening the server's list of clients"))?;
+        writeln!(file, "host all all all scram-sha-256")
+            .map_err(io("writing the server's list of clients"))
     }
 
     /// What survives here is the death of processes, not that of the machine.
     fn settings(&self, options: &Options) -> String {
+        let addresses = options.also.iter().map(|address| format!(", {address}"));
+        let addresses = format!("127.0.0.1{}", addresses.collect::<String>());
         let mut text = format!(
             "
-listen_addresses = '127.0.0.1'
+listen_addresses = '{addresses}'
 port = {}
 unix_socket_directories = ''
 fsync = off

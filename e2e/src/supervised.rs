@@ -1,6 +1,6 @@
 //! A server in a folder of its own: started, stopped, killed, held.
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -29,7 +29,15 @@ pub(crate) struct Supervised {
     name: &'static str,
     /// None while it is stopped. Dropped before the folder.
     process: Option<Process>,
-    folder: TempDir,
+    folder: Folder,
+}
+
+/// Where a server has its files.
+enum Folder {
+    /// Removed with the server.
+    Own(TempDir),
+    /// Removed by whoever gave it.
+    Given(PathBuf),
 }
 
 impl Supervised {
@@ -42,7 +50,17 @@ impl Supervised {
         Ok(Self {
             name,
             process: None,
-            folder,
+            folder: Folder::Own(folder),
+        })
+    }
+
+    /// A server that does not run yet, in a folder that is somebody else's to remove; made where it is not there.
+    pub(crate) fn within(name: &'static str, folder: PathBuf) -> Result<Self, ServerError> {
+        std::fs::create_dir_all(&folder).map_err(io("making the server's folder"))?;
+        Ok(Self {
+            name,
+            process: None,
+            folder: Folder::Given(folder),
         })
     }
 
@@ -58,7 +76,10 @@ impl Supervised {
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        match &self.folder {
+            Folder::Own(folder) => folder.path(),
+            Folder::Given(folder) => folder,
+        }
     }
 
     /// Starts it with `command`, unless it runs, and waits until it `answers`.
@@ -70,10 +91,10 @@ impl Supervised {
         if self.process.is_some() {
             return Ok(());
         }
-        let folder = self.folder.path();
+        let folder = self.folder().to_owned();
         let process = self
             .process
-            .insert(Process::spawn(command, folder, &folder.join(LOG))?);
+            .insert(Process::spawn(command, &folder, &folder.join(LOG))?);
         let deadline = Instant::now() + ANSWERS_WITHIN;
         while !answers()? {
             if process.has_ended()? {
@@ -86,6 +107,15 @@ impl Supervised {
             std::thread::sleep(LOOK_EVERY);
         }
         Ok(())
+    }
+
+    /// Says so where it has ended by itself.
+    pub(crate) fn still_runs(&mut self) -> Result<(), ServerError> {
+        match self.process.as_mut().map(Process::has_ended) {
+            Some(Ok(true)) => Err(self.failed("ended")),
+            Some(Err(error)) => Err(error),
+            Some(Ok(false)) | None => Ok(()),
+        }
     }
 
     /// What it has used of the machine; nothing while it is stopped.
@@ -136,7 +166,7 @@ impl Supervised {
         ServerError::Server {
             server: self.name,
             what: what.to_owned(),
-            log: process::end_of(&self.folder.path().join(LOG)),
+            log: process::end_of(&self.folder().join(LOG)),
         }
     }
 }

@@ -139,8 +139,8 @@ fn durable() -> postgres::Options {
         ("track_commit_timestamp", "on"),
     ];
     postgres::Options {
-        tls: false,
         settings: owned(&settings),
+        ..postgres::Options::default()
     }
 }
 

@@ -2,9 +2,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tidewheel_engine::wire::acknowledgement::{Acknowledgement, Missing, Place, WAITING};
-use tidewheel_engine::wire::state::StepKey;
-use tidewheel_log::{Log, read_to_end};
+use tidewheel_engine::wire::acknowledgement::{Acknowledgement, Missing, Place, WAITING, key};
+use tidewheel_log::{Log, keep_newest, read_to_end};
 use tidewheel_worker::read_allotment;
 
 use crate::failure::Failure;
@@ -67,19 +66,12 @@ async fn at(
 ) -> Result<Option<Waits>, Failure> {
     let mut state: BTreeMap<Bytes, Bytes> = BTreeMap::new();
     let mut since_ms = 0;
-    let word = generation.map_or_else(
-        || Bytes::from_static(WAITING.as_bytes()),
-        |number| StepKey::Waiting.encode(number),
-    );
+    let word = key(WAITING, generation);
     read_to_end(log, topic, place.partition, |record| {
-        let Some(key) = record.key else { return };
-        if key == word {
+        if record.key.as_ref() == Some(&word) {
             since_ms = record.append_time_ms;
         }
-        match record.value {
-            Some(value) => state.insert(key, value),
-            None => state.remove(&key),
-        };
+        keep_newest(&mut state, record);
     })
     .await?;
     let known = Acknowledgement::read(&state, generation)

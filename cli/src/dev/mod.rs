@@ -28,10 +28,5 @@ pub(crate) fn run(args: DevArgs) -> Result<Exit, Failure> {
     if !specs.warnings.is_empty() {
         eprintln!("{}", problem::render(&specs.warnings));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let outcome = runtime.block_on(session::run(args, specs));
-    runtime::leave(runtime);
-    outcome
+    runtime::run_reading(session::run(args, specs))
 }

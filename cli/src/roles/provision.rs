@@ -14,6 +14,7 @@ use crate::roles::args::ProvisionArgs;
 use crate::roles::moves;
 use crate::roles::sinks::{self, SinkUrls};
 use crate::roles::specs::RoleSpecs;
+use crate::runtime;
 
 /// `tidewheel provision`: makes what the files need, and says what it did; in a dry run what it would do.
 pub(crate) fn run(args: &ProvisionArgs) -> Result<Exit, Failure> {
@@ -23,10 +24,7 @@ pub(crate) fn run(args: &ProvisionArgs) -> Result<Exit, Failure> {
     if args.dry_run {
         topics = topics.dry_run();
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    runtime::run(async {
         // Before anything is made: what the command line, the files or the Secrets have wrong leaves nothing half done.
         let tables_at = table_urls(&urls, &specs.plans)?;
         moves::refuse(&specs.set, &specs.plans, &urls).await?;

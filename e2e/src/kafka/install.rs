@@ -5,12 +5,13 @@ use std::{
 };
 
 use crate::{
+    cache,
     kafka::{Java, SERVER, Secure, settings},
     process,
     server::{ServerError, io},
 };
 
-const FOLDER: &str = "tidewheel/kafka-4.3.1";
+const FOLDER: &str = "kafka-4.3.1";
 /// For tests: quick to start and small rather than fast.
 const QUICK: [&str; 3] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
 /// As `kafka-server-start.sh` and `kafka-run-class.sh` have it.
@@ -38,14 +39,7 @@ pub(crate) struct Installation {
 
 impl Installation {
     pub(crate) fn find() -> Result<Self, ServerError> {
-        let cache = std::env::var_os("XDG_CACHE_HOME")
-            .filter(|cache| !cache.is_empty())
-            .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-            .ok_or_else(|| ServerError::NotInstalled {
-                what: "neither XDG_CACHE_HOME nor HOME is set".to_owned(),
-            })?;
-        let folder = cache.join(FOLDER);
+        let folder = cache::folder()?.join(FOLDER);
         if !folder.join("complete").is_file() {
             let what = format!("there is no Kafka in {}", folder.display());
             return Err(ServerError::NotInstalled { what });

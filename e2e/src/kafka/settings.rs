@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    kafka::{Options, Secure},
+    kafka::{Listener, Options, Secure},
     ports,
     server::{ServerError, io},
 };
@@ -19,11 +19,11 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Ports that nobody has now.
-    pub(crate) fn free() -> Result<Self, ServerError> {
+    /// Ports that nobody has now, and the one that was given.
+    pub(crate) fn free(given: Option<u16>) -> Result<Self, ServerError> {
         let [plain, secure, controller] = ports::free()?;
         Ok(Self {
-            plain,
+            plain: given.unwrap_or(plain),
             secure,
             controller,
         })
@@ -100,6 +100,15 @@ controlled.shutdown.enable=false
         format!("PLAINTEXT://127.0.0.1:{plain}"),
         "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
     );
+    if let Some(Listener {
+        bind,
+        advertised: at,
+    }) = &options.also
+    {
+        listeners += &format!(",ALSO://{bind}");
+        advertised += &format!(",ALSO://{at}");
+        protocols += ",ALSO:PLAINTEXT";
+    }
     if options.secure {
         listeners += &format!(",SECURE://127.0.0.1:{secure}");
         advertised += &format!(",SECURE://127.0.0.1:{secure}");

@@ -7,5 +7,6 @@
     reason = "tests"
 )]
 
+mod cluster;
 mod kafka;
 mod postgres;

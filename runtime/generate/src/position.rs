@@ -1,7 +1,7 @@
 //! How far a generator has come, and by which declaration, as it stands in the log.
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tidewheel_log::{Log, NewRecord, read_to_end};
+use tidewheel_log::{Log, NewRecord, Producer};
 
 use crate::error::RunnerError;
 
@@ -25,8 +25,6 @@ pub(crate) struct Found {
     pub(crate) position: Option<Position>,
     /// What the newest events were made by.
     pub(crate) declaration: Option<Bytes>,
-    /// What comes after the transaction of the last record.
-    pub(crate) undecided_from: i64,
 }
 
 impl Position {
@@ -60,17 +58,17 @@ pub(crate) fn declaration_record(positions: &str, topic: &str, declaration: &Byt
     record(positions, declaration_key(topic), declaration.clone())
 }
 
-/// Reads what earlier runners for `topic` have left.
-pub(crate) async fn read(
+/// Fences earlier runners for `topic`, and reads what they have left: nothing can be added to it behind our back.
+pub(crate) async fn take_over(
     log: &dyn Log,
     positions: &str,
     topic: &str,
-) -> Result<Found, RunnerError> {
+) -> Result<(Box<dyn Producer>, Found), RunnerError> {
+    let transactional_id = format!("{topic}.generator");
     let declaration_key = declaration_key(topic);
     let mut found = Found::default();
     let mut unreadable = None;
-    read_to_end(log, positions, 0, |record| {
-        found.undecided_from = record.offset + 2; // a marker comes right behind it
+    let producer = tidewheel_log::take_over(log, &transactional_id, (positions, 0), |record| {
         let key = record.key.as_deref().unwrap_or_default();
         if key == topic.as_bytes() {
             let position = record.value.map(|value| Position::decode(topic, &value));
@@ -83,7 +81,7 @@ pub(crate) async fn read(
         }
     })
     .await?;
-    unreadable.map_or(Ok(found), Err)
+    unreadable.map_or(Ok((producer, found)), Err)
 }
 
 /// No name of a topic holds a slash.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidewheel_crds::EventSourceSpec;
 use tidewheel_ingest::{Checker, Source};
-use tidewheel_log::{Clock, Home, Log, NewRecord, Producer};
+use tidewheel_log::{Clock, Log, NewRecord, Producer};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -177,21 +177,14 @@ impl Runner {
         Ok(Ended::Stopped)
     }
 
-    /// Fences earlier runners, then reads what is committed: nothing can be added to it behind our back.
+    /// Goes on where earlier runners were.
     async fn take_over(&mut self) -> Result<Box<dyn Producer>, RunnerError> {
-        let transactional_id = format!("{}.generator", self.topic);
-        let mut producer = self.log.producer(&transactional_id).await?;
+        let taken = position::take_over(self.log.as_ref(), &self.positions, &self.topic);
+        let (producer, found) = taken.await?;
         let Found {
             position,
             declaration,
-            undecided_from,
-        } = position::read(self.log.as_ref(), &self.positions, &self.topic).await?;
-        let home = Home {
-            topic: self.positions.clone(),
-            partition: 0,
-            undecided_from,
-        };
-        producer.settle(home).await?;
+        } = found;
         let next = position.map_or(0, |position| position.next_event);
         self.is_declared = declaration.as_ref() == Some(self.generator.declaration());
         let first = match position {

@@ -36,6 +36,7 @@ mod error;
 mod folder;
 mod frame;
 mod group;
+mod home;
 mod housekeeping;
 mod member;
 mod murmur2;
@@ -58,7 +59,8 @@ pub use contract::{
 };
 pub use embedded::EmbeddedLog;
 pub use error::LogError;
+pub use home::{keep_newest, take_over};
 pub use murmur2::partition_of;
 pub use options::{Cleanup, Options, TopicSettings};
 pub use record::{Header, NewRecord, Record};
-pub use to_end::{arrival, first_record, read_to_end};
+pub use to_end::{arrival, first_record, read_to_end, read_until};

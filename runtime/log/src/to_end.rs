@@ -1,8 +1,8 @@
 //! Reading a bounded part of a log: who does that waits for a record, or for the answer that there is none. A log over a network
 //! may have neither at hand.
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
-use crate::{Fetched, Log, LogError, Reader, Record};
+use crate::{Fetched, Log, LogError, Offsets, Reader, Record};
 
 const FETCH_RECORDS: usize = 10_000;
 const FETCH_BYTES: usize = 16 * 1024 * 1024;
@@ -19,11 +19,23 @@ pub async fn read_to_end(
     partition: i32,
     mut each: impl FnMut(Record),
 ) -> Result<i64, LogError> {
-    let offsets = log.offsets(topic, partition).await?;
-    let mut reader = log.reader(topic, partition, offsets.earliest).await?;
-    let mut next_offset = offsets.earliest;
+    let Offsets { earliest, end } = log.offsets(topic, partition).await?;
+    let mut reader = log.reader(topic, partition, earliest).await?;
+    read_until(reader.as_mut(), earliest..end, &mut each).await
+}
+
+/// Has a reader that begins at the start of `offsets` read to their end, at least. Where the next read begins.
+///
+/// # Errors
+/// As for [`read_to_end`].
+pub async fn read_until(
+    reader: &mut dyn Reader,
+    offsets: Range<i64>,
+    mut each: impl FnMut(Record),
+) -> Result<i64, LogError> {
+    let mut next_offset = offsets.start;
     while next_offset < offsets.end {
-        let fetched = arrival(reader.as_mut(), next_offset).await?;
+        let fetched = arrival(reader, next_offset).await?;
         next_offset = fetched.next_offset;
         fetched.records.into_iter().for_each(&mut each);
     }

@@ -103,9 +103,9 @@ impl<'a> Rows<'a> {
         self.key.iter().map(|column| &self.columns[*column])
     }
 
-    /// The rows that cannot be stored, and why; all others can, as far as we can tell.
-    pub(crate) fn refusals(&self) -> BTreeMap<usize, String> {
-        let mut refusals = BTreeMap::new();
+    /// The rows that can be stored, as far as we can tell, and the others, with why they cannot.
+    pub(crate) fn divided(&self) -> (Vec<usize>, Vec<(usize, String)>) {
+        let mut refusals: BTreeMap<usize, String> = BTreeMap::new();
         for column in self.columns.iter().filter(|column| !column.is_sound()) {
             for row in 0..self.len {
                 if let Some(reason) = column.refusal(row) {
@@ -113,7 +113,8 @@ impl<'a> Rows<'a> {
                 }
             }
         }
-        refusals
+        let accepted = (0..self.len).filter(|row| !refusals.contains_key(row));
+        (accepted.collect(), refusals.into_iter().collect())
     }
 
     /// The value of a column of ours; zero where it is none of the planned ones.

@@ -4,28 +4,24 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidewheel_engine::EngineError;
 use tidewheel_engine::wire::acknowledgement::Acknowledgement;
-use tidewheel_log::{Home, Log, LogError, Producer, read_to_end};
+use tidewheel_log::{Log, LogError, Producer, keep_newest, read_to_end};
 
 use crate::error::AttemptError;
 
 /// The newest value of every key of a partition.
 pub(crate) type State = BTreeMap<Bytes, Bytes>;
 
-/// Takes over the transactional id of a task, and reads the state that its last owner left: what that one did not commit never will be.
+/// Takes over the transactional id of a task, and reads the state that its last owner left.
 pub(crate) async fn take_over(
     log: &dyn Log,
     transactional_id: &str,
     topic: &str,
     partition: i32,
 ) -> Result<(Box<dyn Producer>, State), LogError> {
-    let mut producer = log.producer(transactional_id).await?;
-    let (state, undecided_from) = read_state(log, topic, partition).await?;
-    let home = Home {
-        topic: topic.to_owned(),
-        partition,
-        undecided_from,
-    };
-    producer.settle(home).await?;
+    let mut state = State::new();
+    let each = |record| keep_newest(&mut state, record);
+    let producer = tidewheel_log::take_over(log, transactional_id, (topic, partition), each);
+    let producer = producer.await?;
     Ok((producer, state))
 }
 
@@ -35,24 +31,10 @@ pub(crate) async fn read_compacted(
     topic: &str,
     partition: i32,
 ) -> Result<State, LogError> {
-    let (state, _) = read_state(log, topic, partition).await?;
-    Ok(state)
-}
-
-/// The same, and what comes after the transaction of its last record.
-async fn read_state(log: &dyn Log, topic: &str, partition: i32) -> Result<(State, i64), LogError> {
     let mut state = State::new();
-    let mut undecided_from = 0;
-    read_to_end(log, topic, partition, |record| {
-        undecided_from = record.offset + 2; // a marker comes right behind it
-        let Some(key) = record.key else { return };
-        match record.value {
-            Some(value) => state.insert(key, value),
-            None => state.remove(&key),
-        };
-    })
-    .await?;
-    Ok((state, undecided_from))
+    let each = |record| keep_newest(&mut state, record);
+    read_to_end(log, topic, partition, each).await?;
+    Ok(state)
 }
 
 /// Where a task cannot begin before something is acknowledged, leaves word of that in its state, once: whoever is to acknowledge it finds it

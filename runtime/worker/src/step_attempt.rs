@@ -31,7 +31,6 @@ pub(crate) struct StepAttempt<'a> {
     writers: TableWriters<'a>,
     task: StepTask,
     reader: Box<dyn Reader>,
-    trimmed_below: i64,
     /// Where partials begin that the newest snapshot leaves to be read.
     retained_from: i64,
     looked_at_ms: i64,
@@ -90,7 +89,6 @@ impl<'a> StepAttempt<'a> {
         let begun = leave_word(begun, producer.as_mut(), &home, &acknowledgement);
         let task = begun.await?;
         let reader = log.reader(&topic, partition, task.next_offset()).await?;
-        let trimmed_below = earliest;
         Ok(Self {
             context,
             key,
@@ -100,8 +98,7 @@ impl<'a> StepAttempt<'a> {
             writers,
             task,
             reader,
-            trimmed_below,
-            retained_from: trimmed_below,
+            retained_from: earliest,
             looked_at_ms: 0,
             committed_at_ms: context.timer.now_ms(),
             is_ahead: false,
@@ -206,14 +203,8 @@ impl<'a> StepAttempt<'a> {
         }
         // A commit that was acknowledged may still be undone by an outage, but none of those before the last one.
         let below = std::mem::replace(&mut self.retained_from, retained);
-        if below > self.trimmed_below {
-            self.context
-                .log
-                .delete_below(&self.topic, self.key.1, below)
-                .await?;
-            self.trimmed_below = below;
-        }
-        Ok(())
+        let log = &self.context.log;
+        Ok(log.delete_below(&self.topic, self.key.1, below).await?)
     }
 
     fn post(&mut self, at_end: bool) {

@@ -435,9 +435,9 @@ fn begin_outputs(
 }
 
 fn place_of(setup: &SourceSetup) -> Place {
-    Place {
-        pipeline: setup.plan.full_name(),
-        input: setup.plan.sources[setup.source].name.clone(),
-        partition: setup.partition,
-    }
+    Place::of(
+        &setup.plan,
+        &setup.plan.sources[setup.source].name,
+        setup.partition,
+    )
 }

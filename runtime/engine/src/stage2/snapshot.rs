@@ -321,11 +321,11 @@ fn begin_outputs(
 }
 
 fn place_of(setup: &StepSetup) -> Place {
-    Place {
-        pipeline: setup.plan.full_name(),
-        input: setup.plan.steps[setup.step].name.clone(),
-        partition: setup.partition,
-    }
+    Place::of(
+        &setup.plan,
+        &setup.plan.steps[setup.step].name,
+        setup.partition,
+    )
 }
 
 /// What the sink refused with a commit that the log has not covered: the process died, or was fenced, between the two.

@@ -16,16 +16,23 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidewheel_log::NewRecord;
+use tidewheel_planner::plan::Plan;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{WireError, json};
+use super::WireError;
+use super::state::{Versioned, version};
 
 /// Key of what a source's task waits for; of a step's task `g<generation>/` stands before it.
 pub const WAITING: &str = "waiting";
 /// Key of what was acknowledged, with the same prefix.
 pub const ACKNOWLEDGED: &str = "acknowledged";
 
-const VERSION: u8 = 1;
+/// The key under which `word`, one of these, stands in a task's state; `generation`: of an aggregate step's task.
+pub fn key(word: &str, generation: Option<i64>) -> Bytes {
+    generation
+        .map_or_else(|| word.to_owned(), |number| format!("g{number}/{word}"))
+        .into()
+}
 
 /// What is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +63,17 @@ pub struct Place {
     pub partition: i32,
 }
 
+impl Place {
+    /// The task of a partition of an input of a plan.
+    pub(crate) fn of(plan: &Plan, input: &str, partition: i32) -> Self {
+        Self {
+            pipeline: plan.full_name(),
+            input: input.to_owned(),
+            partition,
+        }
+    }
+}
+
 impl Missing {
     /// 12 hexadecimal digits that stand for exactly this, at this task.
     pub fn hash(&self, place: &Place) -> String {
@@ -80,7 +98,7 @@ impl Missing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Waiting {
-    version: u8,
+    pub(super) version: u8,
     /// What is gone.
     pub missing: Missing,
 }
@@ -89,7 +107,7 @@ pub struct Waiting {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Acknowledged {
-    version: u8,
+    pub(super) version: u8,
     /// The [hash](Missing::hash) of what is acknowledged.
     pub hash: String,
     /// Outputs without progress are filled again with what is still there, instead of from here on only.
@@ -101,14 +119,14 @@ impl Waiting {
     /// That this is gone.
     pub fn new(missing: Missing) -> Self {
         Self {
-            version: VERSION,
+            version: version(),
             missing,
         }
     }
 
     /// The value.
     pub fn encode(&self) -> Bytes {
-        json(self).into()
+        self.to_bytes()
     }
 
     /// Reads a value.
@@ -116,9 +134,7 @@ impl Waiting {
     /// # Errors
     /// It is damaged, or of a version that this build does not know.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
-        let value: Self =
-            serde_json::from_slice(bytes).map_err(|error| WireError::new(WAITING, error))?;
-        known(WAITING, value.version).map(|()| value)
+        Self::from_bytes(bytes)
     }
 }
 
@@ -126,7 +142,7 @@ impl Acknowledged {
     /// That this was acknowledged.
     pub fn new(hash: &str, refill: bool) -> Self {
         Self {
-            version: VERSION,
+            version: version(),
             hash: hash.to_owned(),
             refill,
         }
@@ -134,7 +150,7 @@ impl Acknowledged {
 
     /// The value.
     pub fn encode(&self) -> Bytes {
-        json(self).into()
+        self.to_bytes()
     }
 
     /// Reads a value.
@@ -142,27 +158,15 @@ impl Acknowledged {
     /// # Errors
     /// It is damaged, or of a version that this build does not know.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
-        let value: Self =
-            serde_json::from_slice(bytes).map_err(|error| WireError::new(ACKNOWLEDGED, error))?;
-        known(ACKNOWLEDGED, value.version).map(|()| value)
-    }
-}
-
-fn known(what: &'static str, version: u8) -> Result<(), WireError> {
-    match version {
-        VERSION => Ok(()),
-        other => Err(WireError::new(
-            what,
-            format!("version {other} is not known here"),
-        )),
+        Self::from_bytes(bytes)
     }
 }
 
 /// What stands in the state of a task that has waited, or does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Acknowledgement {
-    /// What stands before the keys.
-    prefix: String,
+    /// Of an aggregate step's task.
+    generation: Option<i64>,
     waiting: Option<Waiting>,
     acknowledged: Option<Acknowledged>,
 }
@@ -176,8 +180,7 @@ impl Acknowledgement {
         state: &BTreeMap<Bytes, Bytes>,
         generation: Option<i64>,
     ) -> Result<Self, WireError> {
-        let prefix = generation.map_or_else(String::new, |number| format!("g{number}/"));
-        let value = |key: &str| state.get(format!("{prefix}{key}").as_bytes());
+        let value = |word: &str| state.get(&key(word, generation));
         Ok(Self {
             waiting: value(WAITING)
                 .map(|value| Waiting::decode(value))
@@ -185,7 +188,7 @@ impl Acknowledgement {
             acknowledged: value(ACKNOWLEDGED)
                 .map(|value| Acknowledged::decode(value))
                 .transpose()?,
-            prefix,
+            generation,
         })
     }
 
@@ -227,16 +230,17 @@ impl Acknowledgement {
             self.waiting.take().map(|_| WAITING),
             self.acknowledged.take().map(|_| ACKNOWLEDGED),
         ];
-        let keys = stands.into_iter().flatten();
-        keys.map(|key| self.record(topic, partition, key, None))
+        let words = stands.into_iter().flatten();
+        words
+            .map(|word| self.record(topic, partition, word, None))
             .collect()
     }
 
-    fn record(&self, topic: &str, partition: i32, key: &str, value: Option<Bytes>) -> NewRecord {
+    fn record(&self, topic: &str, partition: i32, word: &str, value: Option<Bytes>) -> NewRecord {
         NewRecord {
             topic: topic.to_owned(),
             partition: Some(partition),
-            key: Some(format!("{}{key}", self.prefix).into()),
+            key: Some(key(word, self.generation)),
             value,
             headers: Vec::new(),
         }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::acknowledgement::{ACKNOWLEDGED, WAITING};
+use super::acknowledgement::{ACKNOWLEDGED, Acknowledged, WAITING, Waiting};
 use super::{WireError, json};
 use crate::ledger::Ledger;
 
@@ -211,7 +211,13 @@ macro_rules! versioned {
         }
     )*};
 }
-versioned!(SourceProgress: "progress of a source", StepProgress: "progress of a step", Snapshot: "snapshot");
+versioned!(
+    SourceProgress: "progress of a source",
+    StepProgress: "progress of a step",
+    Snapshot: "snapshot",
+    Waiting: "waiting",
+    Acknowledged: "acknowledged"
+);
 
 /// The key of a source task's progress.
 pub const SOURCE_PROGRESS_KEY: &str = "progress";

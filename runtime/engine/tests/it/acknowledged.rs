@@ -6,7 +6,7 @@ use tidewheel_engine::EngineError;
 use tidewheel_engine::stage1::{Recovered, SourceTask, StartAt};
 use tidewheel_engine::stage2::{RecoveredStep, StepTask};
 use tidewheel_engine::wire::acknowledgement::{
-    ACKNOWLEDGED, Acknowledged, Acknowledgement, Missing, Unacknowledged, WAITING,
+    ACKNOWLEDGED, Acknowledged, Acknowledgement, Missing, Unacknowledged, WAITING, key,
 };
 use tidewheel_engine::wire::state::{Position, SourceProgress};
 use tidewheel_log::Record;
@@ -67,13 +67,13 @@ fn unacknowledged<T: std::fmt::Debug>(begun: Result<T, EngineError>) -> Unacknow
 /// Has the task leave word of what it waits for, and somebody acknowledge a hash.
 fn acknowledge(pipeline: &mut Pipeline, waits: &Unacknowledged, hash: &str, refill: bool) {
     let (input, partition) = (waits.place.input.clone(), waits.place.partition);
-    let prefix = if input == "w" { "g1/" } else { "" };
+    let generation = (input == "w").then_some(1);
     let topic = pipeline.names.state(&input);
     let state = pipeline.state_map(&input, partition);
-    let known = Acknowledgement::read(&state, (input == "w").then_some(1)).unwrap();
+    let known = Acknowledgement::read(&state, generation).unwrap();
     let word = known.wait(&topic, &waits.place, &waits.missing);
     pipeline.append(word.into_iter().collect());
-    let key = (topic, partition, format!("{prefix}{ACKNOWLEDGED}").into());
+    let key = (topic, partition, key(ACKNOWLEDGED, generation));
     let value = Acknowledged::new(hash, refill).encode();
     pipeline.state.insert(key, value);
 }

@@ -26,8 +26,8 @@ const TAKE_OVER: Duration = Duration::from_secs(30);
 const COMMIT: Duration = Duration::from_millis(2 * settings::TRANSACTION_TIMEOUT_MS);
 /// How long an abort may take: the next owner's take-over does it as well.
 const ABORT: Duration = Duration::from_secs(3);
-/// An abort that took longer met with an outage, after which a broker may have forgotten it.
-const PROMPT: Duration = Duration::from_secs(1);
+/// A transaction whose end took longer met with an outage, after which a broker may have forgotten it.
+pub(crate) const PROMPT: Duration = Duration::from_secs(1);
 /// How long to sleep at least between two looks at delivery reports. The binding's `poll` cannot wait for them: it takes all of
 /// the time it is given, and spins through the last millisecond of it.
 const STEP: Duration = Duration::from_millis(1);

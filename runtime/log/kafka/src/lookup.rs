@@ -44,10 +44,8 @@ pub(crate) struct Lookup {
     client: Option<Arc<Client>>,
     admin: OnceCell<AdminClient<DefaultClientContext>>,
     cluster_id: OnceCell<String>,
-    /// Partitions of topics that were asked for: they only grow, so that an answer that suffices once does so for ever.
-    partitions: Mutex<BTreeMap<String, i32>>,
-    /// How many partitions topics had, and when, to which records are written that have none of their own.
-    counted: Mutex<BTreeMap<String, (i32, Instant)>>,
+    /// Partitions of topics that were asked for, and when: they only grow, so that an answer that suffices once does so for ever.
+    partitions: Mutex<BTreeMap<String, (i32, Instant)>>,
     /// Where the next record goes that has neither partition nor key.
     any: AtomicI32,
 }
@@ -67,7 +65,6 @@ impl Lookup {
             admin: OnceCell::new(),
             cluster_id: OnceCell::new(),
             partitions: Mutex::default(),
-            counted: Mutex::default(),
             any: AtomicI32::default(),
         })
     }
@@ -130,7 +127,7 @@ impl Lookup {
             .and_then(|partitions| i32::try_from(partitions).ok());
         let mut known = self.partitions.lock();
         match partitions {
-            Some(partitions) => known.insert(topic.to_owned(), partitions),
+            Some(partitions) => known.insert(topic.to_owned(), (partitions, Instant::now())),
             None => known.remove(topic),
         };
         Ok(partitions)
@@ -140,7 +137,9 @@ impl Lookup {
     pub(crate) async fn check(&self, topic: &str, partition: i32) -> Result<(), LogError> {
         let has = |partitions: i32| (0..partitions).contains(&partition);
         let known = self.partitions.lock().get(topic).copied();
-        if known.is_some_and(has) || self.ask_partitions(topic).await?.is_some_and(has) {
+        if known.is_some_and(|(partitions, _)| has(partitions))
+            || self.ask_partitions(topic).await?.is_some_and(has)
+        {
             return Ok(());
         }
         Err(LogError::UnknownPartition {
@@ -164,19 +163,11 @@ impl Lookup {
 
     /// Gives each record a partition that has none: that of its key, or any.
     pub(crate) async fn place(&self, records: &mut [NewRecord]) -> Result<(), LogError> {
-        let mut partitions: BTreeMap<String, i32> = BTreeMap::new();
-        for record in records
+        let without = records
             .iter_mut()
-            .filter(|record| record.partition.is_none())
-        {
-            let count = match partitions.get(&record.topic) {
-                Some(count) => *count,
-                None => {
-                    let count = self.newest_partitions(&record.topic).await?;
-                    partitions.insert(record.topic.clone(), count);
-                    count
-                }
-            };
+            .filter(|record| record.partition.is_none());
+        for record in without {
+            let count = self.newest_partitions(&record.topic).await?;
             record.partition = Some(match &record.key {
                 Some(key) => partition_of(key, count),
                 None => self.any.fetch_add(1, Relaxed).rem_euclid(count),
@@ -187,18 +178,15 @@ impl Lookup {
 
     /// How many partitions a topic has, or had not long ago.
     async fn newest_partitions(&self, topic: &str) -> Result<i32, LogError> {
-        let asked = self.counted.lock().get(topic).copied();
-        if let Some((count, _)) = asked.filter(|(_, at)| at.elapsed() < COUNT_HOLDS) {
+        let known = self.partitions.lock().get(topic).copied();
+        if let Some((count, _)) = known.filter(|(_, at)| at.elapsed() < COUNT_HOLDS) {
             return Ok(count);
         }
-        let counted = self.ask_partitions(topic).await?;
-        let count = counted.ok_or_else(|| LogError::UnknownPartition {
+        let asked = self.ask_partitions(topic).await?;
+        asked.ok_or_else(|| LogError::UnknownPartition {
             topic: topic.to_owned(),
             partition: 0,
-        })?;
-        let mut known = self.counted.lock();
-        known.insert(topic.to_owned(), (count, Instant::now()));
-        Ok(count)
+        })
     }
 
     /// Forgets what is known of a topic, because it turned out to be wrong.

@@ -1,8 +1,5 @@
 //! Holders of transactional ids.
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use tidewheel_kafka::Connection;
@@ -11,15 +8,12 @@ use tidewheel_log::{Home, LogError, NewRecord, Producer};
 use crate::{
     close,
     error::ended,
-    holder::{Holder, Outcome},
+    holder::{Holder, Outcome, PROMPT},
     leftovers::Leftovers,
     lookup::Lookup,
     manifest::Manifest,
     statistics::Statistics,
 };
-
-/// A commit that took longer met with an outage, after which a broker may have forgotten to end it.
-const SUSPICIOUS: Duration = Duration::from_secs(1);
 
 /// A holder of a transactional id on Kafka.
 pub(crate) struct KafkaProducer {
@@ -91,18 +85,14 @@ impl KafkaProducer {
         if !self.leftovers.is_open(&home.topic, home.partition).await? {
             return Ok(());
         }
-        Err(self.forgotten())
-    }
-
-    /// Lets nobody commit after a transaction that the broker did not end.
-    fn forgotten(&mut self) -> LogError {
+        // Nobody commits after a transaction that the broker did not end.
         drop(close::elsewhere(self.holder.take()));
         let id = &self.transactional_id;
-        LogError::Unavailable {
+        Err(LogError::Unavailable {
             reason: format!(
                 "the broker took a transaction under {id} for complete and did not end it (KAFKA-20734): take the id over again"
             ),
-        }
+        })
     }
 }
 
@@ -121,7 +111,7 @@ impl Producer for KafkaProducer {
         }
         let began = Instant::now();
         self.work(move |holder| holder.commit(&records)).await?;
-        if began.elapsed() > SUSPICIOUS {
+        if began.elapsed() > PROMPT {
             self.check_that_it_ended().await?;
         }
         Ok(())

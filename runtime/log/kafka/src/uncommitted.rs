@@ -3,7 +3,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use tidewheel_kafka::Connection;
-use tidewheel_log::{LogError, Record, arrival};
+use tidewheel_log::{LogError, Record, read_until};
 
 use crate::{
     lookup::Lookup, pool::Pool, reader::KafkaReader, settings::Isolation, statistics::Statistics,
@@ -42,23 +42,19 @@ impl Uncommitted {
         topic: &str,
         partition: i32,
         from: i64,
-        mut each: impl FnMut(Record),
+        each: impl FnMut(Record),
     ) -> Result<(), LogError> {
         let clients = self.clients()?;
         let offsets = clients.lookup.offsets(topic, partition).await?;
-        let mut next_offset = from.max(offsets.earliest);
-        if next_offset >= offsets.end {
+        let from = from.max(offsets.earliest);
+        if from >= offsets.end {
             return Ok(());
         }
         let lookup = clients.lookup.clone();
-        let mut reader =
-            KafkaReader::open(lookup, &clients.pool, topic, partition, next_offset).await?;
-        while next_offset < offsets.end {
-            let fetched = arrival(&mut reader, next_offset).await?;
-            next_offset = fetched.next_offset;
-            fetched.records.into_iter().for_each(&mut each);
-        }
-        Ok(())
+        let mut reader = KafkaReader::open(lookup, &clients.pool, topic, partition, from).await?;
+        read_until(&mut reader, from..offsets.end, each)
+            .await
+            .map(drop)
     }
 
     fn clients(&self) -> Result<Arc<Clients>, LogError> {

@@ -120,11 +120,7 @@ impl Statements {
         statements: &mut Vec<Statement>,
     ) -> Result<LeftOut, String> {
         let rows = Rows::new(table, batch)?;
-        let refusals = rows.refusals();
-        let accepted: Vec<usize> = (0..rows.len())
-            .filter(|row| !refusals.contains_key(row))
-            .collect();
-        let refused: LeftOut = refusals.into_iter().collect();
+        let (accepted, refused) = rows.divided();
         if self.delete.is_none() {
             self.insert.fill(&accepted, statements, |row, arguments| {
                 encode::bind(&rows, *row, arguments)

@@ -57,11 +57,7 @@ impl<'a> Batch<'a> {
             refused: Vec::new(),
         };
         if let Some(rows) = &batch.rows {
-            let refusals = rows.refusals();
-            batch.accepted = (0..rows.len())
-                .filter(|row| !refusals.contains_key(row))
-                .collect();
-            batch.refused = refusals.into_iter().collect();
+            (batch.accepted, batch.refused) = rows.divided();
         }
         Ok(batch)
     }

@@ -79,9 +79,15 @@ async fn what_is_aborted_is_passed_over() {
             .abort_transaction(WAIT)
             .unwrap();
     });
+    // The broker answers once it has decided, and writes the marker thereafter.
+    let marked = async {
+        while subject.log.offsets(&a, 0).await.unwrap().end < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(WAIT, marked).await.expect("no marker");
     let (records, next_offset) = subject.all(&a, 0).await;
     assert_eq!((records.len(), next_offset), (0, 2));
-    assert_eq!(subject.log.offsets(&a, 0).await.unwrap().end, 2);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A task as the engine has them: each transaction moves its progress, and it goes on from there.
 use std::{collections::BTreeMap, time::Duration};
 
-use tidewheel_log::{Cleanup, Home, Log, LogError, Producer, TopicSettings, read_to_end};
+use tidewheel_log::{Cleanup, LogError, Producer, Record, TopicSettings, take_over};
 use tidewheel_log_contract::Subject;
 
 use crate::setup::{OnKafka, record, text};
@@ -97,19 +97,9 @@ impl<'a> Task<'a> {
     async fn take_over(&mut self) -> Result<(), LogError> {
         let (log, state) = (&self.subject.log, &self.topics.state);
         let id = format!("task-{}", self.index);
-        let mut holder = log.producer(&id).await?;
-        let (mut next, mut undecided_from) = (0, 0);
-        read_to_end(log, state, self.index, |record| {
-            next = text(&record.value).parse().unwrap();
-            undecided_from = record.offset + 2;
-        })
-        .await?;
-        let home = Home {
-            topic: state.clone(),
-            partition: self.index,
-            undecided_from,
-        };
-        holder.settle(home).await?;
+        let mut next = 0;
+        let each = |record: Record| next = text(&record.value).parse().unwrap();
+        let holder = take_over(log, &id, (state, self.index), each).await?;
         (self.holder, self.next) = (Some(holder), next);
         Ok(())
     }

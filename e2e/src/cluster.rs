@@ -1,0 +1,346 @@
+//! A real Kubernetes on this machine: API server, kubelet, containerd, DNS, with Kafka and PostgreSQL beside it, in namespaces of
+//! its own that have no way out.
+//! ```no_run
+//! use std::path::Path;
+//! use tidewheel_e2e::cluster::{Cluster, ClusterError, Options};
+//!
+//! # fn run() -> Result<(), ClusterError> {
+//! let cluster = Cluster::start(&Options {
+//!     name: "mine".to_owned(),
+//!     holder: Path::new("target/release/tidewheel-cluster").to_owned(),
+//!     tidewheel: Path::new("target/release/tidewheel").to_owned(),
+//! }, |step| eprintln!("{step}"))?;
+//! cluster.kubectl().args(["get", "nodes"]).status();
+//! # Ok(())
+//! # }
+//! ```
+//! Its processes, mounts and network end when it is dropped, or when the process that started it ends in whatever way; so do its
+//! folder and its cgroups. [`hold`] says how.
+mod audit;
+mod cgroups;
+mod claim;
+mod control_plane;
+mod error;
+mod hold;
+mod identity;
+mod images;
+mod inside;
+mod mounts;
+mod network;
+mod node;
+mod place;
+mod programs;
+mod relay;
+mod run;
+mod said;
+mod servers;
+mod sweep;
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+};
+
+pub use self::{
+    audit::Request,
+    error::ClusterError,
+    hold::{ClusterPorts, hold, telling},
+    images::{TIDEWHEEL, TOOLBOX, image},
+    inside::inside,
+    place::Place,
+    sweep::{put_away, put_away_abandoned},
+};
+use self::{
+    error::{io, io_at},
+    hold::STAY,
+    images::Images,
+    programs::Programs,
+    run::run_with,
+    said::Said,
+};
+
+/// What a cluster is made of.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its name, which no other on this machine has.
+    pub name: String,
+    /// The program `tidewheel-cluster`, which holds it.
+    pub holder: PathBuf,
+    /// The program whose image it gets.
+    pub tidewheel: PathBuf,
+}
+
+/// A cluster that runs. Put away when it is dropped, unless it was given.
+pub struct Cluster {
+    kubectl: PathBuf,
+    helm: PathBuf,
+    environment: BTreeMap<String, String>,
+    /// None where somebody else made it.
+    own: Option<Own>,
+}
+
+/// What holds a cluster that was made here.
+struct Own {
+    place: Place,
+    holder: Child,
+    /// The holder puts the cluster away when it ends.
+    orders: Option<ChildStdin>,
+    /// Whether the holder was told not to.
+    stays: bool,
+}
+
+/// The variable that names the kubeconfig of a cluster that is there already.
+const GIVEN: &str = "TIDEWHEEL_KUBECONFIG";
+/// What must be said about it beside that: how its Kafka and its PostgreSQL are reached, and where it finds images.
+const ABOUT: [&str; 6] = [
+    "TIDEWHEEL_KAFKA",
+    "TIDEWHEEL_KAFKA_IN_PODS",
+    "TIDEWHEEL_POSTGRES",
+    "TIDEWHEEL_POSTGRES_IN_PODS",
+    "TIDEWHEEL_IMAGE",
+    "TIDEWHEEL_TOOLBOX_IMAGE",
+];
+
+impl Cluster {
+    /// Makes a cluster and waits until pods can run in it: about 15 seconds. `progress` is told each step.
+    ///
+    /// # Errors
+    /// [`ClusterError::Missing`] names what this machine lacks; [`ClusterError::Exists`] where the name is taken; whatever else
+    /// fails, nothing is left of the cluster.
+    pub fn start(options: &Options, mut progress: impl FnMut(&str)) -> Result<Self, ClusterError> {
+        let place = Place::new(&options.name)?;
+        let programs = Programs::find()?;
+        let images = Images::make(&programs, &options.tidewheel)?;
+        for name in put_away_abandoned()? {
+            progress(&format!("put away {name}, which somebody left behind"));
+        }
+        // In a session of its own, so that neither Ctrl-C nor a terminal that is closed takes it along.
+        let mut holder = Command::new("setsid")
+            .arg(&options.holder)
+            .args(["hold", place.name()])
+            .args(images.archives())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(io("starting the cluster's holder"))?;
+        let mut said = holder.stdout.take().map(BufReader::new);
+        let own = Own {
+            place,
+            orders: holder.stdin.take(),
+            holder,
+            stays: false,
+        };
+        // Dropped, and so put away, where it does not come up.
+        let place = own.until_ready(&mut said, progress)?;
+        Ok(Self {
+            kubectl: programs.folder().join("kubectl"),
+            helm: programs.folder().join("helm"),
+            environment: environment(&place)?,
+            own: Some(own),
+        })
+    }
+
+    /// The cluster that the variable `TIDEWHEEL_KUBECONFIG` names, where there is one. Further variables say how its Kafka and its
+    /// PostgreSQL are reached and where it finds images; what a cluster made here [writes down](environment) has them all.
+    ///
+    /// # Errors
+    /// [`ClusterError::Missing`] where a variable or `kubectl` is missing, [`ClusterError::Failed`] where the cluster does not answer.
+    pub fn given() -> Result<Option<Self>, ClusterError> {
+        let Some(kubeconfig) = variable(GIVEN) else {
+            return Ok(None);
+        };
+        let mut environment = BTreeMap::from([("KUBECONFIG".to_owned(), kubeconfig)]);
+        for name in ABOUT {
+            let value = variable(name).ok_or_else(|| ClusterError::Missing {
+                what: format!("the variable {name}, about the cluster that {GIVEN} names"),
+                how: format!("set all of {}", ABOUT.join(", ")),
+            })?;
+            environment.insert(name.to_owned(), value);
+        }
+        let program = |name: &str| {
+            programs::built(name)
+                .or_else(|| programs::which(name))
+                .ok_or_else(|| ClusterError::Missing {
+                    what: name.to_owned(),
+                    how: "put it into PATH, or run scripts/servers.sh kubernetes".to_owned(),
+                })
+        };
+        let cluster = Self {
+            kubectl: program("kubectl")?,
+            helm: program("helm")?,
+            environment,
+            own: None,
+        };
+        cluster.run_kubectl(&["get", "--raw", "/readyz"])?;
+        Ok(Some(cluster))
+    }
+
+    /// Lets the cluster outlive this process, until it is [put away](put_away).
+    ///
+    /// # Errors
+    /// [`ClusterError::Io`] where the holder cannot be told.
+    pub fn stay(mut self) -> Result<(), ClusterError> {
+        let Some(own) = &mut self.own else {
+            return Ok(());
+        };
+        if let Some(mut orders) = own.orders.take() {
+            writeln!(orders, "{STAY}").map_err(io("telling the holder"))?;
+        }
+        own.stays = true;
+        Ok(())
+    }
+
+    /// Where it is; none where somebody else made it.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.own.as_ref().map(|own| &own.place)
+    }
+
+    /// `bootstrap.servers` of its Kafka, from this machine.
+    #[must_use]
+    pub fn kafka(&self) -> &str {
+        self.value("TIDEWHEEL_KAFKA")
+    }
+
+    /// `bootstrap.servers` of its Kafka, in pods.
+    #[must_use]
+    pub fn kafka_in_pods(&self) -> &str {
+        self.value("TIDEWHEEL_KAFKA_IN_PODS")
+    }
+
+    /// The URL of its PostgreSQL, from this machine.
+    #[must_use]
+    pub fn postgres(&self) -> &str {
+        self.value("TIDEWHEEL_POSTGRES")
+    }
+
+    /// The URL of its PostgreSQL, in pods.
+    #[must_use]
+    pub fn postgres_in_pods(&self) -> &str {
+        self.value("TIDEWHEEL_POSTGRES_IN_PODS")
+    }
+
+    /// The image of the `tidewheel` program.
+    #[must_use]
+    pub fn image(&self) -> &str {
+        self.value("TIDEWHEEL_IMAGE")
+    }
+
+    /// An image with a shell and small programs, as `/bin/busybox`.
+    #[must_use]
+    pub fn toolbox_image(&self) -> &str {
+        self.value("TIDEWHEEL_TOOLBOX_IMAGE")
+    }
+
+    fn value(&self, name: &str) -> &str {
+        self.environment.get(name).map_or("", String::as_str)
+    }
+
+    /// `kubectl` as the cluster's administrator, without arguments yet.
+    #[must_use]
+    pub fn kubectl(&self) -> Command {
+        self.program(&self.kubectl)
+    }
+
+    /// `helm` as the cluster's administrator, without arguments yet.
+    #[must_use]
+    pub fn helm(&self) -> Command {
+        self.program(&self.helm)
+    }
+
+    fn program(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env("KUBECONFIG", self.value("KUBECONFIG"));
+        command
+    }
+
+    /// All requests of a service account so far, in the order in which they were answered.
+    ///
+    /// # Errors
+    /// [`ClusterError::Missing`] for a cluster that was given, [`ClusterError::Io`] where nobody has asked anything yet.
+    pub fn requests_of(
+        &self,
+        namespace: &str,
+        account: &str,
+    ) -> Result<Vec<Request>, ClusterError> {
+        let place = self.place().ok_or_else(|| ClusterError::Missing {
+            what: "the audit log of the cluster, which somebody else has made".to_owned(),
+            how: format!("unset {GIVEN}, and a cluster is made here"),
+        })?;
+        audit::requests(place, namespace, account)
+    }
+
+    /// Applies YAML, as `kubectl apply` does.
+    ///
+    /// # Errors
+    /// [`ClusterError::Failed`] with what the API server says.
+    pub fn apply(&self, yaml: &str) -> Result<(), ClusterError> {
+        let mut command = self.kubectl();
+        command.args(["apply", "--filename=-"]);
+        run_with(&mut command, yaml, "kubectl apply").map(drop)
+    }
+
+    /// Runs kubectl to its end and returns what it prints.
+    ///
+    /// # Errors
+    /// [`ClusterError::Failed`] with what it says.
+    pub fn run_kubectl(&self, arguments: &[&str]) -> Result<String, ClusterError> {
+        let doing = format!("kubectl {}", arguments.join(" "));
+        run::run(self.kubectl().args(arguments), &doing)
+    }
+}
+
+impl Own {
+    /// Reads what the cluster says until it is there, and returns where.
+    fn until_ready(
+        &self,
+        said: &mut Option<impl BufRead>,
+        mut progress: impl FnMut(&str),
+    ) -> Result<Place, ClusterError> {
+        let doing = format!("making the cluster {}", self.place.name());
+        let lines = said
+            .iter_mut()
+            .flat_map(BufRead::lines)
+            .map_while(Result::ok);
+        for said in lines.filter_map(|line| Said::read(&line)) {
+            match said {
+                Said::Step(step) => progress(&step),
+                Said::Failed(said) => return Err(ClusterError::Failed { doing, said }),
+                Said::Ready => return Ok(self.place.clone()),
+            }
+        }
+        let said = "its holder ended".to_owned();
+        Err(ClusterError::Failed { doing, said })
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.orders = None;
+        if !self.stays {
+            let _ = self.holder.wait();
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// What is written down about a cluster that is there, by the names of variables.
+///
+/// # Errors
+/// [`ClusterError::Io`] where there is none.
+pub fn environment(place: &Place) -> Result<BTreeMap<String, String>, ClusterError> {
+    let path = place.environment();
+    let text = std::fs::read_to_string(&path).map_err(io_at("reading", &path))?;
+    let variables = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    Ok(variables
+        .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+        .collect())
+}

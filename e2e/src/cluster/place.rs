@@ -1,0 +1,127 @@
+//! Where a cluster is: its name, its folder, its cgroups.
+use std::path::{Path, PathBuf};
+
+use crate::cluster::error::{ClusterError, io_at};
+
+/// Where all clusters of a machine have their folders. Whoever runs PostgreSQL must be able to enter it, which a home's cache does not allow.
+pub(crate) const ALL: &str = "/var/cache/tidewheel/clusters";
+/// Where the system shows cgroups: one hierarchy (version 2), or a folder for each (version 1).
+const CGROUPS: &str = "/sys/fs/cgroup";
+const PREFIX: &str = "tidewheel-";
+/// Sockets are in the folder, and their paths may have 107 bytes.
+const LONGEST_NAME: usize = 20;
+
+/// The place of a cluster, whether there is one or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    name: String,
+}
+
+impl Place {
+    /// Of the cluster of this name.
+    ///
+    /// # Errors
+    /// [`ClusterError::Name`] where no cluster can be called that.
+    pub fn new(name: &str) -> Result<Self, ClusterError> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(fits) {
+            let name = name.to_owned();
+            return Err(ClusterError::Name { name });
+        }
+        let name = name.to_owned();
+        Ok(Self { name })
+    }
+
+    /// The cluster's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Everything that the cluster keeps is in here.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        Path::new(ALL).join(&self.name)
+    }
+
+    /// For `KUBECONFIG`: the cluster's administrator, from this machine.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder().join("kubeconfig")
+    }
+
+    /// Addresses and the like, as lines of `NAME=VALUE` that a shell can read.
+    #[must_use]
+    pub fn environment(&self) -> PathBuf {
+        self.folder().join("environment")
+    }
+
+    /// Where a part of the cluster has its data and its log.
+    #[must_use]
+    pub fn part(&self, part: &str) -> PathBuf {
+        self.folder().join("parts").join(part)
+    }
+
+    /// For temporary files of the cluster's processes.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.folder().join("tmp")
+    }
+
+    /// The socket by which connections get into the cluster's network.
+    pub(crate) fn relay(&self) -> PathBuf {
+        self.folder().join("relay.sock")
+    }
+
+    /// The path of its cgroup in every hierarchy, for those who name it from the hierarchy's root.
+    pub(crate) fn cgroup(&self) -> String {
+        format!("{PREFIX}{}", self.name)
+    }
+
+    /// Its cgroups, one in each hierarchy, whether they are there or not.
+    pub(crate) fn cgroups(&self) -> Result<Vec<PathBuf>, ClusterError> {
+        let group = |hierarchy: PathBuf| hierarchy.join(self.cgroup());
+        Ok(hierarchies()?.into_iter().map(group).collect())
+    }
+
+    /// All places where something is left of a cluster, or where there is one.
+    pub(crate) fn all() -> Result<Vec<Self>, ClusterError> {
+        let mut names = entries(Path::new(ALL))?;
+        for hierarchy in hierarchies()? {
+            let groups = entries(&hierarchy)?;
+            let ours = groups.iter().filter_map(|name| name.strip_prefix(PREFIX));
+            names.extend(ours.map(str::to_owned));
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names
+            .iter()
+            .filter_map(|name| Self::new(name).ok())
+            .collect())
+    }
+}
+
+/// The roots of all hierarchies of cgroups.
+fn hierarchies() -> Result<Vec<PathBuf>, ClusterError> {
+    let root = Path::new(CGROUPS);
+    if root.join("cgroup.procs").is_file() {
+        return Ok(vec![root.to_owned()]);
+    }
+    let hierarchies = entries(root)?.into_iter().map(|name| root.join(name));
+    // Some have a second name, which is a link.
+    let hierarchies =
+        hierarchies.filter(|path| !path.is_symlink() && path.join("cgroup.procs").is_file());
+    Ok(hierarchies.collect())
+}
+
+/// The names of what is in a folder; nothing where there is none.
+fn entries(folder: &Path) -> Result<Vec<String>, ClusterError> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io_at("reading", folder)(error)),
+    };
+    let names = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.collect())
+}

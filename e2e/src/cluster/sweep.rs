@@ -1,0 +1,63 @@
+//! Putting a cluster away, in whatever state it is.
+//!
+//! Its processes are in cgroups of its own; its mounts, bridges, addresses and rules are in namespaces that end with the last
+//! process in them. So there are three things to do: end the processes, remove the cgroups, remove the folder.
+use std::{io::ErrorKind, path::Path};
+
+use crate::cluster::{
+    cgroups, claim,
+    error::{ClusterError, io_at},
+    place::{ALL, Place},
+};
+
+/// How often removing the folder is tried: whoever held the cluster may be removing it as well, and each finds files gone.
+const ATTEMPTS: u32 = 100;
+
+/// Leaves nothing of a cluster, whoever made it. There may be none.
+///
+/// # Errors
+/// [`ClusterError::Failed`] where processes do not end, [`ClusterError::Io`] where something cannot be removed.
+pub fn put_away(place: &Place) -> Result<(), ClusterError> {
+    claim::end_holder(place)?;
+    remove(place)
+}
+
+/// Leaves nothing of clusters whose holder has ended without doing so; returns their names.
+///
+/// # Errors
+/// As [`put_away`].
+pub fn put_away_abandoned() -> Result<Vec<String>, ClusterError> {
+    let mut names = Vec::new();
+    for place in Place::all()? {
+        if !claim::is_held(&place)? {
+            remove(&place)?;
+            names.push(place.name().to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// What [`put_away`] does beyond ending the holder.
+pub(crate) fn remove(place: &Place) -> Result<(), ClusterError> {
+    cgroups::remove(place)?;
+    remove_folder(&place.folder())?;
+    // Others may have clusters in the first, and other things in the second.
+    for folder in Path::new(ALL).ancestors().take(2) {
+        let _ = std::fs::remove_dir(folder);
+    }
+    Ok(())
+}
+
+fn remove_folder(folder: &Path) -> Result<(), ClusterError> {
+    let mut attempt = 1;
+    loop {
+        match std::fs::remove_dir_all(folder) {
+            Ok(()) => return Ok(()),
+            Err(_) if !folder.exists() => return Ok(()),
+            Err(error) if attempt == ATTEMPTS || error.kind() == ErrorKind::PermissionDenied => {
+                return Err(io_at("removing", folder)(error));
+            }
+            Err(_) => attempt += 1,
+        }
+    }
+}
