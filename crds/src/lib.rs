@@ -26,6 +26,7 @@ pub mod duration;
 pub mod event_source;
 pub mod generator;
 pub mod pipeline;
+pub mod resources;
 pub mod sink;
 pub mod start;
 pub mod status;
@@ -49,6 +50,7 @@ pub use reference::reference_markdown;
 pub use remainder::remainder;
 pub use sink::{Sink, SinkSpec};
 pub use start::Start;
+pub use resources::Resources;
 pub use status::Status;
 pub use violation::{Code, Segment, Violation, admitted, display_path, name_violation, violations};
 
