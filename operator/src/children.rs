@@ -128,7 +128,6 @@ impl Owner {
             "name": self.name,
             "uid": self.uid,
             "controller": true,
-            "blockOwnerDeletion": true,
         })
     }
 }
