@@ -146,8 +146,9 @@ go_build() {
 }
 
 # Builds the three programs into the folder `programs` of a folder that has room for all that is fetched and compiled.
+# Then what Kubernetes, and what Helm is told of its version.
 build_kubernetes() (
-    programs=$1/programs stamps=$2
+    programs=$1/programs
     export CGO_ENABLED=0 GOTOOLCHAIN=local GOTMPDIR=$1/tmp GOFLAGS="-trimpath -buildvcs=false -mod=readonly -modcacherw"
     export GOCACHE=${GOCACHE:-$1/compiled} GOMODCACHE=${GOMODCACHE:-$1/modules}
     # Not by `set -e`, which does nothing where somebody asks whether this fails.
@@ -155,9 +156,9 @@ build_kubernetes() (
         echo "  1 of 3: fetching the sources" >&2 &&
         go list -deps . ./pause helm.sh/helm/v3/cmd/helm >/dev/null 2>"$1/fetched.log" || { grep -v '^go: downloading ' "$1/fetched.log" >&2; return 1; }
     echo "  2 of 3: building Kubernetes, etcd and CoreDNS" >&2
-    go_build "-s -w $stamps" "$programs/kubernetes" . && go_build "-s -w" "$programs/pause" ./pause || return 1
+    go_build "-s -w $2" "$programs/kubernetes" . && go_build "-s -w" "$programs/pause" ./pause || return 1
     echo "  3 of 3: building Helm" >&2
-    go_build "-s -w" "$programs/helm" helm.sh/helm/v3/cmd/helm
+    go_build "-s -w $3" "$programs/helm" helm.sh/helm/v3/cmd/helm
 )
 
 # Kubernetes with etcd, CoreDNS and Helm, built from their Go modules, each pinned by its checksum; and what runs containers.
@@ -181,15 +182,20 @@ kubernetes() {
     [[ -r /etc/ssl/certs/ca-certificates.crt ]] || packages+=(ca-certificates)
     [[ ${#packages[@]} == 0 ]] || install_packages "what runs containers: ${packages[*]}" "${packages[@]}"
 
+    # Programs learn their versions when they are linked; Helm also that of the Kubernetes which it takes for granted without a cluster.
+    local version_of=k8s.io/component-base/version helm=helm.sh/helm/v3
+    local stamps="-X $version_of.gitVersion=v$version -X $version_of.gitMajor=1 -X $version_of.gitMinor=34"
+    local helm_stamps="-X $helm/internal/version.version=v3.19.0 -X $helm/pkg/chartutil.k8sVersionMajor=1 -X $helm/pkg/chartutil.k8sVersionMinor=34"
+    helm_stamps+=" -X $helm/pkg/lint/rules.k8sVersionMajor=1 -X $helm/pkg/lint/rules.k8sVersionMinor=34"
     local pinned
-    pinned=$(sha256sum "${sources[@]}")
+    pinned=$(sha256sum "${sources[@]}" && echo "$stamps $helm_stamps")
     [[ -e $folder/complete && $(<"$folder/complete") == "$pinned" ]] && return
     # What is fetched and compiled for it stays here until all is built, so that a build that was interrupted goes on where it was.
     mkdir -p "$building"/{programs,tmp}
     go_toolchain "$building"
     echo "building Kubernetes $version, etcd, CoreDNS and Helm into $folder (once; 5 to 15 minutes on 2 cores)" >&2
-    local fresh=$building/programs version_package=k8s.io/component-base/version
-    build_kubernetes "$building" "-X $version_package.gitVersion=v$version -X $version_package.gitMajor=1 -X $version_package.gitMinor=34" ||
+    local fresh=$building/programs
+    build_kubernetes "$building" "$stamps" "$helm_stamps" ||
         missing "Kubernetes, which could not be built (above)" "check the network (GOPROXY names a mirror of Go modules), and run this again"
     for program in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns; do
         ln -sf kubernetes "$fresh/$program"
