@@ -22,9 +22,9 @@ demo: ## Play 6,000 real events through the example and show the windows
 	$(CARGO_TARGET_DIR)/release/tidewheel dev $(EXAMPLE) --send $(EXAMPLE)/clicks.ndjson.gz --until-idle
 
 .PHONY: test
-test: ## Run every test
-	@scripts/prerequisites.sh cluster
-	@scripts/test.sh
+test: ## Run every test; as root, for those on a real Kubernetes
+	@scripts/prerequisites.sh tests
+	@scripts/test.sh $(TEST)
 
 .PHONY: soak
 soak: ## Kill a hundred workers and stop servers, and compare results with a batch query: about 20 minutes

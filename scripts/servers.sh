@@ -4,12 +4,14 @@
 #   scripts/servers.sh               all of them
 #   scripts/servers.sh kafka         this one
 #   scripts/servers.sh postgres
-#   scripts/servers.sh kubernetes
+#   scripts/servers.sh kubernetes    ends with code 3 on a machine that cannot run a cluster
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 source scripts/missing.sh
 cache=${TIDEWHEEL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidewheel}
+# The exit code that says: nothing is missing that could be installed, but this machine cannot run it.
+CANNOT=3
 
 # Installs Debian packages where that can be done without asking; says what is missing anywhere else.
 install_packages() {
@@ -39,9 +41,9 @@ kafka() {
     local central=${MAVEN_CENTRAL:-https://repo1.maven.org/maven2}
     [[ -e $folder/complete ]] && cmp -s "$list" "$folder/complete" && return
     echo "fetching Kafka 4.3.1 into $folder (45 MB, once)" >&2
-    mkdir -p "$cache"
-    local fresh
-    fresh=$(mktemp -d "$cache/kafka.XXXXXX")
+    local fresh=$cache/kafka-fetching
+    rm -rf "$fresh"
+    mkdir -p "$fresh"
     # Several at a time, in one process that keeps its connections.
     awk -v central="$central" -v fresh="$fresh" '{ n = split($2, path, "/"); printf "url = \"%s/%s\"\noutput = \"%s/%s\"\n", central, $2, fresh, path[n] }' "$list" |
         curl --fail --silent --show-error --location --retry 5 --retry-connrefused --parallel --parallel-max 8 --config - ||
@@ -49,7 +51,6 @@ kafka() {
     awk '{ n = split($2, path, "/"); print $1 "  " path[n] }' "$list" | (cd "$fresh" && sha256sum --check --quiet --strict -) >&2 ||
         missing "Kafka's jars as they are pinned: a checksum differs (above)" "remove $fresh and run this again; if it persists, what $central serves is not what was pinned"
     cp "$list" "$fresh/complete"
-    chmod 755 "$fresh"
     rm -rf "$folder"
     mv "$fresh" "$folder"
 }
@@ -80,56 +81,139 @@ postgres() {
     has_postgres || missing "$what" "install it from https://www.postgresql.org/download and put the folder of initdb into PATH"
 }
 
+# Says why no cluster can be made on this machine; nothing where one can.
+no_cluster_because() {
+    [[ $(uname -s) == Linux ]] || { echo "it needs Linux, whose kernel runs containers" && return; }
+    [[ $(id -u) == 0 ]] || { echo "it needs root, for namespaces, mounts and cgroups: sudo -E make ..." && return; }
+    local said group
+    said=$(unshare --net --mount --pid --ipc --fork --mount-proc true 2>&1) ||
+        { echo "it needs namespaces of its own, and the system says: $said (in a container: run it with --privileged)" && return; }
+    grep -q $'\toverlay$' /proc/filesystems || modprobe overlay 2>/dev/null ||
+        { echo "it needs overlayfs in the kernel: modprobe overlay" && return; }
+    for group in /sys/fs/cgroup /sys/fs/cgroup/*; do
+        if [[ -e $group/cgroup.procs && ! -L $group ]]; then
+            said=$(mkdir "$group/tidewheel.$$" 2>&1 && rmdir "$group/tidewheel.$$" 2>&1) ||
+                echo "it needs cgroups of its own, and the system says: $said (in a container: run it with --privileged)"
+            return
+        fi
+    done
+    echo "it needs cgroups, and there are none in /sys/fs/cgroup"
+}
+
+# Puts a Go into PATH that is new enough, where there is none: one that is needed for this alone, and fetched like any other Go module.
+go_toolchain() {
+    local folder=$1 needed found version=1.26.8 machine digest proxy
+    needed=$(sed -n 's/^go //p' e2e/kubernetes/go.mod)
+    found=$(cd / && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || true
+    found=${found#go}
+    [[ -n $found && $(printf '%s\n' "$needed" "$found" | sort -V | head -n1) == "$needed" ]] && return
+    case $(uname -m) in
+        x86_64) machine=amd64 digest=30c2b1bf7dcc88d3eb0a1364e47ddd9128edb3110a30e8a0ef61cd5856b31de7 ;;
+        aarch64) machine=arm64 digest=02b36b6787b3ac767668f630e2998df45a3b1f9ffee08d1bf3ef6487cd658d99 ;;
+        *) missing "Go $needed or newer, to build Kubernetes (found: ${found:-none})" "install it from https://go.dev/dl and put the folder of go into PATH" ;;
+    esac
+    export PATH=$folder/go/bin:$PATH
+    [[ -x $folder/go/bin/go ]] && return
+    proxy=${GOPROXY:-https://proxy.golang.org}
+    local module=golang.org/toolchain@v0.0.1-go$version.linux-$machine
+    echo "fetching Go $version for the build (70 MB)" >&2
+    rm -rf "$folder/fetched"
+    mkdir -p "$folder/fetched"
+    curl --fail --silent --show-error --location --retry 5 --retry-connrefused --output "$folder/fetched/go.zip" "${proxy%%[,|]*}/${module/@//@v/}.zip" ||
+        missing "Go $needed or newer, to build Kubernetes; Go $version could not be fetched from ${proxy%%[,|]*}" "check the network, or install Go from https://go.dev/dl and put the folder of go into PATH"
+    echo "$digest  $folder/fetched/go.zip" | sha256sum --check --quiet --strict - >&2 ||
+        missing "Go $version as it is pinned: the checksum differs" "install Go from https://go.dev/dl and put the folder of go into PATH"
+    busybox unzip -q -d "$folder/fetched" "$folder/fetched/go.zip"
+    # A module's files are not executable.
+    chmod -R +x "$folder/fetched/$module/bin" "$folder/fetched/$module/pkg/tool"
+    mv "$folder/fetched/$module" "$folder/go"
+    rm -rf "$folder/fetched"
+}
+
+# Builds a Go program and says every 15 seconds how far it is: go names each package when it begins with it.
+go_build() {
+    local flags=$1 program=$2 package=$3 all begun=0 said=$SECONDS line
+    all=$(go list -deps "$package" | wc -l) || return 1
+    nice -n 10 go build -v -ldflags "$flags" -o "$program" "$package" 2>&1 | while true; do
+        if read -r -t 15 line; then
+            # Only the name of a package has no space and no colon.
+            case $line in *[\ :]*) echo "    $line" >&2 ;; *) ((begun += 1)) ;; esac
+        elif (($? <= 128)); then
+            break
+        fi
+        ((SECONDS - said < 15)) || { echo "    $begun of at most $all packages" >&2 && said=$SECONDS; }
+    done
+}
+
+# Builds the three programs into the folder `programs` of a folder that has room for all that is fetched and compiled.
+# Then what Kubernetes, and what Helm is told of its version.
+build_kubernetes() (
+    programs=$1/programs
+    export CGO_ENABLED=0 GOTOOLCHAIN=local GOTMPDIR=$1/tmp GOFLAGS="-trimpath -buildvcs=false -mod=readonly -modcacherw"
+    export GOCACHE=${GOCACHE:-$1/compiled} GOMODCACHE=${GOMODCACHE:-$1/modules}
+    # Not by `set -e`, which does nothing where somebody asks whether this fails.
+    cd e2e/kubernetes &&
+        echo "  1 of 3: fetching the sources" >&2 &&
+        go list -deps . ./pause helm.sh/helm/v3/cmd/helm >/dev/null 2>"$1/fetched.log" || { grep -v '^go: downloading ' "$1/fetched.log" >&2; return 1; }
+    echo "  2 of 3: building Kubernetes, etcd and CoreDNS" >&2
+    go_build "-s -w $2" "$programs/kubernetes" . && go_build "-s -w" "$programs/pause" ./pause || return 1
+    echo "  3 of 3: building Helm" >&2
+    go_build "-s -w $3" "$programs/helm" helm.sh/helm/v3/cmd/helm
+)
+
 # Kubernetes with etcd, CoreDNS and Helm, built from their Go modules, each pinned by its checksum; and what runs containers.
 kubernetes() {
     local sources=(e2e/kubernetes/{go.mod,go.sum,main.go,pause/main.go}) version=1.34.4
-    local folder=$cache/kubernetes-$version program
-    if [[ $(uname -s) != Linux || $(id -u) != 0 ]]; then
-        printf '\n  The tests of the cluster cannot run here, and fail saying so: it needs Linux, and root for namespaces, mounts and cgroups.\n\n' >&2
+    local folder=$cache/kubernetes-$version building=$cache/kubernetes-building program
+    if [[ -n ${TIDEWHEEL_KUBECONFIG:-} ]] && command -v kubectl >/dev/null && command -v helm >/dev/null; then
         return
     fi
+    local because
+    because=$(no_cluster_because)
+    if [[ -n $because ]]; then
+        printf '\n  No cluster can be made here: %s\n\n' "$because" >&2
+        exit "$CANNOT"
+    fi
     local packages=()
-    for program in containerd:containerd runc:runc nft:nftables ip:iproute2 buildah:buildah busybox:busybox-static strip:binutils unshare:util-linux; do
+    for program in containerd:containerd runc:runc nft:nftables ip:iproute2 buildah:buildah busybox:busybox-static strip:binutils curl:curl; do
         [[ -n $(PATH=$PATH:/usr/sbin:/sbin command -v "${program%:*}") ]] || packages+=("${program#*:}")
     done
     [[ -x /usr/lib/cni/bridge || -x /opt/cni/bin/bridge || -x /usr/libexec/cni/bridge ]] || packages+=(containernetworking-plugins)
     [[ -r /etc/ssl/certs/ca-certificates.crt ]] || packages+=(ca-certificates)
     [[ ${#packages[@]} == 0 ]] || install_packages "what runs containers: ${packages[*]}" "${packages[@]}"
 
+    # Programs learn their versions when they are linked; Helm also that of the Kubernetes which it takes for granted without a cluster.
+    local version_of=k8s.io/component-base/version helm=helm.sh/helm/v3
+    local stamps="-X $version_of.gitVersion=v$version -X $version_of.gitMajor=1 -X $version_of.gitMinor=34"
+    local helm_stamps="-X $helm/internal/version.version=v3.19.0 -X $helm/pkg/chartutil.k8sVersionMajor=1 -X $helm/pkg/chartutil.k8sVersionMinor=34"
+    helm_stamps+=" -X $helm/pkg/lint/rules.k8sVersionMajor=1 -X $helm/pkg/lint/rules.k8sVersionMinor=34"
     local pinned
-    pinned=$(sha256sum "${sources[@]}")
+    pinned=$(sha256sum "${sources[@]}" && echo "$stamps $helm_stamps")
     [[ -e $folder/complete && $(<"$folder/complete") == "$pinned" ]] && return
-    local needed found
-    needed=$(sed -n 's/^go //p' e2e/kubernetes/go.mod)
-    found=$(cd / && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || true
-    found=${found#go}
-    [[ -n $found && $(printf '%s\n' "$needed" "$found" | sort -V | head -n1) == "$needed" ]] ||
-        missing "Go $needed or newer, to build Kubernetes (found: ${found:-none})" "install it from https://go.dev/dl and put the folder of go into PATH"
-    echo "building Kubernetes $version, etcd, CoreDNS and Helm into $folder (once; 5 minutes on 2 cores)" >&2
-    mkdir -p "$cache"
-    local fresh
-    fresh=$(mktemp -d "$cache/kubernetes.XXXXXX")
-    local version_package=k8s.io/component-base/version
-    (
-        cd e2e/kubernetes
-        export CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS="-trimpath -buildvcs=false -mod=readonly"
-        echo "  1 of 2: Kubernetes, etcd and CoreDNS" >&2
-        nice -n 10 go build -ldflags "-s -w -X $version_package.gitVersion=v$version -X $version_package.gitMajor=1 -X $version_package.gitMinor=34" -o "$fresh/kubernetes" .
-        nice -n 10 go build -ldflags "-s -w" -o "$fresh/pause" ./pause
-        echo "  2 of 2: Helm" >&2
-        nice -n 10 go build -ldflags "-s -w" -o "$fresh/helm" helm.sh/helm/v3/cmd/helm
-    ) || missing "Kubernetes, which could not be built (above)" "check the network (GOPROXY names a mirror of Go modules), and run this again"
+    # What is fetched and compiled for it stays here until all is built, so that a build that was interrupted goes on where it was.
+    mkdir -p "$building"/{programs,tmp}
+    go_toolchain "$building"
+    echo "building Kubernetes $version, etcd, CoreDNS and Helm into $folder (once; 5 to 15 minutes on 2 cores)" >&2
+    local fresh=$building/programs
+    build_kubernetes "$building" "$stamps" "$helm_stamps" ||
+        missing "Kubernetes, which could not be built (above)" "check the network (GOPROXY names a mirror of Go modules), and run this again"
     for program in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns; do
-        ln -s kubernetes "$fresh/$program"
+        ln -sf kubernetes "$fresh/$program"
     done
     echo "$pinned" >"$fresh/complete"
-    chmod 755 "$fresh"
     rm -rf "$folder"
     mv "$fresh" "$folder"
+    rm -rf "$building"
 }
 
 servers=("$@")
 [[ ${#servers[@]} -gt 0 ]] || servers=(kafka postgres kubernetes)
+# One at a time: whoever comes second finds it done. The lock goes with this process.
+mkdir -p "$cache"
+if command -v flock >/dev/null; then
+    exec 9>"$cache/servers.lock"
+    flock --nonblock 9 || { echo "waiting for another run of this script" >&2 && flock 9; }
+fi
 for server in "${servers[@]}"; do
     declare -F "$server" >/dev/null || missing "a server named $server" "use one of: kafka, postgres, kubernetes"
     "$server"

@@ -9,7 +9,12 @@ cargo test --release --workspace --locked --no-fail-fast "$@" 2>&1 | tee "$log"
 code=${PIPESTATUS[0]}
 
 # Colours, where somebody forces them, stand between the words.
-sed 's/\x1b\[[0-9;]*m//g' "$log" | awk -v code="$code" '
+sed -i 's/\x1b\[[0-9;]*m//g' "$log"
+
+# What tests did not find on this machine, each once: it may stand far above.
+awk '/^(  )?missing: |^  do this: |^NOT TRIED: / { sub(/^ +/, ""); if (!told[$0]++) print (n++ ? "" : "\n") "  " $0 }' "$log"
+
+awk -v code="$code" '
     /^test result: / {
         for (i = 2; i <= NF; i++) {
             if ($i ~ /^passed/) passed += $(i - 1)
@@ -21,5 +26,5 @@ sed 's/\x1b\[[0-9;]*m//g' "$log" | awk -v code="$code" '
         printf "\ntests: %d passed, %d failed, %d ignored", passed, failed, ignored
         if (code != 0) printf " (cargo ended with code %d)", code
         print ""
-    }'
+    }' "$log"
 exit "$code"

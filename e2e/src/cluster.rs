@@ -251,6 +251,15 @@ impl Cluster {
         self.program(&self.helm)
     }
 
+    /// Runs helm to its end and returns what it prints.
+    ///
+    /// # Errors
+    /// [`ClusterError::Failed`] with what it says.
+    pub fn run_helm(&self, arguments: &[&str]) -> Result<String, ClusterError> {
+        let doing = format!("helm {}", arguments.join(" "));
+        run::run(self.helm().args(arguments), &doing)
+    }
+
     fn program(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env("KUBECONFIG", self.value("KUBECONFIG"));

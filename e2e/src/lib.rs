@@ -5,6 +5,7 @@ mod cache;
 pub mod cluster;
 pub mod disk;
 pub mod kafka;
+mod not_tried;
 mod ports;
 pub mod postgres;
 mod process;
@@ -12,5 +13,6 @@ mod server;
 mod supervised;
 mod usage;
 
+pub use not_tried::not_tried;
 pub use server::ServerError;
 pub use usage::Usage;

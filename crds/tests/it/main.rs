@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod chart;
 mod definitions;
 mod durations;
 mod reference;

@@ -1,69 +1,17 @@
-use std::{collections::BTreeMap, fmt::Write};
+mod cases;
 
-use serde::Deserialize;
+use std::fmt::Write;
+
 use serde_json::Value;
 use tidewheel_crds::{
     EventSourceSpec, Kind, PipelineSpec, SinkSpec, admitted, name_violation, violations,
 };
 
-#[derive(Deserialize)]
-struct Verdicts {
-    bases: BTreeMap<String, Base>,
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Base {
-    kind: String,
-    spec: Value,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    promise: String,
-    base: String,
-    #[serde(default)]
-    change: Value,
-    old: Option<Value>,
-    #[serde(default)]
-    refused: Vec<String>,
-}
+use self::cases::{Case, Verdicts};
 
 impl Verdicts {
-    fn read() -> Self {
-        serde_yaml::from_str(include_str!("verdicts.yaml")).unwrap()
-    }
-
     fn kind(&self, case: &Case) -> Kind {
-        self.bases[&case.base].kind.parse().unwrap()
-    }
-
-    /// The spec of a case and the one before it.
-    fn specs(&self, case: &Case) -> (Value, Option<Value>) {
-        let base = &self.bases[&case.base].spec;
-        (
-            merged(base, &case.change),
-            case.old.as_ref().map(|old| merged(base, old)),
-        )
-    }
-}
-
-/// A JSON merge patch (RFC 7396); no patch changes nothing.
-fn merged(base: &Value, patch: &Value) -> Value {
-    match (base, patch) {
-        (_, Value::Null) => base.clone(),
-        (Value::Object(base), Value::Object(patch)) => {
-            let mut merge = base.clone();
-            for (name, change) in patch {
-                match (base.get(name), change) {
-                    (_, Value::Null) => _ = merge.shift_remove(name),
-                    (Some(old), _) => _ = merge.insert(name.clone(), merged(old, change)),
-                    (None, _) => _ = merge.insert(name.clone(), change.clone()),
-                }
-            }
-            Value::Object(merge)
-        }
-        _ => patch.clone(),
+        self.kind_name(case).parse().unwrap()
     }
 }
 

@@ -112,7 +112,7 @@ fn first_process(
     command.args(groups).arg("--");
     // The kernel ends it with the holder, and everything in it with the first process.
     command.args(["setpriv", "--pdeathsig", "KILL"]);
-    command.args(["unshare", "--net", "--mount", "--pid", "--ipc"]);
+    command.arg("unshare").args(programs::NAMESPACES);
     command.args(["--fork", "--kill-child", "--mount-proc"]);
     command.args(["sh", "-c", FIRST, "first"]);
     command.arg(program).args(["inside", place.name()]);

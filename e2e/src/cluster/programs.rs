@@ -5,7 +5,10 @@ use std::{
     process::Command,
 };
 
-use crate::{cache, cluster::error::ClusterError};
+use crate::{
+    cache,
+    cluster::{error::ClusterError, run::run},
+};
 
 /// What `scripts/servers.sh kubernetes` builds, in the cache.
 const KUBERNETES: &str = "kubernetes-1.34.4";
@@ -30,6 +33,8 @@ const NEEDED: [(&str, &str); 12] = [
     ("buildah", "buildah"),
     ("busybox", "busybox-static"),
 ];
+/// Those that a cluster has for itself, as options of `unshare`.
+pub(crate) const NAMESPACES: [&str; 4] = ["--net", "--mount", "--pid", "--ipc"];
 const INSTALL: &str = "scripts/prerequisites.sh cluster, as root (make cluster and make test do)";
 
 /// Where the programs are that are not simply in PATH.
@@ -120,6 +125,13 @@ fn check_machine() -> Result<(), ClusterError> {
             how: "run this as root: sudo -E make ...".to_owned(),
         });
     }
+    if let Some(error) = which("unshare").and_then(|unshare| refused_namespaces(&unshare)) {
+        return Err(ClusterError::Missing {
+            what: format!("the right to make namespaces: {error}"),
+            how: "run this as the machine's own root; in a container, one run with --privileged"
+                .to_owned(),
+        });
+    }
     let file_systems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let has_overlay = file_systems.lines().any(|line| line.ends_with("\toverlay"));
     if !has_overlay {
@@ -129,6 +141,14 @@ fn check_machine() -> Result<(), ClusterError> {
         });
     }
     Ok(())
+}
+
+/// Why a cluster's namespaces cannot be made, where they cannot.
+fn refused_namespaces(unshare: &Path) -> Option<ClusterError> {
+    let mut command = Command::new(unshare);
+    command.args(NAMESPACES);
+    command.args(["--fork", "--mount-proc", "true"]);
+    run(&mut command, "making some").err()
 }
 
 fn has_plugins(folder: &Path) -> bool {

@@ -40,7 +40,7 @@ fn start(of: &str) -> Cluster {
 
 /// The cluster that all tests share which do not put it away; each has a namespace of its own. It is the one that
 /// `TIDEWHEEL_KUBECONFIG` names, or one that ends with this process.
-fn shared() -> &'static Cluster {
+pub(crate) fn shared() -> &'static Cluster {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
     SHARED.get_or_init(|| match Cluster::given() {
         Ok(given) => given.unwrap_or_else(|| start("s")),

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod charts;
 mod cluster;
 mod kafka;
 mod postgres;

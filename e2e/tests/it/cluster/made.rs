@@ -69,7 +69,9 @@ fn begin(of: &str) -> (Child, impl Iterator<Item = String> + use<>) {
         .spawn()
         .unwrap();
     let said = BufReader::new(up.stderr.take().unwrap()).lines();
-    (up, said.map_while(Result::ok))
+    let of = of.to_owned();
+    let said = said.map_while(Result::ok);
+    (up, said.inspect(move |line| println!("{of}: {line}")))
 }
 
 #[test]

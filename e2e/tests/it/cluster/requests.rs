@@ -1,5 +1,5 @@
 //! What an account has asked of the API server.
-use tidewheel_e2e::cluster::Request;
+use tidewheel_e2e::{cluster::Request, not_tried};
 
 use super::shared;
 
@@ -7,9 +7,7 @@ use super::shared;
 fn all_requests_of_an_account_are_known_with_their_answers() {
     let cluster = shared();
     if cluster.place().is_none() {
-        eprintln!(
-            "NOT TRIED: the log of the given cluster's API server is for whoever made it to read"
-        );
+        not_tried("the log of the given cluster's API server is for whoever made it to read");
         return;
     }
     cluster

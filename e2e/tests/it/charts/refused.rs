@@ -1,0 +1,103 @@
+//! Values that make no sense are refused, with what is wrong about them.
+use super::chart;
+use crate::cluster::shared;
+
+#[test]
+fn values_that_make_no_sense_are_refused_and_named() {
+    let cases = [
+        ("replicas=1", "additional properties 'replicas' not allowed"),
+        (
+            "operator.replicas=-1",
+            "at '/operator/replicas': minimum: got -1, want 0",
+        ),
+        (
+            "operator.replicas=two",
+            "at '/operator/replicas': got string, want integer",
+        ),
+        (
+            "image.pullPolicy=Sometimes",
+            "value must be one of 'Always', 'IfNotPresent', 'Never'",
+        ),
+        (
+            "image.digest=sha256:1",
+            "at '/image/digest': 'sha256:1' does not match",
+        ),
+        (
+            "image.repository=registry.example/tidewheel:1",
+            "image.repository is without a tag or a digest, which have image.tag and image.digest",
+        ),
+        (
+            "image.repository=",
+            "image.repository is needed: the place of an image",
+        ),
+        (
+            "imagePullSecrets[0]=registry",
+            "at '/imagePullSecrets/0': got string, want object",
+        ),
+        (
+            "kafka.bootstrapServers=kafka",
+            "at '/kafka/bootstrapServers': 'kafka' does not match",
+        ),
+        (
+            "kafka.secretName=",
+            "at '/kafka/secretName': minLength: got 0, want 1",
+        ),
+        (
+            "watchNamespaces={Shop}",
+            "at '/watchNamespaces/0': 'Shop' does not match",
+        ),
+        (
+            "watchNamespaces={shop,shop}",
+            "at '/watchNamespaces': items at 0 and 1 are equal",
+        ),
+        (
+            "watchNamespaces=shop",
+            "at '/watchNamespaces': got string, want array",
+        ),
+        (
+            r"operator.podLabels.app\.kubernetes\.io/name=mine",
+            "invalid propertyName 'app.kubernetes.io/name'",
+        ),
+        (
+            "operator.podLabels.team=a b",
+            "at '/operator/podLabels/team': 'a b' does not match",
+        ),
+        (
+            "operator.resources.limits.memory=1 GB",
+            "at '/operator/resources/limits/memory'",
+        ),
+        (
+            "operator.resources.limit.memory=1Gi",
+            "additional properties 'limit' not allowed",
+        ),
+        (
+            "operator.tolerations[0].efect=NoSchedule",
+            "additional properties 'efect' not allowed",
+        ),
+        (
+            "operator.affinity.nodeAfinity=x",
+            "additional properties 'nodeAfinity' not allowed",
+        ),
+        (
+            "workloads.serve.resources=x",
+            "additional properties 'serve' not allowed",
+        ),
+        (
+            "workloads.worker.replicas=2",
+            "additional properties 'replicas' not allowed",
+        ),
+    ];
+    let chart = chart("tidewheel");
+    for (values, expected) in cases {
+        let arguments = [
+            "template",
+            "tidewheel",
+            &chart,
+            "--set=image.repository=registry.example/tidewheel",
+            "--set",
+            values,
+        ];
+        let said = shared().run_helm(&arguments).expect_err(values).to_string();
+        assert!(said.contains(expected), "{values}: {said}");
+    }
+}
