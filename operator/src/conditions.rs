@@ -76,10 +76,6 @@ reasons! {
     KafkaUnavailable Waiting,
     /// A database does not answer, or not now; it is tried again.
     DatabaseUnavailable Waiting,
-    /// Something that has to be there first is not.
-    WaitsForOthers Waiting,
-    /// The resource is being deleted.
-    Deleting Waiting,
 
     /// The spec cannot run: the message says where and what to write instead.
     SpecInvalid Stuck,
@@ -101,8 +97,6 @@ reasons! {
     KafkaUnknown Stuck,
     /// Kafka refuses a topic, or one that is there does not fit.
     TopicsRefused Stuck,
-    /// A topic that held data is gone, or was made again.
-    TopicLost Stuck,
     /// The database refuses a table, or one that is there does not fit.
     TablesRefused Stuck,
     /// The database can never be used: it is too old, or newer builds laid it out.

@@ -83,3 +83,26 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn metrics_are_those_that_are_documented() {
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        metrics.began(Kind::Pipeline);
+        metrics.ended(Kind::Pipeline, 0.1);
+        metrics.failed(Kind::Pipeline, "KafkaUnavailable");
+        let shown = registry.gather();
+        let shown: BTreeSet<&str> = shown.iter().map(|family| family.name()).collect();
+        let page = include_str!("../../docs/metrics.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let documented = rows.filter(|name| name.starts_with("tidewheel_operator_"));
+        assert_eq!(shown, documented.collect());
+    }
+}

@@ -12,19 +12,19 @@ use tidewheel_e2e::cluster::Cluster;
 use crate::cluster::shared;
 
 /// The namespace in which `make cluster` has installed both charts, where the cluster is one of its.
-const NAMESPACE: &str = "tidewheel";
+pub(crate) const NAMESPACE: &str = "tidewheel";
 
 /// Something of the repository, such as `charts/tidewheel`.
-fn path(of: &str) -> PathBuf {
+pub(crate) fn path(of: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", of].iter().collect()
 }
 
-fn chart(name: &str) -> String {
+pub(crate) fn chart(name: &str) -> String {
     path("charts").join(name).display().to_string()
 }
 
 /// The cluster, which knows the three kinds.
-fn with_kinds() -> &'static Cluster {
+pub(crate) fn with_kinds() -> &'static Cluster {
     static INSTALLED: Once = Once::new();
     let cluster = shared();
     INSTALLED.call_once(|| install_kinds(cluster));
