@@ -86,7 +86,7 @@ pub struct Postgres {
         ])
     )]
     pub schema: String,
-    /// What becomes of the tables of outputs when the Sink is deleted, or a Pipeline that has `Delete` as well.
+    /// What becomes of the tables of a Pipeline when that is deleted and has `Delete` as well.
     #[serde(default, skip_serializing_if = "DeletionPolicy::is_default")]
     #[schemars(transform = describe_variants)]
     pub deletion_policy: DeletionPolicy,

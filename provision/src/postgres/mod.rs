@@ -204,15 +204,15 @@ pub async fn stored_tables(url: &str, schema: &str) -> Result<Vec<StoredTable>, 
     tables::stored(&mut administrator, schema).await
 }
 
-/// Removes the tables that a schema has for outputs, with all rows in them and all that is recorded of them: those of one Pipeline
-/// (`<namespace>/<name>`), or of all. The tables that were there.
+/// Removes the tables that a schema has for the outputs of a Pipeline (`<namespace>/<name>`), with all rows in them and all that is recorded
+/// of them. The tables that were there.
 ///
 /// # Errors
 /// The database cannot be asked, or refuses; nothing was removed then.
 pub async fn remove(
     url: &str,
     schema: &str,
-    pipeline: Option<&str>,
+    pipeline: &str,
 ) -> Result<Vec<String>, ProvisionError> {
     let mut administrator = Administrator::connect(url).await?;
     administrator.begin().await?;

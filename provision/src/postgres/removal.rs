@@ -6,16 +6,15 @@ use tidewheel_planner::postgres::{
 
 use super::{connection::Administrator, error::ProvisionError, tables};
 
-/// Removes the tables of a pipeline, or of all, and what is recorded of them, in a transaction that is open. Their names.
+/// Removes the tables of a pipeline, and what is recorded of them, in a transaction that is open. Their names.
 pub(crate) async fn remove(
     administrator: &mut Administrator,
     schema: &str,
-    pipeline: Option<&str>,
+    pipeline: &str,
 ) -> Result<Vec<String>, ProvisionError> {
     let stored = tables::stored(administrator, schema).await?;
-    let is_meant = |of: &str| pipeline.is_none_or(|pipeline| of == pipeline);
     let mut removed = Vec::new();
-    for table in stored.iter().filter(|table| is_meant(&table.pipeline)) {
+    for table in stored.iter().filter(|table| table.pipeline == pipeline) {
         let drop = format!("DROP TABLE IF EXISTS {}", layout::table(schema, &table.table));
         administrator.run(drop).await?;
         for recorded in [GENERATIONS, PROGRESS, REFUSALS] {
