@@ -15,7 +15,7 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt as _;
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tidewheel_crds::Kind;
 
@@ -320,7 +320,7 @@ impl Bells {
     /// For the resource that owns the object.
     fn child(&self, changed: Changed<'_, DynamicObject>) {
         let owners = changed.both().flat_map(|object| {
-            let namespace = object.namespace().unwrap_or_default();
+            let namespace = object.metadata.namespace.clone().unwrap_or_default();
             let owners = object.metadata.owner_references.iter().flatten();
             owners.map(move |owner| (owner.kind.parse::<Kind>(), owner.name.as_str(), namespace.clone()))
         });
