@@ -101,7 +101,10 @@ fn up(name: String, tidewheel: Option<PathBuf>) -> Result<(), ClusterError> {
         tidewheel: tidewheel.unwrap_or_else(|| holder.with_file_name("tidewheel")),
         holder,
     };
-    Cluster::start(&options, |step| eprintln!("  {step}"))?.stay()?;
+    let cluster = Cluster::start(&options, |step| eprintln!("  {step}"))?;
+    cluster.install_kinds()?;
+    eprintln!("  the three kinds are known");
+    cluster.stay()?;
     println!(
         "
 The cluster is ready. To use it in this shell:

@@ -1,5 +1,7 @@
 //! The three kinds in a real cluster.
-use super::{NAMESPACE, install_kinds, path, with_kinds};
+use tidewheel_e2e::cluster::NAMESPACE;
+
+use super::{path, with_kinds};
 
 const KINDS: [&str; 3] = ["eventsources", "pipelines", "sinks"];
 
@@ -115,6 +117,6 @@ spec:
     let sink = ["get", "sink/warehouse", "--namespace", "staying"];
     cluster.run_kubectl(&sink).unwrap();
     // And the chart takes them over when it comes again.
-    install_kinds(cluster);
+    cluster.install_kinds().unwrap();
     cluster.run_kubectl(&sink).unwrap();
 }
