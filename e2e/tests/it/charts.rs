@@ -16,12 +16,12 @@ fn path(of: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", of].iter().collect()
 }
 
-fn chart(name: &str) -> String {
+pub(crate) fn chart(name: &str) -> String {
     tidewheel_e2e::cluster::chart(name).display().to_string()
 }
 
 /// The cluster, which knows the three kinds.
-fn with_kinds() -> &'static Cluster {
+pub(crate) fn with_kinds() -> &'static Cluster {
     static INSTALLED: Once = Once::new();
     let cluster = shared();
     INSTALLED.call_once(|| cluster.install_kinds().unwrap());

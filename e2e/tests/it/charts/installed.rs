@@ -49,7 +49,7 @@ fn an_operator_of_some_namespaces_has_rights_in_these_only() {
         ("list", "secrets"),
         ("watch", "pipelines.tidewheel.dev"),
         ("create", "deployments.apps"),
-        ("patch", "eventsources.tidewheel.dev/status"),
+        ("create", "events.events.k8s.io"),
     ] {
         for (namespace, expected) in [
             ("--namespace=rights-shop", true),

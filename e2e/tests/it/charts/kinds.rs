@@ -21,7 +21,10 @@ fn fields_are_explained() {
             "sink.spec.postgres.connection.secretRef.key",
             "FIELD: key <string>",
         ),
-        ("pipeline.spec.scaling", "FIELD: scaling <Object>"),
+        (
+            "pipeline.spec.errors.deadLetter",
+            "FIELD: deadLetter <Object>",
+        ),
     ] {
         let said = cluster.run_kubectl(&["explain", field]).unwrap();
         let description = said.split("DESCRIPTION:").nth(1).unwrap_or_default();
