@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::acknowledge::args::AcknowledgeArgs;
 use crate::dead_letters::args::DeadLettersArgs;
-use crate::roles::args::{GenerateArgs, IngestArgs, ProvisionArgs, SinkArgs, WorkerArgs};
+use crate::roles::args::{
+    GenerateArgs, IngestArgs, OperatorArgs, ProvisionArgs, SinkArgs, WorkerArgs,
+};
 use crate::roles::kafka::KafkaPlace;
 
 /// Real-time analytics from three small YAML files.
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Worker(WorkerArgs),
     /// Role: make up the events of an EventSource with `generator`
     Generate(GenerateArgs),
+    /// Role: keep the EventSources, Pipelines and Sinks of a cluster as they are declared
+    Operator(OperatorArgs),
     /// See what a Pipeline could not process, and send it again
     ///
     /// Shows the events that a Pipeline could not process, and why, and sends them again once the cause is mended: the original bytes, to
@@ -78,7 +82,10 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it is one that a cluster runs.
     pub(crate) fn is_role(&self) -> bool {
-        matches!(self, Self::Ingest(_) | Self::Worker(_) | Self::Generate(_))
+        matches!(
+            self,
+            Self::Ingest(_) | Self::Worker(_) | Self::Generate(_) | Self::Operator(_)
+        )
     }
 }
 

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Ingest(ingest) => roles::ingest(ingest),
         Command::Worker(worker) => roles::worker(worker),
         Command::Generate(generate) => roles::generate(generate),
+        Command::Operator(operator) => roles::operator(operator),
         Command::DeadLetters(letters) => dead_letters::run(letters),
         Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
         Command::Crds => crds(),

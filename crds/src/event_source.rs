@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Duration,
+    Duration, Resources,
     generator::{self, Generator},
     shape::{self, describe_variants},
 };
@@ -21,10 +21,21 @@ use crate::{
     version = "v1alpha1",
     kind = "EventSource",
     namespaced,
+    status = "crate::Status",
     derive = "PartialEq",
     doc = "Where events come from, and their contract.",
     shortname = "evs",
     category = "tidewheel",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
     printcolumn(
         name = "Event time",
         type_ = "string",
@@ -79,6 +90,9 @@ pub struct EventSourceSpec {
     /// Events are made up at a declared rate, the same ones for the same seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator: Option<Generator>,
+    /// What each process may use that takes or makes the events. What the installation says if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
 }
 
 /// Rules that look at several fields of an EventSource.
@@ -346,6 +360,33 @@ pub struct Http {
     /// How much may be sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// How many processes take the events, in a cluster.
+    #[serde(default)]
+    pub replicas: Replicas,
+}
+
+/// How many processes take events.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Replicas {
+    /// How many there are at least, 2 if absent, so that one may be away.
+    #[serde(default = "Replicas::default_min")]
+    #[schemars(range(min = 1, max = 100))]
+    pub min: i32,
+}
+
+impl Replicas {
+    fn default_min() -> i32 {
+        2
+    }
+}
+
+impl Default for Replicas {
+    fn default() -> Self {
+        Self {
+            min: Self::default_min(),
+        }
+    }
 }
 
 /// Who may send events.

@@ -26,8 +26,10 @@ pub mod duration;
 pub mod event_source;
 pub mod generator;
 pub mod pipeline;
+pub mod resources;
 pub mod sink;
 pub mod start;
+pub mod status;
 
 mod admission;
 mod definition;
@@ -48,6 +50,8 @@ pub use reference::reference_markdown;
 pub use remainder::remainder;
 pub use sink::{Sink, SinkSpec};
 pub use start::Start;
+pub use resources::Resources;
+pub use status::Status;
 pub use violation::{Code, Segment, Violation, admitted, display_path, name_violation, violations};
 
 /// The API group of all three kinds.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Duration, Start,
+    Duration, Resources, Start,
     shape::{self, describe_variants},
 };
 
@@ -15,10 +15,21 @@ use crate::{
     version = "v1alpha1",
     kind = "Pipeline",
     namespaced,
+    status = "crate::status::PipelineStatus",
     derive = "PartialEq",
     doc = "What happens between sources and sinks: steps in SQL, windows, and outputs.",
     shortname = "pl",
     category = "tidewheel",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
     printcolumn(
         name = "Age",
         type_ = "date",
@@ -32,6 +43,9 @@ use crate::{
         .field_path(".steps"),
 ]))]
 pub struct PipelineSpec {
+    /// Whether nothing is read for now. Workers finish what they have in hand; later they go on exactly there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
     /// The EventSources it reads, of the same namespace. Each is a table in SQL.
     #[schemars(
         length(min = 1, max = 8),
@@ -54,6 +68,9 @@ pub struct PipelineSpec {
     /// What becomes of events that cannot be processed. The others go on.
     #[serde(default)]
     pub errors: Errors,
+    /// What each worker may use. What the installation says if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
 }
 
 /// An EventSource in the same namespace.

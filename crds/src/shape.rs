@@ -27,6 +27,8 @@ pub(crate) const PATH: &str = r"^[^.\s]+(\.[^.\s]+)*$";
 pub(crate) const TOPIC: &str = "^[a-zA-Z0-9._-]+$";
 /// A header that is the user's: ours begin with `_`.
 pub(crate) const HEADER: &str = r"^[^_\s]\S*$";
+/// An amount of processor time or memory.
+pub(crate) const QUANTITY: &str = r"^[0-9]+(\.[0-9]{1,3})?(m|k|M|G|Ki|Mi|Gi)?$";
 /// An origin of a web page, or all.
 pub(crate) const ORIGIN: &str = r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$";
 
@@ -34,7 +36,7 @@ pub(crate) const ORIGIN: &str = r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$";
 pub(crate) const NAME_MESSAGE: &str = "names hold no dots and at most 63 characters, because topics are named `<namespace>.<name>`: choose another name";
 
 /// What to write where each pattern holds.
-const MEANINGS: [(&str, &str); 12] = [
+const MEANINGS: [(&str, &str); 13] = [
     (COLUMN, "letters, digits and `_`, a letter first"),
     (
         IDENTIFIER,
@@ -62,6 +64,10 @@ const MEANINGS: [(&str, &str); 12] = [
     (
         ORIGIN,
         "an origin without a path, such as `https://shop.example`, or `*` for all",
+    ),
+    (
+        QUANTITY,
+        "an amount such as `500m` of processor time or `512Mi` of memory",
     ),
     (
         crate::duration::PATTERN,

@@ -17,10 +17,21 @@ use crate::shape;
     version = "v1alpha1",
     kind = "Sink",
     namespaced,
+    status = "crate::Status",
     derive = "PartialEq",
     doc = "Where results go: a PostgreSQL database, or topics of Kafka. Outputs of Pipelines in the same namespace name it.",
     shortname = "snk",
     category = "tidewheel",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
     printcolumn(name = "Schema", type_ = "string", json_path = ".spec.postgres.schema"),
     printcolumn(
         name = "Age",

@@ -230,22 +230,7 @@ log_lock_waits = on
     /// # Errors
     /// [`ServerError::Server`] where the server refuses; it says why.
     pub fn sql(&self, database: &str, sql: &str) -> Result<String, ServerError> {
-        let output = self
-            .psql(database)
-            .args(["--set", "ON_ERROR_STOP=1", "--command"])
-            .arg(sql)
-            .output()
-            .map_err(io("running psql"))?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout)
-                .trim_end()
-                .to_owned());
-        }
-        Err(ServerError::Server {
-            server: SERVER,
-            what: format!("refused {sql}"),
-            log: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        answer(self.psql(database), sql)
     }
 
     /// What the server has used of the machine since it was started.
@@ -354,7 +339,6 @@ log_lock_waits = on
     fn psql(&self, database: &str) -> Command {
         let mut command = self.installation.psql();
         command
-            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
             .args(["--host", "127.0.0.1", "--username", USER])
             .args(["--port", &self.port.to_string(), "--dbname", database])
             .env("PGPASSWORD", &self.password)
@@ -370,6 +354,36 @@ log_lock_waits = on
     fn number(&self) -> usize {
         self.made.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// Runs SQL on the database at a URL, as [`Postgres::sql`] does.
+///
+/// # Errors
+/// [`ServerError::Server`] where the server refuses; it says why.
+pub fn query(url: &str, sql: &str) -> Result<String, ServerError> {
+    let mut command = Installation::find()?.psql();
+    command.args(["--dbname", url]).stdin(Stdio::null());
+    answer(command, sql)
+}
+
+/// What a `psql` prints that runs SQL.
+fn answer(mut command: Command, sql: &str) -> Result<String, ServerError> {
+    let output = command
+        .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+        .args(["--set", "ON_ERROR_STOP=1", "--command"])
+        .arg(sql)
+        .output()
+        .map_err(io("running psql"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned());
+    }
+    Err(ServerError::Server {
+        server: SERVER,
+        what: format!("refused {sql}"),
+        log: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
 }
 
 /// Everything but letters and digits as `%XX`.

@@ -86,8 +86,7 @@ fn plan_all(set: &ResourceSet) -> Result<Vec<Plan>, Vec<Problem>> {
             Err(found) => problems.extend(found),
         }
     }
-    problems.extend(shared_table::shared_tables(set));
-    problems.extend(shared_topic::shared_topics(set));
+    problems.extend(clashes(set));
     problems.retain(|problem| !set.is_violated(problem));
     // What was left out of a resource keeps it from running, though the rest of it was judged.
     let whole = set.broken.is_empty() && set.violated.is_empty();
@@ -97,6 +96,16 @@ fn plan_all(set: &ResourceSet) -> Result<Vec<Plan>, Vec<Problem>> {
     } else {
         Err(problems)
     }
+}
+
+/// Every output of a set that would write where something else of the set does already, be it a table or a topic. Of two outputs the one of
+/// the later Pipeline is to blame.
+pub fn clashes(set: &ResourceSet) -> Vec<Problem> {
+    [
+        shared_table::shared_tables(set),
+        shared_topic::shared_topics(set),
+    ]
+    .concat()
 }
 
 /// Reads and judges files and folders: the plans, if nothing is wrong, and all problems and warnings.

@@ -146,9 +146,20 @@ pub fn own_of_pipeline(plan: &Plan) -> Vec<Topic> {
         StepKind::Aggregate(aggregate) => Some((step.name.as_str(), aggregate.partitions)),
         StepKind::Rows(_) | StepKind::Deduplicate(_) => None,
     });
-    let state = |(input, partitions)| topic(names.state(input), partitions, Cleanup::Compact);
-    topics.extend(sources.chain(steps).map(state));
+    let states = sources.chain(steps);
+    topics.extend(states.map(|(input, partitions)| of_state(names.state(input), partitions)));
     topics
+}
+
+/// A topic of the state of an input, which has as many partitions.
+pub fn of_state(name: String, partitions: u32) -> Topic {
+    Topic {
+        name,
+        partitions,
+        cleanup: Cleanup::Compact,
+        is_internal: true,
+        is_named: false,
+    }
 }
 
 /// The topics of partials of the generations that a plan will run with, `known` being what is allotted so far.

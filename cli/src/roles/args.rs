@@ -134,6 +134,45 @@ pub(crate) struct GenerateArgs {
     pub(crate) operations: OperationsArgs,
 }
 
+/// `tidewheel operator`
+#[derive(Debug, Args)]
+pub(crate) struct OperatorArgs {
+    /// How the workloads look: a YAML file with `image`, and what else the chart lets choose
+    #[arg(long, value_name = "FILE", env = "TIDEWHEEL_WORKLOADS")]
+    pub(crate) workloads: PathBuf,
+    /// Where the Kafka of namespaces is that have no Secret of their own: HOST:PORT, with commas between several
+    #[arg(
+        long,
+        value_name = "SERVERS",
+        env = "TIDEWHEEL_KAFKA_BOOTSTRAP_SERVERS"
+    )]
+    pub(crate) kafka_bootstrap_servers: Option<String>,
+    /// The Secret that says, in its namespace, how Kafka is reached: its keys are properties of librdkafka
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TIDEWHEEL_KAFKA_SECRET",
+        default_value = "tidewheel-kafka"
+    )]
+    pub(crate) kafka_secret: String,
+    /// Look after this namespace; may be given several times [default: all]
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "TIDEWHEEL_WATCH_NAMESPACES",
+        value_delimiter = ','
+    )]
+    pub(crate) watch_namespaces: Vec<String>,
+    /// Name of this process, which no other operator of the cluster has
+    #[arg(long, value_name = "NAME", env = "TIDEWHEEL_POD")]
+    pub(crate) pod: String,
+    /// The namespace with the Lease that says which of several operators acts
+    #[arg(long, value_name = "NAMESPACE", env = "TIDEWHEEL_NAMESPACE")]
+    pub(crate) namespace: String,
+    #[command(flatten)]
+    pub(crate) operations: OperationsArgs,
+}
+
 const PROVISION_EXAMPLES: &str = "\
 Examples:
   tidewheel provision examples/web-analytics --kafka 127.0.0.1:9092 --sink warehouse=postgres://me@localhost/analytics

@@ -71,7 +71,7 @@ async fn make(
         topic: source.topic.clone(),
     });
     let operations =
-        Operations::start(args.operations.operations, registry, &log, vec![readiness]).await?;
+        Operations::start(args.operations.operations, registry, Some(&log), vec![readiness]).await?;
     let Some(runner) = open(&log, spec, &source, &stop).await? else {
         operations.stop().await;
         return Ok(());

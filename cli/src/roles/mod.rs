@@ -11,6 +11,7 @@ mod ingest;
 pub(crate) mod kafka;
 mod moves;
 mod operations;
+mod operator;
 pub(crate) mod provision;
 mod readiness;
 pub(crate) mod secrets;
@@ -32,6 +33,7 @@ use crate::signals;
 
 pub(crate) use generate::run as generate;
 pub(crate) use ingest::run as ingest;
+pub(crate) use operator::run as operator;
 pub(crate) use provision::run as provision;
 pub(crate) use worker::run as worker;
 

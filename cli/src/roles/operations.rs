@@ -19,15 +19,17 @@ pub(crate) struct Operations {
 }
 
 impl Operations {
-    /// Takes the address. What the process and its Kafka clients use is among the metrics.
+    /// Takes the address. What the process and the clients of its log use is among the metrics.
     pub(crate) async fn start(
         address: SocketAddr,
         registry: Registry,
-        log: &KafkaLog,
+        log: Option<&KafkaLog>,
         roles: Vec<Arc<dyn Readiness>>,
     ) -> Result<Self, Failure> {
         registry.register(Box::new(ProcessMetrics::new()?))?;
-        registry.register(Box::new(KafkaMetrics::new(log.clone())?))?;
+        if let Some(log) = log {
+            registry.register(Box::new(KafkaMetrics::new(log.clone())?))?;
+        }
         let listener = TcpListener::bind(address).await.map_err(|error| {
             Failure::usage(
                 format!("cannot listen on {address}: {error}"),

@@ -38,12 +38,13 @@ fn value(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
 #[tokio::test]
 async fn metrics_are_those_that_are_documented_and_count_what_happened() {
     let mut expected = documented();
-    // Of roles: they have clients of Kafka, a generator counts for itself, and databases are looked after.
+    // Of roles: they have clients of Kafka, a generator counts for itself, databases are looked after, and the operator has its own.
     expected.retain(|name, _| {
         let of_roles = [
             "tidewheel_kafka_",
             "tidewheel_generate_",
             "tidewheel_retention_",
+            "tidewheel_operator_",
         ];
         !of_roles.iter().any(|prefix| name.starts_with(prefix))
     });

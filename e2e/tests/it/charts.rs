@@ -12,7 +12,7 @@ use tidewheel_e2e::cluster::Cluster;
 use crate::cluster::shared;
 
 /// Something of the repository, such as `examples`.
-fn path(of: &str) -> PathBuf {
+pub(crate) fn path(of: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", of].iter().collect()
 }
 

@@ -10,4 +10,5 @@
 mod charts;
 mod cluster;
 mod kafka;
+mod operator;
 mod postgres;

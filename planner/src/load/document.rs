@@ -43,7 +43,7 @@ pub(super) fn read_file(file: &Arc<SourceFile>, loader: &mut Loader) {
         }
     };
     for (document, value) in positions.into_iter().zip(values) {
-        read_document(Arc::new(document), &value, loader);
+        read_document(Some(Arc::new(document)), &value, loader);
     }
 }
 
@@ -105,7 +105,8 @@ fn syntax_error(message: &str, place: Option<Place>) -> Problem {
     })
 }
 
-fn read_document(document: Arc<Document>, value: &Value, loader: &mut Loader) {
+/// Reads one document; `document` says where its members stand, where it came from a file.
+pub(super) fn read_document(document: Option<Arc<Document>>, value: &Value, loader: &mut Loader) {
     let text = |path: &[&str]| {
         path.iter()
             .try_fold(value, |v, key| v.get(key))
@@ -124,11 +125,11 @@ fn read_document(document: Arc<Document>, value: &Value, loader: &mut Loader) {
     };
     let subject = Subject {
         id: id.clone(),
-        document: Some(Arc::clone(&document)),
+        document: document.clone(),
         part: None,
     };
     let Some(api_version) = text(&["apiVersion"]).filter(|_| !kind.is_empty()) else {
-        let place = document.value(&[]);
+        let place = document.and_then(|document| document.value(&[]));
         let problem = file_problem(
             Code::NotAResource,
             "this document has no `apiVersion` and `kind`".to_owned(),

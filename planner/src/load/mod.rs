@@ -51,6 +51,15 @@ pub fn load_texts<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Lo
     loader.finish()
 }
 
+/// Reads resources as an API server has them. There are no files: the places of problems are counted within their SQL.
+pub fn load_values<'a>(values: impl IntoIterator<Item = &'a serde_json::Value>) -> Loaded {
+    let mut loader = Loader::default();
+    for value in values {
+        document::read_document(None, value, &mut loader);
+    }
+    loader.finish()
+}
+
 /// Collects what the files hold.
 #[derive(Default)]
 struct Loader {

@@ -136,6 +136,14 @@ pub fn tables_of(plan: &Plan, sink: &str) -> Vec<PlannedTable> {
     planned.collect()
 }
 
+/// Asks a database whether it can be used: it answers, lets us in, and is new enough.
+///
+/// # Errors
+/// It does not.
+pub async fn answers(url: &str) -> Result<(), ProvisionError> {
+    Administrator::connect(url).await.map(drop)
+}
+
 /// Makes tables, or adds to them what they lack, all of them or none. Idempotent, and safe beside another that does the same and beside
 /// workers that write.
 ///

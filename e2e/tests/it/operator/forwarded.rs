@@ -1,0 +1,72 @@
+//! A port of a Service, reached from this machine.
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    process::{Child, Stdio},
+};
+
+use tidewheel_e2e::cluster::Cluster;
+
+/// A port of this machine that leads to a Service, until it is dropped.
+pub(super) struct Forwarded {
+    child: Child,
+    port: u16,
+}
+
+impl Forwarded {
+    pub(super) fn to(cluster: &Cluster, namespace: &str, service: &str, port: u16) -> Self {
+        let mut child = cluster
+            .kubectl()
+            .args([
+                "port-forward",
+                "--namespace",
+                namespace,
+                service,
+                &format!(":{port}"),
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Forwarding from 127.0.0.1:40001 -> 8080
+        let mut line = String::new();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let (_, rest) = line
+            .split_once("127.0.0.1:")
+            .unwrap_or_else(|| panic!("{line}"));
+        let port = rest.split(' ').next().unwrap().parse().unwrap();
+        Self { child, port }
+    }
+
+    /// Posts a body and returns the answer, head and all.
+    pub(super) fn post(&self, path: &str, headers: &str, body: &[u8]) -> String {
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+        );
+        self.ask(&[head.as_bytes(), body].concat())
+    }
+
+    /// What is at a path, head and all.
+    pub(super) fn get(&self, path: &str) -> String {
+        self.ask(
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                .as_bytes(),
+        )
+    }
+
+    fn ask(&self, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.write_all(request).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Forwarded {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,118 @@
+//! Objects are made, and put back where they are not as they should be. Where they are, nothing is written.
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::Value;
+
+use crate::children::{Child, ChildKind, Owner};
+use crate::documents::hash;
+use crate::drift::is_there;
+use crate::world::{World, is_owned_by};
+
+/// The annotation with a digest of what was applied last: so that what is no longer wanted is found as well.
+const APPLIED: &str = "tidewheel.dev/applied";
+
+/// Why an object is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplyError {
+    /// Something else has its name.
+    #[error(
+        "there is a {kind} `{name}` in the namespace that is somebody else's: remove or rename it, or give the resource another name"
+    )]
+    Taken { kind: String, name: String },
+    /// The API server refuses it: a quota, a policy, or missing rights.
+    #[error("the cluster refuses the {kind} `{name}`: {reason}")]
+    Refused {
+        kind: String,
+        name: String,
+        reason: String,
+    },
+    /// The API server cannot be asked, or somebody was faster.
+    #[error(transparent)]
+    Kube(#[from] kube::Error),
+}
+
+/// Applies objects as one field manager.
+pub(crate) struct Applier<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) world: &'a World,
+    pub(crate) owner: &'a Owner,
+}
+
+impl Applier<'_> {
+    /// Makes an object, or puts it back. The object as it is then.
+    pub(crate) async fn apply(&self, child: &Child) -> Result<Value, ApplyError> {
+        let wanted = wanted(child);
+        let found = self.world.child(child.kind, &child.namespace, &child.name);
+        if let Some(found) = found.filter(|found| is_owned_by(found, &self.owner.uid)) {
+            let found = plain(&found);
+            if is_there(&wanted, &found) {
+                return Ok(found);
+            }
+        } else {
+            self.refuse_others(child).await?;
+        }
+        let parameters = PatchParams::apply(&self.manager()).force().validation_strict();
+        let applied = self.api(child.kind).patch(&child.name, &parameters, &Patch::Apply(&wanted)).await;
+        let applied = applied.map_err(|error| refused(child.kind, &child.name, error))?;
+        tracing::info!(kind = child.kind.resource().kind, namespace = child.namespace, name = child.name, "applied");
+        Ok(plain(&applied))
+    }
+
+    /// Removes an object that is no longer needed, as it is known.
+    pub(crate) async fn remove(&self, kind: ChildKind, object: &DynamicObject) -> Result<(), ApplyError> {
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: object.metadata.uid.clone(),
+                resource_version: None,
+            }),
+            ..DeleteParams::background()
+        };
+        match self.api(kind).delete(&object.name_any(), &parameters).await {
+            Ok(_) => Ok(()),
+            // It is gone already, or another has its name by now.
+            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Refuses to take over what somebody else has made under the name.
+    async fn refuse_others(&self, child: &Child) -> Result<(), ApplyError> {
+        let found = self.api(child.kind).get_opt(&child.name).await?;
+        match found.filter(|found| !is_owned_by(found, &self.owner.uid)) {
+            None => Ok(()),
+            Some(_) => Err(ApplyError::Taken {
+                kind: child.kind.resource().kind,
+                name: child.name.clone(),
+            }),
+        }
+    }
+
+    fn api(&self, kind: ChildKind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.owner.namespace, &kind.resource())
+    }
+
+    fn manager(&self) -> String {
+        format!("tidewheel-{}", self.owner.kind.as_str().to_lowercase())
+    }
+}
+
+fn wanted(child: &Child) -> Value {
+    let mut wanted = child.object.clone();
+    wanted["metadata"]["annotations"][APPLIED] = hash(child.object.to_string().as_bytes()).into();
+    wanted
+}
+
+fn plain(object: &DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+fn refused(kind: ChildKind, name: &str, error: kube::Error) -> ApplyError {
+    match error {
+        kube::Error::Api(status) if [400, 403, 422].contains(&status.code) => ApplyError::Refused {
+            kind: kind.resource().kind,
+            name: name.to_owned(),
+            reason: status.message,
+        },
+        error => error.into(),
+    }
+}

@@ -1,0 +1,140 @@
+//! What the objects are, and that Kubernetes knows every member of them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tidewheel_crds::resources::Quantities;
+
+use super::*;
+
+fn owner(kind: Kind, name: &str) -> Owner {
+    Owner {
+        kind,
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+        uid: "6a4bc5c8-0000-4000-8000-000000000000".to_owned(),
+    }
+}
+
+fn settings() -> Workloads {
+    serde_json::from_value(json!({
+        "image": "registry.example/tidewheel:1",
+        "imagePullPolicy": "IfNotPresent",
+        "imagePullSecrets": [{"name": "registry"}],
+        "nodeSelector": {"pool": "streams"},
+        "tolerations": [{"key": "streams", "operator": "Exists"}],
+        "podLabels": {"team": "data", "app.kubernetes.io/name": "theirs"},
+        "podAnnotations": {"sidecar.istio.io/inject": "false"},
+        "ingest": {"resources": {"requests": {"cpu": "100m"}}},
+    }))
+    .unwrap()
+}
+
+fn with<T>(owner: &Owner, kafka: &KafkaAccess, build: impl Fn(Workload<'_>) -> T) -> T {
+    let resources = Resources {
+        requests: Some(Quantities {
+            cpu: Some("500m".to_owned()),
+            memory: None,
+        }),
+        limits: None,
+    };
+    build(Workload {
+        owner,
+        settings: &settings(),
+        documents: "kind: Pipeline\n".to_owned(),
+        kafka,
+        secrets: [("warehouse".to_owned(), ["url".to_owned()].into())].into(),
+        secrets_digest: "d1".to_owned(),
+        resources: (owner.kind == Kind::Pipeline).then_some(&resources),
+    })
+}
+
+fn of_pipeline() -> Vec<Child> {
+    let kafka = KafkaAccess::Secret("tidewheel-kafka".to_owned());
+    let owner = owner(Kind::Pipeline, "kpis");
+    with(&owner, &kafka, |workload| worker(&workload, WorkerState::Running))
+}
+
+fn of_source() -> Vec<Child> {
+    let kafka = KafkaAccess::Servers("kafka:9092".to_owned());
+    let owner = owner(Kind::EventSource, "clicks");
+    with(&owner, &kafka, |workload| ingest(&workload, 2))
+}
+
+fn deployment_of(children: &[Child]) -> &Value {
+    let found = children.iter().find(|child| child.kind == ChildKind::Deployment);
+    &found.unwrap().object
+}
+
+/// Reads an object as Kubernetes does, which drops what it does not know.
+fn read_back<K: DeserializeOwned + Serialize>(object: &Value) -> Value {
+    let read: K = serde_json::from_value(object.clone()).unwrap();
+    serde_json::to_value(read).unwrap()
+}
+
+#[test]
+fn kubernetes_knows_every_member_of_every_object() {
+    for child in [of_source(), of_pipeline()].concat() {
+        let object = &child.object;
+        let read = match child.kind {
+            ChildKind::ServiceAccount => read_back::<ServiceAccount>(object),
+            ChildKind::ConfigMap => read_back::<ConfigMap>(object),
+            ChildKind::Service => read_back::<Service>(object),
+            ChildKind::PodDisruptionBudget => read_back::<PodDisruptionBudget>(object),
+            ChildKind::Deployment => read_back::<Deployment>(object),
+        };
+        assert_eq!(&read, object);
+    }
+}
+
+#[test]
+fn the_objects_are_as_reviewed() {
+    let yaml = |children: Vec<Child>| {
+        let objects = children.iter().map(|child| format!("{:#}\n", child.object));
+        objects.collect::<Vec<_>>().join("---\n")
+    };
+    insta::assert_snapshot!("of_source", yaml(of_source()));
+    insta::assert_snapshot!("of_pipeline", yaml(of_pipeline()));
+}
+
+#[test]
+fn pods_are_what_the_restricted_standard_admits_and_have_no_account_to_speak_of() {
+    for children in [of_source(), of_pipeline()] {
+        let pod = &deployment_of(&children)["spec"]["template"]["spec"];
+        assert_eq!(pod["automountServiceAccountToken"], false);
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        let container = &pod["containers"][0]["securityContext"];
+        assert_eq!(container["allowPrivilegeEscalation"], false);
+        assert_eq!(container["readOnlyRootFilesystem"], true);
+        assert_eq!(container["capabilities"]["drop"], json!(["ALL"]));
+    }
+}
+
+#[test]
+fn what_the_installation_adds_to_pods_never_hides_them_from_their_service() {
+    let children = of_source();
+    let labels = &deployment_of(&children)["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(labels["team"], "data");
+    let service = children.iter().find(|child| child.kind == ChildKind::Service).unwrap();
+    for (name, value) in service.object["spec"]["selector"].as_object().unwrap() {
+        assert_eq!(&labels[name], value, "{name}");
+    }
+}
+
+#[test]
+fn a_changed_secret_or_other_documents_change_the_pods() {
+    let kafka = KafkaAccess::Servers("kafka:9092".to_owned());
+    let owner = owner(Kind::Pipeline, "kpis");
+    let changed = |change: &dyn Fn(&mut Workload<'_>)| {
+        with(&owner, &kafka, |mut workload| {
+            change(&mut workload);
+            let children = worker(&workload, WorkerState::Running);
+            deployment_of(&children)["spec"]["template"].clone()
+        })
+    };
+    let before = changed(&|_| {});
+    assert_eq!(changed(&|_| {}), before);
+    assert_ne!(changed(&|workload| workload.secrets_digest = "d2".to_owned()), before);
+    assert_ne!(changed(&|workload| workload.documents.push(' ')), before);
+}

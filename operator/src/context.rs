@@ -1,0 +1,32 @@
+//! What every reconcile has at hand.
+use kube::Client;
+use kube::runtime::events::Recorder;
+
+use crate::children::Owner;
+use crate::kafka::Clients;
+use crate::metrics::Metrics;
+use crate::resource::Declared;
+use crate::rhythm::Rhythm;
+use crate::settings::Settings;
+use crate::world::World;
+
+/// What every reconcile has at hand.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) settings: Settings,
+    pub(crate) world: World,
+    pub(crate) kafka: Clients,
+    pub(crate) rhythm: Rhythm,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: Metrics,
+}
+
+/// The resource as the owner of what is made for it.
+pub(crate) fn owner<K: Declared>(resource: &K) -> Owner {
+    Owner {
+        kind: K::KIND,
+        namespace: resource.namespace().to_owned(),
+        name: resource.name().to_owned(),
+        uid: resource.meta().uid.clone().unwrap_or_default(),
+    }
+}

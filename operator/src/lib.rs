@@ -1,0 +1,38 @@
+//! Controllers that keep EventSources, Pipelines and Sinks as they are declared.
+//!
+//! ```text
+//!  watches ──▶ World, a copy of all that resources are made of ──┐
+//!     └──▶ queues: whose resource it was about ──────────────────┼──▶ reconcile
+//!                                                                │      dereference   from the copy
+//!                                                                │      judge         the planner, as `tidewheel check` does
+//!                                                                │      topics, tables  through provision
+//!                                                                │      build         objects, without a client
+//!                                                                │      apply         where something differs
+//!                                                                └──    report        conditions, Events
+//! ```
+//! Nothing that runs is torn down because something else failed, no spec is ever written, and where nothing changes nothing is written.
+mod apply;
+mod children;
+mod conditions;
+mod context;
+mod controllers;
+mod documents;
+mod drift;
+mod judge;
+mod kafka;
+mod lease;
+mod metrics;
+mod reconcile;
+mod report;
+mod resource;
+mod rhythm;
+mod run;
+mod secrets;
+mod settings;
+mod watches;
+mod world;
+
+pub use conditions::Reason;
+pub use metrics::Metrics;
+pub use run::{Operator, OperatorError};
+pub use settings::{RoleSettings, Settings, Workloads};

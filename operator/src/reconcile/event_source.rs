@@ -1,0 +1,173 @@
+//! Reconciling an EventSource: its topic, and what takes or makes its events.
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::controller::Action;
+use tidewheel_crds::EventSourceSpec;
+use tidewheel_crds::event_source::Origin;
+use tidewheel_planner::names::PipelineNames;
+use tidewheel_planner::resource::{Resource, ResourceSet};
+use tidewheel_planner::topics::{self, Topic};
+use tidewheel_provision::kafka::{TopicError, Topics};
+
+use super::{ReconcileError, report, workloads};
+use crate::children::{Child, Role, Workload, generate, ingest};
+use crate::conditions::{Aspect, Finding, Reason};
+use crate::context::{Context, owner};
+use crate::documents::Documents;
+use crate::judge;
+use crate::kafka::{self, Kafka};
+use crate::resource::{Declared, EventSource};
+use crate::secrets::{self, SecretError};
+
+/// Brings everything of an EventSource in line.
+pub(crate) async fn reconcile(source: Arc<EventSource>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    if source.is_deleted() {
+        context.rhythm.forget(source.metadata.uid.as_deref().unwrap_or_default());
+        return Ok(Action::await_change());
+    }
+    let findings = match dereference(&source, &context) {
+        Ok(found) => {
+            let mut findings = topics(&source, &context, &found).await;
+            findings.extend(workload(&source, &context, &found).await?);
+            findings
+        }
+        Err(mut findings) => {
+            let role = if source.spec.get("generator").is_some() { Role::Generate } else { Role::Ingest };
+            findings.extend(workloads::as_it_is(&context, &owner(source.as_ref()), role));
+            findings
+        }
+    };
+    report(source.as_ref(), &context, &findings).await
+}
+
+/// An EventSource that can run, and what it needs.
+struct Dereferenced {
+    source: Resource<EventSourceSpec>,
+    kafka: Kafka,
+    /// The API keys, where senders need one.
+    keys: Option<Arc<Secret>>,
+    /// How Kafka is reached, where a Secret says that.
+    kafka_secret: Option<Arc<Secret>>,
+}
+
+fn dereference(source: &EventSource, context: &Context) -> Result<Dereferenced, Vec<Finding>> {
+    let judged = judge::source(source)?;
+    let namespace = source.namespace();
+    let kafka = kafka::of_namespace(&context.world, &context.settings, namespace).map_err(|finding| vec![finding])?;
+    let keys = match source.secret_name() {
+        None => None,
+        Some(name) => Some(context.world.secret(namespace, name).ok_or_else(|| {
+            let missing = SecretError::NoSecret { name: name.to_owned() };
+            vec![Finding::new(Aspect::Whole, Reason::SecretMissing, missing.to_string())]
+        })?),
+    };
+    Ok(Dereferenced {
+        source: judged,
+        kafka,
+        keys,
+        kafka_secret: context.world.secret(namespace, &context.settings.kafka_secret),
+    })
+}
+
+/// Makes its topic, or brings it in line.
+async fn topics(source: &EventSource, context: &Context, found: &Dereferenced) -> Vec<Finding> {
+    let uid = source.metadata.uid.as_deref().unwrap_or_default();
+    let subject = format!("{:?} {}", found.kafka.access, Documents::of_source(&found.source).hash());
+    if let Some(findings) = context.rhythm.found(uid, &subject) {
+        return findings;
+    }
+    let client = match context.kafka.topics(source.namespace(), &found.kafka) {
+        Ok(client) => client,
+        Err(error) => return vec![kafka::finding(&error)],
+    };
+    let done = match found.source.spec.kafka.as_ref() {
+        Some(existing) => look_at(&client, &existing.topic).await,
+        None => ensure(source, context, &found.source, &client).await,
+    };
+    match done {
+        Ok(message) => {
+            let findings = vec![Finding::new(Aspect::Topics, Reason::TopicsAsDeclared, message)];
+            context.rhythm.remember(uid, subject, findings.clone());
+            findings
+        }
+        Err(error) => vec![kafka::finding(&error)],
+    }
+}
+
+/// Looks whether somebody else's topic is there.
+async fn look_at(client: &Topics, topic: &str) -> Result<String, TopicError> {
+    match client.find(topic).await? {
+        Some(found) => Ok(format!("topic {topic} is there with {} partitions", found.partitions)),
+        None => Err(TopicError::NotThere {
+            topic: topic.to_owned(),
+        }),
+    }
+}
+
+/// Makes its own topic. Before it gets partitions, the Pipelines that read it get room for the progress in each of them.
+async fn ensure(
+    source: &EventSource,
+    context: &Context,
+    judged: &Resource<EventSourceSpec>,
+    client: &Topics,
+) -> Result<String, TopicError> {
+    let mut set = ResourceSet::default();
+    set.event_sources.push(judged.clone());
+    let own = topics::of_sources(&set);
+    let mut changes = Vec::new();
+    if let Some(topic) = own.first()
+        && let Some(found) = client.find(&topic.name).await?
+        && found.partitions < topic.partitions
+    {
+        changes.extend(client.ensure(&states(source, context, topic.partitions)).await?);
+    }
+    changes.extend(client.ensure(&own).await?);
+    for change in changes {
+        crate::report::event(source, context, false, "TopicChanged", "EnsureTopics", &change.to_string()).await;
+    }
+    let names = own.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>();
+    Ok(format!("{} as declared", names.join(", ")))
+}
+
+/// The topics of state of all Pipelines that read a source which gets so many partitions.
+fn states(source: &EventSource, context: &Context, partitions: u32) -> Vec<Topic> {
+    let readers = context.world.pipelines.state_filter(|pipeline| {
+        let is_there = pipeline.namespace() == source.namespace() && !pipeline.is_deleted();
+        is_there && pipeline.source_names().any(|name| name == source.name())
+    });
+    let state = |name: String| topics::of_state(name, partitions);
+    readers
+        .iter()
+        .map(|pipeline| state(PipelineNames::new(pipeline.namespace(), pipeline.name()).state(source.name())))
+        .collect()
+}
+
+/// Applies what takes or makes its events; nothing where they are in a topic already.
+async fn workload(
+    source: &EventSource,
+    context: &Context,
+    found: &Dereferenced,
+) -> Result<Option<Finding>, ReconcileError> {
+    let owner = owner(source);
+    let keys = found.keys.iter().map(|secret| {
+        let name = secret.metadata.name.clone().unwrap_or_default();
+        (name, Default::default())
+    });
+    let used = [&found.keys, &found.kafka_secret].into_iter().flatten();
+    let workload = Workload {
+        owner: &owner,
+        settings: &context.settings.workloads,
+        documents: Documents::of_source(&found.source).text(),
+        kafka: &found.kafka.access,
+        secrets: keys.collect(),
+        secrets_digest: secrets::digest(used.map(AsRef::as_ref)),
+        resources: found.source.spec.resources.as_ref(),
+    };
+    let children: Vec<Child> = match found.source.spec.origin() {
+        Some(Origin::Http(http)) => ingest(&workload, http.replicas.min),
+        Some(Origin::Generator(_)) => generate(&workload),
+        Some(Origin::Kafka(_)) | None => return Ok(None),
+    };
+    workloads::apply(context, &owner, &children).await.map(Some)
+}

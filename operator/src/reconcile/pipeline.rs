@@ -1,0 +1,234 @@
+//! Reconciling a Pipeline: its tables, its internal topics, and its workers, in this order.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::controller::Action;
+use tidewheel_crds::status::PlanStatus;
+
+use super::{ReconcileError, report, tables, workloads};
+use crate::children::{Role, WorkerState, Workload, worker};
+use crate::conditions::{Aspect, Finding, Reason, Standing};
+use crate::context::{Context, owner};
+use crate::documents::hash;
+use crate::judge::{self, JudgedPipeline};
+use crate::kafka::{self, Kafka};
+use crate::resource::{Declared, EventSource, Pipeline, Sink};
+use crate::secrets;
+
+/// Brings everything of a Pipeline in line.
+pub(crate) async fn reconcile(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    if pipeline.is_deleted() {
+        context.rhythm.forget(pipeline.metadata.uid.as_deref().unwrap_or_default());
+        return Ok(Action::await_change());
+    }
+    let mut findings = match dereference(&pipeline, &context) {
+        Ok(found) => run(&pipeline, &context, &found).await?,
+        Err(findings) => findings,
+    };
+    // What runs goes on, whatever is wrong with what should.
+    if !findings.iter().any(|finding| finding.aspect == Aspect::Workloads) {
+        findings.extend(workloads::as_it_is(&context, &owner(pipeline.as_ref()), Role::Worker));
+    }
+    findings.push(suspension(state(&pipeline)));
+    report(pipeline.as_ref(), &context, &findings).await
+}
+
+/// A Pipeline that can run, and what it needs.
+struct Dereferenced {
+    judged: JudgedPipeline,
+    kafka: Kafka,
+    /// URLs of databases, by `<namespace>/<name>` of their Sinks.
+    urls: BTreeMap<String, String>,
+    /// The keys that workers need of each Secret of Sinks, by its name.
+    keys: BTreeMap<String, BTreeSet<String>>,
+    /// A digest of all Secrets that workers use.
+    secrets_digest: String,
+}
+
+fn dereference(pipeline: &Pipeline, context: &Context) -> Result<Dereferenced, Vec<Finding>> {
+    let (world, namespace) = (&context.world, pipeline.namespace());
+    let (sources, sinks) = references(pipeline, context)?;
+    let judged = judge::pipeline(pipeline, &sources, &sinks)?;
+    let others = (world.pipelines.state(), world.sources.state(), world.sinks.state());
+    if let Some(taken) = judge::taken(pipeline, &others.0, &others.1, &others.2) {
+        return Err(vec![taken]);
+    }
+    let urls = tables::urls(world, &judged.plan, &judged.sinks).map_err(|finding| vec![finding])?;
+    let kafka = kafka::of_namespace(world, &context.settings, namespace).map_err(|finding| vec![finding])?;
+    let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for sink in judged.sinks.iter().filter(|sink| urls.contains_key(&sink.id.full_name())) {
+        if let Some(postgres) = &sink.spec.postgres {
+            let secret = &postgres.connection.secret_ref;
+            keys.entry(secret.name.clone()).or_default().insert(secret.key.clone());
+        }
+    }
+    let used = keys.keys().chain([&context.settings.kafka_secret]);
+    let used: Vec<Arc<Secret>> = used.filter_map(|name| world.secret(namespace, name)).collect();
+    Ok(Dereferenced {
+        secrets_digest: secrets::digest(used.iter().map(AsRef::as_ref)),
+        judged,
+        kafka,
+        urls,
+        keys,
+    })
+}
+
+type References = (Vec<Arc<EventSource>>, Vec<Arc<Sink>>);
+
+/// The EventSources and Sinks that it names.
+fn references(pipeline: &Pipeline, context: &Context) -> Result<References, Vec<Finding>> {
+    let namespace = pipeline.namespace();
+    let mut missing = Vec::new();
+    let mut lacks = |aspect, reason, kind: &str, name: &str| {
+        let message = format!("there is no {kind} `{name}` in the namespace: make it, and this goes on by itself");
+        missing.push(Finding::new(aspect, reason, message));
+    };
+    let mut sources = Vec::new();
+    for name in pipeline.source_names() {
+        match context.world.source(namespace, name) {
+            Some(source) if !source.is_deleted() => sources.push(source),
+            _ => lacks(Aspect::Sources, Reason::SourceMissing, "EventSource", name),
+        }
+    }
+    let mut sinks = Vec::new();
+    for name in pipeline.sink_names().collect::<BTreeSet<_>>() {
+        match context.world.sink(namespace, name) {
+            Some(sink) if !sink.is_deleted() => sinks.push(sink),
+            _ => lacks(Aspect::Schemas, Reason::SinkMissing, "Sink", name),
+        }
+    }
+    if missing.is_empty() { Ok((sources, sinks)) } else { Err(missing) }
+}
+
+/// Brings in line what a Pipeline that can run needs, and then its workers.
+async fn run(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -> Result<Vec<Finding>, ReconcileError> {
+    let mut findings = vec![Finding::new(Aspect::Sources, Reason::Found, "every source is there")];
+    let outside = outside(pipeline, context, found).await;
+    let is_good = outside.iter().all(|finding| finding.reason.standing() == Standing::Good);
+    findings.extend(outside);
+    let hash = found.judged.documents.hash();
+    let before = pipeline.status().plan;
+    let number = match before.as_ref().filter(|plan| plan.hash == hash) {
+        // What it needs was there once: that the world outside does not answer now is no reason to leave its workers alone.
+        Some(plan) => plan.number,
+        None if is_good => {
+            let number = next_number(pipeline, before.as_ref());
+            crate::report::plan(pipeline, context, &PlanStatus { number, hash }).await?;
+            number
+        }
+        None => return Ok(findings),
+    };
+    let owner = owner(pipeline);
+    let workload = Workload {
+        owner: &owner,
+        settings: &context.settings.workloads,
+        documents: found.judged.documents.numbered(number),
+        kafka: &found.kafka.access,
+        secrets: found.keys.clone(),
+        secrets_digest: found.secrets_digest.clone(),
+        resources: found.judged.pipeline.spec.resources.as_ref(),
+    };
+    let children = worker(&workload, state(pipeline));
+    findings.push(workloads::apply(context, &owner, &children).await?);
+    Ok(findings)
+}
+
+/// The number of a new plan: higher than that of any before, also of a Pipeline of this name that was deleted.
+fn next_number(pipeline: &Pipeline, before: Option<&PlanStatus>) -> i64 {
+    let created = pipeline.metadata.creation_timestamp.as_ref();
+    let first = created.map_or(0, |time| time.0.as_second());
+    before.map_or(first, |plan| first.max(plan.number + 1))
+}
+
+/// Makes tables and internal topics, or brings them in line, unless that was done a moment ago.
+async fn outside(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -> Vec<Finding> {
+    let uid = pipeline.metadata.uid.as_deref().unwrap_or_default();
+    let subject = hash(format!("{} {} {:?}", found.judged.documents.hash(), found.secrets_digest, found.kafka.access).as_bytes());
+    if let Some(findings) = context.rhythm.found(uid, &subject) {
+        return findings;
+    }
+    let schemas = match tables::ensure(&found.judged.plan, &found.urls).await {
+        Ok(done) => {
+            for done in &done {
+                crate::report::event(pipeline, context, false, "TableChanged", "EnsureTables", done).await;
+            }
+            Finding::new(Aspect::Schemas, Reason::TablesAsPlanned, tables_of(found))
+        }
+        Err(finding) => finding,
+    };
+    let topics = topics(pipeline, context, found).await;
+    let findings = vec![schemas, topics];
+    if findings.iter().all(|finding| finding.reason.standing() == Standing::Good) {
+        context.rhythm.remember(uid, subject, findings.clone());
+    }
+    findings
+}
+
+fn tables_of(found: &Dereferenced) -> String {
+    let count = found.judged.plan.table_sinks().count();
+    match count {
+        0 => "no output is a table".to_owned(),
+        1 => "1 table as planned".to_owned(),
+        count => format!("{count} tables as planned"),
+    }
+}
+
+async fn topics(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -> Finding {
+    let client = match context.kafka.topics(pipeline.namespace(), &found.kafka) {
+        Ok(client) => client,
+        Err(error) => return kafka::finding(&error),
+    };
+    match client.ensure_plans(std::slice::from_ref(&found.judged.plan)).await {
+        Ok(changes) => {
+            for change in &changes {
+                let note = change.to_string();
+                crate::report::event(pipeline, context, false, "TopicChanged", "EnsureTopics", &note).await;
+            }
+            Finding::new(Aspect::Topics, Reason::TopicsAsDeclared, "internal topics and those of outputs as declared")
+        }
+        Err(error) => kafka::finding(&error),
+    }
+}
+
+fn state(pipeline: &Pipeline) -> WorkerState {
+    match pipeline.spec().get("suspend").and_then(serde_json::Value::as_bool) {
+        Some(true) => WorkerState::Suspended,
+        Some(false) | None => WorkerState::Running,
+    }
+}
+
+fn suspension(state: WorkerState) -> Finding {
+    match state {
+        WorkerState::Suspended => {
+            let message = "nothing is read because `spec.suspend` is set; without it everything goes on where it was";
+            Finding::new(Aspect::Suspended, Reason::Suspended, message)
+        }
+        WorkerState::Running => Finding::new(Aspect::Suspended, Reason::Running, "it is not suspended"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_number_grows_with_each_plan_and_with_each_pipeline_of_the_name() {
+        let of = |created: &str| -> Pipeline {
+            serde_json::from_value(json!({"metadata": {"name": "a", "creationTimestamp": created}})).unwrap()
+        };
+        let (first, again) = (of("2026-01-01T00:00:00Z"), of("2026-01-01T00:01:00Z"));
+        let plan = |number| PlanStatus {
+            number,
+            hash: "a".to_owned(),
+        };
+        let one = next_number(&first, None);
+        let two = next_number(&first, Some(&plan(one)));
+        assert_eq!(two, one + 1);
+        assert_eq!(next_number(&again, None), one + 60);
+        // One that was restored, with the status that it had.
+        assert_eq!(next_number(&again, Some(&plan(two))), one + 60);
+    }
+}

@@ -1,0 +1,66 @@
+//! The tables of a Pipeline.
+use std::collections::BTreeMap;
+
+use tidewheel_crds::SinkSpec;
+use tidewheel_crds::sink::SecretKeyRef;
+use tidewheel_planner::plan::Plan;
+use tidewheel_planner::resource::Resource;
+use tidewheel_provision::postgres::{self, Change, ProvisionError};
+
+use crate::conditions::{Aspect, Finding, Reason};
+use crate::secrets::{self, SecretError};
+use crate::world::World;
+
+/// The URL of a database, as the Secret says that a Sink names.
+pub(super) fn url(world: &World, namespace: &str, secret: &SecretKeyRef) -> Result<String, Finding> {
+    let found = world.secret(namespace, &secret.name);
+    secrets::text(found.as_deref(), &secret.name, &secret.key).map_err(|error| {
+        let reason = match error {
+            SecretError::NoSecret { .. } | SecretError::NoKey { .. } => Reason::SecretMissing,
+            SecretError::NotText { .. } => Reason::SecretInvalid,
+        };
+        Finding::new(Aspect::Schemas, reason, error.to_string())
+    })
+}
+
+/// The URLs of the Sinks that a plan has tables in, by `<namespace>/<name>`.
+pub(super) fn urls(
+    world: &World,
+    plan: &Plan,
+    sinks: &[Resource<SinkSpec>],
+) -> Result<BTreeMap<String, String>, Finding> {
+    let mut urls = BTreeMap::new();
+    for sink in sinks {
+        let name = sink.id.full_name();
+        if let Some(postgres) = &sink.spec.postgres
+            && plan.table_sinks().any(|used| used == name)
+        {
+            let url = url(world, &sink.id.namespace, &postgres.connection.secret_ref)?;
+            urls.insert(name, url);
+        }
+    }
+    Ok(urls)
+}
+
+/// Makes the tables of a plan, or adds what they lack. What was done, for people.
+pub(super) async fn ensure(plan: &Plan, urls: &BTreeMap<String, String>) -> Result<Vec<String>, Finding> {
+    let mut done = Vec::new();
+    for (sink, url) in urls {
+        let tables = postgres::tables_of(plan, sink);
+        let made = postgres::provision(url, &tables).await.map_err(|error| finding(sink, &error))?;
+        let changed = made.iter().filter(|made| made.change != Change::Unchanged);
+        done.extend(changed.map(|made| format!("sink {sink}, {made}")));
+    }
+    Ok(done)
+}
+
+/// What an error of a Sink's database means.
+pub(super) fn finding(sink: &str, error: &ProvisionError) -> Finding {
+    let reason = match error {
+        ProvisionError::Url(_) => Reason::SecretInvalid,
+        ProvisionError::Unavailable(_) => Reason::DatabaseUnavailable,
+        ProvisionError::Unsuitable(_) => Reason::DatabaseUnsuitable,
+        ProvisionError::Refused(_) => Reason::TablesRefused,
+    };
+    Finding::new(Aspect::Schemas, reason, format!("sink {sink}: {error}"))
+}

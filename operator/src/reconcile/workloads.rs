@@ -1,0 +1,117 @@
+//! Applying the objects of a workload, and how its pods fare.
+use kube::ResourceExt as _;
+use serde_json::Value;
+
+use super::{ReconcileError, refused};
+use crate::apply::Applier;
+use crate::children::{Child, ChildKind, Owner, Role};
+use crate::conditions::{Aspect, Finding, Reason};
+use crate::context::Context;
+
+/// Applies the objects of a workload, and says how its pods fare. What an earlier form of it needed goes once no pod uses it.
+pub(super) async fn apply(
+    context: &Context,
+    owner: &Owner,
+    children: &[Child],
+) -> Result<Finding, ReconcileError> {
+    let applier = Applier {
+        client: &context.client,
+        world: &context.world,
+        owner,
+    };
+    let mut deployment = Value::Null;
+    for child in children {
+        match applier.apply(child).await {
+            Ok(applied) if child.kind == ChildKind::Deployment => deployment = applied,
+            Ok(_) => {}
+            Err(error) => return refused(error),
+        }
+    }
+    let finding = availability(&deployment);
+    if finding.reason == Reason::Available {
+        let kept: Vec<&str> = children.iter().map(|child| child.name.as_str()).collect();
+        for old in context.world.owned(ChildKind::ConfigMap, &owner.uid) {
+            if !kept.contains(&old.name_any().as_str())
+                && let Err(error) = applier.remove(ChildKind::ConfigMap, &old).await
+            {
+                return refused(error);
+            }
+        }
+    }
+    Ok(finding)
+}
+
+/// How the pods of a workload fare that is left as it is; none where there is none.
+pub(super) fn as_it_is(context: &Context, owner: &Owner, role: Role) -> Option<Finding> {
+    let name = role.workload(&owner.name);
+    let deployment = context.world.child(ChildKind::Deployment, &owner.namespace, &name)?;
+    Some(availability(&serde_json::to_value(deployment.as_ref()).unwrap_or_default()))
+}
+
+/// How the pods of a Deployment fare.
+fn availability(deployment: &Value) -> Finding {
+    let number = |path: &str| deployment.pointer(path).and_then(Value::as_i64).unwrap_or_default();
+    let wanted = number("/spec/replicas");
+    let available = number("/status/availableReplicas");
+    let is_observed = number("/status/observedGeneration") >= number("/metadata/generation");
+    let is_rolled_out = number("/status/updatedReplicas") == wanted && number("/status/replicas") == wanted;
+    let finding = |reason, message| Finding::new(Aspect::Workloads, reason, message);
+    if is_observed && is_rolled_out && available == wanted {
+        return finding(Reason::Available, format!("{available} of {wanted} pods are available"));
+    }
+    let counted = format!("{available} of {wanted} pods are available");
+    match is_observed.then(|| trouble(deployment)).flatten() {
+        Some(trouble) => {
+            let name = deployment.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+            let look = format!("`kubectl describe pods` and `kubectl logs deployment/{name}` say more");
+            finding(Reason::WorkloadFailing, format!("{counted}: {trouble}; {look}"))
+        }
+        None => finding(Reason::RollingOut, format!("{counted}: pods are being started or replaced")),
+    }
+}
+
+/// Why pods do not come, where the Deployment says so.
+fn trouble(deployment: &Value) -> Option<String> {
+    let conditions = deployment.pointer("/status/conditions")?.as_array()?;
+    let found = conditions.iter().find(|condition| {
+        let is = |type_: &str, status: &str| condition["type"] == type_ && condition["status"] == status;
+        is("ReplicaFailure", "True") || is("Progressing", "False")
+    });
+    Some(found?["message"].as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn reason(replicas: i64, status: &Value) -> Reason {
+        let deployment = json!({
+            "metadata": {"name": "kpis-worker", "generation": 3},
+            "spec": {"replicas": replicas},
+            "status": status,
+        });
+        availability(&deployment).reason
+    }
+
+    #[test]
+    fn pods_are_available_when_all_of_them_are_new_and_none_else_is_there() {
+        let counts = |observed: i64, all: i64, updated: i64, available: i64| {
+            json!({"observedGeneration": observed, "replicas": all, "updatedReplicas": updated, "availableReplicas": available})
+        };
+        assert_eq!(reason(2, &counts(3, 2, 2, 2)), Reason::Available);
+        assert_eq!(reason(0, &json!({"observedGeneration": 3})), Reason::Available);
+        for status in [counts(2, 2, 2, 2), counts(3, 3, 2, 3), counts(3, 2, 1, 2), counts(3, 2, 2, 1), json!({})] {
+            assert_eq!(reason(2, &status), Reason::RollingOut, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_rollout_that_does_not_go_on_fails() {
+        for (type_, condition_status) in [("Progressing", "False"), ("ReplicaFailure", "True")] {
+            let conditions = json!([{"type": type_, "status": condition_status, "message": "exceeded quota"}]);
+            let status = json!({"observedGeneration": 3, "replicas": 1, "conditions": conditions});
+            assert_eq!(reason(1, &status), Reason::WorkloadFailing, "{type_}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What users are told: conditions, and an Event for each turn that they take. Written only where something changed.
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::events::{Event, EventType};
+use kube::{Api, Resource as _};
+use serde_json::json;
+use tidewheel_crds::status::{Condition, PlanStatus};
+
+use crate::conditions::{Finding, Standing, conditions, worst};
+use crate::context::Context;
+use crate::resource::{Declared, Pipeline};
+
+/// What an Event may say at most, bytes.
+const MAX_NOTE_BYTES: usize = 1_000;
+
+/// Says what was found of a resource.
+pub(crate) async fn findings<K: Declared>(
+    resource: &K,
+    context: &Context,
+    findings: &[Finding],
+) -> Result<(), kube::Error> {
+    let before = resource.status().shared;
+    let generation = resource.meta().generation;
+    let now = conditions(findings, generation, &before.conditions, Timestamp::now());
+    if before.conditions == now && before.observed_generation == generation {
+        return Ok(());
+    }
+    let status = json!({"status": {"observedGeneration": generation, "conditions": now}});
+    let api: Api<K> = Api::namespaced(context.client.clone(), resource.namespace());
+    let parameters = PatchParams::default();
+    match api.patch_status(resource.name(), &parameters, &Patch::Merge(&status)).await {
+        Ok(_) => {}
+        // It was deleted meanwhile.
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let ready = |conditions: &[Condition]| {
+        let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+        ready.map(|ready| (ready.status.clone(), ready.reason.clone()))
+    };
+    if ready(&before.conditions) != ready(&now)
+        && let Some(ready) = now.first()
+    {
+        let is_stuck = worst(findings).is_some_and(|worst| worst.reason.standing() == Standing::Stuck);
+        event(resource, context, is_stuck, &ready.reason, "Reconcile", &ready.message).await;
+    }
+    Ok(())
+}
+
+/// Tells what was done for a resource. That nobody could be told is no reason to do anything again.
+pub(crate) async fn event<K: Declared>(
+    resource: &K,
+    context: &Context,
+    is_warning: bool,
+    reason: &str,
+    action: &str,
+    note: &str,
+) {
+    let end = note.floor_char_boundary(MAX_NOTE_BYTES);
+    let event = Event {
+        type_: if is_warning { EventType::Warning } else { EventType::Normal },
+        reason: reason.to_owned(),
+        note: Some(note.get(..end).unwrap_or(note).to_owned()),
+        action: action.to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = context.recorder.publish(&event, &resource.object_ref(&())).await {
+        tracing::warn!(%error, reason, "an Event could not be written");
+    }
+}
+
+/// Writes down which plan workers are told to run, before any of them is: no number is ever given to two plans. Fails where the resource
+/// was changed since it was read.
+pub(crate) async fn plan(pipeline: &Pipeline, context: &Context, plan: &PlanStatus) -> Result<(), kube::Error> {
+    let status = json!({
+        "metadata": {"resourceVersion": pipeline.metadata.resource_version},
+        "status": {"plan": plan},
+    });
+    let api: Api<Pipeline> = Api::namespaced(context.client.clone(), pipeline.namespace());
+    let parameters = PatchParams::default();
+    api.patch_status(pipeline.name(), &parameters, &Patch::Merge(&status)).await.map(drop)
+}

@@ -1,0 +1,118 @@
+//! The three kinds as the API server has them: whatever is in a spec, the resource can be read, so that one that is malformed holds up no other.
+use kube::Resource;
+use kube::api::ObjectMeta;
+use kube::core::NamespaceResourceScope;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tidewheel_crds::status::PipelineStatus;
+use tidewheel_crds::{GROUP, Kind, VERSION};
+
+/// A resource of ours.
+pub(crate) trait Declared:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + std::fmt::Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// Its kind.
+    const KIND: Kind;
+
+    /// What the user wrote.
+    fn spec(&self) -> &Value;
+
+    /// What was said of it last; nothing where nobody has, or somebody else wrote there. Those that are no Pipelines have no plan.
+    fn status(&self) -> PipelineStatus;
+
+    /// Its namespace.
+    fn namespace(&self) -> &str {
+        self.meta().namespace.as_deref().unwrap_or_default()
+    }
+
+    /// Its name.
+    fn name(&self) -> &str {
+        self.meta().name.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it is on its way out: nothing is made for it any more.
+    fn is_deleted(&self) -> bool {
+        self.meta().deletion_timestamp.is_some()
+    }
+
+    /// The resource as a document, with nothing in it that others wrote.
+    fn document(&self) -> Value {
+        json!({
+            "apiVersion": format!("{GROUP}/{VERSION}"),
+            "kind": Self::KIND.as_str(),
+            "metadata": {"name": self.name(), "namespace": self.namespace()},
+            "spec": self.spec(),
+        })
+    }
+}
+
+macro_rules! declared {
+    ($($name:ident,)+) => {
+        $(
+            #[doc = concat!("A ", stringify!($name), " as the API server has it.")]
+            #[derive(Resource, Clone, Debug, Serialize, Deserialize)]
+            #[resource(inherit = tidewheel_crds::$name)]
+            pub(crate) struct $name {
+                pub(crate) metadata: ObjectMeta,
+                #[serde(default)]
+                pub(crate) spec: Value,
+                #[serde(default)]
+                pub(crate) status: Value,
+            }
+
+            impl Declared for $name {
+                const KIND: Kind = Kind::$name;
+
+                fn spec(&self) -> &Value {
+                    &self.spec
+                }
+
+                fn status(&self) -> PipelineStatus {
+                    PipelineStatus::deserialize(&self.status).unwrap_or_default()
+                }
+            }
+        )+
+    };
+}
+
+declared! { EventSource, Pipeline, Sink, }
+
+impl Pipeline {
+    /// The names of the EventSources that it reads, as far as the spec has any.
+    pub(crate) fn source_names(&self) -> impl Iterator<Item = &str> {
+        let sources = self.spec.get("sources").and_then(Value::as_array);
+        let names = sources.into_iter().flatten();
+        names.filter_map(|source| source.get("name")?.as_str())
+    }
+
+    /// The names of the Sinks that it writes to, as far as the spec has any.
+    pub(crate) fn sink_names(&self) -> impl Iterator<Item = &str> {
+        let outputs = self.spec.get("outputs").and_then(Value::as_array);
+        let sinks = outputs.into_iter().flatten().filter_map(|output| {
+            let kind = ["postgres", "kafka"].into_iter().find_map(|kind| output.get(kind))?;
+            kind.get("sink")?.as_str()
+        });
+        sinks
+    }
+}
+
+impl Sink {
+    /// The Secret with its connection, as far as the spec names one.
+    pub(crate) fn secret_name(&self) -> Option<&str> {
+        self.spec.pointer("/postgres/connection/secretRef/name")?.as_str()
+    }
+}
+
+impl EventSource {
+    /// The Secret with its API keys, as far as the spec names one.
+    pub(crate) fn secret_name(&self) -> Option<&str> {
+        self.spec.pointer("/http/auth/apiKeys/secretRef/name")?.as_str()
+    }
+}

@@ -1,0 +1,349 @@
+//! The watches that keep the copy of the cluster, and tell controllers whose resource something was about.
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::future::{BoxFuture, FutureExt as _, join_all};
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::DynamicObject;
+use kube::core::NamespaceResourceScope;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::WatchStreamExt as _;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tidewheel_crds::Kind;
+
+use crate::children::{ChildKind, MANAGED_BY, MANAGER};
+use crate::conditions::Reason;
+use crate::resource::{Declared, EventSource, Pipeline, Sink};
+use crate::world::World;
+
+/// Secrets that are never ours to read, and tend to be large or many.
+const OTHER_SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=bootstrap.kubernetes.io/token";
+
+/// The namespaces that watches look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Scope {
+    All,
+    Namespace(String),
+}
+
+impl Scope {
+    fn api<K>(&self, client: &Client) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match self {
+            Self::All => Api::all(client.clone()),
+            Self::Namespace(namespace) => Api::namespaced(client.clone(), namespace),
+        }
+    }
+
+    fn api_of_children(&self, client: &Client, kind: ChildKind) -> Api<DynamicObject> {
+        let resource = kind.resource();
+        match self {
+            Self::All => Api::all_with(client.clone(), &resource),
+            Self::Namespace(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        }
+    }
+}
+
+/// Resources of a kind that are to be looked at.
+pub(crate) type Queue<K> = UnboundedReceiver<Result<ObjectRef<K>, Infallible>>;
+
+/// The resources that are to be looked at, for each controller.
+pub(crate) struct Queues {
+    pub(crate) sources: Queue<EventSource>,
+    pub(crate) sinks: Queue<Sink>,
+    pub(crate) pipelines: Queue<Pipeline>,
+}
+
+/// Where controllers are told.
+#[derive(Clone)]
+struct Bells {
+    world: World,
+    secret_of_kafka: String,
+    sources: UnboundedSender<Result<ObjectRef<EventSource>, Infallible>>,
+    sinks: UnboundedSender<Result<ObjectRef<Sink>, Infallible>>,
+    pipelines: UnboundedSender<Result<ObjectRef<Pipeline>, Infallible>>,
+}
+
+/// Watches everything in a scope. `secret_of_kafka` is the name of Secrets that say how Kafka is reached. The watches are done only when the
+/// returned future is driven, which ends never.
+pub(crate) fn watch(
+    client: &Client,
+    scope: &Scope,
+    secret_of_kafka: &str,
+) -> (World, Queues, BoxFuture<'static, ()>) {
+    let (sources, sinks, pipelines, secrets) =
+        (Writer::default(), Writer::default(), Writer::default(), Writer::default());
+    let children: BTreeMap<ChildKind, Writer<DynamicObject>> = ChildKind::ALL
+        .into_iter()
+        .map(|kind| (kind, Writer::new(kind.resource())))
+        .collect();
+    let world = World {
+        sources: sources.as_reader(),
+        sinks: sinks.as_reader(),
+        pipelines: pipelines.as_reader(),
+        secrets: secrets.as_reader(),
+        children: children.iter().map(|(kind, writer)| (*kind, writer.as_reader())).collect(),
+    };
+    let (to_sources, of_sources) = unbounded();
+    let (to_sinks, of_sinks) = unbounded();
+    let (to_pipelines, of_pipelines) = unbounded();
+    let bells = Bells {
+        world: world.clone(),
+        secret_of_kafka: secret_of_kafka.to_owned(),
+        sources: to_sources,
+        sinks: to_sinks,
+        pipelines: to_pipelines,
+    };
+    let all = watcher::Config::default();
+    let secret = all.clone().fields(OTHER_SECRETS);
+    let ours = all.clone().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    let mut watches = vec![
+        follow(sources, (), watcher(scope.api(client), all.clone()), bells.clone(), Bells::source).boxed(),
+        follow(sinks, (), watcher(scope.api(client), all.clone()), bells.clone(), Bells::sink).boxed(),
+        follow(pipelines, (), watcher(scope.api(client), all), bells.clone(), Bells::pipeline).boxed(),
+        follow(secrets, (), watcher(scope.api(client), secret), bells.clone(), Bells::secret).boxed(),
+    ];
+    for (kind, writer) in children {
+        let seen = watcher(scope.api_of_children(client, kind), ours.clone());
+        watches.push(follow(writer, kind.resource(), seen, bells.clone(), Bells::child).boxed());
+    }
+    let queues = Queues {
+        sources: of_sources,
+        sinks: of_sinks,
+        pipelines: of_pipelines,
+    };
+    (world, queues, join_all(watches).map(drop).boxed())
+}
+
+/// A change of an object: what it was, and what it is; none where it was not there, or is no longer.
+struct Changed<'a, K> {
+    before: Option<&'a K>,
+    now: Option<&'a K>,
+}
+
+impl<K> Clone for Changed<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Changed<'_, K> {}
+
+impl<'a, K: Resource> Changed<'a, K> {
+    /// Both, as far as they are there.
+    fn both(self) -> impl Iterator<Item = &'a K> {
+        self.before.into_iter().chain(self.now)
+    }
+
+    /// Whether anything but the status is another than before.
+    fn is_of_users(self) -> bool {
+        let told = |object: &K| {
+            let meta = object.meta();
+            (
+                meta.uid.clone(),
+                meta.generation,
+                meta.deletion_timestamp.clone(),
+                meta.annotations.clone(),
+                meta.finalizers.clone(),
+            )
+        };
+        self.before.map(told) != self.now.map(told)
+    }
+}
+
+/// Keeps the copy of a kind, and rings for each change of an object. A watch that fails is begun again, with back-off.
+async fn follow<K>(
+    mut writer: Writer<K>,
+    kind: K::DynamicType,
+    seen: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+    bells: Bells,
+    ring: fn(&Bells, Changed<'_, K>),
+) where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Clone + Debug + Eq + Hash + Send + Sync,
+{
+    let known = writer.as_reader();
+    let mut seen = std::pin::pin!(seen.default_backoff());
+    while let Some(event) = seen.next().await {
+        let event = match event {
+            // They are large, and say nothing that is looked at.
+            Ok(event) => event.modify(|object| object.meta_mut().managed_fields = None),
+            Err(error) => {
+                tracing::warn!(%error, kind = %K::kind(&kind), "a watch failed: it is begun again");
+                continue;
+            }
+        };
+        let before = known_before(&known, &kind, &event);
+        writer.apply_watcher_event(&event);
+        match &event {
+            Event::Apply(object) => {
+                let before = before.values().next().map(AsRef::as_ref);
+                ring(&bells, Changed { before, now: Some(object) });
+            }
+            Event::Delete(object) => {
+                ring(&bells, Changed { before: Some(object), now: None });
+            }
+            Event::InitDone => ring_for_all(&bells, ring, &before, &by_key(&known, &kind)),
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+}
+
+type ByKey<K> = HashMap<ObjectRef<K>, Arc<K>>;
+
+/// What is known so far of the objects that an event is about.
+fn known_before<K>(known: &Store<K>, kind: &K::DynamicType, event: &Event<K>) -> ByKey<K>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Clone + Eq + Hash,
+{
+    match event {
+        Event::Apply(object) => {
+            let key = ObjectRef::from_obj_with(object, kind.clone());
+            let before = known.get(&key);
+            before.map(|before| (key, before)).into_iter().collect()
+        }
+        Event::InitDone => by_key(known, kind),
+        Event::Delete(_) | Event::Init | Event::InitApply(_) => HashMap::new(),
+    }
+}
+
+fn by_key<K>(known: &Store<K>, kind: &K::DynamicType) -> ByKey<K>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Clone + Eq + Hash,
+{
+    let objects = known.state().into_iter();
+    objects
+        .map(|object| (ObjectRef::from_obj_with(object.as_ref(), kind.clone()), object))
+        .collect()
+}
+
+/// Rings for what is another after everything was listed anew: changes may have been missed meanwhile, and deletions.
+fn ring_for_all<K>(bells: &Bells, ring: fn(&Bells, Changed<'_, K>), before: &ByKey<K>, now: &ByKey<K>)
+where
+    K: Resource + 'static,
+    K::DynamicType: Eq + Hash,
+{
+    let version = |object: &Arc<K>| object.meta().resource_version.clone();
+    for (key, object) in now {
+        let old = before.get(key);
+        if old.map(version) != Some(version(object)) {
+            let before = old.map(AsRef::as_ref);
+            ring(bells, Changed { before, now: Some(object) });
+        }
+    }
+    for (_, gone) in before.iter().filter(|(key, _)| !now.contains_key(key)) {
+        ring(bells, Changed { before: Some(gone), now: None });
+    }
+}
+
+/// Tells a controller of a resource. It has ended where nobody listens, and then so has all else.
+fn tell<K: Declared>(to: &UnboundedSender<Result<ObjectRef<K>, Infallible>>, resource: &K) {
+    let _ = to.unbounded_send(Ok(ObjectRef::from_obj(resource)));
+}
+
+impl Bells {
+    /// For the source, and for the Pipelines that read it.
+    fn source(&self, changed: Changed<'_, EventSource>) {
+        let Some(source) = changed.both().last().filter(|_| changed.is_of_users()) else {
+            return;
+        };
+        tell(&self.sources, source);
+        self.pipelines_where(source.namespace(), |pipeline| {
+            pipeline.source_names().any(|name| name == source.name())
+        });
+    }
+
+    /// For the Sink, and for the Pipelines that write to it.
+    fn sink(&self, changed: Changed<'_, Sink>) {
+        let Some(sink) = changed.both().last().filter(|_| changed.is_of_users()) else {
+            return;
+        };
+        tell(&self.sinks, sink);
+        self.pipelines_where(sink.namespace(), |pipeline| {
+            pipeline.sink_names().any(|name| name == sink.name())
+        });
+    }
+
+    /// For the Pipeline, and for those that wait for it to make room for their outputs.
+    fn pipeline(&self, changed: Changed<'_, Pipeline>) {
+        let Some(pipeline) = changed.both().last().filter(|_| changed.is_of_users()) else {
+            return;
+        };
+        tell(&self.pipelines, pipeline);
+        let taken = Reason::OutputTaken.as_str();
+        let waits = |other: &Pipeline| {
+            let conditions = other.status().shared.conditions;
+            conditions.iter().any(|condition| condition.reason == taken)
+        };
+        let waiting = self.world.pipelines.state_filter(waits);
+        waiting.iter().for_each(|pipeline| tell(&self.pipelines, pipeline.as_ref()));
+    }
+
+    /// For everything that uses the Secret.
+    fn secret(&self, changed: Changed<'_, Secret>) {
+        let Some(secret) = changed.both().last() else {
+            return;
+        };
+        if changed.before.map(|secret| &secret.data) == changed.now.map(|secret| &secret.data) {
+            return;
+        }
+        let namespace = secret.metadata.namespace.as_deref().unwrap_or_default();
+        let name = secret.metadata.name.as_deref().unwrap_or_default();
+        let all_use_it = name == self.secret_of_kafka;
+        let uses = |own: Option<&str>| all_use_it || own == Some(name);
+        let sources = self.world.sources.state_filter(|source| {
+            source.namespace() == namespace && uses(source.secret_name())
+        });
+        sources.iter().for_each(|source| tell(&self.sources, source.as_ref()));
+        let sinks = self.world.sinks.state_filter(|sink| {
+            sink.namespace() == namespace && uses(sink.secret_name())
+        });
+        sinks.iter().for_each(|sink| tell(&self.sinks, sink.as_ref()));
+        self.pipelines_where(namespace, |pipeline| {
+            let mut names = pipeline.sink_names();
+            all_use_it || names.any(|name| sinks.iter().any(|sink| sink.name() == name))
+        });
+    }
+
+    /// For the resource that owns the object.
+    fn child(&self, changed: Changed<'_, DynamicObject>) {
+        let owners = changed.both().flat_map(|object| {
+            let namespace = object.namespace().unwrap_or_default();
+            let owners = object.metadata.owner_references.iter().flatten();
+            owners.map(move |owner| (owner.kind.parse::<Kind>(), owner.name.as_str(), namespace.clone()))
+        });
+        for (kind, name, namespace) in owners {
+            match kind {
+                Ok(Kind::EventSource) => {
+                    let source = self.world.source(&namespace, name);
+                    source.iter().for_each(|source| tell(&self.sources, source.as_ref()));
+                }
+                Ok(Kind::Pipeline) => {
+                    let key = ObjectRef::new(name).within(&namespace);
+                    let pipeline = self.world.pipelines.get(&key);
+                    pipeline.iter().for_each(|pipeline| tell(&self.pipelines, pipeline.as_ref()));
+                }
+                // Nothing is made for Sinks.
+                Ok(Kind::Sink) | Err(_) => {}
+            }
+        }
+    }
+
+    fn pipelines_where(&self, namespace: &str, is_meant: impl Fn(&Pipeline) -> bool) {
+        let meant = |pipeline: &Pipeline| pipeline.namespace() == namespace && is_meant(pipeline);
+        let meant = self.world.pipelines.state_filter(meant);
+        meant.iter().for_each(|pipeline| tell(&self.pipelines, pipeline.as_ref()));
+    }
+}

@@ -1,0 +1,67 @@
+//! What is known of the cluster: a copy of all that resources are made of, kept by watches.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::DynamicObject;
+use kube::runtime::reflector::{ObjectRef, Store};
+
+use crate::children::ChildKind;
+use crate::resource::{EventSource, Pipeline, Sink};
+
+/// What is known of the namespaces that are looked after. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) sources: Store<EventSource>,
+    pub(crate) sinks: Store<Sink>,
+    pub(crate) pipelines: Store<Pipeline>,
+    pub(crate) secrets: Store<Secret>,
+    /// Those that this operator has made.
+    pub(crate) children: BTreeMap<ChildKind, Store<DynamicObject>>,
+}
+
+impl World {
+    pub(crate) fn source(&self, namespace: &str, name: &str) -> Option<Arc<EventSource>> {
+        self.sources.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    pub(crate) fn sink(&self, namespace: &str, name: &str) -> Option<Arc<Sink>> {
+        self.sinks.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    pub(crate) fn secret(&self, namespace: &str, name: &str) -> Option<Arc<Secret>> {
+        self.secrets.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    pub(crate) fn child(&self, kind: ChildKind, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
+        let key = ObjectRef::new_with(name, kind.resource()).within(namespace);
+        self.children.get(&kind)?.get(&key)
+    }
+
+    /// The objects of a kind that a resource owns.
+    pub(crate) fn owned(&self, kind: ChildKind, uid: &str) -> Vec<Arc<DynamicObject>> {
+        let Some(store) = self.children.get(&kind) else {
+            return Vec::new();
+        };
+        store.state_filter(|object| is_owned_by(object, uid))
+    }
+
+    /// Waits until everything is known.
+    pub(crate) async fn wait_until_known(&self) {
+        // Each fails only where its watch has ended, and then so has all else.
+        let _ = self.sources.wait_until_ready().await;
+        let _ = self.sinks.wait_until_ready().await;
+        let _ = self.pipelines.wait_until_ready().await;
+        let _ = self.secrets.wait_until_ready().await;
+        for store in self.children.values() {
+            let _ = store.wait_until_ready().await;
+        }
+    }
+}
+
+/// Whether an object is controlled by the resource with this `uid`.
+pub(crate) fn is_owned_by(object: &DynamicObject, uid: &str) -> bool {
+    let owners = object.metadata.owner_references.iter().flatten();
+    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+    controllers.any(|owner| owner.uid == uid)
+}
