@@ -18,6 +18,7 @@
 //! folder and its cgroups. [`hold`] says how.
 mod audit;
 mod cgroups;
+mod charts;
 mod claim;
 mod control_plane;
 mod error;
@@ -45,6 +46,7 @@ use std::{
 
 pub use self::{
     audit::Request,
+    charts::{NAMESPACE, chart},
     error::ClusterError,
     hold::{ClusterPorts, hold, telling},
     images::{TIDEWHEEL, TOOLBOX, image},

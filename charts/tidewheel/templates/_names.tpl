@@ -4,7 +4,7 @@
 {{- define "tidewheel.selector" -}}
 app.kubernetes.io/name: tidewheel
 app.kubernetes.io/component: operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "tidewheel.labels" -}}

@@ -1,6 +1,6 @@
 mod cases;
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use serde_json::Value;
 use tidewheel_crds::{

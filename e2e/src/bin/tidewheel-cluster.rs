@@ -2,7 +2,9 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use tidewheel_e2e::cluster::{self, Cluster, ClusterError, ClusterPorts, Options, Place};
+use tidewheel_e2e::cluster::{
+    self, Cluster, ClusterError, ClusterPorts, NAMESPACE, Options, Place,
+};
 
 /// A real Kubernetes on this machine, with Kafka and PostgreSQL, in a network of its own without a way out.
 #[derive(Debug, Parser)]
@@ -101,7 +103,12 @@ fn up(name: String, tidewheel: Option<PathBuf>) -> Result<(), ClusterError> {
         tidewheel: tidewheel.unwrap_or_else(|| holder.with_file_name("tidewheel")),
         holder,
     };
-    Cluster::start(&options, |step| eprintln!("  {step}"))?.stay()?;
+    let cluster = Cluster::start(&options, |step| eprintln!("  {step}"))?;
+    cluster.install_kinds()?;
+    eprintln!("  the three kinds are known");
+    cluster.install_operator("tidewheel", NAMESPACE, &[])?;
+    eprintln!("  the operator is ready");
+    cluster.stay()?;
     println!(
         "
 The cluster is ready. To use it in this shell:

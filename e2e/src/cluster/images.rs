@@ -27,8 +27,8 @@ pub const TOOLBOX: &str = "localhost/tidewheel/toolbox:1";
 pub(crate) const PAUSE: &str = "localhost/tidewheel/pause:1";
 /// How many archives of an image are kept: those of the checkouts that somebody works in.
 const KEPT: usize = 3;
-/// Where the Dockerfile is, and the script that lays out the image's files.
-const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// Where the Dockerfile is, the script that lays out the image's files, and the charts.
+pub(crate) const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// The archives of all images of a cluster.
 #[derive(Debug, Clone)]

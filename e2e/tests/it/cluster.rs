@@ -26,7 +26,7 @@ fn name(of: &str) -> String {
     format!("test-{}-{of}", std::process::id())
 }
 
-fn start(of: &str) -> Cluster {
+pub(crate) fn start(of: &str) -> Cluster {
     let options = Options {
         name: name(of),
         holder: holder().to_owned(),

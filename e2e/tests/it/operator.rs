@@ -7,13 +7,14 @@ mod forwarded;
 mod leader;
 mod quiet;
 mod references;
+mod rights;
 mod shop;
 
 use std::sync::Once;
 
-use tidewheel_e2e::cluster::Cluster;
+use tidewheel_e2e::cluster::{Cluster, NAMESPACE};
 
-use crate::charts::{NAMESPACE, chart, with_kinds};
+use crate::charts::with_kinds;
 
 /// The cluster, with the operator at work.
 fn with_operator() -> &'static Cluster {
@@ -24,31 +25,27 @@ fn with_operator() -> &'static Cluster {
 }
 
 fn install(cluster: &Cluster) {
-    let (repository, tag) = cluster.image().rsplit_once(':').unwrap();
-    let (image, tag) = (format!("image.repository={repository}"), format!("image.tag={tag}"));
-    let kafka = format!("kafka.bootstrapServers={}", cluster.kafka_in_pods());
-    let install = [
-        "upgrade",
-        "--install",
-        "tidewheel",
-        &chart("tidewheel"),
-        "--namespace",
-        NAMESPACE,
-        "--create-namespace",
-        "--set",
-        &image,
-        "--set",
-        &tag,
-        "--set",
-        &kafka,
-        "--set=workloads.worker.resources.requests.cpu=20m,workloads.ingest.resources.requests.cpu=20m",
-        "--wait",
-        "--timeout=120s",
+    // Many workloads share the node.
+    let values = [
+        "workloads.worker.resources.requests.cpu=20m",
+        "workloads.ingest.resources.requests.cpu=20m",
     ];
-    if let Err(error) = cluster.run_helm(&install) {
-        let look = ["get", "pods,events", "--namespace", NAMESPACE];
-        let pods = cluster.run_kubectl(&look).unwrap_or_default();
-        let logs = ["logs", "--namespace", NAMESPACE, "--selector=app.kubernetes.io/name=tidewheel", "--tail=20"];
-        panic!("{error}\n{pods}\n{}", cluster.run_kubectl(&logs).unwrap_or_default());
+    if let Err(error) = cluster.install_operator("tidewheel", NAMESPACE, &values) {
+        panic!("{error}\n{}", about(cluster, NAMESPACE));
     }
+}
+
+/// What can be seen of the operator in a namespace.
+fn about(cluster: &Cluster, namespace: &str) -> String {
+    let pods = ["get", "pods,events", "--namespace", namespace];
+    let logs = [
+        "logs",
+        "--namespace",
+        namespace,
+        "--selector=app.kubernetes.io/name=tidewheel",
+        "--tail=25",
+    ];
+    let [pods, logs] =
+        [&pods[..], &logs].map(|command| cluster.run_kubectl(command).unwrap_or_default());
+    format!("{pods}\n{logs}")
 }

@@ -6,14 +6,14 @@ use serde_json::Value;
 
 #[derive(Deserialize)]
 pub(crate) struct Verdicts {
-    bases: BTreeMap<String, Base>,
+    pub(crate) bases: BTreeMap<String, Base>,
     pub(crate) cases: Vec<Case>,
 }
 
 #[derive(Deserialize)]
-struct Base {
-    kind: String,
-    spec: Value,
+pub(crate) struct Base {
+    pub(crate) kind: String,
+    pub(crate) spec: Value,
 }
 
 #[derive(Deserialize)]

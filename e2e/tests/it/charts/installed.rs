@@ -1,7 +1,7 @@
 //! Installations of the operator's chart.
 use tidewheel_e2e::cluster::Cluster;
 
-use super::{chart, with_kinds};
+use super::with_kinds;
 
 fn namespaces(cluster: &Cluster, names: &[&str]) {
     for name in names {
@@ -31,34 +31,25 @@ fn may(cluster: &Cluster, operator_in: &str, verb: &str, what: &str, namespace: 
 fn an_operator_of_some_namespaces_has_rights_in_these_only() {
     let cluster = with_kinds();
     namespaces(cluster, &["rights", "rights-shop", "rights-other"]);
-    let (chart, image) = (chart("tidewheel"), cluster.image());
-    let repository = image
-        .rsplit_once(':')
-        .map_or(image, |(repository, _)| repository);
-    let repository = format!("image.repository={repository}");
-    let install = [
-        "upgrade",
-        "--install",
-        "rights",
-        &chart,
-        "--namespace=rights",
-        "--set",
-        &repository,
-        "--set=operator.replicas=0,watchNamespaces={rights-shop}",
-    ];
-    let said = cluster.run_helm(&install).unwrap();
+    let values = ["operator.replicas=0", "watchNamespaces={rights-shop}"];
+    let install = || {
+        cluster
+            .install_operator("rights", "rights", &values)
+            .unwrap()
+    };
+    let said = install();
     assert!(
         said.contains("looks after the namespaces rights-shop."),
         "{said}"
     );
     // And again, as an upgrade.
-    cluster.run_helm(&install).unwrap();
+    install();
 
     for (verb, what) in [
         ("list", "secrets"),
         ("watch", "pipelines.tidewheel.dev"),
         ("create", "deployments.apps"),
-        ("patch", "eventsources.tidewheel.dev/status"),
+        ("create", "events.events.k8s.io"),
     ] {
         for (namespace, expected) in [
             ("--namespace=rights-shop", true),

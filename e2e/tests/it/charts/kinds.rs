@@ -1,5 +1,7 @@
 //! The three kinds in a real cluster.
-use super::{NAMESPACE, install_kinds, path, with_kinds};
+use tidewheel_e2e::cluster::NAMESPACE;
+
+use super::{path, with_kinds};
 
 const KINDS: [&str; 3] = ["eventsources", "pipelines", "sinks"];
 
@@ -19,7 +21,10 @@ fn fields_are_explained() {
             "sink.spec.postgres.connection.secretRef.key",
             "FIELD: key <string>",
         ),
-        ("pipeline.spec.scaling", "FIELD: scaling <Object>"),
+        (
+            "pipeline.spec.errors.deadLetter",
+            "FIELD: deadLetter <Object>",
+        ),
     ] {
         let said = cluster.run_kubectl(&["explain", field]).unwrap();
         let description = said.split("DESCRIPTION:").nth(1).unwrap_or_default();
@@ -115,6 +120,6 @@ spec:
     let sink = ["get", "sink/warehouse", "--namespace", "staying"];
     cluster.run_kubectl(&sink).unwrap();
     // And the chart takes them over when it comes again.
-    install_kinds(cluster);
+    cluster.install_kinds().unwrap();
     cluster.run_kubectl(&sink).unwrap();
 }

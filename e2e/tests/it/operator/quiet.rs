@@ -1,10 +1,12 @@
 //! Where nothing changes, nothing is written.
 use std::{thread::sleep, time::Duration};
 
-use tidewheel_e2e::{cluster::Request, not_tried};
+use tidewheel_e2e::{
+    cluster::{NAMESPACE, Request},
+    not_tried,
+};
 
 use super::shop::Shop;
-use crate::charts::NAMESPACE;
 
 /// How long nothing may be written: longer than between two looks at topics and tables.
 const QUIET: Duration = Duration::from_secs(60);

@@ -25,7 +25,11 @@ pub(super) struct Shop {
 
 impl Shop {
     pub(super) fn new(name: &'static str) -> Self {
-        let cluster = with_operator();
+        Self::on(with_operator(), name)
+    }
+
+    /// In a cluster of the test's own.
+    pub(super) fn on(cluster: &'static Cluster, name: &'static str) -> Self {
         let labels = "{pod-security.kubernetes.io/enforce: restricted}";
         let metadata = format!("{{name: {name}, labels: {labels}}}");
         cluster.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {metadata}\n")).unwrap();
