@@ -28,24 +28,13 @@ fn tables(shop: &Shop) -> String {
     ))
 }
 
-/// Applies the example with `Delete` wherever something can be deleted.
-fn apply_to_be_deleted(shop: &Shop) {
-    let source = shop.example("source.yaml");
-    shop.apply(&source.replace("  key: [event_id]\n", "  key: [event_id]\n  topic: {deletionPolicy: Delete}\n"));
-    let sink = shop.example("sink.yaml");
-    shop.apply(&format!("{}    deletionPolicy: Delete\n", sink.trim_end().to_owned() + "\n"));
-    let pipeline = shop.example("pipeline.yaml");
-    shop.apply(&format!("{}  deletionPolicy: Delete\n", pipeline.trim_end().to_owned() + "\n"));
-    shop.secret(shop.cluster.postgres_in_pods());
-    for what in ALL {
-        shop.wait_for(what, "Ready");
-    }
-}
-
 #[test]
 fn with_delete_topics_and_tables_go_with_their_resources() {
     let shop = Shop::new("deleted");
-    apply_to_be_deleted(&shop);
+    shop.apply_all_to_be_deleted();
+    for what in ALL {
+        shop.wait_for(what, "Ready");
+    }
     shop.send_example();
     shop.until("every event is in its table", || shop.sql("SELECT count(*) FROM clicks_unique") == "6060");
     assert!(topics(&shop).len() > 4, "{:?}", topics(&shop));
@@ -86,7 +75,10 @@ fn what_stays_is_gone_on_with_by_resources_that_are_made_again() {
 #[test]
 fn a_database_that_does_not_answer_holds_up_a_deletion_for_a_minute_and_no_longer() {
     let shop = Shop::new("unanswered");
-    apply_to_be_deleted(&shop);
+    shop.apply_all_to_be_deleted();
+    for what in ALL {
+        shop.wait_for(what, "Ready");
+    }
     shop.secret("postgres://nobody:nothing@127.0.0.1:1/none");
     shop.until_reason("sink/warehouse", "Ready", "DatabaseUnavailable");
     let began = Instant::now();
