@@ -240,11 +240,12 @@ where
         let old = before.get(key);
         if old.map(version) != Some(version(object)) {
             let before = old.map(AsRef::as_ref);
-            ring(bells, Changed { before, now: Some(object) });
+            let now = Some(object.as_ref());
+            ring(bells, Changed { before, now });
         }
     }
     for (_, gone) in before.iter().filter(|(key, _)| !now.contains_key(key)) {
-        ring(bells, Changed { before: Some(gone), now: None });
+        ring(bells, Changed { before: Some(gone.as_ref()), now: None });
     }
 }
 
