@@ -51,15 +51,29 @@ impl Applier<'_> {
         } else {
             self.refuse_others(child).await?;
         }
-        let parameters = PatchParams::apply(&self.manager()).force().validation_strict();
-        let applied = self.api(child.kind).patch(&child.name, &parameters, &Patch::Apply(&wanted)).await;
+        let parameters = PatchParams::apply(&self.manager())
+            .force()
+            .validation_strict();
+        let applied = self
+            .api(child.kind)
+            .patch(&child.name, &parameters, &Patch::Apply(&wanted))
+            .await;
         let applied = applied.map_err(|error| refused(child.kind, &child.name, error))?;
-        tracing::info!(kind = child.kind.resource().kind, namespace = child.namespace, name = child.name, "applied");
+        tracing::info!(
+            kind = child.kind.resource().kind,
+            namespace = child.namespace,
+            name = child.name,
+            "applied"
+        );
         Ok(plain(&applied))
     }
 
     /// Removes an object that is no longer needed, as it is known. It is there until everything is gone that it owns.
-    pub(crate) async fn remove(&self, kind: ChildKind, object: &DynamicObject) -> Result<(), ApplyError> {
+    pub(crate) async fn remove(
+        &self,
+        kind: ChildKind,
+        object: &DynamicObject,
+    ) -> Result<(), ApplyError> {
         let parameters = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: object.metadata.uid.clone(),
