@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Duration, Resources,
+    DeletionPolicy, Duration, Resources,
     generator::{self, Generator},
     shape::{self, describe_variants},
 };
@@ -310,6 +310,10 @@ pub struct Topic {
         Rule::new("self >= duration('1m')").message("must be at least 1m, such as 7d"),
     ]))]
     pub retention: Duration,
+    /// What becomes of the topic, and of every event in it, when the EventSource is deleted.
+    #[serde(default, skip_serializing_if = "DeletionPolicy::is_default")]
+    #[schemars(transform = describe_variants)]
+    pub deletion_policy: DeletionPolicy,
 }
 
 impl Topic {
@@ -326,6 +330,7 @@ impl Default for Topic {
         Self {
             partitions: Self::default_partitions(),
             retention: Self::default_retention(),
+            deletion_policy: DeletionPolicy::Retain,
         }
     }
 }

@@ -22,6 +22,7 @@
 //! ```
 //!
 //! The Rust types are the one source: the CRDs are generated from them, and the verdicts and the reference are read from the CRDs.
+pub mod deletion;
 pub mod duration;
 pub mod event_source;
 pub mod generator;
@@ -43,6 +44,7 @@ mod structure;
 mod violation;
 
 pub use definition::{Kind, UnknownKind, crds, crds_yaml};
+pub use deletion::DeletionPolicy;
 pub use duration::Duration;
 pub use event_source::{EventSource, EventSourceSpec};
 pub use pipeline::{Pipeline, PipelineSpec};

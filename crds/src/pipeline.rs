@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Duration, Resources, Start,
+    DeletionPolicy, Duration, Resources, Start,
     shape::{self, describe_variants},
 };
 
@@ -71,6 +71,11 @@ pub struct PipelineSpec {
     /// What each worker may use. What the installation says if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// What becomes of progress, state and dead letters when the Pipeline is deleted. With `Delete` they go, and its tables as well where their
+    /// Sink says the same.
+    #[serde(default, skip_serializing_if = "DeletionPolicy::is_default")]
+    #[schemars(transform = describe_variants)]
+    pub deletion_policy: DeletionPolicy,
 }
 
 /// An EventSource in the same namespace.

@@ -8,7 +8,10 @@ use kube::{CustomResource, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::shape;
+use crate::{
+    DeletionPolicy,
+    shape::{self, describe_variants},
+};
 
 /// Where results go: a PostgreSQL database, or topics of Kafka. Outputs of Pipelines in the same namespace name it.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +86,10 @@ pub struct Postgres {
         ])
     )]
     pub schema: String,
+    /// What becomes of the tables of a Pipeline when that is deleted and has `Delete` as well.
+    #[serde(default, skip_serializing_if = "DeletionPolicy::is_default")]
+    #[schemars(transform = describe_variants)]
+    pub deletion_policy: DeletionPolicy,
 }
 
 impl Postgres {

@@ -58,14 +58,14 @@ impl Applier<'_> {
         Ok(plain(&applied))
     }
 
-    /// Removes an object that is no longer needed, as it is known.
+    /// Removes an object that is no longer needed, as it is known. It is there until everything is gone that it owns.
     pub(crate) async fn remove(&self, kind: ChildKind, object: &DynamicObject) -> Result<(), ApplyError> {
         let parameters = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: object.metadata.uid.clone(),
                 resource_version: None,
             }),
-            ..DeleteParams::background()
+            ..DeleteParams::foreground()
         };
         match self.api(kind).delete(&object.name_any(), &parameters).await {
             Ok(_) => Ok(()),

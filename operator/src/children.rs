@@ -19,7 +19,6 @@ use tidewheel_crds::{GROUP, Kind, Resources, VERSION};
 
 pub(crate) use self::generate::generate;
 pub(crate) use self::ingest::ingest;
-pub(crate) use self::specs::SPECS_FILE;
 pub(crate) use self::worker::{WorkerState, worker};
 use crate::settings::{RoleSettings, Workloads};
 
@@ -160,7 +159,7 @@ impl Role {
         json!({
             "app.kubernetes.io/name": "tidewheel",
             "app.kubernetes.io/component": self.as_str(),
-            owner.label(): owner.name,
+            (owner.label()): owner.name,
         })
     }
 

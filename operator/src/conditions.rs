@@ -77,6 +77,9 @@ reasons! {
     /// A database does not answer, or not now; it is tried again.
     DatabaseUnavailable Waiting,
 
+    /// The resource is being deleted, and its data with it.
+    Deleting Waiting,
+
     /// The spec cannot run: the message says where and what to write instead.
     SpecInvalid Stuck,
     /// An EventSource that it reads is not there.

@@ -1,11 +1,9 @@
 //! The controllers of the three kinds, over one copy of a scope.
-use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt as _};
-use futures::{StreamExt as _, TryFuture};
+use futures::StreamExt as _;
 use kube::runtime::applier;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::Store;

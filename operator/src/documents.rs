@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tidewheel_crds::event_source::Http;
-use tidewheel_crds::{EventSourceSpec, GROUP, PipelineSpec, SinkSpec, VERSION};
+use tidewheel_crds::{DeletionPolicy, EventSourceSpec, GROUP, PipelineSpec, SinkSpec, VERSION};
 use tidewheel_planner::resource::Resource;
 
 /// The documents of a role.
@@ -17,6 +17,7 @@ impl Documents {
     pub(crate) fn of_source(source: &Resource<EventSourceSpec>) -> Self {
         let mut spec = source.spec.clone();
         spec.resources = None;
+        spec.topic.deletion_policy = DeletionPolicy::Retain;
         if let Some(http) = &mut spec.http {
             http.replicas = Http::default().replicas;
         }
@@ -32,14 +33,22 @@ impl Documents {
         let sources = sources.iter().map(|source| {
             let mut spec = source.spec.clone();
             spec.resources = None;
+            spec.topic.deletion_policy = DeletionPolicy::Retain;
             // Who may send is the affair of those who take events.
             spec.http = spec.http.map(|_| Http::default());
             document(source, &spec)
         });
-        let sinks = sinks.iter().map(|sink| document(sink, &sink.spec));
+        let sinks = sinks.iter().map(|sink| {
+            let mut spec = sink.spec.clone();
+            if let Some(postgres) = &mut spec.postgres {
+                postgres.deletion_policy = DeletionPolicy::Retain;
+            }
+            document(sink, &spec)
+        });
         let mut spec = pipeline.spec.clone();
         spec.suspend = false;
         spec.resources = None;
+        spec.deletion_policy = DeletionPolicy::Retain;
         let pipeline = std::iter::once(document(pipeline, &spec));
         Self(sources.chain(sinks).chain(pipeline).collect())
     }
@@ -118,6 +127,9 @@ mod tests {
             ("cpu: 500m", "cpu: 900m"),
             ("min: 2", "min: 3"),
             ("name: clicks-keys", "name: other-keys"),
+            ("suspend: false", "deletionPolicy: Delete"),
+            ("key: [event_id]", "key: [event_id]\n  topic: {deletionPolicy: Delete}"),
+            ("schema: shop_analytics", "schema: shop_analytics\n    deletionPolicy: Delete"),
         ] {
             assert!(SPECS.contains(from), "{from}");
             assert_eq!(of(&SPECS.replace(from, to)).hash(), without.hash(), "{from}");

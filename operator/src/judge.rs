@@ -68,7 +68,7 @@ pub(crate) fn taken(
         .iter()
         .filter(|other| !other.is_deleted() && age(other) < age(pipeline))
         .collect();
-    before.sort_by_key(|other| age(other));
+    before.sort_by(|a, b| age(a).cmp(&age(b)));
     let pipelines = before.into_iter().map(AsRef::as_ref).chain([pipeline]);
     let mut set = ResourceSet::default();
     set.pipelines = pipelines.filter_map(typed).collect();

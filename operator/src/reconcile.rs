@@ -1,4 +1,5 @@
 //! Reconciling: dereference, judge, build, apply, report. Only the last two, and the topics and tables between, touch the network.
+mod deletion;
 pub(crate) mod event_source;
 pub(crate) mod pipeline;
 pub(crate) mod sink;

@@ -1,17 +1,17 @@
 //! The operator as a whole: it waits until it leads, and then acts until it is told to stop or no longer leads.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use futures::future::join_all;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
 use crate::context::Context;
+use crate::controllers;
 use crate::lease::{Lease, LeaseError};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::watches::{Scope, watch};
-use crate::{controllers, watches};
 
 /// Why an operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +66,7 @@ impl Operator {
         };
         tracing::info!(identity = self.settings.identity, "this process leads");
         self.metrics.leads(true);
-        let outcome = tokio::select! {
+        let outcome: Result<(), OperatorError> = tokio::select! {
             lost = held.keep() => Err(lost.into()),
             () = self.act() => Ok(()),
             () = &mut stop => Ok(()),

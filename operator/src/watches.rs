@@ -15,7 +15,7 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt as _;
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tidewheel_crds::Kind;
 
@@ -240,11 +240,12 @@ where
         let old = before.get(key);
         if old.map(version) != Some(version(object)) {
             let before = old.map(AsRef::as_ref);
-            ring(bells, Changed { before, now: Some(object) });
+            let now = Some(object.as_ref());
+            ring(bells, Changed { before, now });
         }
     }
     for (_, gone) in before.iter().filter(|(key, _)| !now.contains_key(key)) {
-        ring(bells, Changed { before: Some(gone), now: None });
+        ring(bells, Changed { before: Some(gone.as_ref()), now: None });
     }
 }
 
@@ -320,7 +321,7 @@ impl Bells {
     /// For the resource that owns the object.
     fn child(&self, changed: Changed<'_, DynamicObject>) {
         let owners = changed.both().flat_map(|object| {
-            let namespace = object.namespace().unwrap_or_default();
+            let namespace = object.metadata.namespace.clone().unwrap_or_default();
             let owners = object.metadata.owner_references.iter().flatten();
             owners.map(move |owner| (owner.kind.parse::<Kind>(), owner.name.as_str(), namespace.clone()))
         });

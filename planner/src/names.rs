@@ -51,6 +51,21 @@ impl PipelineNames {
         format!("{}.{step}.g{generation}.partials", self.prefix)
     }
 
+    /// Whether a topic is one of the pipeline's own, of any generation and of any plan that it had.
+    pub fn is_own(&self, topic: &str) -> bool {
+        const KINDS: [&str; 5] = ["dead-letters", "watermarks", "generations", "state", "partials"];
+        let rest = topic.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix('.'));
+        rest.is_some_and(|rest| {
+            let kind = rest.rsplit('.').next().unwrap_or_default();
+            KINDS.contains(&kind)
+        })
+    }
+
+    /// The consumer group over the input that has this topic of state or partials of the pipeline; none for its other topics.
+    pub fn group_of(topic: &str) -> Option<&str> {
+        topic.strip_suffix(".state").or_else(|| topic.strip_suffix(".partials"))
+    }
+
     /// The consumer group over a source.
     pub fn source_group(&self, source: &str) -> String {
         format!("{}.{source}", self.prefix)
@@ -74,5 +89,40 @@ impl PipelineNames {
     /// The transactional id under which generations are allotted.
     pub fn allotter(&self) -> String {
         format!("{}.generations", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_topics_are_told_from_those_of_a_source_of_the_same_name() {
+        let names = PipelineNames::new("shop", "kpis");
+        let own = [
+            names.dead_letters(),
+            names.watermarks(),
+            names.generations(),
+            names.state("clicks"),
+            names.partials("hourly", 3),
+        ];
+        assert!(own.iter().all(|topic| names.is_own(topic)));
+        for other in [
+            source_topic("shop", "kpis"),
+            generator_positions("shop", "kpis"),
+            PipelineNames::new("shop", "kpis2").watermarks(),
+            PipelineNames::new("shop2", "kpis").watermarks(),
+        ] {
+            assert!(!names.is_own(&other), "{other}");
+        }
+    }
+
+    #[test]
+    fn groups_are_found_by_the_topics_of_their_inputs() {
+        let names = PipelineNames::new("shop", "kpis");
+        let group = |topic: String| PipelineNames::group_of(&topic).map(str::to_owned);
+        assert_eq!(group(names.state("clicks")), Some(names.source_group("clicks")));
+        assert_eq!(group(names.partials("hourly", 3)), Some(names.partials_group("hourly", 3)));
+        assert_eq!(group(names.watermarks()), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Topics on Kafka.
 //!
 //! A topic that is not there is made. One that is there gets the partitions that it lacks, and those of its settings that the plan
-//! declares are corrected; whatever else somebody has configured stays as it is. Nothing is ever deleted or made smaller. Where a user chose the name, for an
+//! declares are corrected; whatever else somebody has configured stays as it is. Nothing is made smaller, and nothing deleted unless exactly that is asked for. Where a user chose the name, for an
 //! output, a topic that is there already with other records or times than it would have is somebody else's, and refused.
 //! ```no_run
 //! use tidewheel_kafka::Connection;

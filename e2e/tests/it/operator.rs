@@ -1,8 +1,10 @@
 //! The operator, installed by its chart on a real cluster: what becomes of resources that people apply.
 mod conditions;
+mod deletion;
 mod drift;
 mod first;
 mod forwarded;
+mod leader;
 mod quiet;
 mod references;
 mod rights;

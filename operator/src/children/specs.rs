@@ -4,7 +4,7 @@ use serde_json::json;
 use super::{Child, ChildKind, KafkaAccess, Role, Workload, child, name};
 
 /// The file with the documents.
-pub(crate) const SPECS_FILE: &str = "resources.yaml";
+pub(super) const SPECS_FILE: &str = "resources.yaml";
 /// The file that says where Kafka is, where no Secret does.
 pub(super) const SERVERS_FILE: &str = "bootstrap.servers";
 

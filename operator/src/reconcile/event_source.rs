@@ -5,11 +5,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::controller::Action;
 use tidewheel_crds::EventSourceSpec;
 use tidewheel_crds::event_source::Origin;
-use tidewheel_planner::names::PipelineNames;
+use tidewheel_planner::names::{PipelineNames, generator_positions, source_topic};
 use tidewheel_planner::resource::{Resource, ResourceSet};
 use tidewheel_planner::topics::{self, Topic};
 use tidewheel_provision::kafka::{TopicError, Topics};
 
+use super::deletion::{self, Removal};
 use super::{ReconcileError, report, workloads};
 use crate::children::{Child, Role, Workload, generate, ingest};
 use crate::conditions::{Aspect, Finding, Reason};
@@ -17,15 +18,17 @@ use crate::context::{Context, owner};
 use crate::documents::Documents;
 use crate::judge;
 use crate::kafka::{self, Kafka};
-use crate::resource::{Declared, EventSource};
+use crate::resource::{Declared, EventSource, Pipeline};
 use crate::secrets::{self, SecretError};
 
 /// Brings everything of an EventSource in line.
 pub(crate) async fn reconcile(source: Arc<EventSource>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let is_delete = deletion::is_delete(source.as_ref(), "/topic/deletionPolicy");
     if source.is_deleted() {
-        context.rhythm.forget(source.metadata.uid.as_deref().unwrap_or_default());
-        return Ok(Action::await_change());
+        let remove = remove(&source, &context);
+        return deletion::finalize(source.as_ref(), &context, is_delete, remove).await;
     }
+    deletion::guard(source.as_ref(), &context, is_delete).await?;
     let findings = match dereference(&source, &context) {
         Ok(found) => {
             let mut findings = topics(&source, &context, &found).await;
@@ -33,12 +36,53 @@ pub(crate) async fn reconcile(source: Arc<EventSource>, context: Arc<Context>) -
             findings
         }
         Err(mut findings) => {
-            let role = if source.spec.get("generator").is_some() { Role::Generate } else { Role::Ingest };
-            findings.extend(workloads::as_it_is(&context, &owner(source.as_ref()), role));
+            findings.extend(workloads::as_it_is(&context, &owner(source.as_ref()), role(&source)));
             findings
         }
     };
     report(source.as_ref(), &context, &findings).await
+}
+
+/// What takes or makes its events, whatever else is wrong with it.
+fn role(source: &EventSource) -> Role {
+    if source.spec.get("generator").is_some() { Role::Generate } else { Role::Ingest }
+}
+
+/// Deletes its topic, once nobody reads it and nothing writes to it.
+async fn remove(source: &EventSource, context: &Context) -> Result<Removal, ReconcileError> {
+    if source.spec.get("kafka").is_some() {
+        return Ok(Removal::Done(Vec::new()));
+    }
+    let readers = readers(source, context);
+    if !readers.is_empty() {
+        let names: Vec<&str> = readers.iter().map(|pipeline| pipeline.name()).collect();
+        return Ok(Removal::Waits(format!("it is still read by the Pipelines {}", names.join(", "))));
+    }
+    if !workloads::end(context, &owner(source), role(source)).await? {
+        return Ok(Removal::Waits("its pods are still there".to_owned()));
+    }
+    let (namespace, name) = (source.namespace(), source.name());
+    let topics = [source_topic(namespace, name), generator_positions(namespace, name)];
+    let kafka = match kafka::of_namespace(&context.world, &context.settings, namespace) {
+        Ok(kafka) => kafka,
+        Err(finding) => return Ok(Removal::Waits(finding.message)),
+    };
+    let deleted = match context.kafka.topics(namespace, &kafka) {
+        Ok(client) => client.delete(&topics).await,
+        Err(error) => Err(error),
+    };
+    Ok(match deleted {
+        Ok(deleted) => Removal::Done(deleted.iter().map(|topic| format!("topic {topic}")).collect()),
+        Err(error) => Removal::Waits(error.to_string()),
+    })
+}
+
+/// The Pipelines that read it.
+fn readers(source: &EventSource, context: &Context) -> Vec<Arc<Pipeline>> {
+    context.world.pipelines.state_filter(|pipeline| {
+        let is_here = pipeline.namespace() == source.namespace();
+        is_here && pipeline.source_names().any(|name| name == source.name())
+    })
 }
 
 /// An EventSource that can run, and what it needs.
@@ -132,15 +176,10 @@ async fn ensure(
 
 /// The topics of state of all Pipelines that read a source which gets so many partitions.
 fn states(source: &EventSource, context: &Context, partitions: u32) -> Vec<Topic> {
-    let readers = context.world.pipelines.state_filter(|pipeline| {
-        let is_there = pipeline.namespace() == source.namespace() && !pipeline.is_deleted();
-        is_there && pipeline.source_names().any(|name| name == source.name())
-    });
-    let state = |name: String| topics::of_state(name, partitions);
-    readers
-        .iter()
-        .map(|pipeline| state(PipelineNames::new(pipeline.namespace(), pipeline.name()).state(source.name())))
-        .collect()
+    let readers = readers(source, context);
+    let readers = readers.iter().filter(|pipeline| !pipeline.is_deleted());
+    let names = readers.map(|pipeline| PipelineNames::new(pipeline.namespace(), pipeline.name()));
+    names.map(|names| topics::of_state(names.state(source.name()), partitions)).collect()
 }
 
 /// Applies what takes or makes its events; nothing where they are in a topic already.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::controller::Action;
 use tidewheel_crds::status::PlanStatus;
+use tidewheel_planner::names::PipelineNames;
 
+use super::deletion::{self, Removal};
 use super::{ReconcileError, report, tables, workloads};
 use crate::children::{Role, WorkerState, Workload, worker};
 use crate::conditions::{Aspect, Finding, Reason, Standing};
@@ -18,10 +20,12 @@ use crate::secrets;
 
 /// Brings everything of a Pipeline in line.
 pub(crate) async fn reconcile(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let is_delete = deletion::is_delete(pipeline.as_ref(), "/deletionPolicy");
     if pipeline.is_deleted() {
-        context.rhythm.forget(pipeline.metadata.uid.as_deref().unwrap_or_default());
-        return Ok(Action::await_change());
+        let remove = remove(&pipeline, &context);
+        return deletion::finalize(pipeline.as_ref(), &context, is_delete, remove).await;
     }
+    deletion::guard(pipeline.as_ref(), &context, is_delete).await?;
     let mut findings = match dereference(&pipeline, &context) {
         Ok(found) => run(&pipeline, &context, &found).await?,
         Err(findings) => findings,
@@ -32,6 +36,33 @@ pub(crate) async fn reconcile(pipeline: Arc<Pipeline>, context: Arc<Context>) ->
     }
     findings.push(suspension(state(&pipeline)));
     report(pipeline.as_ref(), &context, &findings).await
+}
+
+/// Deletes its tables, where their Sinks say so too, and its own topics and groups, once no worker is there.
+async fn remove(pipeline: &Pipeline, context: &Context) -> Result<Removal, ReconcileError> {
+    if !workloads::end(context, &owner(pipeline), Role::Worker).await? {
+        return Ok(Removal::Waits("its workers are still there".to_owned()));
+    }
+    let mut gone = match tables::remove(pipeline, &context.world).await {
+        Ok(gone) => gone,
+        Err(finding) => return Ok(Removal::Waits(finding.message)),
+    };
+    let kafka = match kafka::of_namespace(&context.world, &context.settings, pipeline.namespace()) {
+        Ok(kafka) => kafka,
+        Err(finding) => return Ok(Removal::Waits(finding.message)),
+    };
+    let names = PipelineNames::new(pipeline.namespace(), pipeline.name());
+    let deleted = match context.kafka.topics(pipeline.namespace(), &kafka) {
+        Ok(client) => client.delete_of_pipeline(&names).await,
+        Err(error) => Err(error),
+    };
+    Ok(match deleted {
+        Ok(topics) => {
+            gone.extend(topics.iter().map(|topic| format!("topic {topic}")));
+            Removal::Done(gone)
+        }
+        Err(error) => Removal::Waits(error.to_string()),
+    })
 }
 
 /// A Pipeline that can run, and what it needs.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use kube::runtime::controller::Action;
 use tidewheel_provision::postgres;
 
+use super::deletion::{self, Removal};
 use super::{ReconcileError, report, tables};
 use crate::conditions::{Aspect, Finding, Reason};
 use crate::context::Context;
@@ -13,13 +14,30 @@ use crate::resource::{Declared, Sink};
 
 /// Looks whether results can go to a Sink.
 pub(crate) async fn reconcile(sink: Arc<Sink>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    let uid = sink.metadata.uid.as_deref().unwrap_or_default();
+    let is_delete = deletion::is_delete(sink.as_ref(), "/postgres/deletionPolicy");
     if sink.is_deleted() {
-        context.rhythm.forget(uid);
-        return Ok(Action::await_change());
+        let remove = async { Ok(release(&sink, &context)) };
+        return deletion::finalize(sink.as_ref(), &context, is_delete, remove).await;
     }
+    deletion::guard(sink.as_ref(), &context, is_delete).await?;
+    let uid = sink.metadata.uid.as_deref().unwrap_or_default();
     let findings = look(&sink, &context, uid).await;
     report(sink.as_ref(), &context, &findings).await
+}
+
+/// Waits for the Pipelines that are being deleted with their tables: they need it to do so. Its own deletion deletes nothing.
+fn release(sink: &Sink, context: &Context) -> Removal {
+    let writers = context.world.pipelines.state_filter(|pipeline| {
+        let is_leaving = pipeline.namespace() == sink.namespace() && pipeline.is_deleted();
+        is_leaving && pipeline.sink_names().any(|name| name == sink.name())
+    });
+    match &writers[..] {
+        [] => Removal::Done(Vec::new()),
+        writers => {
+            let names: Vec<&str> = writers.iter().map(|pipeline| pipeline.name()).collect();
+            Removal::Waits(format!("the tables of the Pipelines {} are still to go", names.join(", ")))
+        }
+    }
 }
 
 async fn look(sink: &Sink, context: &Context, uid: &str) -> Vec<Finding> {

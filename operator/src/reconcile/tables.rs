@@ -1,13 +1,15 @@
 //! The tables of a Pipeline.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tidewheel_crds::SinkSpec;
 use tidewheel_crds::sink::SecretKeyRef;
+use tidewheel_crds::{DeletionPolicy, SinkSpec};
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::resource::Resource;
 use tidewheel_provision::postgres::{self, Change, ProvisionError};
 
 use crate::conditions::{Aspect, Finding, Reason};
+use crate::judge;
+use crate::resource::{Declared as _, Pipeline};
 use crate::secrets::{self, SecretError};
 use crate::world::World;
 
@@ -52,6 +54,29 @@ pub(super) async fn ensure(plan: &Plan, urls: &BTreeMap<String, String>) -> Resu
         done.extend(changed.map(|made| format!("sink {sink}, {made}")));
     }
     Ok(done)
+}
+
+/// Removes the tables of a Pipeline in those of its Sinks that say so. What was removed, for people.
+pub(super) async fn remove(pipeline: &Pipeline, world: &World) -> Result<Vec<String>, Finding> {
+    let (namespace, name) = (pipeline.namespace(), format!("{}/{}", pipeline.namespace(), pipeline.name()));
+    let mut gone = Vec::new();
+    for sink in pipeline.sink_names().collect::<BTreeSet<_>>() {
+        // A Sink that is gone, or says nothing that could be followed, has its tables kept.
+        let Some(found) = world.sink(namespace, sink) else {
+            continue;
+        };
+        let Ok(Some(postgres)) = judge::sink(&found).map(|judged| judged.spec.postgres) else {
+            continue;
+        };
+        if postgres.deletion_policy == DeletionPolicy::Retain {
+            continue;
+        }
+        let at = url(world, namespace, &postgres.connection.secret_ref)?;
+        let removed = postgres::remove(&at, &postgres.schema, &name).await;
+        let removed = removed.map_err(|error| finding(sink, &error))?;
+        gone.extend(removed.iter().map(|table| format!("table {}.{table}", postgres.schema)));
+    }
+    Ok(gone)
 }
 
 /// What an error of a Sink's database means.

@@ -3,7 +3,7 @@ use kube::ResourceExt as _;
 use serde_json::Value;
 
 use super::{ReconcileError, refused};
-use crate::apply::Applier;
+use crate::apply::{Applier, ApplyError};
 use crate::children::{Child, ChildKind, Owner, Role};
 use crate::conditions::{Aspect, Finding, Reason};
 use crate::context::Context;
@@ -39,6 +39,28 @@ pub(super) async fn apply(
         }
     }
     Ok(finding)
+}
+
+/// Ends a workload, before data is deleted that it works with; whether it is gone.
+pub(super) async fn end(context: &Context, owner: &Owner, role: Role) -> Result<bool, ReconcileError> {
+    let name = role.workload(&owner.name);
+    let Some(deployment) = context.world.child(ChildKind::Deployment, &owner.namespace, &name) else {
+        return Ok(true);
+    };
+    if deployment.metadata.deletion_timestamp.is_none() {
+        let applier = Applier {
+            client: &context.client,
+            world: &context.world,
+            owner,
+        };
+        match applier.remove(ChildKind::Deployment, &deployment).await {
+            Ok(()) => {}
+            Err(ApplyError::Kube(error)) => return Err(error.into()),
+            // Only what is applied can be refused like this.
+            Err(ApplyError::Taken { .. } | ApplyError::Refused { .. }) => {}
+        }
+    }
+    Ok(false)
 }
 
 /// How the pods of a workload fare that is left as it is; none where there is none.

@@ -161,6 +161,40 @@ impl Admin {
         }
     }
 
+    /// The names of all topics.
+    pub(crate) async fn names(&self) -> Result<Vec<String>, TopicError> {
+        let asking = self.asking.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            let metadata = asking
+                .fetch_metadata(None, PATIENCE)
+                .inspect_err(|_| serve(&asking))?;
+            let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+            Ok(names.collect())
+        });
+        let names = asked.await.unwrap_or(Err(KafkaError::Canceled));
+        names.map_err(|error| self.context().unavailable(&error))
+    }
+
+    /// Deletes a topic; whether it was there.
+    pub(crate) async fn delete(&self, topic: &str) -> Result<bool, TopicError> {
+        let deleted = self.client.delete_topics(&[topic], &options()).await;
+        match self.first(deleted)? {
+            Ok(_) => Ok(true),
+            Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => Ok(false),
+            Err((_, code)) => Err(TopicError::refused(topic, "deleting it", code)),
+        }
+    }
+
+    /// Deletes a consumer group; whether it was there.
+    pub(crate) async fn delete_group(&self, group: &str) -> Result<bool, TopicError> {
+        let deleted = self.client.delete_groups(&[group], &options()).await;
+        match self.first(deleted)? {
+            Ok(_) => Ok(true),
+            Err((_, RDKafkaErrorCode::GroupIdNotFound)) => Ok(false),
+            Err((_, code)) => Err(TopicError::refused(group, "deleting the consumer group", code)),
+        }
+    }
+
     /// The settings of a topic as they are in effect.
     pub(crate) async fn settings(&self, topic: &str) -> Result<Vec<ConfigEntry>, TopicError> {
         let topics = [ResourceSpecifier::Topic(topic)];

@@ -102,6 +102,34 @@ impl Topics {
         Ok(plan.with_partitions(&partitions))
     }
 
+    /// Deletes topics with everything in them. Those that were there.
+    ///
+    /// # Errors
+    /// See [`TopicError`]. What was deleted before stays so: call it again.
+    pub async fn delete(&self, topics: &[String]) -> Result<Vec<String>, TopicError> {
+        let mut deleted = Vec::new();
+        for topic in topics {
+            if self.admin.delete(topic).await? {
+                deleted.push(topic.clone());
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes the own topics of a pipeline that nobody runs any more, and its consumer groups. The topics that were there.
+    ///
+    /// # Errors
+    /// See [`TopicError`]. What was deleted before stays so: call it again.
+    pub async fn delete_of_pipeline(&self, pipeline: &PipelineNames) -> Result<Vec<String>, TopicError> {
+        let mut own = self.admin.names().await?;
+        own.retain(|topic| pipeline.is_own(topic));
+        own.sort();
+        for group in own.iter().filter_map(|topic| PipelineNames::group_of(topic)) {
+            self.admin.delete_group(group).await?;
+        }
+        self.delete(&own).await
+    }
+
     async fn ensure_partials(&self, plan: &Plan) -> Result<Vec<Change>, TopicError> {
         let generations = PipelineNames::new(&plan.namespace, &plan.name).generations();
         // It has just been made, unless this is a dry run.

@@ -13,6 +13,7 @@
 //! ```
 mod connection;
 mod error;
+mod removal;
 mod schema;
 mod tables;
 mod upkeep;
@@ -201,6 +202,23 @@ pub async fn keep(
 pub async fn stored_tables(url: &str, schema: &str) -> Result<Vec<StoredTable>, ProvisionError> {
     let mut administrator = Administrator::connect(url).await?;
     tables::stored(&mut administrator, schema).await
+}
+
+/// Removes the tables that a schema has for the outputs of a Pipeline (`<namespace>/<name>`), with all rows in them and all that is recorded
+/// of them. The tables that were there.
+///
+/// # Errors
+/// The database cannot be asked, or refuses; nothing was removed then.
+pub async fn remove(
+    url: &str,
+    schema: &str,
+    pipeline: &str,
+) -> Result<Vec<String>, ProvisionError> {
+    let mut administrator = Administrator::connect(url).await?;
+    administrator.begin().await?;
+    let removed = removal::remove(&mut administrator, schema, pipeline).await?;
+    administrator.commit().await?;
+    Ok(removed)
 }
 
 /// Everything for which [`provision`] would refuse these tables, with the index into `tables`. Changes nothing.

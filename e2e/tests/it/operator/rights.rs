@@ -65,23 +65,26 @@ fn an_operator_of_one_namespace_uses_all_its_rights_and_needs_no_other() {
     if let Err(error) = cluster.install_operator("tidewheel", "tools", &values) {
         panic!("{error}\n{}", about(cluster, "tools"));
     }
-    shop.apply_all();
-    for what in [
+    shop.apply_all_to_be_deleted();
+    let all = [
         "eventsource/clicks",
         "sink/warehouse",
         "pipeline/web-analytics",
-    ] {
+    ];
+    for what in all {
         shop.wait_for(what, "Ready");
     }
     // What the first pods read is no longer wanted once others have taken over.
     let specs = || shop.kubectl(&["get", "configmaps", "--output=name"]);
     let before = specs();
     let pipeline = shop.example("pipeline.yaml");
+    let pipeline = format!("{}\n  deletionPolicy: Delete\n", pipeline.trim_end());
     shop.apply(&pipeline.replace("code >= 400", "code >= 500"));
     let is_gone = |name: &str| !specs().contains(name);
     shop.until("a ConfigMap of the first plan is gone", || {
         before.lines().any(is_gone)
     });
+    shop.kubectl(&[&["delete"][..], &all].concat());
 
     let requests = cluster.requests_of("tools", "tidewheel-operator").unwrap();
     let refused: Vec<&Request> = requests

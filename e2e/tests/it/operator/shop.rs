@@ -72,6 +72,19 @@ impl Shop {
         self.secret(self.cluster.postgres_in_pods());
     }
 
+    /// The same with `deletionPolicy: Delete` wherever there is one.
+    pub(super) fn apply_all_to_be_deleted(&self) {
+        let source = self.example("source.yaml");
+        let key = "  key: [event_id]\n";
+        assert!(source.contains(key), "{source}");
+        self.apply(&source.replace(key, &format!("{key}  topic: {{deletionPolicy: Delete}}\n")));
+        let sink = self.example("sink.yaml");
+        self.apply(&format!("{}\n    deletionPolicy: Delete\n", sink.trim_end()));
+        let pipeline = self.example("pipeline.yaml");
+        self.apply(&format!("{}\n  deletionPolicy: Delete\n", pipeline.trim_end()));
+        self.secret(self.cluster.postgres_in_pods());
+    }
+
     pub(super) fn kubectl(&self, arguments: &[&str]) -> String {
         let namespace = ["--namespace", self.name];
         self.cluster.run_kubectl(&[&namespace[..], arguments].concat()).unwrap()

@@ -1,0 +1,92 @@
+//! What becomes of data when the resource is deleted that it belongs to.
+use std::time::{Duration, Instant};
+
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer as _},
+};
+
+use super::shop::Shop;
+
+const ALL: [&str; 3] = ["pipeline/web-analytics", "sink/warehouse", "eventsource/clicks"];
+
+/// The topics of a namespace.
+fn topics(shop: &Shop) -> Vec<String> {
+    let client: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", shop.cluster.kafka())
+        .create()
+        .unwrap();
+    let found = client.fetch_metadata(None, Duration::from_secs(30)).unwrap();
+    let names = found.topics().iter().map(|topic| topic.name().to_owned());
+    names.filter(|name| name.starts_with(&format!("{}.", shop.name))).collect()
+}
+
+fn tables(shop: &Shop) -> String {
+    shop.sql(&format!(
+        "SELECT tablename FROM pg_tables WHERE schemaname = '{}' AND tablename LIKE 'clicks%'",
+        shop.schema()
+    ))
+}
+
+#[test]
+fn with_delete_topics_and_tables_go_with_their_resources() {
+    let shop = Shop::new("deleted");
+    shop.apply_all_to_be_deleted();
+    for what in ALL {
+        shop.wait_for(what, "Ready");
+    }
+    shop.send_example();
+    shop.until("every event is in its table", || shop.sql("SELECT count(*) FROM clicks_unique") == "6060");
+    assert!(topics(&shop).len() > 4, "{:?}", topics(&shop));
+    assert_eq!(tables(&shop).lines().count(), 2);
+    let began = Instant::now();
+    shop.kubectl(&[&["delete"][..], &ALL].concat());
+    println!("deleted after {:.1} s", began.elapsed().as_secs_f64());
+    shop.until("no topic is there", || topics(&shop).is_empty());
+    assert_eq!(tables(&shop), "");
+    let events = shop.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"]);
+    assert!(events.contains("DataDeleted") && !events.contains("DataLeftBehind"), "{events}");
+}
+
+#[test]
+fn what_stays_is_gone_on_with_by_resources_that_are_made_again() {
+    let shop = Shop::new("retained");
+    shop.apply_all();
+    for what in ALL {
+        shop.wait_for(what, "Ready");
+    }
+    shop.send_example();
+    let count = || shop.sql("SELECT count(*), count(DISTINCT event_id) FROM clicks_unique");
+    shop.until("every event is in its table", || count() == "6060|6060");
+    let before = topics(&shop);
+    shop.kubectl(&[&["delete"][..], &ALL].concat());
+    assert_eq!(topics(&shop), before);
+    assert_eq!(count(), "6060|6060");
+
+    shop.apply_all();
+    for what in ALL {
+        shop.wait_for(what, "Ready");
+    }
+    shop.send_example();
+    // The events of the example are the same ones, and those that close windows are new.
+    shop.until("new events are in the table, and the old ones once", || count() == "6120|6120");
+}
+
+#[test]
+fn a_database_that_does_not_answer_holds_up_a_deletion_for_a_minute_and_no_longer() {
+    let shop = Shop::new("unanswered");
+    shop.apply_all_to_be_deleted();
+    for what in ALL {
+        shop.wait_for(what, "Ready");
+    }
+    shop.secret("postgres://nobody:nothing@127.0.0.1:1/none");
+    shop.until_reason("sink/warehouse", "Ready", "DatabaseUnavailable");
+    let began = Instant::now();
+    shop.kubectl(&[&["delete"][..], &ALL].concat());
+    let took = began.elapsed();
+    println!("let go after {:.1} s", took.as_secs_f64());
+    assert!(took > Duration::from_secs(50), "it was tried");
+    let events = shop.kubectl(&["get", "events", "--output=jsonpath={.items[*].message}"]);
+    assert!(events.contains("data was left behind"), "{events}");
+    assert_eq!(tables(&shop).lines().count(), 2);
+}
