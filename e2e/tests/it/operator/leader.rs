@@ -2,7 +2,7 @@
 use std::time::Instant;
 
 use super::shop::Shop;
-use crate::charts::NAMESPACE;
+use tidewheel_e2e::cluster::NAMESPACE;
 
 #[test]
 fn when_who_leads_is_killed_another_acts() {
