@@ -50,9 +50,9 @@ pub use event_source::{EventSource, EventSourceSpec};
 pub use pipeline::{Pipeline, PipelineSpec};
 pub use reference::reference_markdown;
 pub use remainder::remainder;
+pub use resources::Resources;
 pub use sink::{Sink, SinkSpec};
 pub use start::Start;
-pub use resources::Resources;
 pub use status::Status;
 pub use violation::{Code, Segment, Violation, admitted, display_path, name_violation, violations};
 

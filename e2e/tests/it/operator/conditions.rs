@@ -6,7 +6,13 @@ fn bad_sql_keeps_the_last_good_version_and_its_correction_rolls_out() {
     let shop = Shop::new("bad-sql");
     shop.apply_all();
     shop.wait_for("pipeline/web-analytics", "Ready");
-    let template = || shop.kubectl(&["get", "deployment/web-analytics-worker", "--output=jsonpath={.spec.template}"]);
+    let template = || {
+        shop.kubectl(&[
+            "get",
+            "deployment/web-analytics-worker",
+            "--output=jsonpath={.spec.template}",
+        ])
+    };
     let good = template();
 
     let pipeline = shop.example("pipeline.yaml");
@@ -15,16 +21,30 @@ fn bad_sql_keeps_the_last_good_version_and_its_correction_rolls_out() {
     shop.apply(&bad);
     shop.until_reason("pipeline/web-analytics", "Stalled", "SpecInvalid");
     let said = shop.message("pipeline/web-analytics", "Stalled");
-    assert!(said.contains("step `hourly`, line 11, column 10") && said.contains("methd"), "{said}");
+    assert!(
+        said.contains("step `hourly`, line 11, column 10") && said.contains("methd"),
+        "{said}"
+    );
     assert_eq!(shop.condition("pipeline/web-analytics", "Ready").0, "False");
-    assert_eq!(shop.condition("pipeline/web-analytics", "WorkloadsAvailable").0, "True");
+    assert_eq!(
+        shop.condition("pipeline/web-analytics", "WorkloadsAvailable")
+            .0,
+        "True"
+    );
     assert_eq!(template(), good);
 
     shop.apply(&pipeline.replace("code >= 400", "code >= 500"));
     shop.until("the correction is rolled out", || template() != good);
     shop.wait_for("pipeline/web-analytics", "Ready");
-    let specs = ["get", "configmaps", "--selector=app.kubernetes.io/component=worker", "--output=name"];
-    shop.until("what nobody reads is gone", || shop.kubectl(&specs).lines().count() == 1);
+    let specs = [
+        "get",
+        "configmaps",
+        "--selector=app.kubernetes.io/component=worker",
+        "--output=name",
+    ];
+    shop.until("what nobody reads is gone", || {
+        shop.kubectl(&specs).lines().count() == 1
+    });
 }
 
 #[test]
@@ -36,10 +56,21 @@ fn a_suspended_pipeline_is_ready_and_goes_on_exactly_where_it_was() {
     }
     let suspend = |is: bool| {
         let patch = format!("{{\"spec\": {{\"suspend\": {is}}}}}");
-        shop.kubectl(&["patch", "pipeline/web-analytics", "--type=merge", "--patch", &patch]);
+        shop.kubectl(&[
+            "patch",
+            "pipeline/web-analytics",
+            "--type=merge",
+            "--patch",
+            &patch,
+        ]);
     };
     let pods = || {
-        let of_workers = ["get", "pods", "--selector=app.kubernetes.io/component=worker", "--output=name"];
+        let of_workers = [
+            "get",
+            "pods",
+            "--selector=app.kubernetes.io/component=worker",
+            "--output=name",
+        ];
         shop.kubectl(&of_workers).lines().count()
     };
     suspend(true);
@@ -51,7 +82,9 @@ fn a_suspended_pipeline_is_ready_and_goes_on_exactly_where_it_was() {
 
     suspend(false);
     let count = "SELECT count(*), count(DISTINCT event_id) FROM clicks_unique";
-    shop.until("every event is in its table, once", || shop.sql(count) == "6060|6060");
+    shop.until("every event is in its table, once", || {
+        shop.sql(count) == "6060|6060"
+    });
     shop.until_reason("pipeline/web-analytics", "Ready", "AllReady");
 }
 
@@ -60,13 +93,25 @@ fn a_table_that_two_pipelines_claim_is_the_older_ones_until_that_goes() {
     let shop = Shop::new("claimed");
     shop.apply_all();
     shop.wait_for("pipeline/web-analytics", "Ready");
-    let second = shop.example("pipeline.yaml").replace("name: web-analytics,", "name: second,");
+    let second = shop
+        .example("pipeline.yaml")
+        .replace("name: web-analytics,", "name: second,");
     shop.apply(&second);
     shop.until_reason("pipeline/second", "Stalled", "OutputTaken");
     let said = shop.message("pipeline/second", "Stalled");
-    assert!(said.contains("is already filled by the output `clicks_unique` of Pipeline claimed/web-analytics"), "{said}");
+    assert!(
+        said.contains(
+            "is already filled by the output `clicks_unique` of Pipeline claimed/web-analytics"
+        ),
+        "{said}"
+    );
     assert_eq!(shop.condition("pipeline/web-analytics", "Ready").0, "True");
-    let worker = ["get", "deployment/second-worker", "--ignore-not-found", "--output=name"];
+    let worker = [
+        "get",
+        "deployment/second-worker",
+        "--ignore-not-found",
+        "--output=name",
+    ];
     assert_eq!(shop.kubectl(&worker), "");
 
     shop.kubectl(&["delete", "pipeline/web-analytics"]);

@@ -8,7 +8,11 @@ use rdkafka::{
 
 use super::shop::Shop;
 
-const ALL: [&str; 3] = ["pipeline/web-analytics", "sink/warehouse", "eventsource/clicks"];
+const ALL: [&str; 3] = [
+    "pipeline/web-analytics",
+    "sink/warehouse",
+    "eventsource/clicks",
+];
 
 /// The topics of a namespace.
 fn topics(shop: &Shop) -> Vec<String> {
@@ -16,9 +20,13 @@ fn topics(shop: &Shop) -> Vec<String> {
         .set("bootstrap.servers", shop.cluster.kafka())
         .create()
         .unwrap();
-    let found = client.fetch_metadata(None, Duration::from_secs(30)).unwrap();
+    let found = client
+        .fetch_metadata(None, Duration::from_secs(30))
+        .unwrap();
     let names = found.topics().iter().map(|topic| topic.name().to_owned());
-    names.filter(|name| name.starts_with(&format!("{}.", shop.name))).collect()
+    names
+        .filter(|name| name.starts_with(&format!("{}.", shop.name)))
+        .collect()
 }
 
 fn tables(shop: &Shop) -> String {
@@ -36,7 +44,9 @@ fn with_delete_topics_and_tables_go_with_their_resources() {
         shop.wait_for(what, "Ready");
     }
     shop.send_example();
-    shop.until("every event is in its table", || shop.sql("SELECT count(*) FROM clicks_unique") == "6060");
+    shop.until("every event is in its table", || {
+        shop.sql("SELECT count(*) FROM clicks_unique") == "6060"
+    });
     assert!(topics(&shop).len() > 4, "{:?}", topics(&shop));
     assert_eq!(tables(&shop).lines().count(), 2);
     let began = Instant::now();
@@ -45,7 +55,10 @@ fn with_delete_topics_and_tables_go_with_their_resources() {
     shop.until("no topic is there", || topics(&shop).is_empty());
     assert_eq!(tables(&shop), "");
     let events = shop.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"]);
-    assert!(events.contains("DataDeleted") && !events.contains("DataLeftBehind"), "{events}");
+    assert!(
+        events.contains("DataDeleted") && !events.contains("DataLeftBehind"),
+        "{events}"
+    );
 }
 
 #[test]
@@ -69,7 +82,9 @@ fn what_stays_is_gone_on_with_by_resources_that_are_made_again() {
     }
     shop.send_example();
     // The events of the example are the same ones, and those that close windows are new.
-    shop.until("new events are in the table, and the old ones once", || count() == "6120|6120");
+    shop.until("new events are in the table, and the old ones once", || {
+        count() == "6120|6120"
+    });
 }
 
 #[test]

@@ -10,10 +10,17 @@ fn what_is_deleted_or_changed_by_hand_is_put_back() {
     }
     let name_of = |kind: &str, component: &str| {
         let selector = format!("--selector=app.kubernetes.io/component={component}");
-        shop.kubectl(&["get", kind, &selector, "--output=name"]).trim().to_owned()
+        shop.kubectl(&["get", kind, &selector, "--output=name"])
+            .trim()
+            .to_owned()
     };
     let uid = |what: &str| {
-        let found = ["get", what, "--ignore-not-found", "--output=jsonpath={.metadata.uid}"];
+        let found = [
+            "get",
+            what,
+            "--ignore-not-found",
+            "--output=jsonpath={.metadata.uid}",
+        ];
         shop.kubectl(&found)
     };
     for what in [
@@ -26,10 +33,18 @@ fn what_is_deleted_or_changed_by_hand_is_put_back() {
         let before = uid(&what);
         assert_ne!(before, "", "{what}");
         shop.kubectl(&["delete", &what, "--wait=false"]);
-        shop.until(&format!("{what} is back"), || ![String::new(), before.clone()].contains(&uid(&what)));
+        shop.until(&format!("{what} is back"), || {
+            ![String::new(), before.clone()].contains(&uid(&what))
+        });
     }
     shop.kubectl(&["scale", "deployment/clicks-ingest", "--replicas=5"]);
-    let replicas = || shop.kubectl(&["get", "deployment/clicks-ingest", "--output=jsonpath={.spec.replicas}"]);
+    let replicas = || {
+        shop.kubectl(&[
+            "get",
+            "deployment/clicks-ingest",
+            "--output=jsonpath={.spec.replicas}",
+        ])
+    };
     shop.until("the replicas are as declared", || replicas() == "2");
     shop.wait_for("pipeline/web-analytics", "Ready");
 }

@@ -17,7 +17,13 @@ impl Forwarded {
     pub(super) fn to(cluster: &Cluster, namespace: &str, service: &str, port: u16) -> Self {
         let mut child = cluster
             .kubectl()
-            .args(["port-forward", "--namespace", namespace, service, &format!(":{port}")])
+            .args([
+                "port-forward",
+                "--namespace",
+                namespace,
+                service,
+                &format!(":{port}"),
+            ])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -25,7 +31,9 @@ impl Forwarded {
         let mut line = String::new();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         said.read_line(&mut line).unwrap();
-        let (_, rest) = line.split_once("127.0.0.1:").unwrap_or_else(|| panic!("{line}"));
+        let (_, rest) = line
+            .split_once("127.0.0.1:")
+            .unwrap_or_else(|| panic!("{line}"));
         let port = rest.split(' ').next().unwrap().parse().unwrap();
         Self { child, port }
     }
@@ -41,7 +49,10 @@ impl Forwarded {
 
     /// What is at a path, head and all.
     pub(super) fn get(&self, path: &str) -> String {
-        self.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+        self.ask(
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                .as_bytes(),
+        )
     }
 
     fn ask(&self, request: &[u8]) -> String {

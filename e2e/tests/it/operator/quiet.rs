@@ -15,18 +15,30 @@ const QUIET: Duration = Duration::from_secs(60);
 fn where_nothing_changes_nothing_is_written() {
     let shop = Shop::new("quiet");
     if shop.cluster.place().is_none() {
-        not_tried("what the operator asks of the given cluster's API server is for whoever made it to read");
+        not_tried(
+            "what the operator asks of the given cluster's API server is for whoever made it to read",
+        );
         return;
     }
     shop.apply_all();
-    for what in ["eventsource/clicks", "sink/warehouse", "pipeline/web-analytics"] {
+    for what in [
+        "eventsource/clicks",
+        "sink/warehouse",
+        "pipeline/web-analytics",
+    ] {
         shop.wait_for(what, "Ready");
     }
     // Other tests share the operator, so this looks at its own namespace.
     let writes = || {
-        let requests = shop.cluster.requests_of(NAMESPACE, "tidewheel-operator").unwrap();
-        let is_write = |request: &Request| !["get", "list", "watch"].contains(&request.verb.as_str());
-        let ours = requests.into_iter().filter(|request| request.namespace == shop.name);
+        let requests = shop
+            .cluster
+            .requests_of(NAMESPACE, "tidewheel-operator")
+            .unwrap();
+        let is_write =
+            |request: &Request| !["get", "list", "watch"].contains(&request.verb.as_str());
+        let ours = requests
+            .into_iter()
+            .filter(|request| request.namespace == shop.name);
         ours.filter(is_write).collect::<Vec<_>>()
     };
     // What was begun when everything was ready is ended.

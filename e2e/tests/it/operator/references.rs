@@ -11,7 +11,10 @@ fn a_secret_that_comes_later_is_wrong_and_is_corrected_is_used_at_once() {
     shop.apply_example("source.yaml");
     shop.until_reason("pipeline/web-analytics", "Ready", "SecretMissing");
     shop.until_reason("sink/warehouse", "Ready", "SecretMissing");
-    assert!(shop.message("sink/warehouse", "Ready").contains("no Secret `warehouse`"));
+    assert!(
+        shop.message("sink/warehouse", "Ready")
+            .contains("no Secret `warehouse`")
+    );
 
     let url = shop.cluster.postgres_in_pods();
     let (start, rest) = url.split_once("://").unwrap();
@@ -19,9 +22,19 @@ fn a_secret_that_comes_later_is_wrong_and_is_corrected_is_used_at_once() {
     shop.secret(&format!("{start}://tidewheel:wrong@{place}"));
     shop.until_reason("sink/warehouse", "Ready", "DatabaseUnavailable");
     let said = shop.message("sink/warehouse", "Ready");
-    assert!(said.contains("check user and password") && !said.contains("wrong@"), "{said}");
-    shop.until_reason("pipeline/web-analytics", "SchemasReady", "DatabaseUnavailable");
-    assert_eq!(shop.condition("pipeline/web-analytics", "Stalled").0, "False");
+    assert!(
+        said.contains("check user and password") && !said.contains("wrong@"),
+        "{said}"
+    );
+    shop.until_reason(
+        "pipeline/web-analytics",
+        "SchemasReady",
+        "DatabaseUnavailable",
+    );
+    assert_eq!(
+        shop.condition("pipeline/web-analytics", "Stalled").0,
+        "False"
+    );
 
     shop.secret(url);
     for what in ["sink/warehouse", "pipeline/web-analytics"] {
@@ -36,20 +49,36 @@ fn a_source_that_is_deleted_while_a_pipeline_reads_it_is_missed_and_nothing_else
     shop.wait_for("pipeline/web-analytics", "Ready");
     shop.wait_for("eventsource/clicks", "Ready");
     let pods = || {
-        let of_workers = ["get", "pods", "--selector=app.kubernetes.io/component=worker", "--output=name"];
+        let of_workers = [
+            "get",
+            "pods",
+            "--selector=app.kubernetes.io/component=worker",
+            "--output=name",
+        ];
         shop.kubectl(&of_workers)
     };
     let before = pods();
     shop.kubectl(&["delete", "eventsource/clicks"]);
     shop.until_reason("pipeline/web-analytics", "SourcesReady", "SourceMissing");
-    let ingest = ["get", "deployment/clicks-ingest", "--ignore-not-found", "--output=name"];
+    let ingest = [
+        "get",
+        "deployment/clicks-ingest",
+        "--ignore-not-found",
+        "--output=name",
+    ];
     shop.until("nothing takes events", || shop.kubectl(&ingest).is_empty());
-    assert_eq!(shop.condition("pipeline/web-analytics", "WorkloadsAvailable").0, "True");
+    assert_eq!(
+        shop.condition("pipeline/web-analytics", "WorkloadsAvailable")
+            .0,
+        "True"
+    );
 
     shop.apply_example("source.yaml");
     shop.wait_for("eventsource/clicks", "Ready");
     shop.wait_for("pipeline/web-analytics", "Ready");
     assert_eq!(pods(), before, "the workers were left alone");
     shop.send_example();
-    shop.until("every event is in its table", || shop.sql("SELECT count(*) FROM clicks_unique") == "6060");
+    shop.until("every event is in its table", || {
+        shop.sql("SELECT count(*) FROM clicks_unique") == "6060"
+    });
 }

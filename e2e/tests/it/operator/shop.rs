@@ -32,7 +32,11 @@ impl Shop {
     pub(super) fn on(cluster: &'static Cluster, name: &'static str) -> Self {
         let labels = "{pod-security.kubernetes.io/enforce: restricted}";
         let metadata = format!("{{name: {name}, labels: {labels}}}");
-        cluster.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {metadata}\n")).unwrap();
+        cluster
+            .apply(&format!(
+                "apiVersion: v1\nkind: Namespace\nmetadata: {metadata}\n"
+            ))
+            .unwrap();
         Self { cluster, name }
     }
 
@@ -79,15 +83,23 @@ impl Shop {
         assert!(source.contains(key), "{source}");
         self.apply(&source.replace(key, &format!("{key}  topic: {{deletionPolicy: Delete}}\n")));
         let sink = self.example("sink.yaml");
-        self.apply(&format!("{}\n    deletionPolicy: Delete\n", sink.trim_end()));
+        self.apply(&format!(
+            "{}\n    deletionPolicy: Delete\n",
+            sink.trim_end()
+        ));
         let pipeline = self.example("pipeline.yaml");
-        self.apply(&format!("{}\n  deletionPolicy: Delete\n", pipeline.trim_end()));
+        self.apply(&format!(
+            "{}\n  deletionPolicy: Delete\n",
+            pipeline.trim_end()
+        ));
         self.secret(self.cluster.postgres_in_pods());
     }
 
     pub(super) fn kubectl(&self, arguments: &[&str]) -> String {
         let namespace = ["--namespace", self.name];
-        self.cluster.run_kubectl(&[&namespace[..], arguments].concat()).unwrap()
+        self.cluster
+            .run_kubectl(&[&namespace[..], arguments].concat())
+            .unwrap()
     }
 
     /// Waits as people do; where that is in vain, says what is there.
@@ -103,30 +115,42 @@ impl Shop {
     /// The status and the reason of a condition; empty where there is none.
     pub(super) fn condition(&self, what: &str, type_: &str) -> Said {
         let of = |member: &str| {
-            let path = format!("--output=jsonpath={{.status.conditions[?(@.type=='{type_}')].{member}}}");
+            let path =
+                format!("--output=jsonpath={{.status.conditions[?(@.type=='{type_}')].{member}}}");
             self.kubectl(&["get", what, &path])
         };
         (of("status"), of("reason"))
     }
 
     pub(super) fn message(&self, what: &str, type_: &str) -> String {
-        let path = format!("--output=jsonpath={{.status.conditions[?(@.type=='{type_}')].message}}");
+        let path =
+            format!("--output=jsonpath={{.status.conditions[?(@.type=='{type_}')].message}}");
         self.kubectl(&["get", what, &path])
     }
 
     /// Waits until a condition has a reason.
     pub(super) fn until_reason(&self, what: &str, type_: &str, reason: &str) {
-        self.until(&format!("{what} {type_} {reason}"), || self.condition(what, type_).1 == reason);
+        self.until(&format!("{what} {type_} {reason}"), || {
+            self.condition(what, type_).1 == reason
+        });
     }
 
     /// Waits until something is so.
     pub(super) fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let began = Instant::now();
         while !is_so() {
-            assert!(began.elapsed() < PATIENCE, "never: {what}\n{}", self.everything());
+            assert!(
+                began.elapsed() < PATIENCE,
+                "never: {what}\n{}",
+                self.everything()
+            );
             sleep(Duration::from_millis(250));
         }
-        println!("{}: {what}: {:.1} s", self.name, began.elapsed().as_secs_f64());
+        println!(
+            "{}: {what}: {:.1} s",
+            self.name,
+            began.elapsed().as_secs_f64()
+        );
     }
 
     /// Posts the events of the example, and then some that are far later, for each partition: they close every window of the example.
@@ -136,7 +160,10 @@ impl Shop {
         let mut closing = String::new();
         for index in 0..60 {
             let time = "2016-01-01T00:00:00Z";
-            let _ = writeln!(closing, r#"{{"timestamp": "{time}", "source": "closing-{index}", "attributes": {{"method": "GET"}}}}"#);
+            let _ = writeln!(
+                closing,
+                r#"{{"timestamp": "{time}", "source": "closing-{index}", "attributes": {{"method": "GET"}}}}"#
+            );
         }
         self.post("", closing.as_bytes(), 60);
     }
@@ -145,7 +172,10 @@ impl Shop {
         let forwarded = Forwarded::to(self.cluster, self.name, "service/clicks-ingest", 8080);
         let answer = forwarded.post("/v1/events", headers, body);
         let accepted = format!("\"accepted\":{count},");
-        assert!(answer.starts_with("HTTP/1.1 202") && answer.contains(&accepted), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 202") && answer.contains(&accepted),
+            "{answer}"
+        );
     }
 
     /// What SQL finds among the tables of this namespace; nothing while they are not there.
@@ -165,13 +195,18 @@ impl Shop {
 
     /// Those that are expected.
     pub(super) fn expected_windows() -> String {
-        let text = fs::read_to_string(path("examples/web-analytics/clicks_hourly_expected.csv")).unwrap();
+        let text =
+            fs::read_to_string(path("examples/web-analytics/clicks_hourly_expected.csv")).unwrap();
         let mut lines: Vec<String> = text
             .lines()
             .skip(1)
             .map(|line| {
                 let columns: Vec<&str> = line.split(',').take(8).collect();
-                columns.iter().map(|column| column.strip_suffix(".0").unwrap_or(column)).collect::<Vec<_>>().join(",")
+                columns
+                    .iter()
+                    .map(|column| column.strip_suffix(".0").unwrap_or(column))
+                    .collect::<Vec<_>>()
+                    .join(",")
             })
             .collect();
         lines.sort();
@@ -181,14 +216,31 @@ impl Shop {
     fn everything(&self) -> String {
         let of = |arguments: &[&str]| {
             let namespace = ["--namespace", self.name];
-            self.cluster.run_kubectl(&[&namespace[..], arguments].concat()).unwrap_or_default()
+            self.cluster
+                .run_kubectl(&[&namespace[..], arguments].concat())
+                .unwrap_or_default()
         };
         let resources = of(&["get", "eventsources,sinks,pipelines", "--output=yaml"]);
-        let logs = ["--all-containers", "--tail=15", "--selector=app.kubernetes.io/name=tidewheel"];
+        let logs = [
+            "--all-containers",
+            "--tail=15",
+            "--selector=app.kubernetes.io/name=tidewheel",
+        ];
         let logs = of(&[&["logs"][..], &logs].concat());
-        let operator = ["logs", "--namespace=tidewheel", "--selector=app.kubernetes.io/name=tidewheel", "--tail=25"];
+        let operator = [
+            "logs",
+            "--namespace=tidewheel",
+            "--selector=app.kubernetes.io/name=tidewheel",
+            "--tail=25",
+        ];
         let operator = self.cluster.run_kubectl(&operator).unwrap_or_default();
-        let status = resources.split("status:\n").collect::<Vec<_>>().join("\nSTATUS:\n");
-        format!("{status}\n{}\n{logs}\noperator:\n{operator}", of(&["get", "all,configmaps,events"]))
+        let status = resources
+            .split("status:\n")
+            .collect::<Vec<_>>()
+            .join("\nSTATUS:\n");
+        format!(
+            "{status}\n{}\n{logs}\noperator:\n{operator}",
+            of(&["get", "all,configmaps,events"])
+        )
     }
 }
