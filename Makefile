@@ -13,7 +13,7 @@ BUILD := cargo build --release --locked --workspace --all-targets
 
 .PHONY: help
 help: ## Show the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 .PHONY: demo
 demo: ## Play 6,000 real events through the example and show the windows
@@ -38,10 +38,14 @@ image: ## Make the image of the program without any registry, as an archive
 	@$(CARGO_TARGET_DIR)/release/tidewheel-cluster image
 
 .PHONY: cluster
-cluster: ## Make a real Kubernetes here, with Kafka, PostgreSQL and the image; as root
+cluster: ## Make a real Kubernetes here, with Kafka, PostgreSQL and the operator; as root
 	@scripts/prerequisites.sh cluster
 	@$(BUILD)
 	@$(CARGO_TARGET_DIR)/release/tidewheel-cluster up
+
+.PHONY: cluster-demo
+cluster-demo: ## Apply the example to that cluster, send its events, and show the rows
+	@scripts/cluster-demo.sh
 
 .PHONY: cluster-down
 cluster-down: ## Put the cluster away, in whatever state it is

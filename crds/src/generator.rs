@@ -6,11 +6,8 @@ use serde_json::Value;
 
 use crate::{
     Duration,
-    shape::{self, any_json},
+    shape::{self, MAX_WHOLE, any_json},
 };
-
-/// The largest whole number that JSON carries exactly everywhere: 2^53 - 1.
-const MAX_WHOLE: u64 = 9_007_199_254_740_991;
 
 /// Made-up events, the same ones for the same seed.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

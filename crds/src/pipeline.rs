@@ -1,4 +1,9 @@
 //! `Pipeline`: what happens between sources and sinks.
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type"
+)]
+
 use kube::{CustomResource, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

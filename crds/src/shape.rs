@@ -2,6 +2,8 @@
 use schemars::Schema;
 use serde_json::Value;
 
+/// The largest whole number that JSON carries exactly everywhere: 2^53 - 1. An API server reads larger bounds as something else.
+pub(crate) const MAX_WHOLE: u64 = 9_007_199_254_740_991;
 /// Most columns of an event.
 pub(crate) const MAX_COLUMNS: usize = 256;
 /// PostgreSQL cuts identifiers after 63 bytes, silently, so no name may be longer.

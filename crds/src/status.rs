@@ -2,13 +2,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::shape::MAX_WHOLE;
+
 /// What the operator found and did. Written by the operator alone.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The `metadata.generation` that the conditions are about. A newer one was not looked at yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = i64::MAX))]
+    #[schemars(range(min = 0, max = MAX_WHOLE))]
     pub observed_generation: Option<i64>,
     /// How things stand, by type: `Ready`, `Reconciling` and `Stalled` for every kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -53,7 +55,7 @@ pub struct Condition {
     pub last_transition_time: String,
     /// The `metadata.generation` that this is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = i64::MAX))]
+    #[schemars(range(min = 0, max = MAX_WHOLE))]
     pub observed_generation: Option<i64>,
 }
 
@@ -62,7 +64,7 @@ pub struct Condition {
 #[serde(rename_all = "camelCase")]
 pub struct PlanStatus {
     /// Grows with each change of what they run: of two workers, the one with the lower number is old.
-    #[schemars(range(min = 0, max = i64::MAX))]
+    #[schemars(range(min = 0, max = MAX_WHOLE))]
     pub number: i64,
     /// A digest of it.
     #[schemars(length(min = 64, max = 64))]

@@ -127,6 +127,9 @@ fn the_api_server_accepts_and_refuses_what_check_does() {
             }
         }
     }
+    // Or an operator goes on looking after them.
+    let delete = ["delete", "namespace", NAMESPACE, "--wait=false"];
+    cluster.run_kubectl(&delete).unwrap();
     assert!(wrong.is_empty(), "{wrong}");
     assert!(changed > 20 && by_rule > 30, "{changed} {by_rule}");
 }
