@@ -47,14 +47,6 @@ impl Forwarded {
         self.ask(&[head.as_bytes(), body].concat())
     }
 
-    /// What is at a path, head and all.
-    pub(super) fn get(&self, path: &str) -> String {
-        self.ask(
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                .as_bytes(),
-        )
-    }
-
     fn ask(&self, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.write_all(request).unwrap();
