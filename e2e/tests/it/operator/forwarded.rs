@@ -42,7 +42,7 @@ impl Forwarded {
     pub(super) fn post(&self, path: &str, headers: &str, body: &[u8]) -> String {
         let length = body.len();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n"
         );
         self.ask(&[head.as_bytes(), body].concat())
     }
@@ -50,10 +50,28 @@ impl Forwarded {
     fn ask(&self, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.write_all(request).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        let mut answer = Vec::new();
+        let mut part = [0; 4096];
+        // No further: whoever forwards may reset what was closed.
+        while !is_whole(&answer) {
+            let count = stream.read(&mut part).unwrap();
+            assert!(count > 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&part[..count]);
+        }
+        String::from_utf8(answer).unwrap()
     }
+}
+
+/// Whether an answer is there with all of its body.
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer).to_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    length.is_some_and(|length| body.len() >= length.trim().parse().unwrap())
 }
 
 impl Drop for Forwarded {
