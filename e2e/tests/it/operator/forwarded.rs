@@ -2,7 +2,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    process::{Child, Stdio},
+    process::{Child, ChildStdout, Stdio},
 };
 
 use tidewheel_e2e::cluster::Cluster;
@@ -10,6 +10,8 @@ use tidewheel_e2e::cluster::Cluster;
 /// A port of this machine that leads to a Service, until it is dropped.
 pub(super) struct Forwarded {
     child: Child,
+    /// kubectl speaks of each connection, and would end if nobody listened.
+    _said: BufReader<ChildStdout>,
     port: u16,
 }
 
@@ -35,7 +37,11 @@ impl Forwarded {
             .split_once("127.0.0.1:")
             .unwrap_or_else(|| panic!("{line}"));
         let port = rest.split(' ').next().unwrap().parse().unwrap();
-        Self { child, port }
+        Self {
+            child,
+            _said: said,
+            port,
+        }
     }
 
     /// Posts a body and returns the answer, head and all.
