@@ -44,22 +44,36 @@ impl Applier<'_> {
         let wanted = wanted(child);
         let found = self.world.child(child.kind, &child.namespace, &child.name);
         if let Some(found) = found.filter(|found| is_owned_by(found, &self.owner.uid)) {
-            let found = plain(&found);
+            let found = plain(child.kind, &found);
             if is_there(&wanted, &found) {
                 return Ok(found);
             }
         } else {
             self.refuse_others(child).await?;
         }
-        let parameters = PatchParams::apply(&self.manager()).force().validation_strict();
-        let applied = self.api(child.kind).patch(&child.name, &parameters, &Patch::Apply(&wanted)).await;
+        let parameters = PatchParams::apply(&self.manager())
+            .force()
+            .validation_strict();
+        let applied = self
+            .api(child.kind)
+            .patch(&child.name, &parameters, &Patch::Apply(&wanted))
+            .await;
         let applied = applied.map_err(|error| refused(child.kind, &child.name, error))?;
-        tracing::info!(kind = child.kind.resource().kind, namespace = child.namespace, name = child.name, "applied");
-        Ok(plain(&applied))
+        tracing::info!(
+            kind = child.kind.resource().kind,
+            namespace = child.namespace,
+            name = child.name,
+            "applied"
+        );
+        Ok(plain(child.kind, &applied))
     }
 
     /// Removes an object that is no longer needed, as it is known. It is there until everything is gone that it owns.
-    pub(crate) async fn remove(&self, kind: ChildKind, object: &DynamicObject) -> Result<(), ApplyError> {
+    pub(crate) async fn remove(
+        &self,
+        kind: ChildKind,
+        object: &DynamicObject,
+    ) -> Result<(), ApplyError> {
         let parameters = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: object.metadata.uid.clone(),
@@ -102,8 +116,13 @@ fn wanted(child: &Child) -> Value {
     wanted
 }
 
-fn plain(object: &DynamicObject) -> Value {
-    serde_json::to_value(object).unwrap_or_default()
+/// An object with its kind, which those lack that came in a list.
+fn plain(kind: ChildKind, object: &DynamicObject) -> Value {
+    let resource = kind.resource();
+    let mut object = serde_json::to_value(object).unwrap_or_default();
+    object["apiVersion"] = resource.api_version.into();
+    object["kind"] = resource.kind.into();
+    object
 }
 
 fn refused(kind: ChildKind, name: &str, error: kube::Error) -> ApplyError {
@@ -114,5 +133,30 @@ fn refused(kind: ChildKind, name: &str, error: kube::Error) -> ApplyError {
             reason: status.message,
         },
         error => error.into(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_that_came_in_a_list_is_as_it_should_be() {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"b": "c"}});
+        let child = Child {
+            kind: ChildKind::ConfigMap,
+            namespace: "shop".to_owned(),
+            name: "a".to_owned(),
+            object,
+        };
+        let mut listed = wanted(&child);
+        let members = listed.as_object_mut().unwrap();
+        members.remove("apiVersion");
+        members.remove("kind");
+        let listed: DynamicObject = serde_json::from_value(listed).unwrap();
+        assert!(is_there(&wanted(&child), &plain(child.kind, &listed)));
     }
 }

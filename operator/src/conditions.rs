@@ -114,7 +114,7 @@ reasons! {
 
 /// An aspect of how things stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Aspect {
+pub(crate) enum Aspect {
     /// The resource as a whole, which has no condition beside `Ready`.
     Whole,
     /// The sources of a Pipeline.
@@ -145,18 +145,18 @@ impl Aspect {
 
 /// What a step found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// About what.
-    pub aspect: Aspect,
+    pub(crate) aspect: Aspect,
     /// How it is.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// That, and what to do, for people.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Finding {
     /// A finding.
-    pub fn new(aspect: Aspect, reason: Reason, message: impl Into<String>) -> Self {
+    pub(crate) fn new(aspect: Aspect, reason: Reason, message: impl Into<String>) -> Self {
         Self {
             aspect,
             reason,
@@ -177,7 +177,7 @@ const MAX_MESSAGE_BYTES: usize = 32_768;
 
 /// The worst of what was found, the first of several; none where all is good.
 #[must_use]
-pub fn worst(findings: &[Finding]) -> Option<&Finding> {
+pub(crate) fn worst(findings: &[Finding]) -> Option<&Finding> {
     let wrong = findings
         .iter()
         .filter(|finding| finding.reason.standing() > Standing::Good);
@@ -186,7 +186,7 @@ pub fn worst(findings: &[Finding]) -> Option<&Finding> {
 
 /// The conditions that follow from what was found of `generation`. What has not changed since `before` keeps its time.
 #[must_use]
-pub fn conditions(
+pub(crate) fn conditions(
     findings: &[Finding],
     generation: Option<i64>,
     before: &[Condition],
@@ -194,31 +194,44 @@ pub fn conditions(
 ) -> Vec<Condition> {
     let condition = |type_: &str, status: bool, reason: Reason, message: &str| {
         let status = if status { "True" } else { "False" };
-        let same = before.iter().find(|old| old.type_ == type_ && old.status == status);
+        let same = before
+            .iter()
+            .find(|old| old.type_ == type_ && old.status == status);
         let since = same.map(|old| old.last_transition_time.clone());
         Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),
             reason: reason.as_str().to_owned(),
             message: cut(message).to_owned(),
-            last_transition_time: since.unwrap_or_else(|| now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+            last_transition_time: since
+                .unwrap_or_else(|| now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
             observed_generation: generation,
         }
     };
-    let standing = |wanted| findings.iter().find(|finding| finding.reason.standing() == wanted);
-    let suspended = findings.iter().find(|finding| finding.reason == Reason::Suspended);
+    let standing = |wanted| {
+        findings
+            .iter()
+            .find(|finding| finding.reason.standing() == wanted)
+    };
+    let suspended = findings
+        .iter()
+        .find(|finding| finding.reason == Reason::Suspended);
     let good = suspended.map_or((Reason::AllReady, "everything is in place"), |finding| {
         (finding.reason, finding.message.as_str())
     });
     let or = |found: Option<&Finding>, otherwise: (Reason, &str)| {
-        let (reason, message) = found.map_or(otherwise, |found| (found.reason, found.message.as_str()));
+        let (reason, message) =
+            found.map_or(otherwise, |found| (found.reason, found.message.as_str()));
         (reason, message.to_owned())
     };
     let (ready, why) = or(worst(findings), good);
     let waiting = standing(Standing::Waiting);
     let (reconciling, what) = or(waiting, (Reason::Settled, "nothing is left to do"));
     let stuck = standing(Standing::Stuck);
-    let (stalled, by_what) = or(stuck, (Reason::NothingInTheWay, "nothing stands in the way"));
+    let (stalled, by_what) = or(
+        stuck,
+        (Reason::NothingInTheWay, "nothing stands in the way"),
+    );
     let mut conditions = vec![
         condition("Ready", worst(findings).is_none(), ready, &why),
         condition("Reconciling", waiting.is_some(), reconciling, &what),
@@ -226,7 +239,12 @@ pub fn conditions(
     ];
     let aspects = findings.iter().filter_map(|finding| {
         let type_ = finding.aspect.condition()?;
-        Some(condition(type_, finding.is_true(), finding.reason, &finding.message))
+        Some(condition(
+            type_,
+            finding.is_true(),
+            finding.reason,
+            &finding.message,
+        ))
     });
     conditions.extend(aspects);
     conditions
@@ -247,7 +265,10 @@ mod tests {
     }
 
     fn said<'a>(conditions: &'a [Condition], type_: &str) -> (&'a str, &'a str, &'a str) {
-        let found = conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+        let found = conditions
+            .iter()
+            .find(|condition| condition.type_ == type_)
+            .unwrap();
         (&found.status, &found.reason, &found.last_transition_time)
     }
 
@@ -262,10 +283,20 @@ mod tests {
         ];
         let conditions = conditions(&findings, Some(3), &[], at(0));
         assert_eq!(said(&conditions, "Ready"), ("False", "SpecInvalid", EPOCH));
-        assert_eq!(said(&conditions, "Reconciling"), ("True", "KafkaUnavailable", EPOCH));
+        assert_eq!(
+            said(&conditions, "Reconciling"),
+            ("True", "KafkaUnavailable", EPOCH)
+        );
         assert_eq!(said(&conditions, "Stalled"), ("True", "SpecInvalid", EPOCH));
-        assert_eq!(said(&conditions, "TopicsReady"), ("False", "KafkaUnavailable", EPOCH));
-        assert!(conditions.iter().all(|condition| condition.observed_generation == Some(3)));
+        assert_eq!(
+            said(&conditions, "TopicsReady"),
+            ("False", "KafkaUnavailable", EPOCH)
+        );
+        assert!(
+            conditions
+                .iter()
+                .all(|condition| condition.observed_generation == Some(3))
+        );
     }
 
     #[test]
@@ -274,22 +305,36 @@ mod tests {
         let before = conditions(&finding(Reason::RollingOut), None, &[], at(0));
         let failing = conditions(&finding(Reason::WorkloadFailing), None, &before, at(9));
         assert_eq!(said(&failing, "Ready"), ("False", "WorkloadFailing", EPOCH));
-        assert_eq!(said(&failing, "Stalled"), ("True", "WorkloadFailing", LATER));
+        assert_eq!(
+            said(&failing, "Stalled"),
+            ("True", "WorkloadFailing", LATER)
+        );
         let good = conditions(&finding(Reason::Available), None, &failing, at(9));
         assert_eq!(said(&good, "Ready"), ("True", "AllReady", LATER));
-        assert_eq!(conditions(&finding(Reason::Available), None, &good, at(99)), good);
+        assert_eq!(
+            conditions(&finding(Reason::Available), None, &good, at(99)),
+            good
+        );
     }
 
     #[test]
     fn what_is_suspended_is_ready() {
         let findings = [
             Finding::new(Aspect::Topics, Reason::TopicsAsDeclared, "3 topics"),
-            Finding::new(Aspect::Suspended, Reason::Suspended, "`spec.suspend` is set"),
+            Finding::new(
+                Aspect::Suspended,
+                Reason::Suspended,
+                "`spec.suspend` is set",
+            ),
         ];
         let suspended = conditions(&findings, None, &[], at(0));
         assert_eq!(said(&suspended, "Ready"), ("True", "Suspended", EPOCH));
         assert_eq!(said(&suspended, "Suspended"), ("True", "Suspended", EPOCH));
-        let findings = [Finding::new(Aspect::Suspended, Reason::Running, "it is not suspended")];
+        let findings = [Finding::new(
+            Aspect::Suspended,
+            Reason::Running,
+            "it is not suspended",
+        )];
         let running = conditions(&findings, None, &suspended, at(9));
         assert_eq!(said(&running, "Ready"), ("True", "AllReady", EPOCH));
         assert_eq!(said(&running, "Suspended"), ("False", "Running", LATER));

@@ -2,8 +2,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::{BoxFuture, FutureExt as _};
 use futures::StreamExt as _;
+use futures::future::{BoxFuture, FutureExt as _};
 use kube::runtime::applier;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::Store;
@@ -21,28 +21,44 @@ pub(crate) async fn run(context: Arc<Context>, queues: Queues) {
     context.world.wait_until_known().await;
     let world = context.world.clone();
     tokio::join!(
-        control(world.sources, queues.sources, context.clone(), |source, context| {
-            event_source::reconcile(source, context).boxed()
-        }),
-        control(world.sinks, queues.sinks, context.clone(), |sink, context| {
-            sink::reconcile(sink, context).boxed()
-        }),
-        control(world.pipelines, queues.pipelines, context.clone(), |pipeline, context| {
-            pipeline::reconcile(pipeline, context).boxed()
-        }),
+        control(
+            world.sources,
+            queues.sources,
+            context.clone(),
+            |source, context| { event_source::reconcile(source, context).boxed() }
+        ),
+        control(
+            world.sinks,
+            queues.sinks,
+            context.clone(),
+            |sink, context| { sink::reconcile(sink, context).boxed() }
+        ),
+        control(
+            world.pipelines,
+            queues.pipelines,
+            context.clone(),
+            |pipeline, context| { pipeline::reconcile(pipeline, context).boxed() }
+        ),
     );
 }
 
 type Reconcile<K> = fn(Arc<K>, Arc<Context>) -> BoxFuture<'static, Result<Action, ReconcileError>>;
 
-async fn control<K: Declared>(store: Store<K>, queue: Queue<K>, context: Arc<Context>, reconcile: Reconcile<K>) {
+async fn control<K: Declared>(
+    store: Store<K>,
+    queue: Queue<K>,
+    context: Arc<Context>,
+    reconcile: Reconcile<K>,
+) {
     let measured = move |resource: Arc<K>, context: Arc<Context>| {
         let reconciling = reconcile(resource, context.clone());
         async move {
             context.metrics.began(K::KIND);
             let began = Instant::now();
             let done = reconciling.await;
-            context.metrics.ended(K::KIND, began.elapsed().as_secs_f64());
+            context
+                .metrics
+                .ended(K::KIND, began.elapsed().as_secs_f64());
             done
         }
         .boxed()

@@ -61,7 +61,10 @@ impl Documents {
     /// Their text, with the `number` of the plan that they are, in the Pipeline among them.
     pub(crate) fn numbered(&self, number: i64) -> String {
         let mut numbered = self.clone();
-        let pipelines = numbered.0.iter_mut().filter(|document| document["kind"] == "Pipeline");
+        let pipelines = numbered
+            .0
+            .iter_mut()
+            .filter(|document| document["kind"] == "Pipeline");
         pipelines.for_each(|document| document["metadata"]["generation"] = number.into());
         numbered.text()
     }
@@ -103,8 +106,10 @@ mod tests {
     fn of(text: &str) -> Documents {
         let loaded = load_texts([("resources.yaml", text)]);
         let set = loaded.set;
-        let (sources, sinks): (Vec<_>, Vec<_>) =
-            (set.event_sources.iter().collect(), set.sinks.iter().collect());
+        let (sources, sinks): (Vec<_>, Vec<_>) = (
+            set.event_sources.iter().collect(),
+            set.sinks.iter().collect(),
+        );
         Documents::of_pipeline(&set.pipelines[0], &sources, &sinks)
     }
 
@@ -128,11 +133,21 @@ mod tests {
             ("min: 2", "min: 3"),
             ("name: clicks-keys", "name: other-keys"),
             ("suspend: false", "deletionPolicy: Delete"),
-            ("key: [event_id]", "key: [event_id]\n  topic: {deletionPolicy: Delete}"),
-            ("schema: shop_analytics", "schema: shop_analytics\n    deletionPolicy: Delete"),
+            (
+                "key: [event_id]",
+                "key: [event_id]\n  topic: {deletionPolicy: Delete}",
+            ),
+            (
+                "schema: shop_analytics",
+                "schema: shop_analytics\n    deletionPolicy: Delete",
+            ),
         ] {
             assert!(SPECS.contains(from), "{from}");
-            assert_eq!(of(&SPECS.replace(from, to)).hash(), without.hash(), "{from}");
+            assert_eq!(
+                of(&SPECS.replace(from, to)).hash(),
+                without.hash(),
+                "{from}"
+            );
         }
         let changed = of(&SPECS.replace("count(*) AS count", "count(*) AS number"));
         assert_ne!(changed.hash(), without.hash());

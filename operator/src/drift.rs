@@ -7,7 +7,9 @@ pub(crate) fn is_there(wanted: &Value, found: &Value) -> bool {
     match (wanted, found) {
         (Value::Object(wanted), Value::Object(found)) => wanted.iter().all(|(name, value)| {
             let nothing = is_nothing(value);
-            found.get(name).map_or(nothing, |found| is_there(value, found))
+            found
+                .get(name)
+                .map_or(nothing, |found| is_there(value, found))
         }),
         (Value::Array(wanted), Value::Array(found)) => are_there(wanted, found),
         (Value::String(wanted), Value::String(found)) => {
@@ -32,11 +34,17 @@ fn are_there(wanted: &[Value], found: &[Value]) -> bool {
     let by_name = wanted.iter().all(|item| item.get("name").is_some());
     if by_name {
         return wanted.iter().all(|item| {
-            let mut named = found.iter().filter(|other| other.get("name") == item.get("name"));
+            let mut named = found
+                .iter()
+                .filter(|other| other.get("name") == item.get("name"));
             named.any(|other| is_there(item, other))
         });
     }
-    wanted.len() == found.len() && wanted.iter().zip(found).all(|(wanted, found)| is_there(wanted, found))
+    wanted.len() == found.len()
+        && wanted
+            .iter()
+            .zip(found)
+            .all(|(wanted, found)| is_there(wanted, found))
 }
 
 /// Whether two texts are one amount, which the API server writes in its own way: `0.5` is `500m`.
@@ -45,7 +53,9 @@ fn is_same_quantity(a: &str, b: &str) -> bool {
 }
 
 fn amount(text: &str) -> Option<f64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at_checked(digits)?;
     let factor = match suffix {
         "m" => 1e-3,

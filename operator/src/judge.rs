@@ -1,7 +1,6 @@
 //! Judging resources, as `tidewheel check` does. Pure.
 use std::sync::Arc;
 
-use serde::Deserialize as _;
 use serde_json::Value;
 use tidewheel_crds::{EventSourceSpec, Kind, PipelineSpec, SinkSpec};
 use tidewheel_planner::load::{Loaded, load_values};
@@ -48,7 +47,8 @@ pub(crate) fn pipeline(
         return Err(unreadable());
     };
     let sources: Vec<_> = set.event_sources.iter().collect();
-    let documents = Documents::of_pipeline(&pipeline, &sources, &set.sinks.iter().collect::<Vec<_>>());
+    let documents =
+        Documents::of_pipeline(&pipeline, &sources, &set.sinks.iter().collect::<Vec<_>>());
     Ok(JudgedPipeline {
         pipeline,
         sinks: set.sinks,
@@ -72,10 +72,23 @@ pub(crate) fn taken(
     let pipelines = before.into_iter().map(AsRef::as_ref).chain([pipeline]);
     let mut set = ResourceSet::default();
     set.pipelines = pipelines.filter_map(typed).collect();
-    set.event_sources = sources.iter().filter_map(|source| typed(source.as_ref())).collect();
-    set.sinks = sinks.iter().filter_map(|sink| typed(sink.as_ref())).collect();
+    set.event_sources = sources
+        .iter()
+        .filter_map(|source| typed(source.as_ref()))
+        .collect();
+    set.sinks = sinks
+        .iter()
+        .filter_map(|sink| typed(sink.as_ref()))
+        .collect();
     let mut problems = clashes(&set);
-    problems.retain(|problem| is_of(problem, Kind::Pipeline, pipeline.namespace(), pipeline.name()));
+    problems.retain(|problem| {
+        is_of(
+            problem,
+            Kind::Pipeline,
+            pipeline.namespace(),
+            pipeline.name(),
+        )
+    });
     let message = said(problems.iter());
     (!problems.is_empty()).then(|| Finding::new(Aspect::Whole, Reason::OutputTaken, message))
 }
@@ -83,13 +96,22 @@ pub(crate) fn taken(
 /// Since when a Pipeline is there; of two of the same second one is the older all the same.
 fn age(pipeline: &Pipeline) -> (Option<i64>, &str, &str) {
     let created = pipeline.metadata.creation_timestamp.as_ref();
-    (created.map(|time| time.0.as_second()), pipeline.namespace(), pipeline.name())
+    (
+        created.map(|time| time.0.as_second()),
+        pipeline.namespace(),
+        pipeline.name(),
+    )
 }
 
 /// A resource as the planner takes it; none where its spec cannot be read, which is said where it is judged.
 fn typed<K: Declared, S: serde::de::DeserializeOwned>(resource: &K) -> Option<Resource<S>> {
     let spec = S::deserialize(resource.spec()).ok()?;
-    Some(Resource::new(K::KIND.as_str(), resource.namespace(), resource.name(), spec))
+    Some(Resource::new(
+        K::KIND.as_str(),
+        resource.namespace(),
+        resource.name(),
+        spec,
+    ))
 }
 
 /// The resources and plans, where nothing is wrong with them.
@@ -98,24 +120,50 @@ fn good(documents: &[Value]) -> Result<(ResourceSet, Vec<Plan>), Vec<Finding>> {
     // Secrets are looked for elsewhere.
     problems.retain(|problem| problem.code != Code::UnknownSecret);
     let (set, plans, problems) = judge(Loaded { set, problems });
-    let judged_last = documents.last().and_then(|document| document["kind"].as_str());
+    let judged_last = documents
+        .last()
+        .and_then(|document| document["kind"].as_str());
     let findings = findings(&problems, judged_last.unwrap_or_default());
-    if findings.is_empty() { Ok((set, plans)) } else { Err(findings) }
+    if findings.is_empty() {
+        Ok((set, plans))
+    } else {
+        Err(findings)
+    }
 }
 
 /// What problems mean for the resource of kind `judged`: its own, and those of what it refers to.
 fn findings(problems: &[Problem], judged: &str) -> Vec<Finding> {
-    let kind = |problem: &Problem| problem.resource.as_ref().map(|id| id.kind.clone()).unwrap_or_default();
+    let kind = |problem: &Problem| {
+        problem
+            .resource
+            .as_ref()
+            .map(|id| id.kind.clone())
+            .unwrap_or_default()
+    };
     let of = |is_meant: &dyn Fn(&str) -> bool, aspect, reason| {
-        let meant = problems.iter().filter(|problem| problem.is_error() && is_meant(&kind(problem)));
+        let meant = problems
+            .iter()
+            .filter(|problem| problem.is_error() && is_meant(&kind(problem)));
         let message = said(meant);
         (!message.is_empty()).then(|| Finding::new(aspect, reason, message))
     };
     let refers = |other: &str, kind: &str| kind == other && judged != other;
     [
-        of(&|kind| kind == judged || kind.is_empty(), Aspect::Whole, Reason::SpecInvalid),
-        of(&|kind| refers("EventSource", kind), Aspect::Sources, Reason::SourceInvalid),
-        of(&|kind| refers("Sink", kind), Aspect::Schemas, Reason::SinkInvalid),
+        of(
+            &|kind| kind == judged || kind.is_empty(),
+            Aspect::Whole,
+            Reason::SpecInvalid,
+        ),
+        of(
+            &|kind| refers("EventSource", kind),
+            Aspect::Sources,
+            Reason::SourceInvalid,
+        ),
+        of(
+            &|kind| refers("Sink", kind),
+            Aspect::Schemas,
+            Reason::SinkInvalid,
+        ),
     ]
     .into_iter()
     .flatten()
@@ -123,7 +171,11 @@ fn findings(problems: &[Problem], judged: &str) -> Vec<Finding> {
 }
 
 fn unreadable() -> Vec<Finding> {
-    vec![Finding::new(Aspect::Whole, Reason::SpecInvalid, "the spec cannot be read")]
+    vec![Finding::new(
+        Aspect::Whole,
+        Reason::SpecInvalid,
+        "the spec cannot be read",
+    )]
 }
 
 fn is_of(problem: &Problem, kind: Kind, namespace: &str, name: &str) -> bool {
@@ -141,7 +193,11 @@ fn said<'a>(problems: impl Iterator<Item = &'a Problem>) -> String {
         let place = place.map(|place| format!("line {}, column {}", place.line, place.column));
         let parts = [part.cloned(), place].into_iter().flatten();
         let place = parts.collect::<Vec<_>>().join(", ");
-        let start = if place.is_empty() { place } else { format!("{place}: ") };
+        let start = if place.is_empty() {
+            place
+        } else {
+            format!("{place}: ")
+        };
         let help = problem.help.as_ref().map(|help| format!("; {help}"));
         format!("{start}{}{}", problem.message, help.unwrap_or_default())
     });
@@ -201,7 +257,10 @@ mod tests {
             "SELECT source, count(*) AS count\nFROM clicks\nGROUP BY sorce".into();
         let (aspect, reason, message) = only(judged(&shop).err().unwrap());
         assert_eq!((aspect, reason), (Aspect::Whole, Reason::SpecInvalid));
-        assert!(message.starts_with("step `kpi`, line 3, column 10: "), "{message}");
+        assert!(
+            message.starts_with("step `kpi`, line 3, column 10: "),
+            "{message}"
+        );
     }
 
     #[test]
@@ -233,7 +292,8 @@ mod tests {
         let older = Arc::new(shop.pipeline.clone());
         let mut newer = shop.pipeline.clone();
         newer.metadata.name = Some("another".to_owned());
-        newer.metadata.creation_timestamp = serde_json::from_value(json!("2026-01-02T00:00:00Z")).unwrap();
+        newer.metadata.creation_timestamp =
+            serde_json::from_value(json!("2026-01-02T00:00:00Z")).unwrap();
         let all = [older.clone(), Arc::new(newer.clone())];
         let look = |pipeline: &Pipeline, all: &[Arc<Pipeline>]| {
             taken(pipeline, all, &[shop.source.clone()], &[shop.sink.clone()])
@@ -241,7 +301,13 @@ mod tests {
         assert_eq!(look(&older, &all), None);
         let finding = look(&newer, &all).unwrap();
         assert_eq!(finding.reason, Reason::OutputTaken);
-        assert!(finding.message.contains("is already filled by the output `events_raw` of Pipeline shop/shop-kpis"), "{}", finding.message);
+        assert!(
+            finding.message.contains(
+                "is already filled by the output `events_raw` of Pipeline shop/shop-kpis"
+            ),
+            "{}",
+            finding.message
+        );
         assert_eq!(look(&newer, &all[1..]), None);
         let mut leaving = older.as_ref().clone();
         leaving.metadata.deletion_timestamp = newer.metadata.creation_timestamp.clone();

@@ -21,13 +21,18 @@ pub(crate) struct Kafka {
 }
 
 /// How Kafka is reached from a namespace: as its Secret says, or as the installation does.
-pub(crate) fn of_namespace(world: &World, settings: &Settings, namespace: &str) -> Result<Kafka, Finding> {
+pub(crate) fn of_namespace(
+    world: &World,
+    settings: &Settings,
+    namespace: &str,
+) -> Result<Kafka, Finding> {
     let name = &settings.kafka_secret;
     let finding = |reason, message: String| Finding::new(Aspect::Topics, reason, message);
     let (access, properties) = match (world.secret(namespace, name), &settings.kafka_servers) {
         (Some(secret), _) => {
             let properties = secrets::properties(&secret);
-            let properties = properties.map_err(|error| finding(Reason::SecretInvalid, error.to_string()))?;
+            let properties =
+                properties.map_err(|error| finding(Reason::SecretInvalid, error.to_string()))?;
             (KafkaAccess::Secret(name.clone()), properties)
         }
         (None, Some(servers)) => (
@@ -41,8 +46,12 @@ pub(crate) fn of_namespace(world: &World, settings: &Settings, namespace: &str) 
             return Err(finding(Reason::KafkaUnknown, message));
         }
     };
-    let connection = Connection::new(properties)
-        .map_err(|error| finding(Reason::SecretInvalid, format!("the Secret `{name}`: {error}")))?;
+    let connection = Connection::new(properties).map_err(|error| {
+        finding(
+            Reason::SecretInvalid,
+            format!("the Secret `{name}`: {error}"),
+        )
+    })?;
     Ok(Kafka { access, connection })
 }
 

@@ -24,7 +24,9 @@ const EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     /// Another took it.
-    #[error("the Lease {NAME} is held by `{holder}` now: this process ends, and waits for its turn when it is started again")]
+    #[error(
+        "the Lease {NAME} is held by `{holder}` now: this process ends, and waits for its turn when it is started again"
+    )]
     Taken {
         /// Who holds it.
         holder: String,
@@ -65,7 +67,10 @@ impl Lease {
                 Ok(Some(object)) => {
                     is_up.store(true, Ordering::Relaxed);
                     let object = object.into();
-                    return Ok(Held { lease: self, object });
+                    return Ok(Held {
+                        lease: self,
+                        object,
+                    });
                 }
                 Ok(None) => is_up.store(true, Ordering::Relaxed),
                 Err(kube::Error::Api(status)) if status.code == 403 => {
@@ -132,7 +137,9 @@ impl Held {
             let asked = Instant::now();
             match tokio::time::timeout(left, self.renew()).await {
                 Ok(Ok(())) => renewed = asked,
-                Ok(Err(kube::Error::Api(status))) if status.code == 409 => return self.taken_by().await,
+                Ok(Err(kube::Error::Api(status))) if status.code == 409 => {
+                    return self.taken_by().await;
+                }
                 Ok(Err(error)) => tracing::warn!(%error, "the Lease could not be renewed"),
                 Err(_) => return LeaseError::NotRenewed,
             }
@@ -148,7 +155,11 @@ impl Held {
         if let Some(spec) = &mut next.spec {
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
-        *object = self.lease.api.replace(NAME, &PostParams::default(), &next).await?;
+        *object = self
+            .lease
+            .api
+            .replace(NAME, &PostParams::default(), &next)
+            .await?;
         Ok(())
     }
 
@@ -166,7 +177,12 @@ impl Held {
         if let Some(spec) = &mut object.spec {
             spec.holder_identity = None;
         }
-        if let Err(error) = self.lease.api.replace(NAME, &PostParams::default(), &object).await {
+        if let Err(error) = self
+            .lease
+            .api
+            .replace(NAME, &PostParams::default(), &object)
+            .await
+        {
             tracing::warn!(%error, "the Lease could not be let go: another waits until it is over");
         }
     }
@@ -193,7 +209,10 @@ impl Seen {
         let seconds = spec.and_then(|spec| spec.lease_duration_seconds);
         let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
         let held_for = seconds.map_or(HELD_FOR, Duration::from_secs);
-        let silent = self.since.map(|since| now.duration_since(since)).unwrap_or_default();
+        let silent = self
+            .since
+            .map(|since| now.duration_since(since))
+            .unwrap_or_default();
         holder.is_none_or(str::is_empty) || silent > held_for
     }
 }
@@ -224,7 +243,10 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         assert!(!seen.is_free(&object("1", Some("a")), at(0)));
         assert!(!seen.is_free(&object("1", Some("a")), at(10)));
-        assert!(!seen.is_free(&object("2", Some("a")), at(11)), "it was renewed");
+        assert!(
+            !seen.is_free(&object("2", Some("a")), at(11)),
+            "it was renewed"
+        );
         assert!(!seen.is_free(&object("2", Some("a")), at(21)));
         assert!(seen.is_free(&object("2", Some("a")), at(22)));
     }

@@ -1,6 +1,8 @@
 //! What Prometheus sees of the operator. `docs/metrics.md` lists every metric.
 use prometheus::core::Collector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 use tidewheel_crds::Kind;
 
 /// Bounds of the durations of reconciles, s: from what changes nothing to what waits for a database.
@@ -24,12 +26,18 @@ impl Metrics {
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
             reconciles: IntCounterVec::new(
-                Opts::new("tidewheel_operator_reconciles_total", "Reconciles that were ended, by kind."),
+                Opts::new(
+                    "tidewheel_operator_reconciles_total",
+                    "Reconciles that were ended, by kind.",
+                ),
                 &["kind"],
             )?,
             seconds: HistogramVec::new(
-                HistogramOpts::new("tidewheel_operator_reconcile_seconds", "How long reconciles took, by kind.")
-                    .buckets(SECONDS.to_vec()),
+                HistogramOpts::new(
+                    "tidewheel_operator_reconcile_seconds",
+                    "How long reconciles took, by kind.",
+                )
+                .buckets(SECONDS.to_vec()),
                 &["kind"],
             )?,
             errors: IntCounterVec::new(
@@ -40,10 +48,16 @@ impl Metrics {
                 &["kind", "reason"],
             )?,
             queued: IntGaugeVec::new(
-                Opts::new("tidewheel_operator_queued", "Resources that are being reconciled, by kind."),
+                Opts::new(
+                    "tidewheel_operator_queued",
+                    "Resources that are being reconciled, by kind.",
+                ),
                 &["kind"],
             )?,
-            leader: IntGauge::new("tidewheel_operator_leader", "1 while this process is the one that acts.")?,
+            leader: IntGauge::new(
+                "tidewheel_operator_leader",
+                "1 while this process is the one that acts.",
+            )?,
         };
         let all: [Box<dyn Collector>; 5] = [
             Box::new(metrics.reconciles.clone()),
@@ -52,9 +66,13 @@ impl Metrics {
             Box::new(metrics.queued.clone()),
             Box::new(metrics.leader.clone()),
         ];
-        all.into_iter().try_for_each(|metric| registry.register(metric))?;
+        all.into_iter()
+            .try_for_each(|metric| registry.register(metric))?;
         for kind in Kind::ALL {
-            metrics.reconciles.with_label_values(&[kind.as_str()]).inc_by(0);
+            metrics
+                .reconciles
+                .with_label_values(&[kind.as_str()])
+                .inc_by(0);
             metrics.queued.with_label_values(&[kind.as_str()]).set(0);
         }
         Ok(metrics)
@@ -75,7 +93,9 @@ impl Metrics {
 
     /// A reconcile has to be done again.
     pub(crate) fn failed(&self, kind: Kind, reason: &str) {
-        self.errors.with_label_values(&[kind.as_str(), reason]).inc();
+        self.errors
+            .with_label_values(&[kind.as_str(), reason])
+            .inc();
     }
 
     /// Whether this process is the one that acts.
@@ -101,7 +121,9 @@ mod tests {
         let shown = registry.gather();
         let shown: BTreeSet<&str> = shown.iter().map(|family| family.name()).collect();
         let page = include_str!("../../docs/metrics.md");
-        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let rows = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
         let documented = rows.filter(|name| name.starts_with("tidewheel_operator_"));
         assert_eq!(shown, documented.collect());
     }

@@ -63,9 +63,14 @@ async fn report<K: Declared>(
 fn is_tried_again(finding: &Finding) -> bool {
     let is_outside = matches!(
         finding.reason,
-        Reason::TopicsRefused | Reason::TablesRefused | Reason::DatabaseUnsuitable | Reason::ObjectRefused | Reason::NameTaken
+        Reason::TopicsRefused
+            | Reason::TablesRefused
+            | Reason::DatabaseUnsuitable
+            | Reason::ObjectRefused
+            | Reason::NameTaken
     );
-    let waits = finding.reason.standing() == Standing::Waiting && finding.reason != Reason::RollingOut;
+    let waits =
+        finding.reason.standing() == Standing::Waiting && finding.reason != Reason::RollingOut;
     is_outside || waits
 }
 
@@ -76,5 +81,9 @@ fn refused(error: ApplyError) -> Result<Finding, ReconcileError> {
         ApplyError::Refused { .. } => Reason::ObjectRefused,
         ApplyError::Kube(error) => return Err(error.into()),
     };
-    Ok(Finding::new(crate::conditions::Aspect::Workloads, reason, error.to_string()))
+    Ok(Finding::new(
+        crate::conditions::Aspect::Workloads,
+        reason,
+        error.to_string(),
+    ))
 }

@@ -1,8 +1,8 @@
 //! What users are told: conditions, and an Event for each turn that they take. Written only where something changed.
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
-use kube::{Api, Resource as _};
 use serde_json::json;
 use tidewheel_crds::status::{Condition, PlanStatus};
 
@@ -28,21 +28,35 @@ pub(crate) async fn findings<K: Declared>(
     let status = json!({"status": {"observedGeneration": generation, "conditions": now}});
     let api: Api<K> = Api::namespaced(context.client.clone(), resource.namespace());
     let parameters = PatchParams::default();
-    match api.patch_status(resource.name(), &parameters, &Patch::Merge(&status)).await {
+    match api
+        .patch_status(resource.name(), &parameters, &Patch::Merge(&status))
+        .await
+    {
         Ok(_) => {}
         // It was deleted meanwhile.
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
         Err(error) => return Err(error),
     }
     let ready = |conditions: &[Condition]| {
-        let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+        let ready = conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready");
         ready.map(|ready| (ready.status.clone(), ready.reason.clone()))
     };
     if ready(&before.conditions) != ready(&now)
         && let Some(ready) = now.first()
     {
-        let is_stuck = worst(findings).is_some_and(|worst| worst.reason.standing() == Standing::Stuck);
-        event(resource, context, is_stuck, &ready.reason, "Reconcile", &ready.message).await;
+        let is_stuck =
+            worst(findings).is_some_and(|worst| worst.reason.standing() == Standing::Stuck);
+        event(
+            resource,
+            context,
+            is_stuck,
+            &ready.reason,
+            "Reconcile",
+            &ready.message,
+        )
+        .await;
     }
     Ok(())
 }
@@ -58,25 +72,39 @@ pub(crate) async fn event<K: Declared>(
 ) {
     let end = note.floor_char_boundary(MAX_NOTE_BYTES);
     let event = Event {
-        type_: if is_warning { EventType::Warning } else { EventType::Normal },
+        type_: if is_warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
         reason: reason.to_owned(),
         note: Some(note.get(..end).unwrap_or(note).to_owned()),
         action: action.to_owned(),
         secondary: None,
     };
-    if let Err(error) = context.recorder.publish(&event, &resource.object_ref(&())).await {
+    if let Err(error) = context
+        .recorder
+        .publish(&event, &resource.object_ref(&()))
+        .await
+    {
         tracing::warn!(%error, reason, "an Event could not be written");
     }
 }
 
 /// Writes down which plan workers are told to run, before any of them is: no number is ever given to two plans. Fails where the resource
 /// was changed since it was read.
-pub(crate) async fn plan(pipeline: &Pipeline, context: &Context, plan: &PlanStatus) -> Result<(), kube::Error> {
+pub(crate) async fn plan(
+    pipeline: &Pipeline,
+    context: &Context,
+    plan: &PlanStatus,
+) -> Result<(), kube::Error> {
     let status = json!({
         "metadata": {"resourceVersion": pipeline.metadata.resource_version},
         "status": {"plan": plan},
     });
     let api: Api<Pipeline> = Api::namespaced(context.client.clone(), pipeline.namespace());
     let parameters = PatchParams::default();
-    api.patch_status(pipeline.name(), &parameters, &Patch::Merge(&status)).await.map(drop)
+    api.patch_status(pipeline.name(), &parameters, &Patch::Merge(&status))
+        .await
+        .map(drop)
 }

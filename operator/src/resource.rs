@@ -96,7 +96,9 @@ impl Pipeline {
     pub(crate) fn sink_names(&self) -> impl Iterator<Item = &str> {
         let outputs = self.spec.get("outputs").and_then(Value::as_array);
         let sinks = outputs.into_iter().flatten().filter_map(|output| {
-            let kind = ["postgres", "kafka"].into_iter().find_map(|kind| output.get(kind))?;
+            let kind = ["postgres", "kafka"]
+                .into_iter()
+                .find_map(|kind| output.get(kind))?;
             kind.get("sink")?.as_str()
         });
         sinks
@@ -106,13 +108,17 @@ impl Pipeline {
 impl Sink {
     /// The Secret with its connection, as far as the spec names one.
     pub(crate) fn secret_name(&self) -> Option<&str> {
-        self.spec.pointer("/postgres/connection/secretRef/name")?.as_str()
+        self.spec
+            .pointer("/postgres/connection/secretRef/name")?
+            .as_str()
     }
 }
 
 impl EventSource {
     /// The Secret with its API keys, as far as the spec names one.
     pub(crate) fn secret_name(&self) -> Option<&str> {
-        self.spec.pointer("/http/auth/apiKeys/secretRef/name")?.as_str()
+        self.spec
+            .pointer("/http/auth/apiKeys/secretRef/name")?
+            .as_str()
     }
 }

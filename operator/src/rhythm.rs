@@ -100,7 +100,11 @@ mod tests {
     #[test]
     fn what_was_found_holds_for_what_was_looked_for_alone() {
         let rhythm = Rhythm::default();
-        let findings = vec![Finding::new(Aspect::Topics, Reason::TopicsAsDeclared, "2 topics")];
+        let findings = vec![Finding::new(
+            Aspect::Topics,
+            Reason::TopicsAsDeclared,
+            "2 topics",
+        )];
         rhythm.remember("a", "these".to_owned(), findings.clone());
         assert_eq!(rhythm.found("a", "these"), Some(findings));
         assert_eq!(rhythm.found("a", "others"), None);

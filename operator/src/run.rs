@@ -58,7 +58,11 @@ impl Operator {
     /// # Errors
     /// It no longer leads. The process is to end then, at once: another acts already, or will.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), OperatorError> {
-        let lease = Lease::new(&self.client, &self.settings.namespace, &self.settings.identity);
+        let lease = Lease::new(
+            &self.client,
+            &self.settings.namespace,
+            &self.settings.identity,
+        );
         let mut stop = std::pin::pin!(stop);
         let held = tokio::select! {
             held = lease.acquire(&self.is_up) => held?,
@@ -80,7 +84,12 @@ impl Operator {
 
     /// Looks after all namespaces, each by itself where some are named.
     async fn act(&self) {
-        let namespaces = self.settings.namespaces.iter().cloned().map(Scope::Namespace);
+        let namespaces = self
+            .settings
+            .namespaces
+            .iter()
+            .cloned()
+            .map(Scope::Namespace);
         let scopes: Vec<Scope> = match self.settings.namespaces.is_empty() {
             true => vec![Scope::All],
             false => namespaces.collect(),

@@ -35,19 +35,25 @@ pub(crate) fn text(secret: Option<&Secret>, name: &str, key: &str) -> Result<Str
 
 /// All values, as properties of librdkafka have them: a PEM keeps its lines, a trailing newline is the editor's.
 pub(crate) fn properties(secret: &Secret) -> Result<BTreeMap<String, String>, SecretError> {
-    let values = secret.data.iter().flatten().map(|(key, ByteString(value))| {
-        let text = std::str::from_utf8(value).map_err(|_| SecretError::NotText {
-            name: secret.metadata.name.clone().unwrap_or_default(),
-            key: key.clone(),
-        })?;
-        Ok((key.clone(), text.trim_end_matches(['\r', '\n']).to_owned()))
-    });
+    let values = secret
+        .data
+        .iter()
+        .flatten()
+        .map(|(key, ByteString(value))| {
+            let text = std::str::from_utf8(value).map_err(|_| SecretError::NotText {
+                name: secret.metadata.name.clone().unwrap_or_default(),
+                key: key.clone(),
+            })?;
+            Ok((key.clone(), text.trim_end_matches(['\r', '\n']).to_owned()))
+        });
     values.collect()
 }
 
 /// A digest of what Secrets hold, so that pods can be told that it has changed. It does not depend on the order in which they are given.
 pub(crate) fn digest<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> String {
-    let named = secrets.into_iter().map(|secret| (secret.metadata.name.as_deref().unwrap_or_default(), secret));
+    let named = secrets
+        .into_iter()
+        .map(|secret| (secret.metadata.name.as_deref().unwrap_or_default(), secret));
     let named: BTreeMap<&str, &Secret> = named.collect();
     let mut digest = Sha256::new();
     // With its length before each, so that no two sets of values give the same bytes.
@@ -74,7 +80,9 @@ mod tests {
     use serde_json::json;
 
     fn secret(name: &str, data: &[(&str, &str)]) -> Secret {
-        let data = data.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
+        let data = data
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
         Secret {
             data: Some(data.collect()),
             ..serde_json::from_value(json!({"metadata": {"name": name}})).unwrap()
@@ -84,11 +92,19 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_and_no_value_is_shown() {
         let found = secret("warehouse", &[("dsn", "hunter2")]);
-        let missing = text(Some(&found), "warehouse", "url").unwrap_err().to_string();
-        assert!(missing.contains("no key `url`") && !missing.contains("hunter2"), "{missing}");
+        let missing = text(Some(&found), "warehouse", "url")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            missing.contains("no key `url`") && !missing.contains("hunter2"),
+            "{missing}"
+        );
         let missing = text(None, "warehouse", "url").unwrap_err().to_string();
         assert!(missing.contains("no Secret `warehouse`"), "{missing}");
-        assert_eq!(text(Some(&secret("a", &[("url", "x\n")])), "a", "url").unwrap(), "x");
+        assert_eq!(
+            text(Some(&secret("a", &[("url", "x\n")])), "a", "url").unwrap(),
+            "x"
+        );
     }
 
     #[test]
@@ -102,7 +118,12 @@ mod tests {
             secret("ak", &[("", "v")]),
         ];
         for other in others {
-            assert_ne!(digest([&other, &b]), digest([&a, &b]), "{:?}", other.metadata.name);
+            assert_ne!(
+                digest([&other, &b]),
+                digest([&a, &b]),
+                "{:?}",
+                other.metadata.name
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the installation decides.
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// What the operator is told by its installation.
@@ -61,7 +61,7 @@ pub struct Workloads {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RoleSettings {
     /// `resources` of the container, where the resource says nothing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     pub resources: Value,
 }
 
@@ -72,5 +72,38 @@ impl Workloads {
     /// It is none, or says nothing of the image.
     pub fn read(text: &str) -> Result<Self, serde_yaml::Error> {
         serde_yaml::from_str(text)
+    }
+}
+
+/// Reads amounts as Kubernetes writes them, which are texts: people write `cpu: 2` as well.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    let mut resources = Value::deserialize(deserializer)?;
+    let groups = resources.as_object_mut().into_iter().flatten();
+    let amounts = groups.filter_map(|(_, amounts)| amounts.as_object_mut());
+    for amount in amounts.flat_map(|amounts| amounts.values_mut()) {
+        if amount.is_number() {
+            *amount = amount.to_string().into();
+        }
+    }
+    Ok(resources)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn amounts_may_be_numbers_and_what_is_not_known_is_refused() {
+        let text = "image: a\nworker: {resources: {requests: {cpu: 2, memory: 1Gi}}}\n";
+        let workloads = Workloads::read(text).unwrap();
+        let requests = &workloads.worker.resources["requests"];
+        assert_eq!(requests, &json!({"cpu": "2", "memory": "1Gi"}));
+        let wrong = Workloads::read("image: a\nworkers: {}\n")
+            .unwrap_err()
+            .to_string();
+        assert!(wrong.contains("workers"), "{wrong}");
     }
 }

@@ -11,10 +11,10 @@ use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::DynamicObject;
 use kube::core::NamespaceResourceScope;
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt as _;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tidewheel_crds::Kind;
@@ -49,7 +49,9 @@ impl Scope {
         let resource = kind.resource();
         match self {
             Self::All => Api::all_with(client.clone(), &resource),
-            Self::Namespace(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            Self::Namespace(namespace) => {
+                Api::namespaced_with(client.clone(), namespace, &resource)
+            }
         }
     }
 }
@@ -81,8 +83,12 @@ pub(crate) fn watch(
     scope: &Scope,
     secret_of_kafka: &str,
 ) -> (World, Queues, BoxFuture<'static, ()>) {
-    let (sources, sinks, pipelines, secrets) =
-        (Writer::default(), Writer::default(), Writer::default(), Writer::default());
+    let (sources, sinks, pipelines, secrets) = (
+        Writer::default(),
+        Writer::default(),
+        Writer::default(),
+        Writer::default(),
+    );
     let children: BTreeMap<ChildKind, Writer<DynamicObject>> = ChildKind::ALL
         .into_iter()
         .map(|kind| (kind, Writer::new(kind.resource())))
@@ -92,7 +98,10 @@ pub(crate) fn watch(
         sinks: sinks.as_reader(),
         pipelines: pipelines.as_reader(),
         secrets: secrets.as_reader(),
-        children: children.iter().map(|(kind, writer)| (*kind, writer.as_reader())).collect(),
+        children: children
+            .iter()
+            .map(|(kind, writer)| (*kind, writer.as_reader()))
+            .collect(),
     };
     let (to_sources, of_sources) = unbounded();
     let (to_sinks, of_sinks) = unbounded();
@@ -108,10 +117,38 @@ pub(crate) fn watch(
     let secret = all.clone().fields(OTHER_SECRETS);
     let ours = all.clone().labels(&format!("{MANAGED_BY}={MANAGER}"));
     let mut watches = vec![
-        follow(sources, (), watcher(scope.api(client), all.clone()), bells.clone(), Bells::source).boxed(),
-        follow(sinks, (), watcher(scope.api(client), all.clone()), bells.clone(), Bells::sink).boxed(),
-        follow(pipelines, (), watcher(scope.api(client), all), bells.clone(), Bells::pipeline).boxed(),
-        follow(secrets, (), watcher(scope.api(client), secret), bells.clone(), Bells::secret).boxed(),
+        follow(
+            sources,
+            (),
+            watcher(scope.api(client), all.clone()),
+            bells.clone(),
+            Bells::source,
+        )
+        .boxed(),
+        follow(
+            sinks,
+            (),
+            watcher(scope.api(client), all.clone()),
+            bells.clone(),
+            Bells::sink,
+        )
+        .boxed(),
+        follow(
+            pipelines,
+            (),
+            watcher(scope.api(client), all),
+            bells.clone(),
+            Bells::pipeline,
+        )
+        .boxed(),
+        follow(
+            secrets,
+            (),
+            watcher(scope.api(client), secret),
+            bells.clone(),
+            Bells::secret,
+        )
+        .boxed(),
     ];
     for (kind, writer) in children {
         let seen = watcher(scope.api_of_children(client, kind), ours.clone());
@@ -188,10 +225,22 @@ async fn follow<K>(
         match &event {
             Event::Apply(object) => {
                 let before = before.values().next().map(AsRef::as_ref);
-                ring(&bells, Changed { before, now: Some(object) });
+                ring(
+                    &bells,
+                    Changed {
+                        before,
+                        now: Some(object),
+                    },
+                );
             }
             Event::Delete(object) => {
-                ring(&bells, Changed { before: Some(object), now: None });
+                ring(
+                    &bells,
+                    Changed {
+                        before: Some(object),
+                        now: None,
+                    },
+                );
             }
             Event::InitDone => ring_for_all(&bells, ring, &before, &by_key(&known, &kind)),
             Event::Init | Event::InitApply(_) => {}
@@ -225,13 +274,22 @@ where
 {
     let objects = known.state().into_iter();
     objects
-        .map(|object| (ObjectRef::from_obj_with(object.as_ref(), kind.clone()), object))
+        .map(|object| {
+            (
+                ObjectRef::from_obj_with(object.as_ref(), kind.clone()),
+                object,
+            )
+        })
         .collect()
 }
 
 /// Rings for what is another after everything was listed anew: changes may have been missed meanwhile, and deletions.
-fn ring_for_all<K>(bells: &Bells, ring: fn(&Bells, Changed<'_, K>), before: &ByKey<K>, now: &ByKey<K>)
-where
+fn ring_for_all<K>(
+    bells: &Bells,
+    ring: fn(&Bells, Changed<'_, K>),
+    before: &ByKey<K>,
+    now: &ByKey<K>,
+) where
     K: Resource + 'static,
     K::DynamicType: Eq + Hash,
 {
@@ -245,7 +303,13 @@ where
         }
     }
     for (_, gone) in before.iter().filter(|(key, _)| !now.contains_key(key)) {
-        ring(bells, Changed { before: Some(gone.as_ref()), now: None });
+        ring(
+            bells,
+            Changed {
+                before: Some(gone.as_ref()),
+                now: None,
+            },
+        );
     }
 }
 
@@ -289,7 +353,9 @@ impl Bells {
             conditions.iter().any(|condition| condition.reason == taken)
         };
         let waiting = self.world.pipelines.state_filter(waits);
-        waiting.iter().for_each(|pipeline| tell(&self.pipelines, pipeline.as_ref()));
+        waiting
+            .iter()
+            .for_each(|pipeline| tell(&self.pipelines, pipeline.as_ref()));
     }
 
     /// For everything that uses the Secret.
@@ -304,14 +370,20 @@ impl Bells {
         let name = secret.metadata.name.as_deref().unwrap_or_default();
         let all_use_it = name == self.secret_of_kafka;
         let uses = |own: Option<&str>| all_use_it || own == Some(name);
-        let sources = self.world.sources.state_filter(|source| {
-            source.namespace() == namespace && uses(source.secret_name())
-        });
-        sources.iter().for_each(|source| tell(&self.sources, source.as_ref()));
-        let sinks = self.world.sinks.state_filter(|sink| {
-            sink.namespace() == namespace && uses(sink.secret_name())
-        });
-        sinks.iter().for_each(|sink| tell(&self.sinks, sink.as_ref()));
+        let sources = self
+            .world
+            .sources
+            .state_filter(|source| source.namespace() == namespace && uses(source.secret_name()));
+        sources
+            .iter()
+            .for_each(|source| tell(&self.sources, source.as_ref()));
+        let sinks = self
+            .world
+            .sinks
+            .state_filter(|sink| sink.namespace() == namespace && uses(sink.secret_name()));
+        sinks
+            .iter()
+            .for_each(|sink| tell(&self.sinks, sink.as_ref()));
         self.pipelines_where(namespace, |pipeline| {
             let mut names = pipeline.sink_names();
             all_use_it || names.any(|name| sinks.iter().any(|sink| sink.name() == name))
@@ -323,18 +395,28 @@ impl Bells {
         let owners = changed.both().flat_map(|object| {
             let namespace = object.metadata.namespace.clone().unwrap_or_default();
             let owners = object.metadata.owner_references.iter().flatten();
-            owners.map(move |owner| (owner.kind.parse::<Kind>(), owner.name.as_str(), namespace.clone()))
+            owners.map(move |owner| {
+                (
+                    owner.kind.parse::<Kind>(),
+                    owner.name.as_str(),
+                    namespace.clone(),
+                )
+            })
         });
         for (kind, name, namespace) in owners {
             match kind {
                 Ok(Kind::EventSource) => {
                     let source = self.world.source(&namespace, name);
-                    source.iter().for_each(|source| tell(&self.sources, source.as_ref()));
+                    source
+                        .iter()
+                        .for_each(|source| tell(&self.sources, source.as_ref()));
                 }
                 Ok(Kind::Pipeline) => {
                     let key = ObjectRef::new(name).within(&namespace);
                     let pipeline = self.world.pipelines.get(&key);
-                    pipeline.iter().for_each(|pipeline| tell(&self.pipelines, pipeline.as_ref()));
+                    pipeline
+                        .iter()
+                        .for_each(|pipeline| tell(&self.pipelines, pipeline.as_ref()));
                 }
                 // Nothing is made for Sinks.
                 Ok(Kind::Sink) | Err(_) => {}
@@ -345,6 +427,8 @@ impl Bells {
     fn pipelines_where(&self, namespace: &str, is_meant: impl Fn(&Pipeline) -> bool) {
         let meant = |pipeline: &Pipeline| pipeline.namespace() == namespace && is_meant(pipeline);
         let meant = self.world.pipelines.state_filter(meant);
-        meant.iter().for_each(|pipeline| tell(&self.pipelines, pipeline.as_ref()));
+        meant
+            .iter()
+            .for_each(|pipeline| tell(&self.pipelines, pipeline.as_ref()));
     }
 }

@@ -33,7 +33,12 @@ impl World {
         self.secrets.get(&ObjectRef::new(name).within(namespace))
     }
 
-    pub(crate) fn child(&self, kind: ChildKind, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
+    pub(crate) fn child(
+        &self,
+        kind: ChildKind,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<DynamicObject>> {
         let key = ObjectRef::new_with(name, kind.resource()).within(namespace);
         self.children.get(&kind)?.get(&key)
     }

@@ -53,8 +53,16 @@ impl PipelineNames {
 
     /// Whether a topic is one of the pipeline's own, of any generation and of any plan that it had.
     pub fn is_own(&self, topic: &str) -> bool {
-        const KINDS: [&str; 5] = ["dead-letters", "watermarks", "generations", "state", "partials"];
-        let rest = topic.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix('.'));
+        const KINDS: [&str; 5] = [
+            "dead-letters",
+            "watermarks",
+            "generations",
+            "state",
+            "partials",
+        ];
+        let rest = topic
+            .strip_prefix(&self.prefix)
+            .and_then(|rest| rest.strip_prefix('.'));
         rest.is_some_and(|rest| {
             let kind = rest.rsplit('.').next().unwrap_or_default();
             KINDS.contains(&kind)
@@ -63,7 +71,9 @@ impl PipelineNames {
 
     /// The consumer group over the input that has this topic of state or partials of the pipeline; none for its other topics.
     pub fn group_of(topic: &str) -> Option<&str> {
-        topic.strip_suffix(".state").or_else(|| topic.strip_suffix(".partials"))
+        topic
+            .strip_suffix(".state")
+            .or_else(|| topic.strip_suffix(".partials"))
     }
 
     /// The consumer group over a source.
@@ -121,8 +131,14 @@ mod tests {
     fn groups_are_found_by_the_topics_of_their_inputs() {
         let names = PipelineNames::new("shop", "kpis");
         let group = |topic: String| PipelineNames::group_of(&topic).map(str::to_owned);
-        assert_eq!(group(names.state("clicks")), Some(names.source_group("clicks")));
-        assert_eq!(group(names.partials("hourly", 3)), Some(names.partials_group("hourly", 3)));
+        assert_eq!(
+            group(names.state("clicks")),
+            Some(names.source_group("clicks"))
+        );
+        assert_eq!(
+            group(names.partials("hourly", 3)),
+            Some(names.partials_group("hourly", 3))
+        );
         assert_eq!(group(names.watermarks()), None);
     }
 }

@@ -70,8 +70,13 @@ async fn make(
         log: LogProbe::new(Arc::new(log.clone())),
         topic: source.topic.clone(),
     });
-    let operations =
-        Operations::start(args.operations.operations, registry, Some(&log), vec![readiness]).await?;
+    let operations = Operations::start(
+        args.operations.operations,
+        registry,
+        Some(&log),
+        vec![readiness],
+    )
+    .await?;
     let Some(runner) = open(&log, spec, &source, &stop).await? else {
         operations.stop().await;
         return Ok(());

@@ -46,8 +46,13 @@ async fn serve(
     })?;
     let address = listener.local_addr()?;
     let readiness = Arc::new(ingest.clone());
-    let operations =
-        Operations::start(args.operations.operations, registry, Some(&log), vec![readiness]).await?;
+    let operations = Operations::start(
+        args.operations.operations,
+        registry,
+        Some(&log),
+        vec![readiness],
+    )
+    .await?;
     tracing::info!(%address, "events are taken");
     // Probes are answered to the end: they say that it is shutting down.
     let drained = ingest

@@ -19,9 +19,9 @@ pub(crate) fn run(args: OperatorArgs) -> Result<Exit, Failure> {
     run_until_told(args.operations.grace, |stop| async move {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry)?;
-        let operator = Operator::new(settings, metrics)
-            .await
-            .map_err(|error| Failure::usage(error.to_string(), "run it in a pod, or set KUBECONFIG"))?;
+        let operator = Operator::new(settings, metrics).await.map_err(|error| {
+            Failure::usage(error.to_string(), "run it in a pod, or set KUBECONFIG")
+        })?;
         let readiness = Arc::new(OperatorReadiness(operator.is_up()));
         let operations =
             Operations::start(args.operations.operations, registry, None, vec![readiness]).await?;
@@ -35,8 +35,16 @@ pub(crate) fn run(args: OperatorArgs) -> Result<Exit, Failure> {
 
 fn settings(args: &OperatorArgs) -> Result<Settings, Failure> {
     Ok(Settings {
-        namespaces: args.watch_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
-        kafka_servers: args.kafka_bootstrap_servers.clone().filter(|servers| !servers.is_empty()),
+        namespaces: args
+            .watch_namespaces
+            .iter()
+            .filter(|name| !name.is_empty())
+            .cloned()
+            .collect(),
+        kafka_servers: args
+            .kafka_bootstrap_servers
+            .clone()
+            .filter(|servers| !servers.is_empty()),
         kafka_secret: args.kafka_secret.clone(),
         identity: args.pod.clone(),
         namespace: args.namespace.clone(),
@@ -62,7 +70,11 @@ struct OperatorReadiness(Arc<AtomicBool>);
 impl Readiness for OperatorReadiness {
     async fn check(&self) -> Vec<Check> {
         let ready = self.0.load(Ordering::Relaxed);
-        let detail = if ready { "it answers" } else { "it has not answered yet" };
+        let detail = if ready {
+            "it answers"
+        } else {
+            "it has not answered yet"
+        };
         vec![Check {
             name: "api-server",
             ready,

@@ -49,8 +49,13 @@ async fn work(
     registry.register(Box::new(retention.clone()))?;
     let readiness = WorkerReadiness::new(Arc::new(log.clone()), &plan, databases.clone());
     let shown = Arc::new(readiness.clone());
-    let operations =
-        Operations::start(args.operations.operations, registry, Some(&log), vec![shown]).await?;
+    let operations = Operations::start(
+        args.operations.operations,
+        registry,
+        Some(&log),
+        vec![shown],
+    )
+    .await?;
     let following = {
         let (databases, stop) = (databases.clone(), stop.clone());
         tokio::spawn(async move { databases.follow_secrets(&stop).await })

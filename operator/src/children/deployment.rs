@@ -18,7 +18,12 @@ const KAFKA: &str = "/etc/tidewheel/kafka";
 const SECRETS: &str = "/etc/tidewheel/secrets";
 
 /// So many pods of a role, which read the ConfigMap `specs`.
-pub(super) fn deployment(workload: &Workload<'_>, role: Role, specs: &Child, replicas: i32) -> Child {
+pub(super) fn deployment(
+    workload: &Workload<'_>,
+    role: Role,
+    specs: &Child,
+    replicas: i32,
+) -> Child {
     let strategy = match role {
         // A new pod is ready before an old one goes.
         Role::Ingest | Role::Worker => {
@@ -79,7 +84,10 @@ fn container(workload: &Workload<'_>, role: Role, mounts: &[Mount]) -> Value {
     let settings = workload.settings;
     let mut ports = vec![json!({"name": "operations", "containerPort": 9090, "protocol": "TCP"})];
     if role == Role::Ingest {
-        ports.insert(0, json!({"name": "http", "containerPort": 8080, "protocol": "TCP"}));
+        ports.insert(
+            0,
+            json!({"name": "http", "containerPort": 8080, "protocol": "TCP"}),
+        );
     }
     let mut environment = vec![
         json!({"name": "TIDEWHEEL_SPECS", "value": SPECS}),
@@ -116,7 +124,10 @@ fn container(workload: &Workload<'_>, role: Role, mounts: &[Mount]) -> Value {
         Some(resources) => json!(resources),
         None => role.settings(settings).resources.clone(),
     };
-    if resources.as_object().is_some_and(|resources| !resources.is_empty()) {
+    if resources
+        .as_object()
+        .is_some_and(|resources| !resources.is_empty())
+    {
         container["resources"] = resources;
     }
     if let Some(policy) = &settings.image_pull_policy {
@@ -141,9 +152,7 @@ impl Mount {
 }
 
 fn mounts(workload: &Workload<'_>, specs: &Child) -> Vec<Mount> {
-    let of_specs = |file: &str| {
-        json!({"name": specs.name, "items": [{"key": file, "path": file}]})
-    };
+    let of_specs = |file: &str| json!({"name": specs.name, "items": [{"key": file, "path": file}]});
     let kafka = match workload.kafka {
         KafkaAccess::Servers(_) => json!({"name": "kafka", "configMap": of_specs(SERVERS_FILE)}),
         KafkaAccess::Secret(name) => json!({"name": "kafka", "secret": {"secretName": name}}),
@@ -153,19 +162,28 @@ fn mounts(workload: &Workload<'_>, specs: &Child) -> Vec<Mount> {
         path: path.to_owned(),
     };
     let mut mounts = vec![
-        mount(json!({"name": "specs", "configMap": of_specs(SPECS_FILE)}), SPECS),
+        mount(
+            json!({"name": "specs", "configMap": of_specs(SPECS_FILE)}),
+            SPECS,
+        ),
         mount(kafka, KAFKA),
     ];
     // By number: a Secret may have a longer name than a volume.
-    mounts.extend(workload.secrets.iter().enumerate().map(|(index, (name, keys))| {
-        let mut secret = json!({"secretName": name});
-        if !keys.is_empty() {
-            let items = keys.iter().map(|key| json!({"key": key, "path": key}));
-            secret["items"] = items.collect();
-        }
-        let volume = json!({"name": format!("secret-{index}"), "secret": secret});
-        mount(volume, &format!("{SECRETS}/{name}"))
-    }));
+    mounts.extend(
+        workload
+            .secrets
+            .iter()
+            .enumerate()
+            .map(|(index, (name, keys))| {
+                let mut secret = json!({"secretName": name});
+                if !keys.is_empty() {
+                    let items = keys.iter().map(|key| json!({"key": key, "path": key}));
+                    secret["items"] = items.collect();
+                }
+                let volume = json!({"name": format!("secret-{index}"), "secret": secret});
+                mount(volume, &format!("{SECRETS}/{name}"))
+            }),
+    );
     mounts
 }
 

@@ -13,7 +13,10 @@ pub(super) fn workload(resource: &str, role: &str) -> String {
         return whole;
     }
     let kept = MAX_NAME - DIGITS - role.len() - 2;
-    let kept = resource.get(..kept).unwrap_or(resource).trim_end_matches('-');
+    let kept = resource
+        .get(..kept)
+        .unwrap_or(resource)
+        .trim_end_matches('-');
     format!("{kept}-{}-{role}", short(&whole))
 }
 

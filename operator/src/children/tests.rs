@@ -52,7 +52,9 @@ fn with<T>(owner: &Owner, kafka: &KafkaAccess, build: impl Fn(Workload<'_>) -> T
 fn of_pipeline() -> Vec<Child> {
     let kafka = KafkaAccess::Secret("tidewheel-kafka".to_owned());
     let owner = owner(Kind::Pipeline, "kpis");
-    with(&owner, &kafka, |workload| worker(&workload, WorkerState::Running))
+    with(&owner, &kafka, |workload| {
+        worker(&workload, WorkerState::Running)
+    })
 }
 
 fn of_source() -> Vec<Child> {
@@ -62,7 +64,9 @@ fn of_source() -> Vec<Child> {
 }
 
 fn deployment_of(children: &[Child]) -> &Value {
-    let found = children.iter().find(|child| child.kind == ChildKind::Deployment);
+    let found = children
+        .iter()
+        .find(|child| child.kind == ChildKind::Deployment);
     &found.unwrap().object
 }
 
@@ -103,7 +107,10 @@ fn pods_are_what_the_restricted_standard_admits_and_have_no_account_to_speak_of(
         let pod = &deployment_of(&children)["spec"]["template"]["spec"];
         assert_eq!(pod["automountServiceAccountToken"], false);
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
-        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        assert_eq!(
+            pod["securityContext"]["seccompProfile"]["type"],
+            "RuntimeDefault"
+        );
         let container = &pod["containers"][0]["securityContext"];
         assert_eq!(container["allowPrivilegeEscalation"], false);
         assert_eq!(container["readOnlyRootFilesystem"], true);
@@ -116,7 +123,10 @@ fn what_the_installation_adds_to_pods_never_hides_them_from_their_service() {
     let children = of_source();
     let labels = &deployment_of(&children)["spec"]["template"]["metadata"]["labels"];
     assert_eq!(labels["team"], "data");
-    let service = children.iter().find(|child| child.kind == ChildKind::Service).unwrap();
+    let service = children
+        .iter()
+        .find(|child| child.kind == ChildKind::Service)
+        .unwrap();
     for (name, value) in service.object["spec"]["selector"].as_object().unwrap() {
         assert_eq!(&labels[name], value, "{name}");
     }
@@ -135,6 +145,9 @@ fn a_changed_secret_or_other_documents_change_the_pods() {
     };
     let before = changed(&|_| {});
     assert_eq!(changed(&|_| {}), before);
-    assert_ne!(changed(&|workload| workload.secrets_digest = "d2".to_owned()), before);
+    assert_ne!(
+        changed(&|workload| workload.secrets_digest = "d2".to_owned()),
+        before
+    );
     assert_ne!(changed(&|workload| workload.documents.push(' ')), before);
 }

@@ -30,11 +30,18 @@ pub(super) enum Removal {
 
 /// Whether a resource says that its data goes with it, at this place of its spec. Also where the rest of it is wrong.
 pub(super) fn is_delete<K: Declared>(resource: &K, pointer: &str) -> bool {
-    resource.spec().pointer(pointer).is_some_and(|policy| policy == "Delete")
+    resource
+        .spec()
+        .pointer(pointer)
+        .is_some_and(|policy| policy == "Delete")
 }
 
 /// Sees to it that a resource whose data goes with it is kept until that is gone, and no other.
-pub(super) async fn guard<K: Declared>(resource: &K, context: &Context, is_delete: bool) -> Result<(), ReconcileError> {
+pub(super) async fn guard<K: Declared>(
+    resource: &K,
+    context: &Context,
+    is_delete: bool,
+) -> Result<(), ReconcileError> {
     if is_delete == is_guarded(resource) {
         return Ok(());
     }
@@ -50,7 +57,14 @@ pub(super) async fn guard<K: Declared>(resource: &K, context: &Context, is_delet
         "resourceVersion": resource.meta().resource_version,
     }});
     let api: Api<K> = Api::namespaced(context.client.clone(), resource.namespace());
-    match api.patch(resource.name(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+    match api
+        .patch(
+            resource.name(),
+            &PatchParams::default(),
+            &Patch::Merge(&patch),
+        )
+        .await
+    {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => Err(error.into()),
@@ -69,7 +83,9 @@ pub(super) async fn finalize<K: Declared>(
     remove: impl Future<Output = Result<Removal, ReconcileError>>,
 ) -> Result<Action, ReconcileError> {
     if !is_guarded(resource) {
-        context.rhythm.forget(resource.meta().uid.as_deref().unwrap_or_default());
+        context
+            .rhythm
+            .forget(resource.meta().uid.as_deref().unwrap_or_default());
         return Ok(Action::await_change());
     }
     let left = time_left(resource);
@@ -89,12 +105,18 @@ pub(super) async fn finalize<K: Declared>(
         }
         Removal::Waits(why) if time_left(resource).is_zero() => {
             let seconds = GIVES_UP_AFTER.as_secs();
-            let note = format!("data was left behind, because it could not be deleted within {seconds} s: {why}");
+            let note = format!(
+                "data was left behind, because it could not be deleted within {seconds} s: {why}"
+            );
             tracing::warn!(kind = %K::KIND, namespace = resource.namespace(), name = resource.name(), "{note}");
             event(resource, context, true, "DataLeftBehind", "Delete", &note).await;
         }
         Removal::Waits(why) => {
-            let finding = Finding::new(Aspect::Whole, Reason::Deleting, format!("its data is being deleted: {why}"));
+            let finding = Finding::new(
+                Aspect::Whole,
+                Reason::Deleting,
+                format!("its data is being deleted: {why}"),
+            );
             report(resource, context, &[finding]).await?;
             return Ok(Action::requeue(AGAIN_AFTER));
         }
@@ -104,7 +126,11 @@ pub(super) async fn finalize<K: Declared>(
 }
 
 fn time_left<K: Declared>(resource: &K) -> Duration {
-    let since = resource.meta().deletion_timestamp.as_ref().map_or(Timestamp::now(), |time| time.0);
+    let since = resource
+        .meta()
+        .deletion_timestamp
+        .as_ref()
+        .map_or(Timestamp::now(), |time| time.0);
     let elapsed = Timestamp::now().duration_since(since);
     GIVES_UP_AFTER.saturating_sub(elapsed.try_into().unwrap_or(Duration::ZERO))
 }

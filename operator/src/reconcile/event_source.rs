@@ -22,7 +22,10 @@ use crate::resource::{Declared, EventSource, Pipeline};
 use crate::secrets::{self, SecretError};
 
 /// Brings everything of an EventSource in line.
-pub(crate) async fn reconcile(source: Arc<EventSource>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub(crate) async fn reconcile(
+    source: Arc<EventSource>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
     let is_delete = deletion::is_delete(source.as_ref(), "/topic/deletionPolicy");
     if source.is_deleted() {
         let remove = remove(&source, &context);
@@ -36,7 +39,11 @@ pub(crate) async fn reconcile(source: Arc<EventSource>, context: Arc<Context>) -
             findings
         }
         Err(mut findings) => {
-            findings.extend(workloads::as_it_is(&context, &owner(source.as_ref()), role(&source)));
+            findings.extend(workloads::as_it_is(
+                &context,
+                &owner(source.as_ref()),
+                role(&source),
+            ));
             findings
         }
     };
@@ -45,7 +52,11 @@ pub(crate) async fn reconcile(source: Arc<EventSource>, context: Arc<Context>) -
 
 /// What takes or makes its events, whatever else is wrong with it.
 fn role(source: &EventSource) -> Role {
-    if source.spec.get("generator").is_some() { Role::Generate } else { Role::Ingest }
+    if source.spec.get("generator").is_some() {
+        Role::Generate
+    } else {
+        Role::Ingest
+    }
 }
 
 /// Deletes its topic, once nobody reads it and nothing writes to it.
@@ -56,13 +67,19 @@ async fn remove(source: &EventSource, context: &Context) -> Result<Removal, Reco
     let readers = readers(source, context);
     if !readers.is_empty() {
         let names: Vec<&str> = readers.iter().map(|pipeline| pipeline.name()).collect();
-        return Ok(Removal::Waits(format!("it is still read by the Pipelines {}", names.join(", "))));
+        return Ok(Removal::Waits(format!(
+            "it is still read by the Pipelines {}",
+            names.join(", ")
+        )));
     }
     if !workloads::end(context, &owner(source), role(source)).await? {
         return Ok(Removal::Waits("its pods are still there".to_owned()));
     }
     let (namespace, name) = (source.namespace(), source.name());
-    let topics = [source_topic(namespace, name), generator_positions(namespace, name)];
+    let topics = [
+        source_topic(namespace, name),
+        generator_positions(namespace, name),
+    ];
     let kafka = match kafka::of_namespace(&context.world, &context.settings, namespace) {
         Ok(kafka) => kafka,
         Err(finding) => return Ok(Removal::Waits(finding.message)),
@@ -72,7 +89,12 @@ async fn remove(source: &EventSource, context: &Context) -> Result<Removal, Reco
         Err(error) => Err(error),
     };
     Ok(match deleted {
-        Ok(deleted) => Removal::Done(deleted.iter().map(|topic| format!("topic {topic}")).collect()),
+        Ok(deleted) => Removal::Done(
+            deleted
+                .iter()
+                .map(|topic| format!("topic {topic}"))
+                .collect(),
+        ),
         Err(error) => Removal::Waits(error.to_string()),
     })
 }
@@ -98,26 +120,39 @@ struct Dereferenced {
 fn dereference(source: &EventSource, context: &Context) -> Result<Dereferenced, Vec<Finding>> {
     let judged = judge::source(source)?;
     let namespace = source.namespace();
-    let kafka = kafka::of_namespace(&context.world, &context.settings, namespace).map_err(|finding| vec![finding])?;
+    let kafka = kafka::of_namespace(&context.world, &context.settings, namespace)
+        .map_err(|finding| vec![finding])?;
     let keys = match source.secret_name() {
         None => None,
         Some(name) => Some(context.world.secret(namespace, name).ok_or_else(|| {
-            let missing = SecretError::NoSecret { name: name.to_owned() };
-            vec![Finding::new(Aspect::Whole, Reason::SecretMissing, missing.to_string())]
+            let missing = SecretError::NoSecret {
+                name: name.to_owned(),
+            };
+            vec![Finding::new(
+                Aspect::Whole,
+                Reason::SecretMissing,
+                missing.to_string(),
+            )]
         })?),
     };
     Ok(Dereferenced {
         source: judged,
         kafka,
         keys,
-        kafka_secret: context.world.secret(namespace, &context.settings.kafka_secret),
+        kafka_secret: context
+            .world
+            .secret(namespace, &context.settings.kafka_secret),
     })
 }
 
 /// Makes its topic, or brings it in line.
 async fn topics(source: &EventSource, context: &Context, found: &Dereferenced) -> Vec<Finding> {
     let uid = source.metadata.uid.as_deref().unwrap_or_default();
-    let subject = format!("{:?} {}", found.kafka.access, Documents::of_source(&found.source).hash());
+    let subject = format!(
+        "{:?} {}",
+        found.kafka.access,
+        Documents::of_source(&found.source).hash()
+    );
     if let Some(findings) = context.rhythm.found(uid, &subject) {
         return findings;
     }
@@ -131,7 +166,11 @@ async fn topics(source: &EventSource, context: &Context, found: &Dereferenced) -
     };
     match done {
         Ok(message) => {
-            let findings = vec![Finding::new(Aspect::Topics, Reason::TopicsAsDeclared, message)];
+            let findings = vec![Finding::new(
+                Aspect::Topics,
+                Reason::TopicsAsDeclared,
+                message,
+            )];
             context.rhythm.remember(uid, subject, findings.clone());
             findings
         }
@@ -142,7 +181,10 @@ async fn topics(source: &EventSource, context: &Context, found: &Dereferenced) -
 /// Looks whether somebody else's topic is there.
 async fn look_at(client: &Topics, topic: &str) -> Result<String, TopicError> {
     match client.find(topic).await? {
-        Some(found) => Ok(format!("topic {topic} is there with {} partitions", found.partitions)),
+        Some(found) => Ok(format!(
+            "topic {topic} is there with {} partitions",
+            found.partitions
+        )),
         None => Err(TopicError::NotThere {
             topic: topic.to_owned(),
         }),
@@ -164,13 +206,28 @@ async fn ensure(
         && let Some(found) = client.find(&topic.name).await?
         && found.partitions < topic.partitions
     {
-        changes.extend(client.ensure(&states(source, context, topic.partitions)).await?);
+        changes.extend(
+            client
+                .ensure(&states(source, context, topic.partitions))
+                .await?,
+        );
     }
     changes.extend(client.ensure(&own).await?);
     for change in changes {
-        crate::report::event(source, context, false, "TopicChanged", "EnsureTopics", &change.to_string()).await;
+        crate::report::event(
+            source,
+            context,
+            false,
+            "TopicChanged",
+            "EnsureTopics",
+            &change.to_string(),
+        )
+        .await;
     }
-    let names = own.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>();
+    let names = own
+        .iter()
+        .map(|topic| topic.name.as_str())
+        .collect::<Vec<_>>();
     Ok(format!("{} as declared", names.join(", ")))
 }
 
@@ -179,7 +236,9 @@ fn states(source: &EventSource, context: &Context, partitions: u32) -> Vec<Topic
     let readers = readers(source, context);
     let readers = readers.iter().filter(|pipeline| !pipeline.is_deleted());
     let names = readers.map(|pipeline| PipelineNames::new(pipeline.namespace(), pipeline.name()));
-    names.map(|names| topics::of_state(names.state(source.name()), partitions)).collect()
+    names
+        .map(|names| topics::of_state(names.state(source.name()), partitions))
+        .collect()
 }
 
 /// Applies what takes or makes its events; nothing where they are in a topic already.

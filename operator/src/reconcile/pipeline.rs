@@ -19,7 +19,10 @@ use crate::resource::{Declared, EventSource, Pipeline, Sink};
 use crate::secrets;
 
 /// Brings everything of a Pipeline in line.
-pub(crate) async fn reconcile(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub(crate) async fn reconcile(
+    pipeline: Arc<Pipeline>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
     let is_delete = deletion::is_delete(pipeline.as_ref(), "/deletionPolicy");
     if pipeline.is_deleted() {
         let remove = remove(&pipeline, &context);
@@ -31,8 +34,15 @@ pub(crate) async fn reconcile(pipeline: Arc<Pipeline>, context: Arc<Context>) ->
         Err(findings) => findings,
     };
     // What runs goes on, whatever is wrong with what should.
-    if !findings.iter().any(|finding| finding.aspect == Aspect::Workloads) {
-        findings.extend(workloads::as_it_is(&context, &owner(pipeline.as_ref()), Role::Worker));
+    if !findings
+        .iter()
+        .any(|finding| finding.aspect == Aspect::Workloads)
+    {
+        findings.extend(workloads::as_it_is(
+            &context,
+            &owner(pipeline.as_ref()),
+            Role::Worker,
+        ));
     }
     findings.push(suspension(state(&pipeline)));
     report(pipeline.as_ref(), &context, &findings).await
@@ -81,21 +91,34 @@ fn dereference(pipeline: &Pipeline, context: &Context) -> Result<Dereferenced, V
     let (world, namespace) = (&context.world, pipeline.namespace());
     let (sources, sinks) = references(pipeline, context)?;
     let judged = judge::pipeline(pipeline, &sources, &sinks)?;
-    let others = (world.pipelines.state(), world.sources.state(), world.sinks.state());
+    let others = (
+        world.pipelines.state(),
+        world.sources.state(),
+        world.sinks.state(),
+    );
     if let Some(taken) = judge::taken(pipeline, &others.0, &others.1, &others.2) {
         return Err(vec![taken]);
     }
     let urls = tables::urls(world, &judged.plan, &judged.sinks).map_err(|finding| vec![finding])?;
-    let kafka = kafka::of_namespace(world, &context.settings, namespace).map_err(|finding| vec![finding])?;
+    let kafka = kafka::of_namespace(world, &context.settings, namespace)
+        .map_err(|finding| vec![finding])?;
     let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for sink in judged.sinks.iter().filter(|sink| urls.contains_key(&sink.id.full_name())) {
+    for sink in judged
+        .sinks
+        .iter()
+        .filter(|sink| urls.contains_key(&sink.id.full_name()))
+    {
         if let Some(postgres) = &sink.spec.postgres {
             let secret = &postgres.connection.secret_ref;
-            keys.entry(secret.name.clone()).or_default().insert(secret.key.clone());
+            keys.entry(secret.name.clone())
+                .or_default()
+                .insert(secret.key.clone());
         }
     }
     let used = keys.keys().chain([&context.settings.kafka_secret]);
-    let used: Vec<Arc<Secret>> = used.filter_map(|name| world.secret(namespace, name)).collect();
+    let used: Vec<Arc<Secret>> = used
+        .filter_map(|name| world.secret(namespace, name))
+        .collect();
     Ok(Dereferenced {
         secrets_digest: secrets::digest(used.iter().map(AsRef::as_ref)),
         judged,
@@ -112,7 +135,9 @@ fn references(pipeline: &Pipeline, context: &Context) -> Result<References, Vec<
     let namespace = pipeline.namespace();
     let mut missing = Vec::new();
     let mut lacks = |aspect, reason, kind: &str, name: &str| {
-        let message = format!("there is no {kind} `{name}` in the namespace: make it, and this goes on by itself");
+        let message = format!(
+            "there is no {kind} `{name}` in the namespace: make it, and this goes on by itself"
+        );
         missing.push(Finding::new(aspect, reason, message));
     };
     let mut sources = Vec::new();
@@ -129,14 +154,28 @@ fn references(pipeline: &Pipeline, context: &Context) -> Result<References, Vec<
             _ => lacks(Aspect::Schemas, Reason::SinkMissing, "Sink", name),
         }
     }
-    if missing.is_empty() { Ok((sources, sinks)) } else { Err(missing) }
+    if missing.is_empty() {
+        Ok((sources, sinks))
+    } else {
+        Err(missing)
+    }
 }
 
 /// Brings in line what a Pipeline that can run needs, and then its workers.
-async fn run(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -> Result<Vec<Finding>, ReconcileError> {
-    let mut findings = vec![Finding::new(Aspect::Sources, Reason::Found, "every source is there")];
+async fn run(
+    pipeline: &Pipeline,
+    context: &Context,
+    found: &Dereferenced,
+) -> Result<Vec<Finding>, ReconcileError> {
+    let mut findings = vec![Finding::new(
+        Aspect::Sources,
+        Reason::Found,
+        "every source is there",
+    )];
     let outside = outside(pipeline, context, found).await;
-    let is_good = outside.iter().all(|finding| finding.reason.standing() == Standing::Good);
+    let is_good = outside
+        .iter()
+        .all(|finding| finding.reason.standing() == Standing::Good);
     findings.extend(outside);
     let hash = found.judged.documents.hash();
     let before = pipeline.status().plan;
@@ -175,14 +214,30 @@ fn next_number(pipeline: &Pipeline, before: Option<&PlanStatus>) -> i64 {
 /// Makes tables and internal topics, or brings them in line, unless that was done a moment ago.
 async fn outside(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -> Vec<Finding> {
     let uid = pipeline.metadata.uid.as_deref().unwrap_or_default();
-    let subject = hash(format!("{} {} {:?}", found.judged.documents.hash(), found.secrets_digest, found.kafka.access).as_bytes());
+    let subject = hash(
+        format!(
+            "{} {} {:?}",
+            found.judged.documents.hash(),
+            found.secrets_digest,
+            found.kafka.access
+        )
+        .as_bytes(),
+    );
     if let Some(findings) = context.rhythm.found(uid, &subject) {
         return findings;
     }
     let schemas = match tables::ensure(&found.judged.plan, &found.urls).await {
         Ok(done) => {
             for done in &done {
-                crate::report::event(pipeline, context, false, "TableChanged", "EnsureTables", done).await;
+                crate::report::event(
+                    pipeline,
+                    context,
+                    false,
+                    "TableChanged",
+                    "EnsureTables",
+                    done,
+                )
+                .await;
             }
             Finding::new(Aspect::Schemas, Reason::TablesAsPlanned, tables_of(found))
         }
@@ -190,7 +245,10 @@ async fn outside(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -
     };
     let topics = topics(pipeline, context, found).await;
     let findings = vec![schemas, topics];
-    if findings.iter().all(|finding| finding.reason.standing() == Standing::Good) {
+    if findings
+        .iter()
+        .all(|finding| finding.reason.standing() == Standing::Good)
+    {
         context.rhythm.remember(uid, subject, findings.clone());
     }
     findings
@@ -210,20 +268,39 @@ async fn topics(pipeline: &Pipeline, context: &Context, found: &Dereferenced) ->
         Ok(client) => client,
         Err(error) => return kafka::finding(&error),
     };
-    match client.ensure_plans(std::slice::from_ref(&found.judged.plan)).await {
+    match client
+        .ensure_plans(std::slice::from_ref(&found.judged.plan))
+        .await
+    {
         Ok(changes) => {
             for change in &changes {
                 let note = change.to_string();
-                crate::report::event(pipeline, context, false, "TopicChanged", "EnsureTopics", &note).await;
+                crate::report::event(
+                    pipeline,
+                    context,
+                    false,
+                    "TopicChanged",
+                    "EnsureTopics",
+                    &note,
+                )
+                .await;
             }
-            Finding::new(Aspect::Topics, Reason::TopicsAsDeclared, "internal topics and those of outputs as declared")
+            Finding::new(
+                Aspect::Topics,
+                Reason::TopicsAsDeclared,
+                "internal topics and those of outputs as declared",
+            )
         }
         Err(error) => kafka::finding(&error),
     }
 }
 
 fn state(pipeline: &Pipeline) -> WorkerState {
-    match pipeline.spec().get("suspend").and_then(serde_json::Value::as_bool) {
+    match pipeline
+        .spec()
+        .get("suspend")
+        .and_then(serde_json::Value::as_bool)
+    {
         Some(true) => WorkerState::Suspended,
         Some(false) | None => WorkerState::Running,
     }
@@ -235,7 +312,9 @@ fn suspension(state: WorkerState) -> Finding {
             let message = "nothing is read because `spec.suspend` is set; without it everything goes on where it was";
             Finding::new(Aspect::Suspended, Reason::Suspended, message)
         }
-        WorkerState::Running => Finding::new(Aspect::Suspended, Reason::Running, "it is not suspended"),
+        WorkerState::Running => {
+            Finding::new(Aspect::Suspended, Reason::Running, "it is not suspended")
+        }
     }
 }
 
@@ -248,7 +327,8 @@ mod tests {
     #[test]
     fn a_number_grows_with_each_plan_and_with_each_pipeline_of_the_name() {
         let of = |created: &str| -> Pipeline {
-            serde_json::from_value(json!({"metadata": {"name": "a", "creationTimestamp": created}})).unwrap()
+            serde_json::from_value(json!({"metadata": {"name": "a", "creationTimestamp": created}}))
+                .unwrap()
         };
         let (first, again) = (of("2026-01-01T00:00:00Z"), of("2026-01-01T00:01:00Z"));
         let plan = |number| PlanStatus {

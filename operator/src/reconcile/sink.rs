@@ -13,7 +13,10 @@ use crate::judge;
 use crate::resource::{Declared, Sink};
 
 /// Looks whether results can go to a Sink.
-pub(crate) async fn reconcile(sink: Arc<Sink>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub(crate) async fn reconcile(
+    sink: Arc<Sink>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
     let is_delete = deletion::is_delete(sink.as_ref(), "/postgres/deletionPolicy");
     if sink.is_deleted() {
         let remove = async { Ok(release(&sink, &context)) };
@@ -35,7 +38,10 @@ fn release(sink: &Sink, context: &Context) -> Removal {
         [] => Removal::Done(Vec::new()),
         writers => {
             let names: Vec<&str> = writers.iter().map(|pipeline| pipeline.name()).collect();
-            Removal::Waits(format!("the tables of the Pipelines {} are still to go", names.join(", ")))
+            Removal::Waits(format!(
+                "the tables of the Pipelines {} are still to go",
+                names.join(", ")
+            ))
         }
     }
 }
@@ -47,9 +53,17 @@ async fn look(sink: &Sink, context: &Context, uid: &str) -> Vec<Finding> {
     };
     let Some(postgres) = &judged.spec.postgres else {
         let message = "results go to topics of the Kafka that Pipelines run on";
-        return vec![Finding::new(Aspect::Whole, Reason::NothingToConnect, message)];
+        return vec![Finding::new(
+            Aspect::Whole,
+            Reason::NothingToConnect,
+            message,
+        )];
     };
-    let url = match tables::url(&context.world, sink.namespace(), &postgres.connection.secret_ref) {
+    let url = match tables::url(
+        &context.world,
+        sink.namespace(),
+        &postgres.connection.secret_ref,
+    ) {
         Ok(url) => url,
         Err(finding) => return vec![finding],
     };
@@ -59,7 +73,11 @@ async fn look(sink: &Sink, context: &Context, uid: &str) -> Vec<Finding> {
     }
     match postgres::answers(&url).await {
         Ok(()) => {
-            let findings = vec![Finding::new(Aspect::Schemas, Reason::Connected, "the database answers")];
+            let findings = vec![Finding::new(
+                Aspect::Schemas,
+                Reason::Connected,
+                "the database answers",
+            )];
             context.rhythm.remember(uid, subject, findings.clone());
             findings
         }

@@ -14,7 +14,11 @@ use crate::secrets::{self, SecretError};
 use crate::world::World;
 
 /// The URL of a database, as the Secret says that a Sink names.
-pub(super) fn url(world: &World, namespace: &str, secret: &SecretKeyRef) -> Result<String, Finding> {
+pub(super) fn url(
+    world: &World,
+    namespace: &str,
+    secret: &SecretKeyRef,
+) -> Result<String, Finding> {
     let found = world.secret(namespace, &secret.name);
     secrets::text(found.as_deref(), &secret.name, &secret.key).map_err(|error| {
         let reason = match error {
@@ -45,11 +49,16 @@ pub(super) fn urls(
 }
 
 /// Makes the tables of a plan, or adds what they lack. What was done, for people.
-pub(super) async fn ensure(plan: &Plan, urls: &BTreeMap<String, String>) -> Result<Vec<String>, Finding> {
+pub(super) async fn ensure(
+    plan: &Plan,
+    urls: &BTreeMap<String, String>,
+) -> Result<Vec<String>, Finding> {
     let mut done = Vec::new();
     for (sink, url) in urls {
         let tables = postgres::tables_of(plan, sink);
-        let made = postgres::provision(url, &tables).await.map_err(|error| finding(sink, &error))?;
+        let made = postgres::provision(url, &tables)
+            .await
+            .map_err(|error| finding(sink, &error))?;
         let changed = made.iter().filter(|made| made.change != Change::Unchanged);
         done.extend(changed.map(|made| format!("sink {sink}, {made}")));
     }
@@ -58,7 +67,10 @@ pub(super) async fn ensure(plan: &Plan, urls: &BTreeMap<String, String>) -> Resu
 
 /// Removes the tables of a Pipeline in those of its Sinks that say so. What was removed, for people.
 pub(super) async fn remove(pipeline: &Pipeline, world: &World) -> Result<Vec<String>, Finding> {
-    let (namespace, name) = (pipeline.namespace(), format!("{}/{}", pipeline.namespace(), pipeline.name()));
+    let (namespace, name) = (
+        pipeline.namespace(),
+        format!("{}/{}", pipeline.namespace(), pipeline.name()),
+    );
     let mut gone = Vec::new();
     for sink in pipeline.sink_names().collect::<BTreeSet<_>>() {
         // A Sink that is gone, or says nothing that could be followed, has its tables kept.
@@ -74,7 +86,11 @@ pub(super) async fn remove(pipeline: &Pipeline, world: &World) -> Result<Vec<Str
         let at = url(world, namespace, &postgres.connection.secret_ref)?;
         let removed = postgres::remove(&at, &postgres.schema, &name).await;
         let removed = removed.map_err(|error| finding(sink, &error))?;
-        gone.extend(removed.iter().map(|table| format!("table {}.{table}", postgres.schema)));
+        gone.extend(
+            removed
+                .iter()
+                .map(|table| format!("table {}.{table}", postgres.schema)),
+        );
     }
     Ok(gone)
 }

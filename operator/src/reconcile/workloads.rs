@@ -42,9 +42,16 @@ pub(super) async fn apply(
 }
 
 /// Ends a workload, before data is deleted that it works with; whether it is gone.
-pub(super) async fn end(context: &Context, owner: &Owner, role: Role) -> Result<bool, ReconcileError> {
+pub(super) async fn end(
+    context: &Context,
+    owner: &Owner,
+    role: Role,
+) -> Result<bool, ReconcileError> {
     let name = role.workload(&owner.name);
-    let Some(deployment) = context.world.child(ChildKind::Deployment, &owner.namespace, &name) else {
+    let Some(deployment) = context
+        .world
+        .child(ChildKind::Deployment, &owner.namespace, &name)
+    else {
         return Ok(true);
     };
     if deployment.metadata.deletion_timestamp.is_none() {
@@ -66,29 +73,52 @@ pub(super) async fn end(context: &Context, owner: &Owner, role: Role) -> Result<
 /// How the pods of a workload fare that is left as it is; none where there is none.
 pub(super) fn as_it_is(context: &Context, owner: &Owner, role: Role) -> Option<Finding> {
     let name = role.workload(&owner.name);
-    let deployment = context.world.child(ChildKind::Deployment, &owner.namespace, &name)?;
-    Some(availability(&serde_json::to_value(deployment.as_ref()).unwrap_or_default()))
+    let deployment = context
+        .world
+        .child(ChildKind::Deployment, &owner.namespace, &name)?;
+    Some(availability(
+        &serde_json::to_value(deployment.as_ref()).unwrap_or_default(),
+    ))
 }
 
 /// How the pods of a Deployment fare.
 fn availability(deployment: &Value) -> Finding {
-    let number = |path: &str| deployment.pointer(path).and_then(Value::as_i64).unwrap_or_default();
+    let number = |path: &str| {
+        deployment
+            .pointer(path)
+            .and_then(Value::as_i64)
+            .unwrap_or_default()
+    };
     let wanted = number("/spec/replicas");
     let available = number("/status/availableReplicas");
     let is_observed = number("/status/observedGeneration") >= number("/metadata/generation");
-    let is_rolled_out = number("/status/updatedReplicas") == wanted && number("/status/replicas") == wanted;
+    let is_rolled_out =
+        number("/status/updatedReplicas") == wanted && number("/status/replicas") == wanted;
     let finding = |reason, message| Finding::new(Aspect::Workloads, reason, message);
     if is_observed && is_rolled_out && available == wanted {
-        return finding(Reason::Available, format!("{available} of {wanted} pods are available"));
+        return finding(
+            Reason::Available,
+            format!("{available} of {wanted} pods are available"),
+        );
     }
     let counted = format!("{available} of {wanted} pods are available");
     match is_observed.then(|| trouble(deployment)).flatten() {
         Some(trouble) => {
-            let name = deployment.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-            let look = format!("`kubectl describe pods` and `kubectl logs deployment/{name}` say more");
-            finding(Reason::WorkloadFailing, format!("{counted}: {trouble}; {look}"))
+            let name = deployment
+                .pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let look =
+                format!("`kubectl describe pods` and `kubectl logs deployment/{name}` say more");
+            finding(
+                Reason::WorkloadFailing,
+                format!("{counted}: {trouble}; {look}"),
+            )
         }
-        None => finding(Reason::RollingOut, format!("{counted}: pods are being started or replaced")),
+        None => finding(
+            Reason::RollingOut,
+            format!("{counted}: pods are being started or replaced"),
+        ),
     }
 }
 
@@ -96,7 +126,8 @@ fn availability(deployment: &Value) -> Finding {
 fn trouble(deployment: &Value) -> Option<String> {
     let conditions = deployment.pointer("/status/conditions")?.as_array()?;
     let found = conditions.iter().find(|condition| {
-        let is = |type_: &str, status: &str| condition["type"] == type_ && condition["status"] == status;
+        let is =
+            |type_: &str, status: &str| condition["type"] == type_ && condition["status"] == status;
         is("ReplicaFailure", "True") || is("Progressing", "False")
     });
     Some(found?["message"].as_str()?.to_owned())
@@ -118,12 +149,19 @@ mod tests {
 
     #[test]
     fn pods_are_available_when_all_of_them_are_new_and_none_else_is_there() {
-        let counts = |observed: i64, all: i64, updated: i64, available: i64| {
-            json!({"observedGeneration": observed, "replicas": all, "updatedReplicas": updated, "availableReplicas": available})
-        };
+        let counts = |observed: i64, all: i64, updated: i64, available: i64| json!({"observedGeneration": observed, "replicas": all, "updatedReplicas": updated, "availableReplicas": available});
         assert_eq!(reason(2, &counts(3, 2, 2, 2)), Reason::Available);
-        assert_eq!(reason(0, &json!({"observedGeneration": 3})), Reason::Available);
-        for status in [counts(2, 2, 2, 2), counts(3, 3, 2, 3), counts(3, 2, 1, 2), counts(3, 2, 2, 1), json!({})] {
+        assert_eq!(
+            reason(0, &json!({"observedGeneration": 3})),
+            Reason::Available
+        );
+        for status in [
+            counts(2, 2, 2, 2),
+            counts(3, 3, 2, 3),
+            counts(3, 2, 1, 2),
+            counts(3, 2, 2, 1),
+            json!({}),
+        ] {
             assert_eq!(reason(2, &status), Reason::RollingOut, "{status}");
         }
     }
@@ -131,7 +169,8 @@ mod tests {
     #[test]
     fn a_rollout_that_does_not_go_on_fails() {
         for (type_, condition_status) in [("Progressing", "False"), ("ReplicaFailure", "True")] {
-            let conditions = json!([{"type": type_, "status": condition_status, "message": "exceeded quota"}]);
+            let conditions =
+                json!([{"type": type_, "status": condition_status, "message": "exceeded quota"}]);
             let status = json!({"observedGeneration": 3, "replicas": 1, "conditions": conditions});
             assert_eq!(reason(1, &status), Reason::WorkloadFailing, "{type_}");
         }

@@ -168,7 +168,10 @@ impl Admin {
             let metadata = asking
                 .fetch_metadata(None, PATIENCE)
                 .inspect_err(|_| serve(&asking))?;
-            let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+            let names = metadata
+                .topics()
+                .iter()
+                .map(|topic| topic.name().to_owned());
             Ok(names.collect())
         });
         let names = asked.await.unwrap_or(Err(KafkaError::Canceled));
@@ -180,7 +183,10 @@ impl Admin {
         let deleted = self.client.delete_topics(&[topic], &options()).await;
         match self.first(deleted)? {
             Ok(_) => Ok(true),
-            Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => Ok(false),
+            Err((
+                _,
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
+            )) => Ok(false),
             Err((_, code)) => Err(TopicError::refused(topic, "deleting it", code)),
         }
     }
@@ -191,7 +197,11 @@ impl Admin {
         match self.first(deleted)? {
             Ok(_) => Ok(true),
             Err((_, RDKafkaErrorCode::GroupIdNotFound)) => Ok(false),
-            Err((_, code)) => Err(TopicError::refused(group, "deleting the consumer group", code)),
+            Err((_, code)) => Err(TopicError::refused(
+                group,
+                "deleting the consumer group",
+                code,
+            )),
         }
     }
 

@@ -120,11 +120,17 @@ impl Topics {
     ///
     /// # Errors
     /// See [`TopicError`]. What was deleted before stays so: call it again.
-    pub async fn delete_of_pipeline(&self, pipeline: &PipelineNames) -> Result<Vec<String>, TopicError> {
+    pub async fn delete_of_pipeline(
+        &self,
+        pipeline: &PipelineNames,
+    ) -> Result<Vec<String>, TopicError> {
         let mut own = self.admin.names().await?;
         own.retain(|topic| pipeline.is_own(topic));
         own.sort();
-        for group in own.iter().filter_map(|topic| PipelineNames::group_of(topic)) {
+        for group in own
+            .iter()
+            .filter_map(|topic| PipelineNames::group_of(topic))
+        {
             self.admin.delete_group(group).await?;
         }
         self.delete(&own).await

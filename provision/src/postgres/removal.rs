@@ -15,7 +15,10 @@ pub(crate) async fn remove(
     let stored = tables::stored(administrator, schema).await?;
     let mut removed = Vec::new();
     for table in stored.iter().filter(|table| table.pipeline == pipeline) {
-        let drop = format!("DROP TABLE IF EXISTS {}", layout::table(schema, &table.table));
+        let drop = format!(
+            "DROP TABLE IF EXISTS {}",
+            layout::table(schema, &table.table)
+        );
         administrator.run(drop).await?;
         for recorded in [GENERATIONS, PROGRESS, REFUSALS] {
             let delete = format!(

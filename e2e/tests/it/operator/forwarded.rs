@@ -2,7 +2,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    process::{Child, Stdio},
+    process::{Child, ChildStdout, Stdio},
 };
 
 use tidewheel_e2e::cluster::Cluster;
@@ -10,6 +10,8 @@ use tidewheel_e2e::cluster::Cluster;
 /// A port of this machine that leads to a Service, until it is dropped.
 pub(super) struct Forwarded {
     child: Child,
+    /// kubectl speaks of each connection, and would end if nobody listened.
+    _said: BufReader<ChildStdout>,
     port: u16,
 }
 
@@ -35,33 +37,47 @@ impl Forwarded {
             .split_once("127.0.0.1:")
             .unwrap_or_else(|| panic!("{line}"));
         let port = rest.split(' ').next().unwrap().parse().unwrap();
-        Self { child, port }
+        Self {
+            child,
+            _said: said,
+            port,
+        }
     }
 
     /// Posts a body and returns the answer, head and all.
     pub(super) fn post(&self, path: &str, headers: &str, body: &[u8]) -> String {
         let length = body.len();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n"
         );
         self.ask(&[head.as_bytes(), body].concat())
-    }
-
-    /// What is at a path, head and all.
-    pub(super) fn get(&self, path: &str) -> String {
-        self.ask(
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                .as_bytes(),
-        )
     }
 
     fn ask(&self, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.write_all(request).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        let mut answer = Vec::new();
+        let mut part = [0; 4096];
+        // No further: whoever forwards may reset what was closed.
+        while !is_whole(&answer) {
+            let count = stream.read(&mut part).unwrap();
+            assert!(count > 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&part[..count]);
+        }
+        String::from_utf8(answer).unwrap()
     }
+}
+
+/// Whether an answer is there with all of its body.
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer).to_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    length.is_some_and(|length| body.len() >= length.trim().parse().unwrap())
 }
 
 impl Drop for Forwarded {
