@@ -30,6 +30,8 @@ use crate::{
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before asking again who has no leader at the moment, or another one than the client knows.
+const LEADER_COMES: Duration = Duration::from_millis(100);
 /// How long the number of a topic's partitions holds for records that go by it: added ones are used after this time.
 const COUNT_HOLDS: Duration = Duration::from_secs(30);
 /// How often the client's own lines and statistics are looked at.
@@ -225,16 +227,16 @@ impl Lookup {
         asked
             .set_all_offsets(Offset::Offset(append_time_ms.max(0)))
             .map_err(|error| unavailable(&error))?;
-        let told = self
-            .blocking(move |client| client.offsets_for_times(asked, PATIENCE))
-            .await?;
-        let told = told
-            .elements()
-            .first()
-            .map(|partition| partition.error().map(|()| partition.offset()));
-        match told {
-            Some(Ok(Offset::Offset(offset))) => Ok(offset.clamp(offsets.earliest, offsets.end)),
-            Some(Err(error)) => Err(unavailable(&error)),
+        let told = self.blocking(move |client| {
+            let told = client.offsets_for_times(asked.clone(), PATIENCE)?;
+            let elements = told.elements();
+            elements
+                .first()
+                .map(|partition| partition.error().map(|()| partition.offset()))
+                .transpose()
+        });
+        match told.await? {
+            Some(Offset::Offset(offset)) => Ok(offset.clamp(offsets.earliest, offsets.end)),
             _ => Ok(offsets.end),
         }
     }
@@ -272,10 +274,10 @@ impl Lookup {
         refused.map_err(|error| unavailable(&error))
     }
 
-    /// Asks on a thread that may block.
+    /// Asks on a thread that may block; again while leaders change.
     async fn blocking<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&Client) -> Result<T, KafkaError> + Send + 'static,
+        ask: impl Fn(&Client) -> Result<T, KafkaError> + Send + 'static,
     ) -> Result<T, LogError> {
         let Some(client) = self.client.clone() else {
             return Err(LogError::Unavailable {
@@ -283,7 +285,7 @@ impl Lookup {
             });
         };
         let asked = tokio::task::spawn_blocking(move || {
-            ask(&client).map_err(|error| {
+            while_leaders_change(|| ask(&client)).map_err(|error| {
                 serve(&client);
                 client.context().explain(unavailable(&error))
             })
@@ -308,5 +310,52 @@ where
         if client.poll(Duration::ZERO).is_none() {
             // Nothing there, or something that was served: the next round takes what is left.
         }
+    }
+}
+
+/// Asks again, for a while, where the answer is that another broker has to be asked: who does that has heard by then which.
+fn while_leaders_change<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let began = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if is_of_leaders(&error) && began.elapsed() < PATIENCE => {
+                std::thread::sleep(LEADER_COMES);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn is_of_leaders(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn who_has_no_leader_yet_is_asked_again_and_other_errors_are_told() {
+        let asked = Cell::new(0);
+        let answer = while_leaders_change(|| {
+            asked.set(asked.get() + 1);
+            match asked.get() {
+                1 => Err(KafkaError::MetadataFetch(
+                    RDKafkaErrorCode::LeaderNotAvailable,
+                )),
+                2 => Err(KafkaError::MetadataFetch(
+                    RDKafkaErrorCode::NotLeaderForPartition,
+                )),
+                _ => Ok(7),
+            }
+        });
+        assert_eq!((answer.unwrap(), asked.get()), (7, 3));
+        let denied = KafkaError::MetadataFetch(RDKafkaErrorCode::TopicAuthorizationFailed);
+        while_leaders_change::<()>(|| Err(denied.clone())).unwrap_err();
     }
 }
