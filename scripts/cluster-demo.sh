@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Applies the example to the cluster that `make cluster` has made, sends its events over HTTP, and shows what has become of them.
+# Applies the example to the cluster (`local`, or the one that is named) that `make cluster` has made, sends its events over HTTP, and shows what has become of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 source scripts/missing.sh
-environment=/var/cache/tidewheel/clusters/local/environment
+environment=/var/cache/tidewheel/clusters/${1:-local}/environment
 [[ -r $environment ]] || missing "the cluster" "make cluster"
 source "$environment"
 psql=$(command -v psql || ls /usr/lib/postgresql/*/bin/psql 2>/dev/null | tail -n 1) || true
