@@ -102,7 +102,7 @@ impl<'a> SourceAttempt<'a> {
         let recovered = Recovered {
             progress,
             sinks: writers.positions(),
-            refusals: writers.refusals()?,
+            refusals: writers.refusals(),
             decrees,
             acknowledgement: acknowledgement.clone(),
         };
@@ -215,18 +215,19 @@ impl<'a> SourceAttempt<'a> {
         effects: Effects,
         records: &[Record],
     ) -> Result<(), AttemptError> {
+        let settled = self.task.settled_below();
         if sabotage::is(Bug::LogBeforeSinks) {
             let mut log = effects.log;
             log.extend(self.task.seal(records, &[], &[]));
             self.producer.commit(log).await?;
             self.writers
-                .commit(&effects.writes, effects.position)
+                .commit(&effects.writes, effects.position, settled)
                 .await?;
             return Ok(());
         }
         let refusals = self
             .writers
-            .commit(&effects.writes, effects.position)
+            .commit(&effects.writes, effects.position, settled)
             .await?;
         let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
         let mut log = effects.log;
