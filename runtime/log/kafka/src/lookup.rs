@@ -21,7 +21,7 @@ use tidewheel_log::{LogError, NewRecord, Offsets, TopicInfo, partition_of};
 use tokio::sync::OnceCell;
 
 use crate::{
-    client::{Context, Plain, create, create_admin, one},
+    client::{Context, Plain, create, create_bare, one},
     close,
     error::{ended, unavailable},
     settings::{self, Isolation},
@@ -30,6 +30,8 @@ use crate::{
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long is waited before a partition is asked again whose leader changes.
+const ELECTION: Duration = Duration::from_millis(100);
 /// How long the number of a topic's partitions holds for records that go by it: added ones are used after this time.
 const COUNT_HOLDS: Duration = Duration::from_secs(30);
 /// How often the client's own lines and statistics are looked at.
@@ -199,7 +201,9 @@ impl Lookup {
         self.check(topic, partition).await?;
         let name = topic.to_owned();
         let asked = self
-            .blocking(move |client| client.fetch_watermarks(&name, partition, PATIENCE))
+            .blocking(move |client| {
+                while_leaders_change(|| client.fetch_watermarks(&name, partition, PATIENCE))
+            })
             .await;
         match asked {
             Ok((earliest, end)) => Ok(Offsets { earliest, end }),
@@ -226,17 +230,18 @@ impl Lookup {
             .set_all_offsets(Offset::Offset(append_time_ms.max(0)))
             .map_err(|error| unavailable(&error))?;
         let told = self
-            .blocking(move |client| client.offsets_for_times(asked, PATIENCE))
+            .blocking(move |client| {
+                while_leaders_change(|| {
+                    let told = client.offsets_for_times(asked.clone(), PATIENCE)?;
+                    let first = told.elements().into_iter().next();
+                    first.map_or(Ok(Offset::End), |told| told.error().map(|()| told.offset()))
+                })
+            })
             .await?;
-        let told = told
-            .elements()
-            .first()
-            .map(|partition| partition.error().map(|()| partition.offset()));
-        match told {
-            Some(Ok(Offset::Offset(offset))) => Ok(offset.clamp(offsets.earliest, offsets.end)),
-            Some(Err(error)) => Err(unavailable(&error)),
-            _ => Ok(offsets.end),
-        }
+        Ok(match told {
+            Offset::Offset(offset) => offset.clamp(offsets.earliest, offsets.end),
+            _ => offsets.end,
+        })
     }
 
     /// Lets the log forget what is below an offset.
@@ -258,7 +263,7 @@ impl Lookup {
         let admin = self
             .admin
             .get_or_try_init(|| async {
-                create_admin(&settings::asking(&self.connection, self.isolation))
+                create_bare(&settings::asking(&self.connection, self.isolation))
             })
             .await?;
         let options = AdminOptions::new()
@@ -298,6 +303,32 @@ impl Drop for Lookup {
     }
 }
 
+/// Asks again while a partition has no leader, or has one that the client does not know yet: the error has it look for the new one.
+fn while_leaders_change<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let began = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if is_passing(&error) && began.elapsed() < PATIENCE => {
+                std::thread::sleep(ELECTION);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn is_passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::FencedLeaderEpoch
+                | RDKafkaErrorCode::UnknownLeaderEpoch
+                | RDKafkaErrorCode::OffsetNotAvailable
+        )
+    )
+}
+
 /// Serves what a client has to say. Each poll takes one thing.
 pub(crate) fn serve<K>(client: &BaseConsumer<K>)
 where
@@ -308,5 +339,38 @@ where
         if client.poll(Duration::ZERO).is_none() {
             // Nothing there, or something that was served: the next round takes what is left.
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn answers(codes: &[RDKafkaErrorCode]) -> (usize, Result<(), RDKafkaErrorCode>) {
+        let asked = Cell::new(0);
+        let ask = || {
+            let code = codes.get(asked.get()).copied();
+            asked.set(asked.get() + 1);
+            code.map_or(Ok(()), |code| Err(KafkaError::MetadataFetch(code)))
+        };
+        let answer = while_leaders_change(ask);
+        let code = |error: KafkaError| error.rdkafka_error_code();
+        (
+            asked.get(),
+            answer.map_err(|error| code(error).unwrap_or(RDKafkaErrorCode::Unknown)),
+        )
+    }
+
+    #[test]
+    fn who_asks_while_the_leader_changes_is_answered_by_the_new_one() {
+        let changes = [
+            RDKafkaErrorCode::NotLeaderForPartition,
+            RDKafkaErrorCode::LeaderNotAvailable,
+        ];
+        assert_eq!(answers(&changes), (3, Ok(())));
+        let refused = RDKafkaErrorCode::TopicAuthorizationFailed;
+        assert_eq!(answers(&[refused]), (1, Err(refused)));
     }
 }
