@@ -7,9 +7,9 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, Producer as _};
 use tidewheel_e2e::kafka::{Kafka, Options};
 
+use crate::program::root;
 use crate::roles::faults::orders::{self, SECOND};
 use crate::roles::faults::scene::{Scene, ground, nothing_open, until_metric};
-use crate::program::root;
 use crate::roles::ground::{Ground, Role, check};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -184,7 +184,10 @@ async fn a_generator_that_is_told_to_stop_while_the_broker_is_away_stops() {
     assert_eq!(made.code, 0, "{}", made.stderr);
     for dies in [false, true] {
         let generate = ground.role("generate", &["--grace", "20"]);
-        until_metric(&generate, "tidewheel_generate_events_total", |made| made > 0.0).await;
+        until_metric(&generate, "tidewheel_generate_events_total", |made| {
+            made > 0.0
+        })
+        .await;
         if dies {
             kafka.kill().unwrap();
         } else {
