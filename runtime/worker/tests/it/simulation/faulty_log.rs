@@ -124,7 +124,12 @@ impl FaultyProducer {
     /// Is one step of the simulation.
     fn commit_now(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
         let log = &self.log;
-        log.unended.end_of(&self.id, self.epoch);
+        let goes_away = || log.world.chance(0.1);
+        if !log.unended.end_of(&self.id, self.epoch, goes_away) {
+            return Err(LogError::Unavailable {
+                reason: "simulated, before it was ended".to_owned(),
+            });
+        }
         // Nobody takes over from whoever allots generations, and finds out by that.
         let is_task = !self.id.ends_with(".generations");
         let holder = (self.id.as_str(), self.epoch);

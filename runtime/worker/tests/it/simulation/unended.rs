@@ -70,19 +70,24 @@ impl Unended {
         succeeds
     }
 
-    /// Ends the commit of a holder: no other begins before that.
-    pub(crate) fn end_of(&self, id: &str, epoch: u64) {
+    /// Ends the commit of a holder, unless the log goes away before that; whether it is ended. No other begins before.
+    pub(crate) fn end_of(&self, id: &str, epoch: u64, goes_away: impl FnOnce() -> bool) -> bool {
         let mut inner = self.0.lock().unwrap();
-        if inner.epochs.get(id) == Some(&epoch) {
+        let has_one = inner.epochs.get(id) == Some(&epoch) && inner.commits.contains_key(id);
+        if has_one && goes_away() {
+            return false;
+        }
+        if has_one {
             inner.end(id);
         }
+        true
     }
 
     /// Now and then ends somebody's.
     pub(crate) fn end_one(&self, world: &World) {
         let mut inner = self.0.lock().unwrap();
         let ids: Vec<String> = inner.commits.keys().cloned().collect();
-        if !ids.is_empty() && world.chance(0.02) {
+        if !ids.is_empty() && world.chance(0.005) {
             inner.end(world.pick::<String>(&ids));
         }
     }
