@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
-use tidewheel_log::{EmbeddedLog, Log, NewRecord, Options};
+use tidewheel_log::{
+    Appended, EmbeddedLog, Fetched, Log, LogError, Member, NewRecord, Offsets, Options, Producer,
+    Reader, TopicInfo,
+};
 use tidewheel_planner::plan::Plan;
 use tidewheel_sinks::Sink;
 use tidewheel_sinks::embedded::{Columns, Database};
@@ -36,6 +39,88 @@ impl Timer for Hurried {
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration / 1_000).await;
+    }
+}
+
+/// The embedded log as Kafka would be: what holds no records is passed after the records before it.
+#[derive(Clone)]
+struct AsKafka(EmbeddedLog);
+
+#[async_trait]
+impl Log for AsKafka {
+    async fn topic(&self, topic: &str) -> Result<Option<TopicInfo>, LogError> {
+        self.0.topic(topic).await
+    }
+
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
+        self.0.append(records).await
+    }
+
+    async fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>, LogError> {
+        self.0.producer(transactional_id).await
+    }
+
+    async fn reader(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+    ) -> Result<Box<dyn Reader>, LogError> {
+        let inner = self.0.reader(topic, partition, from).await?;
+        Ok(Box::new(GapsLater { inner, gap: None }))
+    }
+
+    async fn offsets(&self, topic: &str, partition: i32) -> Result<Offsets, LogError> {
+        self.0.offsets(topic, partition).await
+    }
+
+    async fn offset_at(
+        &self,
+        topic: &str,
+        partition: i32,
+        append_time_ms: i64,
+    ) -> Result<i64, LogError> {
+        self.0.offset_at(topic, partition, append_time_ms).await
+    }
+
+    async fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Member>, LogError> {
+        self.0.join(group, topic).await
+    }
+
+    async fn delete_below(&self, topic: &str, partition: i32, offset: i64) -> Result<(), LogError> {
+        self.0.delete_below(topic, partition, offset).await
+    }
+}
+
+struct GapsLater {
+    inner: Box<dyn Reader>,
+    /// What is left of the last answer: the way past what holds no records.
+    gap: Option<Fetched>,
+}
+
+#[async_trait]
+impl Reader for GapsLater {
+    async fn fetch(
+        &mut self,
+        max_records: usize,
+        max_bytes: usize,
+        max_wait: Duration,
+    ) -> Result<Fetched, LogError> {
+        if let Some(gap) = self.gap.take() {
+            return Ok(gap);
+        }
+        let mut fetched = self.inner.fetch(max_records, max_bytes, max_wait).await?;
+        if let Some(last) = fetched.records.last() {
+            let behind = last.offset + 1;
+            self.gap = Some(Fetched {
+                records: Vec::new(),
+                next_offset: fetched.next_offset,
+                at_end: fetched.at_end,
+            });
+            fetched.next_offset = behind;
+            fetched.at_end = false;
+        }
+        Ok(fetched)
     }
 }
 
@@ -73,7 +158,10 @@ impl Running {
 
 impl Stand {
     async fn new() -> Self {
-        let plan = plan(&format!("{}{PIPELINE}", source(1, "maxOutOfOrder: 0s")));
+        let plan = plan(&format!(
+            "{}{PIPELINE}",
+            source(1, "maxOutOfOrder: 0s, idleAfter: 24h")
+        ));
         let log = EmbeddedLog::in_memory(Options {
             transaction_markers: true,
             ..Options::default()
@@ -117,7 +205,7 @@ impl Stand {
     async fn run(&self, timer: Arc<dyn Timer>) -> Running {
         let sink = Arc::new(self.database.clone()) as Arc<dyn Sink>;
         let sinks = BTreeMap::from([(SINK.to_owned(), sink)]);
-        let (plan, log) = (self.plan.clone(), Arc::new(self.log.clone()));
+        let (plan, log) = (self.plan.clone(), Arc::new(AsKafka(self.log.clone())));
         let worker = Worker::new(plan, log, sinks, timer, Limits::default());
         let worker = worker.await.unwrap();
         let stop = CancellationToken::new();
