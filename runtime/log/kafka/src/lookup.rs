@@ -30,8 +30,8 @@ use crate::{
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long is waited before a partition is asked again whose leader changes.
-const ELECTION: Duration = Duration::from_millis(100);
+/// How long to wait before asking again who has no leader at the moment, or another one than the client knows.
+const LEADER_COMES: Duration = Duration::from_millis(100);
 /// How long the number of a topic's partitions holds for records that go by it: added ones are used after this time.
 const COUNT_HOLDS: Duration = Duration::from_secs(30);
 /// How often the client's own lines and statistics are looked at.
@@ -201,9 +201,7 @@ impl Lookup {
         self.check(topic, partition).await?;
         let name = topic.to_owned();
         let asked = self
-            .blocking(move |client| {
-                while_leaders_change(|| client.fetch_watermarks(&name, partition, PATIENCE))
-            })
+            .blocking(move |client| client.fetch_watermarks(&name, partition, PATIENCE))
             .await;
         match asked {
             Ok((earliest, end)) => Ok(Offsets { earliest, end }),
@@ -229,19 +227,18 @@ impl Lookup {
         asked
             .set_all_offsets(Offset::Offset(append_time_ms.max(0)))
             .map_err(|error| unavailable(&error))?;
-        let told = self
-            .blocking(move |client| {
-                while_leaders_change(|| {
-                    let told = client.offsets_for_times(asked.clone(), PATIENCE)?;
-                    let first = told.elements().into_iter().next();
-                    first.map_or(Ok(Offset::End), |told| told.error().map(|()| told.offset()))
-                })
-            })
-            .await?;
-        Ok(match told {
-            Offset::Offset(offset) => offset.clamp(offsets.earliest, offsets.end),
-            _ => offsets.end,
-        })
+        let told = self.blocking(move |client| {
+            let told = client.offsets_for_times(asked.clone(), PATIENCE)?;
+            let elements = told.elements();
+            elements
+                .first()
+                .map(|partition| partition.error().map(|()| partition.offset()))
+                .transpose()
+        });
+        match told.await? {
+            Some(Offset::Offset(offset)) => Ok(offset.clamp(offsets.earliest, offsets.end)),
+            _ => Ok(offsets.end),
+        }
     }
 
     /// Lets the log forget what is below an offset.
@@ -277,10 +274,10 @@ impl Lookup {
         refused.map_err(|error| unavailable(&error))
     }
 
-    /// Asks on a thread that may block.
+    /// Asks on a thread that may block; again while leaders change.
     async fn blocking<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&Client) -> Result<T, KafkaError> + Send + 'static,
+        ask: impl Fn(&Client) -> Result<T, KafkaError> + Send + 'static,
     ) -> Result<T, LogError> {
         let Some(client) = self.client.clone() else {
             return Err(LogError::Unavailable {
@@ -288,7 +285,7 @@ impl Lookup {
             });
         };
         let asked = tokio::task::spawn_blocking(move || {
-            ask(&client).map_err(|error| {
+            while_leaders_change(|| ask(&client)).map_err(|error| {
                 serve(&client);
                 client.context().explain(unavailable(&error))
             })
@@ -301,32 +298,6 @@ impl Drop for Lookup {
     fn drop(&mut self) {
         drop(close::elsewhere((self.client.take(), self.admin.take())));
     }
-}
-
-/// Asks again while a partition has no leader, or has one that the client does not know yet: the error has it look for the new one.
-fn while_leaders_change<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
-    let began = Instant::now();
-    loop {
-        match ask() {
-            Err(error) if is_passing(&error) && began.elapsed() < PATIENCE => {
-                std::thread::sleep(ELECTION);
-            }
-            answer => return answer,
-        }
-    }
-}
-
-fn is_passing(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::NotLeaderForPartition
-                | RDKafkaErrorCode::LeaderNotAvailable
-                | RDKafkaErrorCode::FencedLeaderEpoch
-                | RDKafkaErrorCode::UnknownLeaderEpoch
-                | RDKafkaErrorCode::OffsetNotAvailable
-        )
-    )
 }
 
 /// Serves what a client has to say. Each poll takes one thing.
@@ -342,35 +313,49 @@ where
     }
 }
 
+/// Asks again, for a while, where the answer is that another broker has to be asked: who does that has heard by then which.
+fn while_leaders_change<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let began = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if is_of_leaders(&error) && began.elapsed() < PATIENCE => {
+                std::thread::sleep(LEADER_COMES);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn is_of_leaders(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
 
     use super::*;
 
-    fn answers(codes: &[RDKafkaErrorCode]) -> (usize, Result<(), RDKafkaErrorCode>) {
-        let asked = Cell::new(0);
-        let ask = || {
-            let code = codes.get(asked.get()).copied();
-            asked.set(asked.get() + 1);
-            code.map_or(Ok(()), |code| Err(KafkaError::MetadataFetch(code)))
-        };
-        let answer = while_leaders_change(ask);
-        let code = |error: KafkaError| error.rdkafka_error_code();
-        (
-            asked.get(),
-            answer.map_err(|error| code(error).unwrap_or(RDKafkaErrorCode::Unknown)),
-        )
-    }
-
     #[test]
-    fn who_asks_while_the_leader_changes_is_answered_by_the_new_one() {
-        let changes = [
-            RDKafkaErrorCode::NotLeaderForPartition,
-            RDKafkaErrorCode::LeaderNotAvailable,
-        ];
-        assert_eq!(answers(&changes), (3, Ok(())));
-        let refused = RDKafkaErrorCode::TopicAuthorizationFailed;
-        assert_eq!(answers(&[refused]), (1, Err(refused)));
+    fn who_has_no_leader_yet_is_asked_again_and_other_errors_are_told() {
+        let asked = Cell::new(0);
+        let answer = while_leaders_change(|| {
+            asked.set(asked.get() + 1);
+            match asked.get() {
+                1 => Err(KafkaError::MetadataFetch(
+                    RDKafkaErrorCode::LeaderNotAvailable,
+                )),
+                2 => Err(KafkaError::MetadataFetch(
+                    RDKafkaErrorCode::NotLeaderForPartition,
+                )),
+                _ => Ok(7),
+            }
+        });
+        assert_eq!((answer.unwrap(), asked.get()), (7, 3));
+        let denied = KafkaError::MetadataFetch(RDKafkaErrorCode::TopicAuthorizationFailed);
+        while_leaders_change::<()>(|| Err(denied.clone())).unwrap_err();
     }
 }
