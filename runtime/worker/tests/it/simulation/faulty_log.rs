@@ -130,11 +130,8 @@ impl FaultyProducer {
                 reason: "simulated, before it was ended".to_owned(),
             });
         }
-        // Nobody takes over from whoever allots generations, and finds out by that.
-        let is_task = !self.id.ends_with(".generations");
         let holder = (self.id.as_str(), self.epoch);
-        let acknowledged = is_task
-            && log.world.is_slow_to_end()
+        let acknowledged = log.world.is_slow_to_end()
             && (log.unended).acknowledge(&log.inner, holder, &self.inner, &records);
         if acknowledged {
             return Ok(());
