@@ -11,6 +11,7 @@
 //! # }
 //! ```
 mod install;
+mod permissions;
 mod settings;
 
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
@@ -26,6 +27,8 @@ use crate::{
     supervised::Supervised,
     usage::Usage,
 };
+
+pub use self::permissions::{Operation, Resource};
 
 /// What it is called in messages.
 const SERVER: &str = "the broker";
@@ -51,6 +54,8 @@ pub struct Options {
     pub port: Option<u16>,
     /// One more listener that asks for nothing.
     pub also: Option<Listener>,
+    /// Further users of that listener, with the same password.
+    pub users: Vec<String>,
     /// Broker properties that come last.
     pub properties: Vec<(String, String)>,
 }
@@ -105,7 +110,7 @@ impl Kafka {
             .then(|| settings::make_secure(server.folder(), ports))
             .transpose()?;
         settings::write(server.folder(), ports, options)?;
-        installation.format(server.folder(), secure.as_ref())?;
+        installation.format(server.folder(), secure.as_ref(), &options.users)?;
         let mut kafka = Self {
             installation: installation.clone(),
             java: options.java,
@@ -138,6 +143,21 @@ impl Kafka {
     #[must_use]
     pub fn secure(&self) -> Option<&Secure> {
         self.secure.as_ref()
+    }
+
+    /// Permits a user something, where the broker has an authorizer to which `User:ANONYMOUS` is a super user.
+    ///
+    /// # Errors
+    /// [`ServerError::Server`] where the broker does not do it.
+    pub fn allow(
+        &self,
+        user: &str,
+        resource: Resource<'_>,
+        operations: &[Operation],
+    ) -> Result<(), ServerError> {
+        let answer = permissions::allow(&self.bootstrap, user, resource, operations);
+        let answer = answer.unwrap_or_else(|error| Err(error.to_string()));
+        answer.map_err(|reason| self.server.failed(&format!("did not permit it: {reason}")))
     }
 
     /// What the broker has used of the machine since it was started.

@@ -63,8 +63,19 @@ fn run_until_told<F: Future<Output = Result<(), Failure>>>(
 
 /// The log on Kafka. To be called within the runtime.
 fn open_log(place: &kafka::KafkaPlace) -> Result<KafkaLog, Failure> {
-    KafkaLog::new(place.connection()?).map_err(|error| match error {
+    KafkaLog::new(place.connection()?).map_err(misused)
+}
+
+/// The same for what runs tasks.
+fn open_log_for_tasks(place: &kafka::KafkaPlace) -> Result<KafkaLog, Failure> {
+    let log = open_log(place)?;
+    log.check_for_tasks().map_err(misused)?;
+    Ok(log)
+}
+
+fn misused(error: LogError) -> Failure {
+    match error {
         LogError::Invalid { reason } => Failure::usage(format!("--kafka: {reason}"), kafka::HELP),
         error => error.into(),
-    })
+    }
 }

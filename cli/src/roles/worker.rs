@@ -19,7 +19,7 @@ use crate::roles::readiness::WorkerReadiness;
 use crate::roles::sinks::{Databases, SinkUrls};
 use crate::roles::specs::RoleSpecs;
 use crate::roles::upkeep::{RetentionMetrics, Upkeep};
-use crate::roles::{open_log, run_until_told};
+use crate::roles::{open_log_for_tasks, run_until_told};
 
 /// The longest pause between attempts to begin.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ async fn work(
     databases: Databases,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
-    let log = open_log(&args.kafka.kafka)?;
+    let log = open_log_for_tasks(&args.kafka.kafka)?;
     let metrics = WorkerMetrics::new()?;
     let registry = Registry::new();
     registry.register(Box::new(metrics.clone()))?;

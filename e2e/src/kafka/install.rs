@@ -50,14 +50,21 @@ impl Installation {
     }
 
     /// Prepares a broker's folder.
-    pub(crate) fn format(&self, folder: &Path, secure: Option<&Secure>) -> Result<(), ServerError> {
+    pub(crate) fn format(
+        &self,
+        folder: &Path,
+        secure: Option<&Secure>,
+        users: &[String],
+    ) -> Result<(), ServerError> {
         let mut command = self.java(Java::Quick, "kafka.tools.StorageTool");
         command
             .args(["format", "--cluster-id", CLUSTER_ID, "--config"])
             .arg(settings::file(folder));
         if let Some(Secure { user, password, .. }) = secure {
-            command.arg("--add-scram");
-            command.arg(format!("SCRAM-SHA-512=[name={user},password={password}]"));
+            for user in users.iter().map(String::as_str).chain([*user]) {
+                command.arg("--add-scram");
+                command.arg(format!("SCRAM-SHA-512=[name={user},password={password}]"));
+            }
         }
         let output = command.stdin(Stdio::null()).output().map_err(|error| {
             let what = format!("java cannot be run ({error})");

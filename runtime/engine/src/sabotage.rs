@@ -26,6 +26,8 @@ pub enum Bug {
     ForgottenDecrees,
     /// What a sink refused before the log could be told is not read back at a takeover.
     ForgottenRefusals,
+    /// What a sink refused is forgotten with the next commit, once the log has acknowledged its dead letters.
+    SettledOnceAcknowledged,
     /// What was sent again is taken by those as well that had taken it.
     SentToEverybody,
     /// What was sent again is a duplicate to a deduplication that had let it through.

@@ -2,7 +2,7 @@
 //!
 //! A task writes an output in steps. Each applies a [`Change`] and moves the output's [`Progress`], both or neither, and only from the progress
 //! that the task believes in: whoever lost its partition to another task cannot write any more. Rows that cannot be stored are kept
-//! beside the table until the next commit, so that their dead letters survive the process: see [`Writer`].
+//! beside the table until the log has their dead letters, so that these survive the process: see [`Writer`].
 //!
 //! ```text
 //!  task ── commit(change, expected, next) ──► Writer ──┬── generation current? progress as expected? ── no ──► Fenced
@@ -31,7 +31,7 @@
 //! let rows = RecordBatch::try_from_iter(names.map(|name| (name, Arc::new(Int64Array::from(vec![7])) as _)))?;
 //! let next = Progress { next_offset: 8, watermark_ms: None };
 //! let expected = writer.last_commit().await?.map(|(progress, _)| progress);
-//! writer.commit(1, &Change::Append(rows), expected, next, &|row| format!("row {row}")).await?;
+//! writer.commit(1, &Change::Append(rows), expected, next, &[], &|row| format!("row {row}")).await?;
 //! assert_eq!(database.rows(&table, Columns::Data).await?[0]["n"], 7);
 //! # Ok(())
 //! # }
@@ -76,12 +76,12 @@ pub trait Sink: Send + Sync + 'static {
 /// a key is its newest row or none, in whatever steps it came about.
 ///
 /// # How long it is kept
-/// Until the next commit of the same task and output, which replaces it by what it refuses itself. Whoever commits says by
-/// that that the log has the dead letters of the commit before.
+/// Until a later commit of the same task and output, which keeps what it is given as `kept` and what it refuses itself. Whoever leaves
+/// something out says by that that the log has its dead letter, and that no outage takes that back.
 ///
 /// # Answers that are lost
 /// After [`SinkError::Unavailable`] a commit may have happened, may not, or may still be under way. [`Writer::last_commit`] tells:
-/// where it has the progress `next`, the commit has happened, and its answer stands beside it. Otherwise commit once more; should the
+/// where it has the progress `next`, the commit has happened, and its answer stands there, behind `kept`. Otherwise commit once more; should the
 /// first come through nevertheless, the second is [`SinkError::Fenced`]. Therefore `next` always lies beyond `expected`.
 #[async_trait]
 pub trait Writer: Send {
@@ -95,11 +95,13 @@ pub trait Writer: Send {
         cut_ms: Option<i64>,
     ) -> Result<(), SinkError>;
 
-    /// The newest commit of this task's output, by whichever process: the progress that it moved to, and its answer. None where there was
-    /// none (in the current generation, for window tables). Waits for a commit of this writer that is still under way, where it can.
-    async fn last_commit(&mut self) -> Result<Option<(Progress, Committed)>, SinkError>;
+    /// The newest commit of this task's output, by whichever process: the progress that it moved to, and what is kept of refused rows,
+    /// oldest first. None where there was none (in the current generation, for window tables). Waits for a commit of this writer that is
+    /// still under way, where it can.
+    async fn last_commit(&mut self) -> Result<Option<(Progress, Vec<Refused>)>, SinkError>;
 
-    /// Applies `change` and moves the progress from `expected` to `next`. `origin` is asked about refused rows only.
+    /// Applies `change` and moves the progress from `expected` to `next`. `origin` is asked about refused rows only. What earlier commits
+    /// refused goes, but for `kept`.
     /// [`SinkError::Fenced`], and nothing written, where the progress is not `expected` or the generation is not `generation`.
     async fn commit(
         &mut self,
@@ -107,6 +109,7 @@ pub trait Writer: Send {
         change: &Change,
         expected: Option<Progress>,
         next: Progress,
+        kept: &[Refused],
         origin: Origin<'_>,
     ) -> Result<Committed, SinkError>;
 }

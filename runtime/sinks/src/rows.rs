@@ -9,6 +9,7 @@ use arrow::{
     datatypes::{DataType, TimeUnit},
 };
 use tidewheel_planner::plan::{ColumnType, Table};
+use uuid::{Uuid, fmt::Hyphenated};
 
 use crate::time;
 
@@ -222,32 +223,10 @@ fn all_bytes(array: &StringArray) -> &[u8] {
 
 /// The bytes of a uuid in its canonical form; none where the text is not in that form.
 pub(crate) fn uuid(text: &str) -> Option<[u8; 16]> {
-    let text = text.as_bytes();
-    if text.len() != 36 || [8, 13, 18, 23].iter().any(|place| text[*place] != b'-') {
-        return None;
-    }
-    let mut bytes = [0; 16];
-    let mut wrong = 0;
-    for (byte, place) in bytes.iter_mut().zip(UUID_DIGITS) {
-        let (high, low) = (digit(text[place]), digit(text[place + 1]));
-        wrong |= high | low;
-        *byte = high << 4 | low & 0x0f;
-    }
-    (wrong & NO_DIGIT == 0).then_some(bytes)
-}
-
-/// Where in a uuid's text the two digits of each byte begin.
-const UUID_DIGITS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
-/// A bit that no digit has.
-const NO_DIGIT: u8 = 0x80;
-
-fn digit(byte: u8) -> u8 {
-    match byte {
-        b'0'..=b'9' => byte - b'0',
-        b'a'..=b'f' => byte - b'a' + 10,
-        b'A'..=b'F' => byte - b'A' + 10,
-        _ => NO_DIGIT,
-    }
+    // Other forms have other lengths.
+    let is_canonical = text.len() == Hyphenated::LENGTH;
+    let uuid = is_canonical.then(|| Uuid::try_parse_ascii(text.as_bytes()));
+    Some(uuid?.ok()?.into_bytes())
 }
 
 #[cfg(test)]

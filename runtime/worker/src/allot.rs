@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use tidewheel_engine::{Generations, StepGeneration};
-use tidewheel_log::{Log, LogError, NewRecord};
+use tidewheel_log::{Log, LogError, NewRecord, keep_newest, take_over};
 use tidewheel_planner::generations::{Allotment, AllottedSource, KEY};
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Plan, Source, Start};
@@ -15,7 +15,7 @@ use tidewheel_planner::plan::{Plan, Source, Start};
 use crate::context::sources_of;
 use crate::cut::cut;
 use crate::error::WorkerError;
-use crate::recovery::read_compacted;
+use crate::recovery::{State, read_compacted};
 
 /// What is allotted to a pipeline; none while no worker has run it.
 ///
@@ -25,13 +25,8 @@ pub async fn read_allotment(
     log: &dyn Log,
     names: &PipelineNames,
 ) -> Result<Option<Allotment>, WorkerError> {
-    let topic = names.generations();
-    if log.topic(&topic).await?.is_none() {
-        return Err(WorkerError::NoTopic { topic });
-    }
-    let values = read_compacted(log, &topic, 0).await?;
-    let value = values.get(KEY.as_bytes());
-    Ok(value.map(|value| Allotment::decode(value)).transpose()?)
+    let topic = topic(log, names).await?;
+    decode(&read_compacted(log, &topic, 0).await?)
 }
 
 /// What `plan` runs with; new generations where it differs from what ran before. `partitions`: of each source of the plan.
@@ -41,15 +36,57 @@ pub(crate) async fn allot(
     plan: &Plan,
     partitions: &[i32],
 ) -> Result<Allotment, WorkerError> {
-    let mut producer = log.producer(&names.allotter()).await?;
-    let known = read_allotment(log, names).await?;
-    let mut next = Allotment::of(plan, known.as_ref())?;
+    let topic = topic(log, names).await?;
+    loop {
+        let mut values = State::new();
+        let home = (topic.as_str(), 0);
+        let each = |record| keep_newest(&mut values, record);
+        let mut producer = take_over(log, &names.allotter(), home, each).await?;
+        let known = decode(&values)?;
+        let next = next(log, names, plan, partitions, known.as_ref()).await?;
+        if known.as_ref() == Some(&next) {
+            return Ok(next);
+        }
+        let allotted = NewRecord {
+            topic: topic.clone(),
+            partition: Some(0),
+            key: Some(KEY.into()),
+            value: Some(next.encode().into()),
+            headers: Vec::new(),
+        };
+        // An outage may undo what was acknowledged. Whoever takes over sees it, so that nothing begins by it before it was seen.
+        producer.commit(vec![allotted]).await?;
+    }
+}
+
+async fn topic(log: &dyn Log, names: &PipelineNames) -> Result<String, WorkerError> {
+    let topic = names.generations();
+    match log.topic(&topic).await? {
+        Some(_) => Ok(topic),
+        None => Err(WorkerError::NoTopic { topic }),
+    }
+}
+
+fn decode(values: &State) -> Result<Option<Allotment>, WorkerError> {
+    let value = values.get(KEY.as_bytes());
+    Ok(value.map(|value| Allotment::decode(value)).transpose()?)
+}
+
+/// What follows on `known` by `plan`.
+async fn next(
+    log: &dyn Log,
+    names: &PipelineNames,
+    plan: &Plan,
+    partitions: &[i32],
+    known: Option<&Allotment>,
+) -> Result<Allotment, WorkerError> {
+    let mut next = Allotment::of(plan, known)?;
     for (index, planned) in plan.steps.iter().enumerate() {
         let name = &planned.name;
         let Some(step) = next.steps.get_mut(name) else {
             continue;
         };
-        let before = known.as_ref().and_then(|known| known.steps.get(name));
+        let before = known.and_then(|known| known.steps.get(name));
         if before.is_none_or(|before| before.number < step.number) {
             step.feeders = feeders(plan, index, partitions);
         }
@@ -62,17 +99,6 @@ pub(crate) async fn allot(
             let allotted = begin(log, source, partitions).await?;
             next.sources.insert(source.name.clone(), allotted);
         }
-    }
-    if known.as_ref() != Some(&next) {
-        producer
-            .commit(vec![NewRecord {
-                topic: names.generations(),
-                partition: Some(0),
-                key: Some(KEY.into()),
-                value: Some(next.encode().into()),
-                headers: Vec::new(),
-            }])
-            .await?;
     }
     Ok(next)
 }

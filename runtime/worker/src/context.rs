@@ -42,7 +42,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            batch_records: 8_192,
+            batch_records: 16_384,
             batch_bytes: 8 * 1024 * 1024,
             fetch_wait: Duration::from_millis(50),
             batch_every: Duration::from_millis(50),

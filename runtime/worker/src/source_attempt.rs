@@ -18,6 +18,10 @@ use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 use crate::watermarks::Seen;
 
+/// How long, in ms, the progress may leave out offsets without records, such as those of the markers of transactions. Retention may take
+/// them: what is gone and not covered looks as if records had been lost.
+const CATCH_UP_EVERY_MS: i64 = 5_000;
+
 /// The task of a source partition at work.
 pub(crate) struct SourceAttempt<'a> {
     context: &'a Context,
@@ -31,6 +35,9 @@ pub(crate) struct SourceAttempt<'a> {
     watermarks: String,
     /// How far it was seen.
     seen: Seen,
+    committed_at_ms: i64,
+    /// Up to where the progress in the log goes.
+    covered: i64,
     records: u64,
 }
 
@@ -102,7 +109,7 @@ impl<'a> SourceAttempt<'a> {
         let recovered = Recovered {
             progress,
             sinks: writers.positions(),
-            refusals: writers.refusals()?,
+            refusals: writers.refusals(),
             decrees,
             acknowledgement: acknowledgement.clone(),
         };
@@ -118,6 +125,7 @@ impl<'a> SourceAttempt<'a> {
             .for_each(|record| task.observe(record));
         let from = warm_up_from(log, topic, partition, &task, start.earliest).await?;
         let reader = log.reader(topic, partition, from).await?;
+        let covered = task.next_offset();
         Ok(Self {
             context,
             key,
@@ -128,12 +136,23 @@ impl<'a> SourceAttempt<'a> {
             reader,
             watermarks,
             seen: told.seen,
+            committed_at_ms: context.timer.now_ms(),
+            covered,
             records: 0,
         })
     }
 
     /// Works until told to stop.
     pub(crate) async fn run(&mut self) -> Result<(), AttemptError> {
+        self.work().await?;
+        // Who goes on comes to the same, unless that takes longer than records are kept.
+        if let Err(error) = self.catch_up().await {
+            tracing::debug!(task = ?self.key, %error, "the newest offsets will be looked at again");
+        }
+        Ok(())
+    }
+
+    async fn work(&mut self) -> Result<(), AttemptError> {
         self.post(false);
         while !self.stop.is_cancelled() {
             self.observe().await?;
@@ -199,13 +218,28 @@ impl<'a> SourceAttempt<'a> {
             && let Some(effects) = self.task.at_end(self.context.timer.now_ms())?
         {
             self.commit(effects, &[]).await?;
+        } else if self.context.timer.now_ms() - self.committed_at_ms >= CATCH_UP_EVERY_MS {
+            self.catch_up().await?;
         }
         Ok(())
+    }
+
+    /// Commits that offsets were passed which had no records.
+    async fn catch_up(&mut self) -> Result<(), AttemptError> {
+        let at = self.task.next_offset();
+        if at <= self.covered {
+            return Ok(());
+        }
+        let now_ms = self.context.timer.now_ms();
+        let effects = self.task.process(&[], at, now_ms)?;
+        self.commit(effects, &[]).await
     }
 
     async fn commit(&mut self, effects: Effects, records: &[Record]) -> Result<(), AttemptError> {
         let began_ms = self.context.timer.now_ms();
         self.commit_in_order(effects, records).await?;
+        self.covered = self.task.next_offset();
+        self.committed_at_ms = self.context.timer.now_ms();
         self.context.committed(self.key, began_ms);
         Ok(())
     }
@@ -215,18 +249,19 @@ impl<'a> SourceAttempt<'a> {
         effects: Effects,
         records: &[Record],
     ) -> Result<(), AttemptError> {
+        let settled = self.task.settled_below();
         if sabotage::is(Bug::LogBeforeSinks) {
             let mut log = effects.log;
             log.extend(self.task.seal(records, &[], &[]));
             self.producer.commit(log).await?;
             self.writers
-                .commit(&effects.writes, effects.position)
+                .commit(&effects.writes, effects.position, settled)
                 .await?;
             return Ok(());
         }
         let refusals = self
             .writers
-            .commit(&effects.writes, effects.position)
+            .commit(&effects.writes, effects.position, settled)
             .await?;
         let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
         let mut log = effects.log;

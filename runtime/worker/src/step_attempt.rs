@@ -81,7 +81,7 @@ impl<'a> StepAttempt<'a> {
             &RecoveredStep {
                 state,
                 sinks: writers.positions(),
-                refusals: writers.refusals()?,
+                refusals: writers.refusals(),
                 earliest,
                 outdated,
             },
@@ -181,7 +181,7 @@ impl<'a> StepAttempt<'a> {
         let began_ms = self.context.timer.now_ms();
         let refusals = self
             .writers
-            .commit(&effects.writes, effects.position)
+            .commit(&effects.writes, effects.position, self.task.settled_below())
             .await?;
         let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
         let mut log = effects.log;

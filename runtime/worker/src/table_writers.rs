@@ -27,8 +27,8 @@ pub(crate) struct TableWriters<'a> {
 struct OutputWriter {
     writer: Box<dyn Writer>,
     progress: Option<Progress>,
-    /// What the commit that got it there refused.
-    refused: Vec<Refused>,
+    /// What it keeps of what it refused.
+    kept: Vec<Refusal>,
 }
 
 impl<'a> TableWriters<'a> {
@@ -58,7 +58,14 @@ impl<'a> TableWriters<'a> {
                 input: key.0.clone(),
                 partition: key.1,
             };
-            let opened = open_one(sink.as_ref(), &id, table, &task, (generation, cut_ms)).await;
+            let opened = open_one(
+                sink.as_ref(),
+                &id,
+                table,
+                &task,
+                (index, generation, cut_ms),
+            )
+            .await;
             let opened = opened.inspect_err(|error| {
                 if let AttemptError::Sink(SinkError::Unavailable { .. }) = error {
                     context.board.update(key, |status| {
@@ -93,20 +100,19 @@ impl<'a> TableWriters<'a> {
             .collect()
     }
 
-    /// What the sinks refused with their newest commits, of which the log may not know.
-    pub(crate) fn refusals(&self) -> Result<Vec<Refusal>, AttemptError> {
-        let kept = self
-            .writers
-            .iter()
-            .map(|(&output, writer)| refusals(output, &writer.refused));
-        kept.collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+    /// What the sinks have kept of what they refused, of which the log may not know.
+    pub(crate) fn refusals(&self) -> Vec<Refusal> {
+        let writers = self.writers.values();
+        writers.flat_map(|writer| writer.kept.clone()).collect()
     }
 
-    /// Commits writes, each with the progress `position`. What the sinks refused for its data.
+    /// Commits writes, each with the progress `position`. What the sinks refused for its data. What they refused before they keep, but for
+    /// that of below `settled_below`: nobody takes back what the log says of it.
     pub(crate) async fn commit(
         &mut self,
         writes: &[TableWrite],
         position: Position,
+        settled_below: i64,
     ) -> Result<Vec<Refusal>, AttemptError> {
         let mut refusals = Vec::new();
         for write in writes {
@@ -127,6 +133,10 @@ impl<'a> TableWriters<'a> {
                 next_offset: position.next_offset,
                 watermark_ms: position.watermark_ms,
             };
+            if let Some(output) = self.writers.get_mut(&write.output) {
+                let is_settled = |refusal: &Refusal| refusal.origin.is_covered_at(settled_below);
+                output.kept.retain(|refusal| !is_settled(refusal));
+            }
             refusals.extend(self.commit_one(write, &change, next).await?);
         }
         Ok(refusals)
@@ -142,21 +152,23 @@ impl<'a> TableWriters<'a> {
             return Ok(Vec::new());
         };
         let origin = |row| write.origin(row).encode();
+        let kept: Vec<Refused> = output.kept.iter().map(refused).collect();
         let sink = self.context.plan.outputs[write.output].sink.as_str();
         let mut pause = Duration::from_millis(50);
         loop {
             if sabotage::is(Bug::ProgressNotCompared) {
                 output.progress = output.writer.last_commit().await?.map(|(at, _)| at);
             }
+            let expected = output.progress;
             let commit =
                 output
                     .writer
-                    .commit(write.generation, change, output.progress, next, &origin);
+                    .commit(write.generation, change, expected, next, &kept, &origin);
             let reason = match watched(self.context, self.key, sink, commit).await {
                 Ok(committed) => {
-                    output.progress = Some(next);
+                    let refused = output.moved(next, refusals(write.output, &committed.refused)?);
                     self.unblock();
-                    return refusals(write.output, &committed.refused);
+                    return Ok(refused);
                 }
                 Err(error @ SinkError::Unavailable { .. }) => error.to_string(),
                 Err(error) => return Err(error.into()),
@@ -170,18 +182,28 @@ impl<'a> TableWriters<'a> {
             }
             pause = (pause * 2).min(self.context.limits.longest_pause);
             // The answer may have been lost, not the commit.
-            if let Ok(Some((found, committed))) = output.writer.last_commit().await
+            if let Ok(Some((found, all))) = output.writer.last_commit().await
                 && found == next
             {
-                output.progress = Some(next);
+                let newest = all.get(kept.len()..).unwrap_or_default();
+                let refused = output.moved(next, refusals(write.output, newest)?);
                 self.unblock();
-                return refusals(write.output, &committed.refused);
+                return Ok(refused);
             }
         }
     }
 
     fn unblock(&self) {
         self.context.board.update(self.key, TaskStatus::unblock);
+    }
+}
+
+impl OutputWriter {
+    /// It was committed up to `next`, and this refused.
+    fn moved(&mut self, next: Progress, refused: Vec<Refusal>) -> Vec<Refusal> {
+        self.progress = Some(next);
+        self.kept.extend_from_slice(&refused);
+        refused
     }
 }
 
@@ -221,7 +243,7 @@ async fn open_one(
     id: &OutputId,
     table: &Table,
     task: &TaskId,
-    (generation, cut_ms): (i64, Option<i64>),
+    (output, generation, cut_ms): (usize, i64, Option<i64>),
 ) -> Result<OutputWriter, AttemptError> {
     let mut writer = sink.writer(id, table, task).await?;
     writer
@@ -231,15 +253,19 @@ async fn open_one(
             SinkError::Fenced { .. } => AttemptError::Superseded(error),
             other => other.into(),
         })?;
-    let (progress, refused) = match writer.last_commit().await? {
-        Some((progress, committed)) => (Some(progress), committed.refused),
-        None => (None, Vec::new()),
-    };
+    let (progress, kept) = writer.last_commit().await?.unzip();
     Ok(OutputWriter {
         writer,
         progress,
-        refused,
+        kept: refusals(output, &kept.unwrap_or_default())?,
     })
+}
+
+fn refused(refusal: &Refusal) -> Refused {
+    Refused {
+        origin: refusal.origin.encode(),
+        reason: refusal.reason.clone(),
+    }
 }
 
 fn refusals(output: usize, refused: &[Refused]) -> Result<Vec<Refusal>, AttemptError> {

@@ -153,6 +153,13 @@ impl Ground {
             .collect()
     }
 
+    /// The oldest offset that a partition still has.
+    pub(crate) fn beginning(&self, topic: &str, partition: i32) -> i64 {
+        let client = self.client(false);
+        let offsets = client.fetch_watermarks(topic, partition, PATIENCE);
+        offsets.unwrap().0
+    }
+
     /// The end of a partition.
     pub(crate) fn end(&self, topic: &str, partition: i32) -> i64 {
         let client = self.client(false);

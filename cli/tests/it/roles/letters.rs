@@ -10,6 +10,8 @@ use crate::roles::ground::Ground;
 
 /// How many of the events cannot be computed at first.
 const BROKEN: usize = 40;
+/// How often a sender may find Kafka too busy.
+const ATTEMPTS: usize = 5;
 
 async fn post(address: &str, events: &[String]) {
     let request = reqwest::Client::new()
@@ -31,6 +33,27 @@ fn letters(ground: &Ground, command: &str, more: &[&str]) -> Ended {
         "json",
     ];
     run(&[&args, more].concat())
+}
+
+/// Whether Kafka did not answer a sender in time, as on a busy machine: what was sent of its last batch it cannot say.
+fn is_interrupted(sender: &Ended) -> bool {
+    let is = sender.code != 0 && sender.stderr.contains("the log is unavailable");
+    if is {
+        println!("a sender was interrupted: {}", sender.stderr);
+    }
+    is
+}
+
+/// Sends what is due to its end, and whether that took one attempt.
+fn send_rest(ground: &Ground) -> (Ended, bool) {
+    for attempt in 1.. {
+        let ended = letters(ground, "resend", &["--all"]);
+        if attempt == ATTEMPTS || !is_interrupted(&ended) {
+            assert_eq!(ended.code, 0, "{}", ended.stderr);
+            return (ended, attempt == 1);
+        }
+    }
+    unreachable!("the last attempt is judged")
 }
 
 /// How many letters a run has sent, and how many had been sent before.
@@ -117,15 +140,20 @@ async fn what_workers_could_not_compute_is_sent_again_once_however_many_try() {
     });
     for person in &people {
         let is_fenced = person.stderr.contains("somebody else has begun");
-        assert!(person.code == 0 || is_fenced, "{}", person.stderr);
+        let is_right = person.code == 0 || is_fenced || is_interrupted(person);
+        assert!(is_right, "{}", person.stderr);
     }
-    let last = letters(&ground, "resend", &["--all"]);
+    let (last, at_once) = send_rest(&ground);
     let by_people: usize = people.iter().map(|person| sent(person)[0]).sum();
-    assert_eq!(last.code, 0, "{}", last.stderr);
-    let second_half = BROKEN - BROKEN / 2 - 1;
     let by_all = by_people + sent(&last)[0];
-    assert!((second_half..=BROKEN).contains(&by_all), "{by_all}");
-    assert_eq!(sent(&letters(&ground, "resend", &["--all"])), [0, BROKEN]);
+    // Those who were interrupted do not count what they may have sent.
+    let all_counted = at_once && !people.iter().any(is_interrupted);
+    let second_half = BROKEN - BROKEN / 2 - 1;
+    let least = if all_counted { second_half } else { 0 };
+    assert!((least..=BROKEN).contains(&by_all), "{by_all}");
+    let (after, _) = send_rest(&ground);
+    let (sent, said) = (sent(&after), after.stderr);
+    assert_eq!(sent, [0, BROKEN], "{said}");
 
     ground.until("SELECT count(*) FROM shares", &all).await;
     post(&address, &[event(BROKEN)]).await;

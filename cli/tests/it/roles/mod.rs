@@ -12,6 +12,7 @@ mod made;
 pub(crate) mod mounted;
 mod moved;
 mod newer_groups;
+mod permissions;
 mod retained;
 mod topics;
 mod web_analytics;

@@ -34,6 +34,7 @@ use crate::effects::{Effects, Refusal, take_up_to};
 use crate::error::EngineError;
 use crate::generation::{Generations, StepGeneration};
 use crate::ledger::Ledger;
+use crate::settled::Settled;
 use crate::window::{closes_at, start_of};
 use crate::wire::acknowledgement::Acknowledgement;
 use crate::wire::dead_letter::DeadLetter;
@@ -92,6 +93,7 @@ pub struct SourceTask {
     /// The records in hand lie before that: what sinks refuse of them the log has been told already.
     is_replay: bool,
     main_watermark_ms: Option<i64>,
+    settled: Settled,
     /// The watermark by events alone at `main_from`, ms.
     main_event_watermark_ms: Option<i64>,
     steps: Vec<usize>,
@@ -146,6 +148,11 @@ impl SourceTask {
     /// Where reading begins at the latest, so that append times are known at [`Self::next_offset`].
     pub fn append_times_from(&self) -> i64 {
         self.append_from
+    }
+
+    /// The log has the dead letters of what sinks refused up to here, and no outage takes them back; the sinks have to keep the others.
+    pub fn settled_below(&self) -> i64 {
+        self.settled.below()
     }
 
     /// The watermark, ms.
@@ -206,6 +213,7 @@ impl SourceTask {
             }
         }
         self.bury_refused(records, refusals, &mut log);
+        self.settled.commit(self.main_from);
         log.push(self.progress_record());
         log
     }

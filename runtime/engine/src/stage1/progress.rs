@@ -17,6 +17,7 @@ use crate::error::EngineError;
 use crate::generation::StepGeneration;
 use crate::ledger::Ledger;
 use crate::sabotage::{self, Bug};
+use crate::settled::Settled;
 use crate::sink_place::{Known, SinkPlace, acknowledged, sink_places};
 use crate::wire::acknowledgement::{Acknowledgement, Missing, Place};
 use crate::wire::state::{
@@ -31,7 +32,7 @@ pub struct Recovered {
     pub progress: Option<SourceProgress>,
     /// Progress of each row output as its sink has it, by output name; outputs that were never written are left out.
     pub sinks: BTreeMap<String, Position>,
-    /// What the sinks refused with their newest commits.
+    /// What the sinks have kept of what they refused: all that the log may not know, and maybe some that it does.
     pub refusals: Vec<Refusal>,
     /// Decrees of this partition in the watermarks topic: the offset from which each holds, and the watermark in ms.
     pub decrees: Vec<(i64, i64)>,
@@ -169,6 +170,7 @@ impl SourceTask {
             main_from: main.next_offset,
             is_replay: false,
             main_watermark_ms: main.watermark_ms,
+            settled: Settled::recovered(main.next_offset),
             main_event_watermark_ms: known.and_then(|progress| progress.event_watermark_ms),
             deduplications,
             partials,

@@ -28,6 +28,7 @@ use crate::generation::Generations;
 use crate::ledger::Ledger;
 use crate::publish::publish;
 use crate::sabotage::{self, Bug};
+use crate::settled::Settled;
 use crate::window::{closes_at, emits_at, end_of};
 use crate::wire::acknowledgement::Acknowledgement;
 use crate::wire::partial::{self, PartialHeader};
@@ -73,6 +74,7 @@ pub struct StepTask {
     /// Of windows that are due, by start: in how many of the partials that are read again each group came.
     replayed: BTreeMap<i64, HashMap<u128, i64>>,
     outputs: Vec<WindowOutput>,
+    settled: Settled,
     acknowledgement: Acknowledgement,
     /// Partials up to here are gone, some of which were covered: the progress of then, until the task is as far again.
     passed_over: Option<StepProgress>,
@@ -101,7 +103,7 @@ struct WindowOutput {
     repair: bool,
     ledger: Ledger,
     refused: RefusedGroups,
-    /// What the sink refused with a commit that the log has not covered yet: due where the sink is. And what a topic cannot have.
+    /// What the sink refused with commits that the log has not covered yet, each due where that commit was. And what a topic cannot have.
     refused_ahead: Vec<Refusal>,
 }
 
@@ -152,6 +154,11 @@ impl StepTask {
         self.snapshot_at
     }
 
+    /// The log has the dead letters of what sinks refused up to here, and no outage takes them back; the sinks have to keep the others.
+    pub fn settled_below(&self) -> i64 {
+        self.settled.below()
+    }
+
     /// Bytes of Arrow memory that window state takes.
     pub fn state_bytes(&self) -> usize {
         self.windows.bytes()
@@ -199,7 +206,8 @@ impl StepTask {
             .outputs
             .iter()
             .map(|output| output.from)
-            .chain([self.from]);
+            .chain([self.from])
+            .chain(self.letters_due_at());
         let limit = ahead.filter(|&from| from > self.at).min();
         let (consumed, next) = take_up_to(limit, records, fetched_to, self.at);
         let silent = self.at < self.from && !sabotage::is(Bug::LoudReplay);
@@ -248,6 +256,7 @@ impl StepTask {
             output.refill_from = None;
         }
         self.bury_refused(refusals, &mut log);
+        self.settled.commit(self.at);
         if let Some(offset) = self.snapshot_pending.take() {
             self.snapshot_at = offset;
         }

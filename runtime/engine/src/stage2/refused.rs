@@ -57,20 +57,25 @@ impl RefusedGroups {
 impl StepTask {
     /// Whether a sink refused something before the log could be told, and the log can be told now: [`seal`](Self::seal) has dead letters then.
     pub fn owes_letters(&self) -> bool {
-        self.outputs
-            .iter()
-            .any(|output| output.from <= self.at && !output.refused_ahead.is_empty())
+        self.letters_due_at().any(|offset| offset <= self.at)
+    }
+
+    /// Where the commits were with which sinks refused what the log has not been told: a batch ends there, with the same windows as then.
+    pub(super) fn letters_due_at(&self) -> impl Iterator<Item = i64> {
+        let refused = self.outputs.iter().flat_map(|output| &output.refused_ahead);
+        refused.filter_map(|refusal| match &refusal.origin {
+            Origin::Window(window) => Some(window.offset),
+            Origin::Record(_) => None,
+        })
     }
 
     /// Dead letters of what sinks have just refused, and of what they had refused before the log could be told.
     pub(super) fn bury_refused(&mut self, refusals: &[Refusal], log: &mut Vec<NewRecord>) {
+        let at = self.at;
         let mut all = Vec::new();
-        for output in self
-            .outputs
-            .iter_mut()
-            .filter(|output| output.from <= self.at)
-        {
-            all.append(&mut output.refused_ahead);
+        for output in &mut self.outputs {
+            let is_due = |refusal: &mut Refusal| refusal.origin.is_covered_at(at);
+            all.extend(output.refused_ahead.extract_if(.., is_due));
         }
         all.extend_from_slice(refusals);
         for Refusal {

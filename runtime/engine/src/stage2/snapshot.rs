@@ -14,6 +14,7 @@ use super::{
 use crate::effects::Refusal;
 use crate::error::EngineError;
 use crate::sabotage::{self, Bug};
+use crate::settled::Settled;
 use crate::sink_place::{Known, SinkPlace, acknowledged, sink_places};
 use crate::wire::WireError;
 use crate::wire::acknowledgement::{Acknowledgement, Missing, Place};
@@ -30,7 +31,7 @@ pub struct RecoveredStep {
     pub state: BTreeMap<Bytes, Bytes>,
     /// Progress of each output as its sink has it, by output name; outputs that were never written are left out.
     pub sinks: BTreeMap<String, Position>,
-    /// What the sinks refused with their newest commits.
+    /// What the sinks have kept of what they refused: all that the log may not know, and maybe some that it does.
     pub refusals: Vec<Refusal>,
     /// The oldest retained offset of the partials.
     pub earliest: i64,
@@ -125,6 +126,7 @@ impl StepTask {
             passed_over: progress.filter(|_| passed_over),
             replayed: BTreeMap::new(),
             outputs,
+            settled: Settled::recovered(from),
             stored,
             snapshot_at: at,
             snapshot_clock_ms: None,
@@ -314,7 +316,7 @@ fn begin_outputs(
                 .map(|progress| progress.ledger.clone())
                 .unwrap_or_default(),
             refused: RefusedGroups::stored(refused.remove(name).unwrap_or_default()),
-            refused_ahead: refused_ahead(recovered, output, sink.is_some_and(|sink| sink > from)),
+            refused_ahead: refused_ahead(recovered, output, from),
         }
     };
     Ok(all.into_iter().zip(places).map(begin).collect())
@@ -328,16 +330,13 @@ fn place_of(setup: &StepSetup) -> Place {
     )
 }
 
-/// What the sink refused with a commit that the log has not covered: the process died, or was fenced, between the two.
-fn refused_ahead(recovered: &RecoveredStep, output: usize, is_ahead: bool) -> Vec<Refusal> {
-    if !is_ahead || sabotage::is(Bug::ForgottenRefusals) {
+/// What the sink refused with commits that the log, which is at `from`, has not covered: the process died, or was fenced, between the two, or
+/// the log has lost its last commit.
+fn refused_ahead(recovered: &RecoveredStep, output: usize, from: i64) -> Vec<Refusal> {
+    if sabotage::is(Bug::ForgottenRefusals) {
         return Vec::new();
     }
-    let of_output = |refusal: &&Refusal| refusal.output == output;
-    recovered
-        .refusals
-        .iter()
-        .filter(of_output)
-        .cloned()
-        .collect()
+    let ahead =
+        |refusal: &&Refusal| refusal.output == output && !refusal.origin.is_covered_at(from);
+    recovered.refusals.iter().filter(ahead).cloned().collect()
 }

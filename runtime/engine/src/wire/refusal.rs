@@ -51,6 +51,14 @@ struct Versioned {
 }
 
 impl Origin {
+    /// Whether progress at `next_offset` covers it: what was refused has its dead letter then.
+    pub fn is_covered_at(&self, next_offset: i64) -> bool {
+        match self {
+            Self::Record(record) => record.offset < next_offset,
+            Self::Window(window) => window.offset <= next_offset,
+        }
+    }
+
     /// The text that a sink keeps.
     pub fn encode(&self) -> String {
         let stored = Versioned {

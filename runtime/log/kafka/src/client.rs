@@ -7,8 +7,7 @@ use std::{
 use parking_lot::Mutex;
 use rdkafka::{
     ClientConfig, ClientContext, TopicPartitionList,
-    client::DefaultClientContext,
-    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    config::{FromClientConfig, FromClientConfigAndContext, RDKafkaLogLevel},
     consumer::ConsumerContext,
     error::{KafkaError, RDKafkaErrorCode},
 };
@@ -108,10 +107,8 @@ where
         })
 }
 
-/// Makes the client for administration.
-pub(crate) fn create_admin(
-    config: &ClientConfig,
-) -> Result<rdkafka::admin::AdminClient<DefaultClientContext>, LogError> {
+/// Makes a client whose lines and statistics nobody keeps.
+pub(crate) fn create_bare<T: FromClientConfig>(config: &ClientConfig) -> Result<T, LogError> {
     config.create().map_err(|error| LogError::Invalid {
         reason: describe(&error),
     })

@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rdkafka::{consumer::BaseConsumer, producer::BaseProducer};
 use tidewheel_kafka::Connection;
 use tidewheel_log::{
     Appended, Log, LogError, Member, NewRecord, Offsets, Producer, Reader, TopicInfo,
@@ -10,12 +11,14 @@ use tokio::sync::OnceCell;
 
 use crate::{
     append::Appender,
+    client::create_bare,
+    close,
     leftovers::Leftovers,
     lookup::Lookup,
     member::KafkaMember,
     pool::Pool,
     reader::KafkaReader,
-    settings::Isolation,
+    settings::{self, Isolation},
     statistics::{ClientStatistics, Statistics},
     transaction::KafkaProducer,
     uncommitted::Uncommitted,
@@ -60,6 +63,20 @@ impl KafkaLog {
                 appender: OnceCell::new(),
             }),
         })
+    }
+
+    /// Whether librdkafka takes the properties for what tasks need: members of groups, and transactions. Asks no broker.
+    ///
+    /// # Errors
+    /// [`LogError::Invalid`] for properties that contradict each other there.
+    pub fn check_for_tasks(&self) -> Result<(), LogError> {
+        let connection = &self.shared.connection;
+        let member: BaseConsumer = create_bare(&settings::member(connection, "tidewheel"))?;
+        drop(close::elsewhere(member));
+        let producer = settings::transactional(connection, "tidewheel");
+        let producer: BaseProducer = create_bare(&producer)?;
+        drop(close::elsewhere(producer));
+        Ok(())
     }
 
     /// What each of the log's clients has done, as it reported last. A client that has just been made is not among them yet.

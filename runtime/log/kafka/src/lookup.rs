@@ -21,7 +21,7 @@ use tidewheel_log::{LogError, NewRecord, Offsets, TopicInfo, partition_of};
 use tokio::sync::OnceCell;
 
 use crate::{
-    client::{Context, Plain, create, create_admin, one},
+    client::{Context, Plain, create, create_bare, one},
     close,
     error::{ended, unavailable},
     settings::{self, Isolation},
@@ -260,7 +260,7 @@ impl Lookup {
         let admin = self
             .admin
             .get_or_try_init(|| async {
-                create_admin(&settings::asking(&self.connection, self.isolation))
+                create_bare(&settings::asking(&self.connection, self.isolation))
             })
             .await?;
         let options = AdminOptions::new()

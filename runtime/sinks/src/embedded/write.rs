@@ -48,7 +48,7 @@ impl Writer for TableWriter {
         lease.settle(&self.output.to_string(), outcome)
     }
 
-    async fn last_commit(&mut self) -> Result<Option<(Progress, Committed)>, SinkError> {
+    async fn last_commit(&mut self) -> Result<Option<(Progress, Vec<Refused>)>, SinkError> {
         // On the writing connection, behind a commit whose answer may have been lost.
         let mut lease = self.shared.writer.lease().await;
         let outcome = self.read_last_commit(&mut lease).await;
@@ -61,6 +61,7 @@ impl Writer for TableWriter {
         change: &Change,
         expected: Option<Progress>,
         next: Progress,
+        kept: &[Refused],
         origin: Origin<'_>,
     ) -> Result<Committed, SinkError> {
         let statements = self.statements.of(&self.table, change);
@@ -73,7 +74,14 @@ impl Writer for TableWriter {
         let refused: Vec<Refused> = refused.collect();
         let mut lease = self.shared.writer.lease().await;
         let outcome = self
-            .apply(&mut lease, generation, statements, &refused, expected, next)
+            .apply(
+                &mut lease,
+                generation,
+                statements,
+                (kept, &refused),
+                expected,
+                next,
+            )
             .await;
         lease.settle(
             &self.output.to_string(),
@@ -89,7 +97,7 @@ impl TableWriter {
         lease: &mut Lease<'_>,
         generation: i64,
         statements: Vec<Statement>,
-        refused: &[Refused],
+        (kept, refused): (&[Refused], &[Refused]),
         expected: Option<Progress>,
         next: Progress,
     ) -> Result<(), Failure> {
@@ -103,7 +111,8 @@ impl TableWriter {
             }
         }
         self.move_progress(&mut transaction, expected, next).await?;
-        self.replace_refusals(&mut transaction, refused).await?;
+        self.replace_refusals(&mut transaction, kept.iter().chain(refused))
+            .await?;
         for statement in statements {
             sqlx::query_with(statement.sql, statement.arguments)
                 .execute(&mut *transaction)
@@ -116,14 +125,14 @@ impl TableWriter {
     async fn read_last_commit(
         &self,
         lease: &mut Lease<'_>,
-    ) -> Result<Option<(Progress, Committed)>, Failure> {
+    ) -> Result<Option<(Progress, Vec<Refused>)>, Failure> {
         // Both of one moment: another process may write in between.
         let mut transaction = lease.connection().await?.begin().await?;
         let Some(progress) = self.stored_progress(&mut transaction).await? else {
             return Ok(None);
         };
         let refused = self.stored_refusals(&mut transaction).await?;
-        Ok(Some((progress, Committed { refused })))
+        Ok(Some((progress, refused)))
     }
 
     async fn move_generation(
@@ -220,7 +229,7 @@ impl TableWriter {
     async fn replace_refusals(
         &self,
         connection: &mut SqliteConnection,
-        refused: &[Refused],
+        refused: impl Iterator<Item = &Refused>,
     ) -> Result<(), sqlx::Error> {
         let forget = "DELETE FROM _tidewheel_refusals
                       WHERE pipeline = ? AND output = ? AND input = ? AND partition = ?";

@@ -141,7 +141,7 @@ impl Statements {
         )
     }
 
-    /// What the newest commit of the task refused.
+    /// What is kept of rows that were refused, oldest first.
     pub(super) fn read_refusals(&self) -> String {
         format!(
             "SELECT origin, reason FROM {} WHERE {} ORDER BY number",
@@ -182,11 +182,14 @@ impl Statements {
         }
     }
 
-    /// Replaces what the commit before refused.
-    pub(super) fn replace_refusals(&self, refused: &[Refused]) -> String {
+    /// Replaces what is kept of refused rows.
+    pub(super) fn replace_refusals<'a>(
+        &self,
+        refused: impl Iterator<Item = &'a Refused>,
+    ) -> String {
         let table = self.ours(REFUSALS);
         let mut sql = format!("DELETE FROM {table} WHERE {}; ", self.of_task());
-        for (number, row) in refused.iter().enumerate() {
+        for (number, row) in refused.enumerate() {
             let _ = write!(
                 sql,
                 "{} ({}, {}, {}, {}, {number}, {}, {})",

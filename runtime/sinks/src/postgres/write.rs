@@ -37,6 +37,7 @@ struct Step<'a> {
     batch: Batch<'a>,
     expected: Option<Progress>,
     next: Progress,
+    kept: &'a [Refused],
     origin: Origin<'a>,
 }
 
@@ -54,7 +55,7 @@ impl Writer for TableWriter {
         self.connections.settle(&self.output.to_string(), outcome)
     }
 
-    async fn last_commit(&mut self) -> Result<Option<(Progress, Committed)>, SinkError> {
+    async fn last_commit(&mut self) -> Result<Option<(Progress, Vec<Refused>)>, SinkError> {
         let outcome = self.read_last_commit().await;
         self.connections.settle(&self.output.to_string(), outcome)
     }
@@ -65,6 +66,7 @@ impl Writer for TableWriter {
         change: &Change,
         expected: Option<Progress>,
         next: Progress,
+        kept: &[Refused],
         origin: Origin<'_>,
     ) -> Result<Committed, SinkError> {
         let subject = self.output.to_string();
@@ -75,6 +77,7 @@ impl Writer for TableWriter {
             batch,
             expected,
             next,
+            kept,
             origin,
         };
         let outcome = self.write(&step).await;
@@ -124,7 +127,9 @@ impl TableWriter {
             sql += &self.statements.delete(&batch.null_patterns(&gone));
         }
         let committed = committed(refused, step.origin);
-        sql += &self.statements.replace_refusals(&committed.refused);
+        sql += &self
+            .statements
+            .replace_refusals(step.kept.iter().chain(&committed.refused));
         let moved = session.run(sql).await?;
         self.end(session, step, &moved).await?;
         Ok(committed)
@@ -173,7 +178,9 @@ impl TableWriter {
             }
         }
         let committed = committed(&refused, step.origin);
-        let refusals = self.statements.replace_refusals(&committed.refused);
+        let refusals = self
+            .statements
+            .replace_refusals(step.kept.iter().chain(&committed.refused));
         session.run(refusals).await?;
         self.end(session, step, &moved).await?;
         Ok(committed)
@@ -256,7 +263,7 @@ impl TableWriter {
         Err(Failure::Fenced("progress that moved meanwhile".to_owned()))
     }
 
-    async fn read_last_commit(&self) -> Result<Option<(Progress, Committed)>, Failure> {
+    async fn read_last_commit(&self) -> Result<Option<(Progress, Vec<Refused>)>, Failure> {
         let mut session = self.connections.session().await?;
         let begin = session.limits().begin_usual();
         let progress = self.statements.read_progress();
@@ -275,7 +282,7 @@ impl TableWriter {
             })
         });
         let refused = refused.collect::<Result<_, _>>().map_err(Failure::Sql)?;
-        Ok(Some((progress, Committed { refused })))
+        Ok(Some((progress, refused)))
     }
 
     async fn move_generation(&self, generation: i64, cut_ms: Option<i64>) -> Result<(), Failure> {

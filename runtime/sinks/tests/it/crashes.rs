@@ -40,7 +40,8 @@ async fn a_commit_that_is_dropped_anywhere_is_whole_or_nothing() {
         let from = stored.unwrap_or(0);
         {
             let change = numbers(from..from + 700);
-            let future = pin!(writer.commit(1, &change, stored.map(at), at(from + 700), &origin));
+            let future =
+                pin!(writer.commit(1, &change, stored.map(at), at(from + 700), &[], &origin));
             finished = CutShort { future, polls }
                 .await
                 .map(|outcome| outcome.unwrap())

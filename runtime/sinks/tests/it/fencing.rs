@@ -64,7 +64,7 @@ async fn the_watermark_is_part_of_what_is_compared(fixture: Fixture) {
         watermark_ms: None,
     };
     writer
-        .commit(1, &numbers(0..1), None, without, &origin)
+        .commit(1, &numbers(0..1), None, without, &[], &origin)
         .await
         .unwrap();
     let guessed = Progress {
@@ -74,13 +74,13 @@ async fn the_watermark_is_part_of_what_is_compared(fixture: Fixture) {
     assert_eq!(
         found(
             writer
-                .commit(1, &Change::Nothing, Some(guessed), at(2), &origin)
+                .commit(1, &Change::Nothing, Some(guessed), at(2), &[], &origin)
                 .await
         ),
         "offset 1 without a watermark instead of offset 1 at watermark 0 ms"
     );
     writer
-        .commit(1, &Change::Nothing, Some(without), at(2), &origin)
+        .commit(1, &Change::Nothing, Some(without), at(2), &[], &origin)
         .await
         .unwrap();
 }
@@ -162,7 +162,7 @@ async fn row_tables_keep_rows_and_progress_in_a_new_generation(fixture: Fixture)
         found(commit(&mut old, &numbers(4..5), Some(4), 5).await),
         "generation 2 instead of 1"
     );
-    new.commit(2, &numbers(4..6), Some(at(4)), at(6), &origin)
+    new.commit(2, &numbers(4..6), Some(at(4)), at(6), &[], &origin)
         .await
         .unwrap();
     assert_eq!(fixture.rows(&number_table()).await.len(), 6);

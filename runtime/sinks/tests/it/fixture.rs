@@ -319,7 +319,7 @@ pub(crate) async fn commit(
     to: i64,
 ) -> Result<Committed, SinkError> {
     writer
-        .commit(1, change, from.map(at), at(to), &origin)
+        .commit(1, change, from.map(at), at(to), &[], &origin)
         .await
 }
 
@@ -334,8 +334,8 @@ pub(crate) async fn progress(writer: &mut Box<dyn Writer>) -> Option<Progress> {
     Some(progress)
 }
 
-/// What the newest commit refused.
+/// What is kept of refused rows.
 pub(crate) async fn refused(writer: &mut Box<dyn Writer>) -> Vec<Refused> {
     let newest = writer.last_commit().await.unwrap();
-    newest.map_or_else(Vec::new, |(_, committed)| committed.refused)
+    newest.map_or_else(Vec::new, |(_, kept)| kept)
 }

@@ -4,10 +4,10 @@ use std::{ops::ControlFlow, sync::Arc};
 use arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use serde_json::json;
 use tidewheel_planner::plan::{Column, ColumnType};
-use tidewheel_sinks::{Change, embedded::Columns};
+use tidewheel_sinks::{Change, Refused, embedded::Columns};
 
 use crate::fixture::{
-    Fixture, at, batch, column, commit, integers, number_table, numbers, on_both, progress,
+    Fixture, at, batch, column, commit, integers, number_table, numbers, on_both, origin, progress,
     refused, row_table, texts,
 };
 
@@ -15,6 +15,7 @@ on_both!(
     a_long_batch_arrives_whole_and_in_order,
     rows_come_back_in_the_order_of_the_log_and_only_once,
     rows_that_cannot_be_stored_are_named_and_the_others_are_written,
+    what_was_refused_is_kept_for_as_long_as_commits_say_so,
 );
 
 async fn rows_come_back_in_the_order_of_the_log_and_only_once(fixture: Fixture) {
@@ -137,13 +138,48 @@ async fn rows_that_cannot_be_stored_are_named_and_the_others_are_written(fixture
     assert_eq!(rows[0]["page"], "ok");
     assert_eq!(progress(&mut writer).await, Some(at(4)));
 
-    // Whoever takes over is told the same, until a commit has come after it.
+    // Whoever takes over is told the same, until a commit leaves it out.
     let mut heir = fixture.second_writer(&table, 0).await;
     assert_eq!(refused(&mut heir).await, committed.refused);
     commit(&mut heir, &Change::Nothing, Some(4), 5)
         .await
         .unwrap();
     assert_eq!(refused(&mut heir).await, []);
+}
+
+async fn what_was_refused_is_kept_for_as_long_as_commits_say_so(fixture: Fixture) {
+    let table = row_table("visits", vec![column("page", ColumnType::Text)]);
+    let mut writer = fixture.writer(&table).await;
+    let visit = |offset: i64, page: &str| {
+        let arrays = vec![
+            texts([Some(page)]),
+            integers([1]),
+            integers([0]),
+            integers([offset]),
+            integers([0]),
+        ];
+        Change::Append(batch(&table, arrays))
+    };
+    let at_offset = |offset: i64| move |_: usize| format!("record {offset}");
+    let mut kept: Vec<Refused> = Vec::new();
+    for (offset, page) in [(0, "a\0"), (1, "fine"), (2, "b\0")] {
+        let from = (offset > 0).then(|| at(offset));
+        let (change, origin) = (visit(offset, page), at_offset(offset));
+        let committed = writer
+            .commit(1, &change, from, at(offset + 1), &kept, &origin)
+            .await
+            .unwrap();
+        // Each commit answers for itself.
+        assert_eq!(committed.refused.len(), usize::from(page != "fine"));
+        kept.extend(committed.refused);
+        assert_eq!(refused(&mut writer).await, kept, "oldest first");
+    }
+    let newest = kept.split_off(1);
+    writer
+        .commit(1, &Change::Nothing, Some(at(3)), at(4), &newest, &origin)
+        .await
+        .unwrap();
+    assert_eq!(refused(&mut writer).await, newest);
 }
 
 #[tokio::test]

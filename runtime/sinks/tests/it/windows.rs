@@ -228,7 +228,7 @@ async fn a_generation_of_windows_forgets_what_the_one_before_refused(fixture: Fi
     let mut new = fixture.second_writer(&noted_table(), 0).await;
     new.begin_generation(2, Some(0)).await.unwrap();
     assert_eq!(new.last_commit().await.unwrap(), None);
-    new.commit(2, &Change::Nothing, None, at(1), &origin)
+    new.commit(2, &Change::Nothing, None, at(1), &[], &origin)
         .await
         .unwrap();
     assert_eq!(refused(&mut new).await, []);

@@ -10,6 +10,7 @@
 mod end_to_end;
 mod fixture;
 mod generations;
+mod markers;
 mod on_kafka;
 mod refusals;
 mod simulation;

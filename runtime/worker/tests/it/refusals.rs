@@ -12,7 +12,8 @@ use tidewheel_log::{EmbeddedLog, Log as _, NewRecord, Options};
 use tidewheel_planner::plan::{Plan, Table};
 use tidewheel_sinks::embedded::{Columns, Database};
 use tidewheel_sinks::{
-    Change, Committed, Guarantee, Origin, OutputId, Progress, Sink, SinkError, TaskId, Writer,
+    Change, Committed, Guarantee, Origin, OutputId, Progress, Refused, Sink, SinkError, TaskId,
+    Writer,
 };
 use tidewheel_worker::{Limits, Status, SystemTimer, Worker};
 use tokio::sync::Notify;
@@ -100,7 +101,7 @@ impl Writer for FaultyWriter {
         self.inner.begin_generation(generation, cut_ms).await
     }
 
-    async fn last_commit(&mut self) -> Result<Option<(Progress, Committed)>, SinkError> {
+    async fn last_commit(&mut self) -> Result<Option<(Progress, Vec<Refused>)>, SinkError> {
         self.inner.last_commit().await
     }
 
@@ -110,11 +111,12 @@ impl Writer for FaultyWriter {
         change: &Change,
         expected: Option<Progress>,
         next: Progress,
+        kept: &[Refused],
         origin: Origin<'_>,
     ) -> Result<Committed, SinkError> {
         let inner = &mut self.inner;
         let committed = inner
-            .commit(generation, change, expected, next, origin)
+            .commit(generation, change, expected, next, kept, origin)
             .await?;
         if committed.refused.is_empty() || self.sink.happened.swap(true, Ordering::Relaxed) {
             return Ok(committed);

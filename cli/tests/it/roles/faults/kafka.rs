@@ -7,9 +7,10 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, Producer as _};
 use tidewheel_e2e::kafka::{Kafka, Options};
 
+use crate::program::root;
 use crate::roles::faults::orders::{self, SECOND};
 use crate::roles::faults::scene::{Scene, ground, nothing_open, until_metric};
-use crate::roles::ground::{Role, check};
+use crate::roles::ground::{Ground, Role, check};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -165,4 +166,39 @@ async fn a_producer_was_fenced() {
     tokio::task::block_in_place(|| [0, 1].map(take));
     scene.stop_one().await;
     scene.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generator_that_is_told_to_stop_while_the_broker_is_away_stops() {
+    let started = tokio::task::spawn_blocking(|| Kafka::start(Options::default()));
+    let mut kafka = started.await.unwrap().unwrap();
+    let specs = root().join("cli/tests/it/specs/generated");
+    // There is always one more to make.
+    let own = [
+        ("namespace: web", "namespace: faults-generate"),
+        ("    count: 1500\n", ""),
+    ];
+    let mut ground = Ground::with(&specs, &own);
+    ground.use_broker(kafka.bootstrap());
+    let made = ground.provision();
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    for dies in [false, true] {
+        let generate = ground.role("generate", &["--grace", "20"]);
+        until_metric(&generate, "tidewheel_generate_events_total", |made| {
+            made > 0.0
+        })
+        .await;
+        if dies {
+            kafka.kill().unwrap();
+        } else {
+            kafka.pause().unwrap();
+        }
+        not_ready(&generate, "the log").await;
+        // One that overstays its grace is ended with 1.
+        let (code, said) = generate.running.stop_and_tell();
+        assert_eq!(code, 0, "{said:#?}");
+        if !dies {
+            kafka.resume().unwrap();
+        }
+    }
 }

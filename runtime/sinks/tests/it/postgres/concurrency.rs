@@ -34,7 +34,7 @@ async fn tasks_that_begin_a_generation_together_all_write_in_it() {
                 };
                 let expected = (n > 0).then(|| at(n));
                 writer
-                    .commit(3, &change, expected, at(n + 1), &origin)
+                    .commit(3, &change, expected, at(n + 1), &[], &origin)
                     .await
                     .unwrap();
             }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::faulty_log::FaultyLog;
 use super::faulty_sink::FaultySink;
 use super::scenario::{Again, Event, SOURCES, Scenario, To};
+use super::unended::Unended;
 use super::world::{ProcessTimer, World};
 use crate::fixture::{SINK, create_partials, create_tables, create_topics, names, plan, read_all};
 
@@ -51,6 +52,7 @@ pub(crate) struct Cluster {
     sends_again: bool,
     /// Offsets of those that were.
     sent_again: BTreeSet<i64>,
+    unended: Arc<Unended>,
     traces: bool,
 }
 
@@ -82,6 +84,7 @@ impl Cluster {
         let world = World::new(seed);
         let scenario = Scenario::draw(&world);
         let plan = plan(&scenario.yaml(0));
+        let traces = std::env::var_os("SIM_TRACE").is_some();
         let clock: Arc<dyn Clock> = Arc::clone(&world) as _;
         let log = EmbeddedLog::in_memory(Options {
             clock,
@@ -120,7 +123,8 @@ impl Cluster {
             processes: Vec::new(),
             started: 0,
             saved: None,
-            traces: std::env::var_os("SIM_TRACE").is_some(),
+            unended: Arc::new(Unended::new(traces)),
+            traces,
         }
     }
 
@@ -129,6 +133,7 @@ impl Cluster {
         self.trace(|cluster| format!("{:#?}", cluster.scenario));
         let world = Arc::clone(&self.world);
         world.set_fault_rate(*world.pick(&[0.001, 0.01, 0.04]));
+        world.set_slow_to_end_rate(*world.pick(&[0.0, 0.1, 0.5]));
         let most_processes = 1 + world.below(3);
         let (crash_rate, freeze_rate) = (
             *world.pick(&[0.0, 0.004, 0.02]),
@@ -194,6 +199,7 @@ impl Cluster {
         let world = Arc::clone(&self.world);
         let fault_rate = 0.02;
         world.set_fault_rate(0.0);
+        world.set_slow_to_end_rate(0.0);
         self.provision_state();
         // Those that stand still come back when all is done; the others are gone.
         for index in (0..self.processes.len()).rev() {
@@ -245,6 +251,7 @@ impl Cluster {
     /// Opens one gate of one process, or lets time pass until there is one.
     fn step(&mut self) {
         let world = Arc::clone(&self.world);
+        self.unended.end_one(&world);
         let now_ms = world.now_ms();
         for process in &mut self.processes {
             process.frozen_until_ms = process
@@ -441,6 +448,7 @@ impl Cluster {
             world: Arc::clone(&self.world),
             process: id,
             inner: raw.clone(),
+            unended: Arc::clone(&self.unended),
         });
         let sink = FaultySink {
             world: Arc::clone(&self.world),

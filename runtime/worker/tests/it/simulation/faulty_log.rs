@@ -1,14 +1,16 @@
-//! The embedded log as one process sees it: slow, cut short, failing, and half-answering.
-use std::sync::Arc;
+//! The embedded log as one process sees it: slow, cut short, failing, half-answering, and forgetful of what it has acknowledged.
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
+use futures::executor::block_on;
 use tidewheel_log::{
     Appended, Assignment, EmbeddedLog, Fetched, Home, Log, LogError, Member, NewRecord, Offsets,
     Producer, Reader, TopicInfo,
 };
 
+use super::unended::{Shared, Unended};
 use super::world::{Luck, World};
 
 /// How long a member stays silent between two looks at its group, ms.
@@ -19,6 +21,7 @@ pub(crate) struct FaultyLog {
     pub(crate) world: Arc<World>,
     pub(crate) process: usize,
     pub(crate) inner: EmbeddedLog,
+    pub(crate) unended: Arc<Unended>,
 }
 
 impl FaultyLog {
@@ -56,10 +59,17 @@ impl Log for FaultyLog {
     }
 
     async fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>, LogError> {
-        let inner = self.disturb(self.inner.producer(transactional_id)).await?;
+        let taken = async {
+            let undoes = || self.world.chance(0.5);
+            let epoch = self.unended.take_over(transactional_id, undoes);
+            Ok((epoch, self.inner.producer(transactional_id).await?))
+        };
+        let (epoch, inner) = self.disturb(taken).await?;
         Ok(Box::new(FaultyProducer {
             log: self.clone(),
-            inner,
+            id: transactional_id.to_owned(),
+            epoch,
+            inner: Arc::new(Mutex::new(inner)),
         }))
     }
 
@@ -105,19 +115,42 @@ impl Log for FaultyLog {
 
 struct FaultyProducer {
     log: FaultyLog,
-    inner: Box<dyn Producer>,
+    id: String,
+    epoch: u64,
+    inner: Shared,
+}
+
+impl FaultyProducer {
+    /// Is one step of the simulation.
+    fn commit_now(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
+        let log = &self.log;
+        let goes_away = || log.world.chance(0.1);
+        if !log.unended.end_of(&self.id, self.epoch, goes_away) {
+            return Err(LogError::Unavailable {
+                reason: "simulated, before it was ended".to_owned(),
+            });
+        }
+        let holder = (self.id.as_str(), self.epoch);
+        let acknowledged = log.world.is_slow_to_end()
+            && (log.unended).acknowledge(&log.inner, holder, &self.inner, &records);
+        if acknowledged {
+            return Ok(());
+        }
+        block_on(self.inner.lock().unwrap().commit(records))
+    }
 }
 
 #[async_trait]
 impl Producer for FaultyProducer {
     async fn commit(&mut self, records: Vec<NewRecord>) -> Result<(), LogError> {
         let log = self.log.clone();
-        log.disturb(self.inner.commit(records)).await
+        log.disturb(async { self.commit_now(records) }).await
     }
 
     async fn settle(&mut self, home: Home) -> Result<(), LogError> {
         let log = self.log.clone();
-        log.disturb(self.inner.settle(home)).await
+        log.disturb(async { block_on(self.inner.lock().unwrap().settle(home)) })
+            .await
     }
 }
 

@@ -6,7 +6,8 @@ use futures::executor::block_on;
 use tidewheel_planner::plan::Table;
 use tidewheel_sinks::embedded::Database;
 use tidewheel_sinks::{
-    Change, Committed, Guarantee, Origin, OutputId, Progress, Sink, SinkError, TaskId, Writer,
+    Change, Committed, Guarantee, Origin, OutputId, Progress, Refused, Sink, SinkError, TaskId,
+    Writer,
 };
 
 use super::world::{Luck, World};
@@ -83,7 +84,7 @@ impl Writer for FaultyWriter {
             .await
     }
 
-    async fn last_commit(&mut self) -> Result<Option<(Progress, Committed)>, SinkError> {
+    async fn last_commit(&mut self) -> Result<Option<(Progress, Vec<Refused>)>, SinkError> {
         let sink = self.sink.clone();
         sink.disturb(|| block_on(self.inner.last_commit())).await
     }
@@ -94,13 +95,14 @@ impl Writer for FaultyWriter {
         change: &Change,
         expected: Option<Progress>,
         next: Progress,
+        kept: &[Refused],
         origin: Origin<'_>,
     ) -> Result<Committed, SinkError> {
         let sink = self.sink.clone();
         sink.disturb(|| {
             block_on(
                 self.inner
-                    .commit(generation, change, expected, next, origin),
+                    .commit(generation, change, expected, next, kept, origin),
             )
         })
         .await

@@ -10,6 +10,7 @@ mod history;
 mod oracle;
 mod scenario;
 mod topic_verdict;
+mod unended;
 mod verdict;
 mod window_verdict;
 mod world;
@@ -93,6 +94,7 @@ caught! {
     a_takeover_that_forgets_keys_is_caught: ForgottenKeys;
     a_takeover_that_forgets_decrees_is_caught: ForgottenDecrees;
     a_takeover_that_forgets_refusals_is_caught: ForgottenRefusals;
+    a_sink_that_forgets_refusals_once_the_log_acknowledges_is_caught: SettledOnceAcknowledged;
     what_is_sent_again_to_everybody_is_caught: SentToEverybody;
     what_is_sent_again_and_a_duplicate_of_itself_is_caught: DuplicateOfItself;
     a_topic_that_keeps_rows_of_earlier_generations_is_caught: OutdatedRows;

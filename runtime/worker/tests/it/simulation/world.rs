@@ -25,6 +25,8 @@ struct Inner {
     next_gate: u64,
     /// Probability that a call fails, half of the times after having done its work.
     fault_rate: f64,
+    /// Probability that a commit is acknowledged before it is ended.
+    slow_to_end_rate: f64,
     /// Members of processes that died without a word: their groups learn of it by the session timeout.
     graveyard: Vec<Box<dyn Member>>,
     dying_silently: bool,
@@ -56,6 +58,7 @@ impl World {
             gates: BTreeMap::new(),
             next_gate: 0,
             fault_rate: 0.0,
+            slow_to_end_rate: 0.0,
             graveyard: Vec::new(),
             dying_silently: false,
         })))
@@ -98,6 +101,15 @@ impl World {
 
     pub(crate) fn set_fault_rate(&self, rate: f64) {
         self.inner().fault_rate = rate;
+    }
+
+    pub(crate) fn set_slow_to_end_rate(&self, rate: f64) {
+        self.inner().slow_to_end_rate = rate;
+    }
+
+    pub(crate) fn is_slow_to_end(&self) -> bool {
+        let rate = self.inner().slow_to_end_rate;
+        rate > 0.0 && self.chance(rate)
     }
 
     pub(crate) fn advance(&self, by_ms: i64) {

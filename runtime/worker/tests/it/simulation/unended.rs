@@ -1,0 +1,110 @@
+//! Commits that the log has acknowledged and not ended yet: nobody reads what they wrote. Mostly they are ended soon. Where the log went away
+//! before that, whoever takes the task over undoes its newest one.
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use futures::executor::block_on;
+use tidewheel_log::{EmbeddedLog, Log as _, LogError, NewRecord, Producer};
+
+use super::world::World;
+
+/// The producer of a holder of a transactional id.
+pub(crate) type Shared = Arc<Mutex<Box<dyn Producer>>>;
+
+/// By transactional id, whose commits are not ended; each has one at most.
+#[derive(Default)]
+pub(crate) struct Unended(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    commits: BTreeMap<String, (Shared, Vec<NewRecord>)>,
+    /// How often each id was taken over.
+    epochs: BTreeMap<String, u64>,
+    traces: bool,
+}
+
+impl Unended {
+    pub(crate) fn new(traces: bool) -> Self {
+        let inner = Inner {
+            traces,
+            ..Inner::default()
+        };
+        Self(Mutex::new(inner))
+    }
+
+    /// Somebody takes an id over: the commit of whoever had it is ended, or undone. The epoch of the new holder.
+    pub(crate) fn take_over(&self, id: &str, undoes: impl FnOnce() -> bool) -> u64 {
+        let mut inner = self.0.lock().unwrap();
+        if inner.commits.contains_key(id) {
+            if undoes() {
+                inner.commits.remove(id);
+                inner.trace(|| format!("the newest commit of {id} is undone"));
+            } else {
+                inner.end(id);
+            }
+        }
+        let epoch = inner.epochs.entry(id.to_owned()).or_default();
+        *epoch += 1;
+        *epoch
+    }
+
+    /// Acknowledges a commit without ending it, where it is one that would succeed.
+    pub(crate) fn acknowledge(
+        &self,
+        log: &EmbeddedLog,
+        (id, epoch): (&str, u64),
+        producer: &Shared,
+        records: &[NewRecord],
+    ) -> bool {
+        let mut inner = self.0.lock().unwrap();
+        let has_place = |record: &NewRecord| {
+            let topic = block_on(log.topic(&record.topic)).unwrap();
+            topic.is_some_and(|topic| record.partition.unwrap_or(0) < topic.partitions)
+        };
+        let succeeds = inner.epochs.get(id) == Some(&epoch) && records.iter().all(has_place);
+        if succeeds {
+            let commit = (Arc::clone(producer), records.to_vec());
+            inner.commits.insert(id.to_owned(), commit);
+            inner.trace(|| format!("a commit of {id} is acknowledged and not ended"));
+        }
+        succeeds
+    }
+
+    /// Ends the commit of a holder, unless the log goes away before that; whether it is ended. No other begins before.
+    pub(crate) fn end_of(&self, id: &str, epoch: u64, goes_away: impl FnOnce() -> bool) -> bool {
+        let mut inner = self.0.lock().unwrap();
+        let has_one = inner.epochs.get(id) == Some(&epoch) && inner.commits.contains_key(id);
+        if has_one && goes_away() {
+            return false;
+        }
+        if has_one {
+            inner.end(id);
+        }
+        true
+    }
+
+    /// Now and then ends somebody's.
+    pub(crate) fn end_one(&self, world: &World) {
+        let mut inner = self.0.lock().unwrap();
+        let ids: Vec<String> = inner.commits.keys().cloned().collect();
+        if !ids.is_empty() && world.chance(0.005) {
+            inner.end(world.pick::<String>(&ids));
+        }
+    }
+}
+
+impl Inner {
+    fn end(&mut self, id: &str) {
+        if let Some((producer, records)) = self.commits.remove(id) {
+            let outcome: Result<(), LogError> = block_on(producer.lock().unwrap().commit(records));
+            outcome.unwrap();
+            self.trace(|| format!("the newest commit of {id} is ended"));
+        }
+    }
+
+    fn trace(&self, text: impl FnOnce() -> String) {
+        if self.traces {
+            println!("            {}", text());
+        }
+    }
+}
