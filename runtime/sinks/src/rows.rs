@@ -224,9 +224,11 @@ fn all_bytes(array: &StringArray) -> &[u8] {
 /// The bytes of a uuid in its canonical form; none where the text is not in that form.
 pub(crate) fn uuid(text: &str) -> Option<[u8; 16]> {
     // Other forms have other lengths.
-    let is_canonical = text.len() == Hyphenated::LENGTH;
-    let uuid = is_canonical.then(|| Uuid::try_parse_ascii(text.as_bytes()));
-    Some(uuid?.ok()?.into_bytes())
+    if text.len() != Hyphenated::LENGTH {
+        return None;
+    }
+    let uuid = Uuid::try_parse_ascii(text.as_bytes()).ok()?;
+    Some(uuid.into_bytes())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use tidewheel_engine::{Generations, StepGeneration};
-use tidewheel_log::{Log, LogError, NewRecord, keep_newest, take_over};
+use tidewheel_log::{Log, LogError, NewRecord};
 use tidewheel_planner::generations::{Allotment, AllottedSource, KEY};
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Plan, Source, Start};
@@ -15,7 +15,7 @@ use tidewheel_planner::plan::{Plan, Source, Start};
 use crate::context::sources_of;
 use crate::cut::cut;
 use crate::error::WorkerError;
-use crate::recovery::{State, read_compacted};
+use crate::recovery::{State, read_compacted, take_over};
 
 /// What is allotted to a pipeline; none while no worker has run it.
 ///
@@ -38,10 +38,7 @@ pub(crate) async fn allot(
 ) -> Result<Allotment, WorkerError> {
     let topic = topic(log, names).await?;
     loop {
-        let mut values = State::new();
-        let home = (topic.as_str(), 0);
-        let each = |record| keep_newest(&mut values, record);
-        let mut producer = take_over(log, &names.allotter(), home, each).await?;
+        let (mut producer, values) = take_over(log, &names.allotter(), &topic, 0).await?;
         let known = decode(&values)?;
         let next = next(log, names, plan, partitions, known.as_ref()).await?;
         if known.as_ref() == Some(&next) {

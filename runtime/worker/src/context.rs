@@ -20,6 +20,9 @@ use crate::watermarks::Watermarks;
 /// Sinks by `<namespace>/<name>`.
 pub type Sinks = BTreeMap<String, Arc<dyn Sink>>;
 
+/// A batch of so many records shows that a task is behind, also where they are so large that more do not fit into it.
+const BEHIND: usize = 4_096;
+
 /// Bounds of what a task takes at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -73,7 +76,7 @@ impl Context {
         let taken_ms = self.timer.now_ms().saturating_sub(began_ms);
         let taken = Duration::from_millis(u64::try_from(taken_ms).unwrap_or(0));
         let rest = self.limits.batch_every.saturating_sub(taken);
-        let is_small = (1..self.limits.batch_records / 2).contains(&records);
+        let is_small = (1..BEHIND.min(self.limits.batch_records / 2)).contains(&records);
         if is_small && !rest.is_zero() {
             tokio::select! {
                 () = self.timer.sleep(rest) => {}

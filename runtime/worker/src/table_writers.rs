@@ -114,6 +114,10 @@ impl<'a> TableWriters<'a> {
         position: Position,
         settled_below: i64,
     ) -> Result<Vec<Refusal>, AttemptError> {
+        for output in self.writers.values_mut() {
+            let is_settled = |refusal: &Refusal| refusal.origin.is_covered_at(settled_below);
+            output.kept.retain(|refusal| !is_settled(refusal));
+        }
         let mut refusals = Vec::new();
         for write in writes {
             let change = match self.context.plan.outputs[write.output].kind() {
@@ -133,10 +137,6 @@ impl<'a> TableWriters<'a> {
                 next_offset: position.next_offset,
                 watermark_ms: position.watermark_ms,
             };
-            if let Some(output) = self.writers.get_mut(&write.output) {
-                let is_settled = |refusal: &Refusal| refusal.origin.is_covered_at(settled_below);
-                output.kept.retain(|refusal| !is_settled(refusal));
-            }
             refusals.extend(self.commit_one(write, &change, next).await?);
         }
         Ok(refusals)

@@ -96,6 +96,11 @@ impl Ground {
         self.mounted.role(role, more)
     }
 
+    /// Runs a role that ends by itself.
+    pub(crate) fn refused(&self, role: &str) -> Ended {
+        self.mounted.refused(role)
+    }
+
     pub(crate) fn sql(&self, sql: &str) -> String {
         self.postgres.sql(&self.database, sql).unwrap()
     }

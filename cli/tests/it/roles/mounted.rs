@@ -75,9 +75,18 @@ impl Mounted {
 
     /// Starts a role with its probes on a free port.
     pub(crate) fn role(&self, role: &str, more: &[&str]) -> Role {
+        self.with_probes(role, |args| Role::start(&[args, more].concat()))
+    }
+
+    /// Runs a role that ends by itself.
+    pub(crate) fn refused(&self, role: &str) -> Ended {
+        self.with_probes(role, run)
+    }
+
+    fn with_probes<T>(&self, role: &str, begin: impl FnOnce(&[&str]) -> T) -> T {
         let (specs, kafka, secrets) =
             (self.path("specs"), self.path("kafka"), self.path("secrets"));
-        let shared = [
+        begin(&[
             role,
             "--specs",
             &specs,
@@ -87,7 +96,6 @@ impl Mounted {
             &secrets,
             "--operations",
             "127.0.0.1:0",
-        ];
-        Role::start(&[&shared[..], more].concat())
+        ])
     }
 }

@@ -214,18 +214,7 @@ fn properties_that_contradict_each_other_are_refused_by_name() {
     let ground = ground("secure-contradiction");
     // Longer than what Tidewheel gives `max.poll.interval.ms`.
     ground.set_property("session.timeout.ms", "40000");
-    let [specs, kafka, secrets] = ["specs", "kafka", "secrets"].map(|name| ground.path(name));
-    let args = [
-        "--specs",
-        &specs,
-        "--kafka",
-        &kafka,
-        "--secrets",
-        &secrets,
-        "--operations",
-        "127.0.0.1:0",
-    ];
-    let ended = run(&[&["worker"], &args[..]].concat());
+    let ended = ground.refused("worker");
     assert_eq!(ended.code, 2, "{}", ended.stderr);
     for name in ["`session.timeout.ms`", "`max.poll.interval.ms`"] {
         assert!(ended.stderr.contains(name), "{}", ended.stderr);
