@@ -59,6 +59,7 @@ pub fn inside(place: &Place, ports: ClusterPorts, images: &[PathBuf]) -> Result<
             for image in images {
                 node.import(image)?;
             }
+            node.tag(TIDEWHEEL, TIDEWHEEL_NEXT)?;
             step("containerd has the images");
             Ok(containerd)
         });

@@ -3,12 +3,18 @@ mod conditions;
 mod deletion;
 mod drift;
 mod first;
+mod flow;
 mod forwarded;
+mod killed;
 mod leader;
+mod many;
 mod quiet;
 mod references;
 mod rights;
+mod rolling;
 mod shop;
+mod topics;
+mod upgrade;
 
 use std::sync::Once;
 
