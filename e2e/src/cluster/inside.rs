@@ -7,8 +7,18 @@ use std::{
 
 use crate::{
     cluster::{
-        control_plane::ControlPlane, error::ClusterError, hold::ClusterPorts, identity::Identities,
-        mounts, network, node::Node, place::Place, programs::Programs, relay, run::run, said::Said,
+        control_plane::ControlPlane,
+        error::ClusterError,
+        hold::ClusterPorts,
+        identity::Identities,
+        images::{TIDEWHEEL, TIDEWHEEL_NEXT},
+        mounts, network,
+        node::Node,
+        place::Place,
+        programs::Programs,
+        relay,
+        run::run,
+        said::Said,
         servers,
     },
     supervised::Supervised,

@@ -38,9 +38,8 @@ impl Topics {
             specifier: ResourceSpecifier::Topic(topic),
             entries: HashMap::from([(name, value)]),
         };
-        block_on(self.0.alter_configs([&change], &AdminOptions::new())).unwrap()[0]
-            .clone()
-            .unwrap();
+        let done = block_on(self.0.alter_configs([&change], &AdminOptions::new())).unwrap();
+        assert!(done.iter().all(Result::is_ok), "{done:?}");
     }
 }
 
