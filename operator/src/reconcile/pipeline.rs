@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::controller::Action;
 use tidewheel_crds::status::PlanStatus;
 use tidewheel_planner::names::PipelineNames;
+use tidewheel_planner::topics::of_pipeline;
 
 use super::deletion::{self, Removal};
 use super::{ReconcileError, report, tables, workloads};
@@ -172,7 +173,7 @@ async fn run(
         Reason::Found,
         "every source is there",
     )];
-    let outside = outside(pipeline, context, found).await;
+    let outside = outside(pipeline, context, found).await?;
     let is_good = outside
         .iter()
         .all(|finding| finding.reason.standing() == Standing::Good);
@@ -212,7 +213,11 @@ fn next_number(pipeline: &Pipeline, before: Option<&PlanStatus>) -> i64 {
 }
 
 /// Makes tables and internal topics, or brings them in line, unless that was done a moment ago.
-async fn outside(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -> Vec<Finding> {
+async fn outside(
+    pipeline: &Pipeline,
+    context: &Context,
+    found: &Dereferenced,
+) -> Result<Vec<Finding>, ReconcileError> {
     let uid = pipeline.metadata.uid.as_deref().unwrap_or_default();
     let subject = hash(
         format!(
@@ -224,26 +229,10 @@ async fn outside(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -
         .as_bytes(),
     );
     if let Some(findings) = context.rhythm.found(uid, &subject) {
-        return findings;
+        return Ok(findings);
     }
-    let schemas = match tables::ensure(&found.judged.plan, &found.urls).await {
-        Ok(done) => {
-            for done in &done {
-                crate::report::event(
-                    pipeline,
-                    context,
-                    false,
-                    "TableChanged",
-                    "EnsureTables",
-                    done,
-                )
-                .await;
-            }
-            Finding::new(Aspect::Schemas, Reason::TablesAsPlanned, tables_of(found))
-        }
-        Err(finding) => finding,
-    };
-    let topics = topics(pipeline, context, found).await;
+    let (schemas, adopted) = tables(pipeline, context, found).await;
+    let topics = topics(pipeline, context, found, adopted).await?;
     let findings = vec![schemas, topics];
     if findings
         .iter()
@@ -251,7 +240,25 @@ async fn outside(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -
     {
         context.rhythm.remember(uid, subject, findings.clone());
     }
-    findings
+    Ok(findings)
+}
+
+/// How it is with its tables, and those that were there before it.
+async fn tables(
+    pipeline: &Pipeline,
+    context: &Context,
+    found: &Dereferenced,
+) -> (Finding, Vec<String>) {
+    let done = match tables::ensure(&found.judged.plan, &found.urls).await {
+        Ok(done) => done,
+        Err(finding) => return (finding, Vec::new()),
+    };
+    for change in &done.changes {
+        let (reason, action) = ("TableChanged", "EnsureTables");
+        crate::report::event(pipeline, context, false, reason, action, change).await;
+    }
+    let finding = Finding::new(Aspect::Schemas, Reason::TablesAsPlanned, tables_of(found));
+    (finding, done.adopted)
 }
 
 fn tables_of(found: &Dereferenced) -> String {
@@ -263,36 +270,37 @@ fn tables_of(found: &Dereferenced) -> String {
     }
 }
 
-async fn topics(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -> Finding {
+async fn topics(
+    pipeline: &Pipeline,
+    context: &Context,
+    found: &Dereferenced,
+    tables: Vec<String>,
+) -> Result<Finding, ReconcileError> {
+    let plan = &found.judged.plan;
     let client = match context.kafka.topics(pipeline.namespace(), &found.kafka) {
         Ok(client) => client,
-        Err(error) => return kafka::finding(&error),
+        Err(error) => return Ok(kafka::finding(&error)),
     };
-    match client
-        .ensure_plans(std::slice::from_ref(&found.judged.plan))
-        .await
-    {
-        Ok(changes) => {
-            for change in &changes {
-                let note = change.to_string();
-                crate::report::event(
-                    pipeline,
-                    context,
-                    false,
-                    "TopicChanged",
-                    "EnsureTopics",
-                    &note,
-                )
-                .await;
-            }
-            Finding::new(
-                Aspect::Topics,
-                Reason::TopicsAsDeclared,
-                "internal topics and those of outputs as declared",
-            )
+    match kafka::adopted(pipeline, &client, &of_pipeline(plan)).await {
+        Ok(topics) => {
+            crate::report::adopted(pipeline, context, &[topics, tables].concat()).await?;
         }
-        Err(error) => kafka::finding(&error),
+        Err(error) => return Ok(kafka::finding(&error)),
     }
+    let changes = match client.ensure_plans(std::slice::from_ref(plan)).await {
+        Ok(changes) => changes,
+        Err(error) => return Ok(kafka::finding(&error)),
+    };
+    for change in changes {
+        let (reason, action) = ("TopicChanged", "EnsureTopics");
+        let note = change.to_string();
+        crate::report::event(pipeline, context, false, reason, action, &note).await;
+    }
+    Ok(Finding::new(
+        Aspect::Topics,
+        Reason::TopicsAsDeclared,
+        "internal topics and those of outputs as declared",
+    ))
 }
 
 fn state(pipeline: &Pipeline) -> WorkerState {

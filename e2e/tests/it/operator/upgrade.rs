@@ -81,9 +81,12 @@ fn data_flow_while_the_operator_is_upgraded_stopped_removed_and_installed_again(
         selector,
         "--output=name",
     ];
-    shop.until("no operator runs", || {
-        cluster.run_kubectl(&operators).unwrap().is_empty()
-    });
+    let until_no_operator_runs = || {
+        shop.until("no operator runs", || {
+            cluster.run_kubectl(&operators).unwrap().is_empty()
+        });
+    };
+    until_no_operator_runs();
     flow.until_rows_grow_by(&shop, 200);
     scale("2");
 
@@ -92,7 +95,7 @@ fn data_flow_while_the_operator_is_upgraded_stopped_removed_and_installed_again(
     cluster
         .run_helm(&["uninstall", "tidewheel", "--namespace", TOOLS, "--wait"])
         .unwrap();
-    assert_eq!(cluster.run_kubectl(&operators).unwrap(), "");
+    until_no_operator_runs();
     let resources = shop.kubectl(&["get", "eventsources,sinks,pipelines", "--output=name"]);
     assert_eq!(resources.lines().count(), 3, "{resources}");
     flow.until_rows_grow_by(&shop, 200);
