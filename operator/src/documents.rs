@@ -5,7 +5,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tidewheel_crds::event_source::Http;
-use tidewheel_crds::{DeletionPolicy, EventSourceSpec, GROUP, PipelineSpec, SinkSpec, VERSION};
+use tidewheel_crds::{
+    DeletionPolicy, EventSourceSpec, GROUP, PipelineSpec, Scaling, SinkSpec, VERSION,
+};
 use tidewheel_planner::resource::Resource;
 
 /// The documents of a role.
@@ -48,6 +50,7 @@ impl Documents {
         let mut spec = pipeline.spec.clone();
         spec.suspend = false;
         spec.resources = None;
+        spec.scaling = Scaling::default();
         spec.deletion_policy = DeletionPolicy::Retain;
         let pipeline = std::iter::once(document(pipeline, &spec));
         Self(sources.chain(sinks).chain(pipeline).collect())
@@ -133,6 +136,7 @@ mod tests {
             ("min: 2", "min: 3"),
             ("name: clicks-keys", "name: other-keys"),
             ("suspend: false", "deletionPolicy: Delete"),
+            ("suspend: false", "scaling: {min: 2, catchUpWithin: 30s}"),
             (
                 "key: [event_id]",
                 "key: [event_id]\n  topic: {deletionPolicy: Delete}",
