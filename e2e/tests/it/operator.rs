@@ -8,6 +8,7 @@ mod leader;
 mod quiet;
 mod references;
 mod rights;
+mod scaling;
 mod shop;
 
 use std::sync::Once;

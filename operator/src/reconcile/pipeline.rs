@@ -6,16 +6,19 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::controller::Action;
 use tidewheel_crds::status::PlanStatus;
 use tidewheel_planner::names::PipelineNames;
+use tidewheel_planner::plan::{Plan, StepKind};
 
 use super::deletion::{self, Removal};
 use super::{ReconcileError, report, tables, workloads};
-use crate::children::{Role, WorkerState, Workload, worker};
+use crate::children::{Role, Workload, worker};
 use crate::conditions::{Aspect, Finding, Reason, Standing};
 use crate::context::{Context, owner};
 use crate::documents::hash;
 use crate::judge::{self, JudgedPipeline};
 use crate::kafka::{self, Kafka};
+use crate::report::Workers;
 use crate::resource::{Declared, EventSource, Pipeline, Sink};
+use crate::scaling::{self, Inputs};
 use crate::secrets;
 
 /// Brings everything of a Pipeline in line.
@@ -33,19 +36,25 @@ pub(crate) async fn reconcile(
         Ok(found) => run(&pipeline, &context, &found).await?,
         Err(findings) => findings,
     };
+    let has_pods = |findings: &[Finding]| {
+        let mut aspects = findings.iter().map(|finding| finding.aspect);
+        aspects.any(|aspect| aspect == Aspect::Workloads)
+    };
     // What runs goes on, whatever is wrong with what should.
-    if !findings
-        .iter()
-        .any(|finding| finding.aspect == Aspect::Workloads)
-    {
-        findings.extend(workloads::as_it_is(
-            &context,
-            &owner(pipeline.as_ref()),
-            Role::Worker,
-        ));
+    if !has_pods(&findings) {
+        let (owner, replicas) = (owner(pipeline.as_ref()), replicas(&pipeline, &context));
+        let is_settling = context.scalings.is_settling(uid(&pipeline));
+        let pods = workloads::as_it_is(&context, &owner, Role::Worker, Some(replicas), is_settling);
+        findings.extend(pods.await?);
     }
-    findings.push(suspension(state(&pipeline)));
-    report(pipeline.as_ref(), &context, &findings).await
+    findings.push(suspension(&pipeline));
+    let mut said = Workers::default();
+    if has_pods(&findings) {
+        let (seen, workers) = workers(&pipeline, &context);
+        findings.extend(seen);
+        said = workers;
+    }
+    report(pipeline.as_ref(), &context, &findings, Some(&said)).await
 }
 
 /// Deletes its tables, where their Sinks say so too, and its own topics and groups, once no worker is there.
@@ -189,6 +198,10 @@ async fn run(
         }
         None => return Ok(findings),
     };
+    let inputs = inputs(&found.judged.plan);
+    context
+        .scalings
+        .planned(uid(pipeline), &found.judged.documents.hash(), inputs);
     let owner = owner(pipeline);
     let workload = Workload {
         owner: &owner,
@@ -199,8 +212,9 @@ async fn run(
         secrets_digest: found.secrets_digest.clone(),
         resources: found.judged.pipeline.spec.resources.as_ref(),
     };
-    let children = worker(&workload, state(pipeline));
-    findings.push(workloads::apply(context, &owner, &children).await?);
+    let children = worker(&workload, replicas(pipeline, context));
+    let is_settling = context.scalings.is_settling(uid(pipeline));
+    findings.push(workloads::apply(context, &owner, &children, is_settling).await?);
     Ok(findings)
 }
 
@@ -295,27 +309,63 @@ async fn topics(pipeline: &Pipeline, context: &Context, found: &Dereferenced) ->
     }
 }
 
-fn state(pipeline: &Pipeline) -> WorkerState {
-    match pipeline
-        .spec()
-        .get("suspend")
-        .and_then(serde_json::Value::as_bool)
-    {
-        Some(true) => WorkerState::Suspended,
-        Some(false) | None => WorkerState::Running,
+fn suspension(pipeline: &Pipeline) -> Finding {
+    if pipeline.is_suspended() {
+        let message = "nothing is read because `spec.suspend` is set; without it everything goes on where it was";
+        Finding::new(Aspect::Suspended, Reason::Suspended, message)
+    } else {
+        Finding::new(Aspect::Suspended, Reason::Running, "it is not suspended")
     }
 }
 
-fn suspension(state: WorkerState) -> Finding {
-    match state {
-        WorkerState::Suspended => {
-            let message = "nothing is read because `spec.suspend` is set; without it everything goes on where it was";
-            Finding::new(Aspect::Suspended, Reason::Suspended, message)
-        }
-        WorkerState::Running => {
-            Finding::new(Aspect::Suspended, Reason::Running, "it is not suspended")
-        }
+/// How many workers there should be now.
+fn replicas(pipeline: &Pipeline, context: &Context) -> u32 {
+    if pipeline.is_suspended() {
+        return 0;
     }
+    let found = scaling::replicas_found(pipeline, context);
+    context
+        .scalings
+        .replicas(uid(pipeline), found, &pipeline.bounds())
+}
+
+/// What is told of its workers: what was seen last, or what was said before anybody had looked.
+fn workers(pipeline: &Pipeline, context: &Context) -> (Vec<Finding>, Workers) {
+    let (told, before) = (context.scalings.told(uid(pipeline)), pipeline.status());
+    let is_looked_at = !told.findings.is_empty();
+    let mut findings = told.findings;
+    if !is_looked_at {
+        let aspects = [Aspect::Flow, Aspect::Scaling].into_iter();
+        let told = aspects.filter_map(|aspect| Finding::told(aspect, &before.shared.conditions));
+        findings = told.collect();
+    }
+    // What is resumed was not looked at since.
+    let is_suspended = pipeline.is_suspended();
+    findings.retain(|finding| is_suspended || finding.reason != Reason::Suspended);
+    let lag = told.lag.and_then(|lag| i64::try_from(lag).ok());
+    let workers = Workers {
+        replicas: i32::try_from(replicas(pipeline, context)).ok(),
+        lag: if is_looked_at { lag } else { before.lag },
+        scaling: told.decision.or(before.scaling),
+    };
+    (findings, workers)
+}
+
+/// The inputs of a plan, which workers share by partitions.
+fn inputs(plan: &Plan) -> Inputs {
+    let sources = plan.sources.iter().map(|source| {
+        let partitions = (!source.foreign).then_some(source.partitions);
+        (source.name.clone(), partitions)
+    });
+    let steps = plan.steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Aggregate(aggregate) => Some((step.name.clone(), Some(aggregate.partitions))),
+        StepKind::Rows(_) | StepKind::Deduplicate(_) => None,
+    });
+    sources.chain(steps).collect()
+}
+
+fn uid(pipeline: &Pipeline) -> &str {
+    pipeline.metadata.uid.as_deref().unwrap_or_default()
 }
 
 #[cfg(test)]
