@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DeletionPolicy, Duration, Resources, Start,
+    DeletionPolicy, Duration, Resources, Scaling, Start,
     shape::{self, describe_variants},
 };
 
@@ -35,6 +35,8 @@ use crate::{
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].reason"
     ),
+    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lag"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
     printcolumn(
         name = "Age",
         type_ = "date",
@@ -73,6 +75,9 @@ pub struct PipelineSpec {
     /// What becomes of events that cannot be processed. The others go on.
     #[serde(default)]
     pub errors: Errors,
+    /// How many workers there are. Their number follows what waits to be processed.
+    #[serde(default, skip_serializing_if = "Scaling::is_default")]
+    pub scaling: Scaling,
     /// What each worker may use. What the installation says if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,

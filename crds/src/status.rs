@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::shape::MAX_WHOLE;
+use crate::{Duration, shape::MAX_WHOLE};
 
 /// What the operator found and did. Written by the operator alone.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,67 @@ pub struct PipelineStatus {
     /// What the workers were told to run last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanStatus>,
+    /// How many workers there should be now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 512))]
+    pub replicas: Option<i32>,
+    /// About how many records wait to be processed, in steps of 1, 2, 5, 10, 20, 50 and so on. Absent while nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = MAX_WHOLE))]
+    pub lag: Option<i64>,
+    /// The last decision about the number of workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingStatus>,
+}
+
+/// A decision about the number of workers, and what led to it.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingStatus {
+    /// How many there should be.
+    #[schemars(range(min = 0, max = 512))]
+    pub replicas: i32,
+    /// When it was decided.
+    #[schemars(length(min = 20, max = 35), extend("format" = "date-time"))]
+    pub decided_at: String,
+    /// What kept the number from being another: `Min`, `Max`, `Partitions` (more would have nothing to do) or `Pace` (not all at once).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub limited_by: Option<String>,
+    /// That, for people.
+    #[schemars(length(max = 1_024))]
+    pub message: String,
+    /// What was measured. Absent where the decision follows from `spec.scaling` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<ScalingInputs>,
+}
+
+/// What was measured of the input that needed most workers.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingInputs {
+    /// The source, or the aggregate step.
+    #[schemars(length(min = 1, max = 63))]
+    pub input: String,
+    /// Its records that waited.
+    #[schemars(range(min = 0, max = MAX_WHOLE))]
+    pub lag: i64,
+    /// How many came in a second.
+    #[schemars(range(min = 0, max = MAX_WHOLE))]
+    pub incoming_rate: i64,
+    /// How many one worker processed in a second while it had enough to do. Absent where none had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = MAX_WHOLE))]
+    pub rate_per_replica: Option<i64>,
+    /// How long the ready workers would have taken for those that waited, if no more had come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_drain: Option<Duration>,
+    /// How many workers were ready.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub ready_replicas: i32,
+    /// How many workers can have something to do: the partitions of the input that has most of them.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub partitions: i32,
 }
 
 /// One aspect of how things stand, in the form that Kubernetes has for it.

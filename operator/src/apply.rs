@@ -1,7 +1,11 @@
 //! Objects are made, and put back where they are not as they should be. Where they are, nothing is written.
+//!
+//! How many pods a worker's Deployment has is said by a field manager of its own, [`SCALING`], so that whoever looks at `managedFields` sees who
+//! it was. The manager of all else gives the number once, with which the Deployment is made, and never again; before it lets go of it the
+//! other has to have taken it, or there would be one pod for a moment.
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::children::{Child, ChildKind, Owner};
 use crate::documents::hash;
@@ -10,6 +14,9 @@ use crate::world::{World, is_owned_by};
 
 /// The annotation with a digest of what was applied last: so that what is no longer wanted is found as well.
 const APPLIED: &str = "tidewheel.dev/applied";
+
+/// The field manager of the number of pods.
+const SCALING: &str = "tidewheel-scaling";
 
 /// Why an object is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -41,15 +48,24 @@ pub(crate) struct Applier<'a> {
 impl Applier<'_> {
     /// Makes an object, or puts it back. The object as it is then.
     pub(crate) async fn apply(&self, child: &Child) -> Result<Value, ApplyError> {
-        let wanted = wanted(child);
+        let mut wanted = wanted(child);
         let found = self.world.child(child.kind, &child.namespace, &child.name);
         if let Some(found) = found.filter(|found| is_owned_by(found, &self.owner.uid)) {
-            let found = plain(child.kind, &found);
-            if is_there(&wanted, &found) {
-                return Ok(found);
+            let mut plain = plain(child.kind, &found);
+            let is_there = is_there(&wanted, &plain);
+            if let Some(replicas) = child.replicas
+                && !(is_there && plain["spec"]["replicas"] == replicas)
+            {
+                plain = self.scale(&found, replicas).await?;
+            }
+            if is_there {
+                return Ok(plain);
             }
         } else {
             self.refuse_others(child).await?;
+            if let Some(replicas) = child.replicas {
+                wanted["spec"]["replicas"] = replicas.into();
+            }
         }
         let parameters = PatchParams::apply(&self.manager())
             .force()
@@ -66,6 +82,31 @@ impl Applier<'_> {
             "applied"
         );
         Ok(plain(child.kind, &applied))
+    }
+
+    /// Says how many pods a Deployment has, as it is known; the Deployment as it is then.
+    pub(crate) async fn scale(
+        &self,
+        deployment: &DynamicObject,
+        replicas: u32,
+    ) -> Result<Value, ApplyError> {
+        let (kind, name) = (ChildKind::Deployment, deployment.name_any());
+        let resource = kind.resource();
+        let wanted = json!({
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            // With the `uid` none is ever made by this.
+            "metadata": {"name": name, "uid": deployment.metadata.uid},
+            "spec": {"replicas": replicas},
+        });
+        let parameters = PatchParams::apply(SCALING).force().validation_strict();
+        let api = self.api(kind);
+        let applied = api
+            .patch(&name, &parameters, &Patch::Apply(&wanted))
+            .await
+            .map_err(|error| refused(kind, &name, error))?;
+        tracing::info!(namespace = self.owner.namespace, name, replicas, "scaled");
+        Ok(plain(kind, &applied))
     }
 
     /// Removes an object that is no longer needed, as it is known. It is there until everything is gone that it owns.
@@ -139,8 +180,6 @@ fn refused(kind: ChildKind, name: &str, error: kube::Error) -> ApplyError {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -151,6 +190,7 @@ mod tests {
             namespace: "shop".to_owned(),
             name: "a".to_owned(),
             object,
+            replicas: None,
         };
         let mut listed = wanted(&child);
         let members = listed.as_object_mut().unwrap();

@@ -19,13 +19,18 @@ use tidewheel_crds::{GROUP, Kind, Resources, VERSION};
 
 pub(crate) use self::generate::generate;
 pub(crate) use self::ingest::ingest;
-pub(crate) use self::worker::{WorkerState, worker};
+pub(crate) use self::specs::documents;
+pub(crate) use self::worker::worker;
 use crate::settings::{RoleSettings, Workloads};
 
 /// The label that all of them have.
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value.
 pub(crate) const MANAGER: &str = "tidewheel-operator";
+/// The label with the role of a pod.
+pub(crate) const COMPONENT: &str = "app.kubernetes.io/component";
+/// Where every role shows its metrics.
+pub(crate) const OPERATIONS_PORT: u16 = 9090;
 /// The annotation of pods with a digest of the Secrets that they use.
 const SECRETS_DIGEST: &str = "tidewheel.dev/secrets";
 
@@ -68,6 +73,8 @@ pub(crate) struct Child {
     pub(crate) name: String,
     /// All of it that is ours to say.
     pub(crate) object: Value,
+    /// How many pods a Deployment has whose number another manager keeps: see [`crate::apply`].
+    pub(crate) replicas: Option<u32>,
 }
 
 /// The resource that objects are made for.
@@ -156,11 +163,17 @@ impl Role {
 
     /// The labels by which the pods of a resource are found.
     fn selector(self, owner: &Owner) -> Value {
-        json!({
-            "app.kubernetes.io/name": "tidewheel",
-            "app.kubernetes.io/component": self.as_str(),
-            (owner.label()): owner.name,
-        })
+        let labels = self.labels_of_pods(owner);
+        labels.into_iter().collect()
+    }
+
+    /// The same, as pairs.
+    pub(crate) fn labels_of_pods(self, owner: &Owner) -> [(&'static str, &str); 3] {
+        [
+            ("app.kubernetes.io/name", "tidewheel"),
+            (COMPONENT, self.as_str()),
+            (owner.label(), &owner.name),
+        ]
     }
 
     fn labels(self, owner: &Owner) -> Value {
@@ -191,6 +204,7 @@ fn child(kind: ChildKind, owner: &Owner, role: Role, name: String, body: Value) 
         namespace: owner.namespace.clone(),
         name,
         object,
+        replicas: None,
     }
 }
 

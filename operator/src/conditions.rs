@@ -69,6 +69,22 @@ reasons! {
     Settled Good,
     /// Nothing stands in the way.
     NothingInTheWay Good,
+    /// Workers were added a moment ago, and are not all there yet.
+    Scaling Good,
+    /// What comes in is processed.
+    Flowing Good,
+    /// There are as many workers as catch up in time.
+    FollowsLag Good,
+    /// More workers would be right, and `spec.scaling.max` allows no more.
+    AtMaximum Good,
+    /// More workers would have nothing to do.
+    AtPartitions Good,
+    /// There is one possible number of workers.
+    ReplicasFixed Good,
+    /// Tasks cannot go on, so that more workers would not help.
+    HeldBack Good,
+    /// Nobody knows how much waits to be processed.
+    LagUnknown Good,
 
     /// Pods are being started or replaced.
     RollingOut Waiting,
@@ -77,6 +93,8 @@ reasons! {
     /// A database does not answer, or not now; it is tried again.
     DatabaseUnavailable Waiting,
 
+    /// Tasks cannot go on; it is tried again.
+    Blocked Waiting,
     /// The resource is being deleted, and its data with it.
     Deleting Waiting,
 
@@ -108,6 +126,8 @@ reasons! {
     NameTaken Stuck,
     /// The cluster refuses one of its objects.
     ObjectRefused Stuck,
+    /// Tasks cannot go on before somebody has mended something.
+    NeedsMending Stuck,
     /// Pods do not become available.
     WorkloadFailing Stuck,
 }
@@ -127,6 +147,10 @@ pub(crate) enum Aspect {
     Workloads,
     /// Whether nothing is read for now. It is no fault.
     Suspended,
+    /// Whether what comes in is processed.
+    Flow,
+    /// Whether the number of workers follows what waits.
+    Scaling,
 }
 
 impl Aspect {
@@ -139,6 +163,8 @@ impl Aspect {
             Self::Schemas => Some("SchemasReady"),
             Self::Workloads => Some("WorkloadsAvailable"),
             Self::Suspended => Some("Suspended"),
+            Self::Flow => Some("DataFlowing"),
+            Self::Scaling => Some("ScalingActive"),
         }
     }
 }
@@ -164,12 +190,34 @@ impl Finding {
         }
     }
 
-    fn is_true(&self) -> bool {
-        match self.aspect {
-            Aspect::Suspended => self.reason == Reason::Suspended,
-            _ => self.reason.standing() == Standing::Good,
-        }
+    /// The status of its condition.
+    fn status(&self) -> &'static str {
+        let follows = [Reason::FollowsLag, Reason::AtMaximum, Reason::AtPartitions];
+        let is_true = match (self.aspect, self.reason) {
+            (Aspect::Flow | Aspect::Scaling, Reason::LagUnknown) => return "Unknown",
+            (Aspect::Suspended, reason) => reason == Reason::Suspended,
+            (Aspect::Flow, reason) => reason == Reason::Flowing,
+            (Aspect::Scaling, reason) => follows.contains(&reason),
+            (_, reason) => reason.standing() == Standing::Good,
+        };
+        word(is_true)
     }
+
+    /// What was found about an aspect when its condition was written; none where there is none.
+    pub(crate) fn told(aspect: Aspect, conditions: &[Condition]) -> Option<Self> {
+        let type_ = aspect.condition()?;
+        let told = conditions
+            .iter()
+            .find(|condition| condition.type_ == type_)?;
+        let mut reasons = Reason::ALL.iter();
+        let reason = reasons.find(|reason| reason.as_str() == told.reason)?;
+        Some(Self::new(aspect, *reason, told.message.as_str()))
+    }
+}
+
+/// The status of a condition that is known.
+const fn word(is_true: bool) -> &'static str {
+    if is_true { "True" } else { "False" }
 }
 
 /// The longest message that the API takes, bytes.
@@ -192,8 +240,7 @@ pub(crate) fn conditions(
     before: &[Condition],
     now: Timestamp,
 ) -> Vec<Condition> {
-    let condition = |type_: &str, status: bool, reason: Reason, message: &str| {
-        let status = if status { "True" } else { "False" };
+    let condition = |type_: &str, status: &str, reason: Reason, message: &str| {
         let same = before
             .iter()
             .find(|old| old.type_ == type_ && old.status == status);
@@ -215,7 +262,7 @@ pub(crate) fn conditions(
     };
     let suspended = findings
         .iter()
-        .find(|finding| finding.reason == Reason::Suspended);
+        .find(|finding| finding.aspect == Aspect::Suspended && finding.reason == Reason::Suspended);
     let good = suspended.map_or((Reason::AllReady, "everything is in place"), |finding| {
         (finding.reason, finding.message.as_str())
     });
@@ -233,15 +280,15 @@ pub(crate) fn conditions(
         (Reason::NothingInTheWay, "nothing stands in the way"),
     );
     let mut conditions = vec![
-        condition("Ready", worst(findings).is_none(), ready, &why),
-        condition("Reconciling", waiting.is_some(), reconciling, &what),
-        condition("Stalled", stuck.is_some(), stalled, &by_what),
+        condition("Ready", word(worst(findings).is_none()), ready, &why),
+        condition("Reconciling", word(waiting.is_some()), reconciling, &what),
+        condition("Stalled", word(stuck.is_some()), stalled, &by_what),
     ];
     let aspects = findings.iter().filter_map(|finding| {
         let type_ = finding.aspect.condition()?;
         Some(condition(
             type_,
-            finding.is_true(),
+            finding.status(),
             finding.reason,
             &finding.message,
         ))
@@ -338,6 +385,50 @@ mod tests {
         let running = conditions(&findings, None, &suspended, at(9));
         assert_eq!(said(&running, "Ready"), ("True", "AllReady", EPOCH));
         assert_eq!(said(&running, "Suspended"), ("False", "Running", LATER));
+    }
+
+    #[test]
+    fn what_flows_and_scales_is_said_without_being_ready_or_not() {
+        let findings = [
+            Finding::new(Aspect::Flow, Reason::LagUnknown, "no worker is ready"),
+            Finding::new(Aspect::Scaling, Reason::ReplicasFixed, "2 workers"),
+        ];
+        let unknown = conditions(&findings, None, &[], at(0));
+        assert_eq!(said(&unknown, "Ready"), ("True", "AllReady", EPOCH));
+        let flowing = said(&unknown, "DataFlowing");
+        assert_eq!(flowing, ("Unknown", "LagUnknown", EPOCH));
+        let scaling = said(&unknown, "ScalingActive");
+        assert_eq!(scaling, ("False", "ReplicasFixed", EPOCH));
+        // What was told is found again by whoever has not looked yet.
+        for finding in findings {
+            assert_eq!(Finding::told(finding.aspect, &unknown), Some(finding));
+        }
+        assert_eq!(Finding::told(Aspect::Topics, &unknown), None);
+    }
+
+    #[test]
+    fn tasks_that_cannot_go_on_are_waited_for_or_stuck() {
+        for (reason, ready, stalled) in [
+            (
+                Reason::Blocked,
+                ("False", "Blocked"),
+                ("False", "NothingInTheWay"),
+            ),
+            (
+                Reason::NeedsMending,
+                ("False", "NeedsMending"),
+                ("True", "NeedsMending"),
+            ),
+        ] {
+            let findings = [Finding::new(Aspect::Flow, reason, "tasks of `clicks`")];
+            let conditions = conditions(&findings, None, &[], at(0));
+            let of = |type_| {
+                let (status, reason, _) = said(&conditions, type_);
+                (status, reason)
+            };
+            assert_eq!((of("Ready"), of("Stalled")), (ready, stalled));
+            assert_eq!(of("DataFlowing"), ("False", reason.as_str()));
+        }
     }
 
     /// The first column of the table below a heading of the page.

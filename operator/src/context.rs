@@ -7,7 +7,9 @@ use crate::kafka::Clients;
 use crate::metrics::Metrics;
 use crate::resource::Declared;
 use crate::rhythm::Rhythm;
+use crate::scaling::Scalings;
 use crate::settings::Settings;
+use crate::watches::Bell;
 use crate::world::World;
 
 /// What every reconcile has at hand.
@@ -17,6 +19,9 @@ pub(crate) struct Context {
     pub(crate) world: World,
     pub(crate) kafka: Clients,
     pub(crate) rhythm: Rhythm,
+    pub(crate) scalings: Scalings,
+    /// Has a Pipeline looked at.
+    pub(crate) bell: Bell,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
 }

@@ -5,8 +5,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tidewheel_crds::event_source::Http;
-use tidewheel_crds::{DeletionPolicy, EventSourceSpec, GROUP, PipelineSpec, SinkSpec, VERSION};
+use tidewheel_crds::{
+    DeletionPolicy, EventSourceSpec, GROUP, PipelineSpec, Scaling, SinkSpec, VERSION,
+};
 use tidewheel_planner::resource::Resource;
+
+/// What stands between two documents.
+const SEPARATOR: &str = "---\n";
 
 /// The documents of a role.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,9 +53,25 @@ impl Documents {
         let mut spec = pipeline.spec.clone();
         spec.suspend = false;
         spec.resources = None;
+        spec.scaling = Scaling::default();
         spec.deletion_policy = DeletionPolicy::Retain;
         let pipeline = std::iter::once(document(pipeline, &spec));
         Self(sources.chain(sinks).chain(pipeline).collect())
+    }
+
+    /// Those of a [text](Self::text); none where it is no such text.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        // Within a document every end of a line is an escape.
+        let texts = text.split(SEPARATOR);
+        texts
+            .map(|text| serde_json::from_str(text).ok())
+            .collect::<Option<_>>()
+            .map(Self)
+    }
+
+    /// Each document.
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.0
     }
 
     /// A digest of them, in hexadecimal digits.
@@ -72,7 +93,7 @@ impl Documents {
     /// Their text: YAML, since JSON is that too.
     pub(crate) fn text(&self) -> String {
         let texts = self.0.iter().map(|document| format!("{document:#}\n"));
-        texts.collect::<Vec<_>>().join("---\n")
+        texts.collect::<Vec<_>>().join(SEPARATOR)
     }
 }
 
@@ -122,6 +143,9 @@ mod tests {
         let plans = tidewheel_planner::plan(&loaded.set).unwrap();
         assert_eq!(plans[0].revision, Some(7));
         assert_eq!(of(&text), documents);
+        let read = Documents::read(&text).unwrap();
+        assert_eq!(read.text(), text);
+        assert_eq!(Documents::read("nothing"), None);
     }
 
     #[test]
@@ -133,6 +157,7 @@ mod tests {
             ("min: 2", "min: 3"),
             ("name: clicks-keys", "name: other-keys"),
             ("suspend: false", "deletionPolicy: Delete"),
+            ("suspend: false", "scaling: {min: 2, catchUpWithin: 30s}"),
             (
                 "key: [event_id]",
                 "key: [event_id]\n  topic: {deletionPolicy: Delete}",

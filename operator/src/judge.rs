@@ -42,7 +42,18 @@ pub(crate) fn pipeline(
     let sources = sources.iter().map(|source| source.document());
     let sinks = sinks.iter().map(|sink| sink.document());
     let documents = sources.chain(sinks).chain([pipeline.document()]);
-    let (mut set, mut plans) = good(&documents.collect::<Vec<_>>())?;
+    judged(&documents.collect::<Vec<_>>())
+}
+
+/// Judges what workers were told to run: a Pipeline without what they need not know.
+pub(crate) fn told(text: &str) -> Result<JudgedPipeline, Vec<Finding>> {
+    let documents = Documents::read(text).ok_or_else(unreadable)?;
+    judged(documents.values())
+}
+
+/// Judges a Pipeline with all that it refers to.
+fn judged(documents: &[Value]) -> Result<JudgedPipeline, Vec<Finding>> {
+    let (mut set, mut plans) = good(documents)?;
     let (Some(pipeline), Some(plan)) = (set.pipelines.pop(), plans.pop()) else {
         return Err(unreadable());
     };

@@ -9,6 +9,7 @@
 //!                                                                │      build         objects, without a client
 //!                                                                │      apply         where something differs
 //!                                                                └──    report        conditions, Events
+//!  workers ──▶ scaling: how many of them there should be, which reconcile applies
 //! ```
 //! Nothing that runs is torn down because something else failed, no spec is ever written, and where nothing changes nothing is written.
 mod apply;
@@ -27,6 +28,7 @@ mod report;
 mod resource;
 mod rhythm;
 mod run;
+mod scaling;
 mod secrets;
 mod settings;
 mod watches;

@@ -45,8 +45,9 @@ async fn report<K: Declared>(
     resource: &K,
     context: &Context,
     findings: &[Finding],
+    workers: Option<&report::Workers>,
 ) -> Result<Action, ReconcileError> {
-    report::findings(resource, context, findings).await?;
+    report::findings(resource, context, findings, workers).await?;
     let uid = resource.meta().uid.as_deref().unwrap_or_default();
     let pause: Duration = if findings.iter().any(is_tried_again) {
         for finding in findings.iter().filter(|finding| is_tried_again(finding)) {
@@ -69,8 +70,8 @@ fn is_tried_again(finding: &Finding) -> bool {
             | Reason::ObjectRefused
             | Reason::NameTaken
     );
-    let waits =
-        finding.reason.standing() == Standing::Waiting && finding.reason != Reason::RollingOut;
+    let is_watched = matches!(finding.reason, Reason::RollingOut | Reason::Blocked);
+    let waits = finding.reason.standing() == Standing::Waiting && !is_watched;
     is_outside || waits
 }
 

@@ -4,7 +4,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use serde_json::{Value, json};
-use tidewheel_crds::status::{Condition, PlanStatus};
+use tidewheel_crds::status::{Condition, PlanStatus, ScalingStatus};
 
 use crate::conditions::{Finding, Standing, conditions, worst};
 use crate::context::Context;
@@ -13,19 +13,42 @@ use crate::resource::{Declared, Pipeline};
 /// What an Event may say at most, bytes.
 const MAX_NOTE_BYTES: usize = 1_000;
 
-/// Says what was found of a resource.
+/// What is said of the workers of a Pipeline beside conditions.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Workers {
+    /// How many there should be.
+    pub(crate) replicas: Option<i32>,
+    pub(crate) lag: Option<i64>,
+    pub(crate) scaling: Option<ScalingStatus>,
+}
+
+/// Says what was found of a resource, and of its workers where it has some.
 pub(crate) async fn findings<K: Declared>(
     resource: &K,
     context: &Context,
     findings: &[Finding],
+    workers: Option<&Workers>,
 ) -> Result<(), kube::Error> {
-    let before = resource.status().shared;
+    let status = resource.status();
+    let said = Workers {
+        replicas: status.replicas,
+        lag: status.lag,
+        scaling: status.scaling,
+    };
+    let before = status.shared;
     let generation = resource.meta().generation;
     let now = conditions(findings, generation, &before.conditions, Timestamp::now());
-    if before.conditions == now && before.observed_generation == generation {
+    let is_said = workers.is_none_or(|workers| *workers == said);
+    if before.conditions == now && before.observed_generation == generation && is_said {
         return Ok(());
     }
-    let status = json!({"observedGeneration": generation, "conditions": now});
+    let mut status = json!({"observedGeneration": generation, "conditions": now});
+    if let Some(workers) = workers {
+        // What is null is removed.
+        status["replicas"] = json!(workers.replicas);
+        status["lag"] = json!(workers.lag);
+        status["scaling"] = json!(workers.scaling);
+    }
     if !patch_status(resource, context, &status).await? {
         return Ok(());
     }

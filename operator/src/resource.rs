@@ -6,7 +6,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidewheel_crds::status::PipelineStatus;
-use tidewheel_crds::{GROUP, Kind, VERSION};
+use tidewheel_crds::{GROUP, Kind, Scaling, VERSION};
+
+use crate::scaling::Bounds;
 
 /// A resource of ours.
 pub(crate) trait Declared:
@@ -85,6 +87,23 @@ macro_rules! declared {
 declared! { EventSource, Pipeline, Sink, }
 
 impl Pipeline {
+    /// Whether nothing is to be read for now.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.spec.get("suspend").and_then(Value::as_bool) == Some(true)
+    }
+
+    /// How many workers there may be; what the API says itself where the spec cannot be read.
+    pub(crate) fn bounds(&self) -> Bounds {
+        let scaling = self.spec.get("scaling");
+        let scaling = scaling.and_then(|scaling| Scaling::deserialize(scaling).ok());
+        let scaling = scaling.unwrap_or_default();
+        Bounds {
+            min: scaling.least(),
+            max: scaling.most(),
+            catch_up_within: scaling.catch_up_within.into(),
+        }
+    }
+
     /// The names of the EventSources that it reads, as far as the spec has any.
     pub(crate) fn source_names(&self) -> impl Iterator<Item = &str> {
         let sources = self.spec.get("sources").and_then(Value::as_array);

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::controllers;
 use crate::lease::{Lease, LeaseError};
 use crate::metrics::Metrics;
+use crate::scaling;
 use crate::settings::Settings;
 use crate::watches::{Scope, watch};
 
@@ -109,9 +110,12 @@ impl Operator {
             world,
             kafka: Default::default(),
             rhythm: Default::default(),
+            scalings: Default::default(),
+            bell: queues.bell.clone(),
             recorder: Recorder::new(self.client.clone(), reporter),
             metrics: self.metrics.clone(),
         });
-        tokio::join!(watching, controllers::run(context, queues));
+        let scaling = scaling::run(context.clone());
+        tokio::join!(watching, controllers::run(context, queues), scaling);
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::{BoxFuture, FutureExt as _, join_all};
-use futures::{Stream, StreamExt as _};
-use k8s_openapi::api::core::v1::Secret;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::DynamicObject;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt as _;
@@ -19,7 +19,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tidewheel_crds::Kind;
 
-use crate::children::{ChildKind, MANAGED_BY, MANAGER};
+use crate::children::{COMPONENT, ChildKind, MANAGED_BY, MANAGER, Role};
 use crate::conditions::Reason;
 use crate::resource::{Declared, EventSource, Pipeline, Sink};
 use crate::world::World;
@@ -64,6 +64,18 @@ pub(crate) struct Queues {
     pub(crate) sources: Queue<EventSource>,
     pub(crate) sinks: Queue<Sink>,
     pub(crate) pipelines: Queue<Pipeline>,
+    /// Where others than watches say that a Pipeline is to be looked at.
+    pub(crate) bell: Bell,
+}
+
+/// Has a Pipeline looked at.
+#[derive(Clone)]
+pub(crate) struct Bell(UnboundedSender<Result<ObjectRef<Pipeline>, Infallible>>);
+
+impl Bell {
+    pub(crate) fn ring(&self, pipeline: &Pipeline) {
+        tell(&self.0, pipeline);
+    }
 }
 
 /// Where controllers are told.
@@ -83,7 +95,8 @@ pub(crate) fn watch(
     scope: &Scope,
     secret_of_kafka: &str,
 ) -> (World, Queues, BoxFuture<'static, ()>) {
-    let (sources, sinks, pipelines, secrets) = (
+    let (sources, sinks, pipelines, secrets, pods) = (
+        Writer::default(),
         Writer::default(),
         Writer::default(),
         Writer::default(),
@@ -98,6 +111,7 @@ pub(crate) fn watch(
         sinks: sinks.as_reader(),
         pipelines: pipelines.as_reader(),
         secrets: secrets.as_reader(),
+        pods: pods.as_reader(),
         children: children
             .iter()
             .map(|(kind, writer)| (*kind, writer.as_reader()))
@@ -111,11 +125,15 @@ pub(crate) fn watch(
         secret_of_kafka: secret_of_kafka.to_owned(),
         sources: to_sources,
         sinks: to_sinks,
-        pipelines: to_pipelines,
+        pipelines: to_pipelines.clone(),
     };
     let all = watcher::Config::default();
     let secret = all.clone().fields(OTHER_SECRETS);
     let ours = all.clone().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    let workers = all.clone().labels(&format!(
+        "{MANAGED_BY}={MANAGER},{COMPONENT}={}",
+        Role::Worker.as_str()
+    ));
     let mut watches = vec![
         follow(
             sources,
@@ -149,6 +167,15 @@ pub(crate) fn watch(
             Bells::secret,
         )
         .boxed(),
+        follow(
+            pods,
+            (),
+            watcher(scope.api(client), workers).map_ok(|event| event.modify(shorten)),
+            bells.clone(),
+            // Whoever looks at them looks at them all the time.
+            |_, _| {},
+        )
+        .boxed(),
     ];
     for (kind, writer) in children {
         let seen = watcher(scope.api_of_children(client, kind), ours.clone());
@@ -158,8 +185,18 @@ pub(crate) fn watch(
         sources: of_sources,
         sinks: of_sinks,
         pipelines: of_pipelines,
+        bell: Bell(to_pipelines),
     };
     (world, queues, join_all(watches).map(drop).boxed())
+}
+
+/// Leaves of a pod what is looked at: there may be thousands.
+fn shorten(pod: &mut Pod) {
+    pod.spec = None;
+    pod.metadata.annotations = None;
+    if let Some(status) = &mut pod.status {
+        status.container_statuses = None;
+    }
 }
 
 /// A change of an object: what it was, and what it is; none where it was not there, or is no longer.

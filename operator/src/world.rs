@@ -2,11 +2,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::DynamicObject;
 use kube::runtime::reflector::{ObjectRef, Store};
 
-use crate::children::ChildKind;
+use crate::children::{ChildKind, Owner, Role};
 use crate::resource::{EventSource, Pipeline, Sink};
 
 /// What is known of the namespaces that are looked after. Clones share everything.
@@ -16,6 +16,8 @@ pub(crate) struct World {
     pub(crate) sinks: Store<Sink>,
     pub(crate) pipelines: Store<Pipeline>,
     pub(crate) secrets: Store<Secret>,
+    /// Those of workers.
+    pub(crate) pods: Store<Pod>,
     /// Those that this operator has made.
     pub(crate) children: BTreeMap<ChildKind, Store<DynamicObject>>,
 }
@@ -51,6 +53,21 @@ impl World {
         store.state_filter(|object| is_owned_by(object, uid))
     }
 
+    /// The pods of a workload.
+    pub(crate) fn pods_of(&self, owner: &Owner, role: Role) -> Vec<Arc<Pod>> {
+        let wanted = role.labels_of_pods(owner);
+        self.pods.state_filter(|pod| {
+            let labels = pod.metadata.labels.as_ref();
+            let has = |(name, value): &(&str, &str)| {
+                labels
+                    .and_then(|labels| labels.get(*name))
+                    .map(String::as_str)
+                    == Some(*value)
+            };
+            pod.metadata.namespace.as_ref() == Some(&owner.namespace) && wanted.iter().all(has)
+        })
+    }
+
     /// Waits until everything is known.
     pub(crate) async fn wait_until_known(&self) {
         // Each fails only where its watch has ended, and then so has all else.
@@ -58,6 +75,7 @@ impl World {
         let _ = self.sinks.wait_until_ready().await;
         let _ = self.pipelines.wait_until_ready().await;
         let _ = self.secrets.wait_until_ready().await;
+        let _ = self.pods.wait_until_ready().await;
         for store in self.children.values() {
             let _ = store.wait_until_ready().await;
         }

@@ -83,7 +83,7 @@ const TASK_VALUES: [(Declared, Value); 8] = [
 
 const LAG: Declared = task_gauge(
     "tidewheel_task_lag_records",
-    "Offsets between the task's next one and the end of its partition, at most five seconds old.",
+    "Offsets between the task's next one and the end of its partition, which is at most five seconds old.",
 );
 const COMMITS: Declared = Declared {
     name: "tidewheel_task_commit_seconds",
@@ -158,7 +158,8 @@ struct Watched {
     control: Control,
     /// `<namespace>/<name>` of the sinks that its pipeline writes.
     sinks: BTreeSet<String>,
-    lag: Arc<Mutex<BTreeMap<TaskKey, i64>>>,
+    /// Where the input of each task ends, as it was seen last.
+    ends: Arc<Mutex<BTreeMap<TaskKey, i64>>>,
     _looking: AbortOnDropHandle<()>,
 }
 
@@ -184,12 +185,12 @@ impl WorkerMetrics {
 
     /// Shows a worker from now on, in the place of one of the same pipeline (`<namespace>/<name>`).
     pub(crate) fn watch(&self, pipeline: &str, control: Control, sinks: BTreeSet<String>) {
-        let lag = Arc::new(Mutex::new(BTreeMap::new()));
-        let looking = tokio::spawn(look(control.clone(), lag.clone()));
+        let ends = Arc::new(Mutex::new(BTreeMap::new()));
+        let looking = tokio::spawn(look(control.clone(), ends.clone()));
         let watched = Watched {
             control,
             sinks,
-            lag,
+            ends,
             _looking: AbortOnDropHandle::new(looking),
         };
         self.workers.lock().insert(pipeline.to_owned(), watched);
@@ -201,15 +202,15 @@ impl WorkerMetrics {
     }
 }
 
-/// Asks the log for the lag of every task, again and again.
-async fn look(control: Control, lag: Arc<Mutex<BTreeMap<TaskKey, i64>>>) {
+/// Asks the log where the input of every task ends, again and again.
+async fn look(control: Control, ends: Arc<Mutex<BTreeMap<TaskKey, i64>>>) {
     loop {
-        match control.lag().await {
-            Ok(found) => *lag.lock() = found,
+        match control.ends().await {
+            Ok(found) => *ends.lock() = found,
             // What is not known is not shown: neither as zero nor as what it was.
             Err(error) => {
                 tracing::debug!(%error, "the lag is not known");
-                lag.lock().clear();
+                ends.lock().clear();
             }
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -225,7 +226,7 @@ impl Collector for WorkerMetrics {
         let mut families = Families::default();
         for (pipeline, watched) in self.workers.lock().iter() {
             let status = watched.control.status();
-            families.tasks(pipeline, &status, &watched.lag.lock());
+            families.tasks(pipeline, &status, &watched.ends.lock());
             families.worker(pipeline, &status, watched);
         }
         families.done()
@@ -243,7 +244,7 @@ impl Families {
         family.1.push(series);
     }
 
-    fn tasks(&mut self, pipeline: &str, status: &Status, lag: &BTreeMap<TaskKey, i64>) {
+    fn tasks(&mut self, pipeline: &str, status: &Status, ends: &BTreeMap<TaskKey, i64>) {
         for (key, task) in status {
             let partition = key.1.to_string();
             let labels = [pipeline, key.0.as_str(), partition.as_str()];
@@ -252,7 +253,8 @@ impl Families {
                     self.add(declared, declared.value(&labels, value));
                 }
             }
-            if let Some(&lag) = lag.get(key) {
+            if let Some(&end) = ends.get(key).filter(|_| task.has_begun()) {
+                let lag = (end - task.next_offset).max(0);
                 self.add(&LAG, LAG.value(&labels, lag as f64));
             }
             self.add(&COMMITS, COMMITS.histogram(&labels, &task.work.commits));

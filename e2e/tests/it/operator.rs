@@ -12,6 +12,7 @@ mod quiet;
 mod references;
 mod rights;
 mod rolling;
+mod scaling;
 mod shop;
 mod topics;
 mod upgrade;

@@ -2,7 +2,9 @@
 use serde_json::{Map, Value, json};
 
 use super::specs::{SERVERS_FILE, SPECS_FILE};
-use super::{Child, ChildKind, KafkaAccess, Role, SECRETS_DIGEST, Workload, child};
+use super::{
+    Child, ChildKind, KafkaAccess, OPERATIONS_PORT, Role, SECRETS_DIGEST, Workload, child,
+};
 
 /// How long a process may take to end by itself, s.
 const GRACE_SECONDS: u32 = 25;
@@ -17,13 +19,8 @@ const SPECS: &str = "/etc/tidewheel/specs";
 const KAFKA: &str = "/etc/tidewheel/kafka";
 const SECRETS: &str = "/etc/tidewheel/secrets";
 
-/// So many pods of a role, which read the ConfigMap `specs`.
-pub(super) fn deployment(
-    workload: &Workload<'_>,
-    role: Role,
-    specs: &Child,
-    replicas: i32,
-) -> Child {
+/// Pods of a role, which read the ConfigMap `specs`. How many there are is for the caller to say.
+pub(super) fn deployment(workload: &Workload<'_>, role: Role, specs: &Child) -> Child {
     let strategy = match role {
         // A new pod is ready before an old one goes.
         Role::Ingest | Role::Worker => {
@@ -33,7 +30,6 @@ pub(super) fn deployment(
         Role::Generate => json!({"type": "Recreate"}),
     };
     let body = json!({"spec": {
-        "replicas": replicas,
         "revisionHistoryLimit": 3,
         "progressDeadlineSeconds": PROGRESS_DEADLINE_SECONDS,
         "selector": {"matchLabels": role.selector(workload.owner)},
@@ -82,7 +78,8 @@ fn template(workload: &Workload<'_>, role: Role, specs: &Child) -> Value {
 
 fn container(workload: &Workload<'_>, role: Role, mounts: &[Mount]) -> Value {
     let settings = workload.settings;
-    let mut ports = vec![json!({"name": "operations", "containerPort": 9090, "protocol": "TCP"})];
+    let mut ports =
+        vec![json!({"name": "operations", "containerPort": OPERATIONS_PORT, "protocol": "TCP"})];
     if role == Role::Ingest {
         ports.insert(
             0,

@@ -7,6 +7,7 @@ use super::{Child, Role, Workload, service_account};
 pub(crate) fn generate(workload: &Workload<'_>) -> Vec<Child> {
     let role = Role::Generate;
     let specs = specs(workload, role);
-    let deployment = deployment(workload, role, &specs, 1);
+    let mut deployment = deployment(workload, role, &specs);
+    deployment.object["spec"]["replicas"] = 1.into();
     vec![service_account(workload.owner, role), specs, deployment]
 }

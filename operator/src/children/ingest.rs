@@ -11,7 +11,8 @@ pub(crate) fn ingest(workload: &Workload<'_>, replicas: i32) -> Vec<Child> {
     let owner = workload.owner;
     let name = role.workload(&owner.name);
     let specs = specs(workload, role);
-    let deployment = deployment(workload, role, &specs, replicas);
+    let mut deployment = deployment(workload, role, &specs);
+    deployment.object["spec"]["replicas"] = replicas.into();
     let service = json!({"spec": {
         "selector": role.selector(owner),
         "ports": [{"name": "http", "port": 8080, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"}],

@@ -52,9 +52,7 @@ fn with<T>(owner: &Owner, kafka: &KafkaAccess, build: impl Fn(Workload<'_>) -> T
 fn of_pipeline() -> Vec<Child> {
     let kafka = KafkaAccess::Secret("tidewheel-kafka".to_owned());
     let owner = owner(Kind::Pipeline, "kpis");
-    with(&owner, &kafka, |workload| {
-        worker(&workload, WorkerState::Running)
-    })
+    with(&owner, &kafka, |workload| worker(&workload, 1))
 }
 
 fn of_source() -> Vec<Child> {
@@ -139,7 +137,7 @@ fn a_changed_secret_or_other_documents_change_the_pods() {
     let changed = |change: &dyn Fn(&mut Workload<'_>)| {
         with(&owner, &kafka, |mut workload| {
             change(&mut workload);
-            let children = worker(&workload, WorkerState::Running);
+            let children = worker(&workload, 1);
             deployment_of(&children)["spec"]["template"].clone()
         })
     };

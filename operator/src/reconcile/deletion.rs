@@ -117,7 +117,7 @@ pub(super) async fn finalize<K: Declared>(
                 Reason::Deleting,
                 format!("its data is being deleted: {why}"),
             );
-            report(resource, context, &[finding]).await?;
+            report(resource, context, &[finding], None).await?;
             return Ok(Action::requeue(AGAIN_AFTER));
         }
     }

@@ -39,15 +39,13 @@ pub(crate) async fn reconcile(
             findings
         }
         Err(mut findings) => {
-            findings.extend(workloads::as_it_is(
-                &context,
-                &owner(source.as_ref()),
-                role(&source),
-            ));
+            let owner = owner(source.as_ref());
+            let pods = workloads::as_it_is(&context, &owner, role(&source), None, false);
+            findings.extend(pods.await?);
             findings
         }
     };
-    report(source.as_ref(), &context, &findings).await
+    report(source.as_ref(), &context, &findings, None).await
 }
 
 /// What takes or makes its events, whatever else is wrong with it.
@@ -275,5 +273,7 @@ async fn workload(
         Some(Origin::Generator(_)) => generate(&workload),
         Some(Origin::Kafka(_)) | None => return Ok(None),
     };
-    workloads::apply(context, &owner, &children).await.map(Some)
+    workloads::apply(context, &owner, &children, false)
+        .await
+        .map(Some)
 }

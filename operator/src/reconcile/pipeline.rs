@@ -4,19 +4,24 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::controller::Action;
+use serde::Deserialize as _;
+use tidewheel_crds::Resources;
 use tidewheel_crds::status::PlanStatus;
 use tidewheel_planner::names::PipelineNames;
+use tidewheel_planner::plan::{Plan, StepKind};
 use tidewheel_planner::topics::of_pipeline;
 
 use super::deletion::{self, Removal};
 use super::{ReconcileError, report, tables, workloads};
-use crate::children::{Role, WorkerState, Workload, worker};
+use crate::children::{ChildKind, Role, Workload, documents, worker};
 use crate::conditions::{Aspect, Finding, Reason, Standing};
 use crate::context::{Context, owner};
 use crate::documents::hash;
 use crate::judge::{self, JudgedPipeline};
 use crate::kafka::{self, Kafka};
+use crate::report::Workers;
 use crate::resource::{Declared, EventSource, Pipeline, Sink};
+use crate::scaling::{self, Inputs};
 use crate::secrets;
 
 /// Brings everything of a Pipeline in line.
@@ -34,19 +39,21 @@ pub(crate) async fn reconcile(
         Ok(found) => run(&pipeline, &context, &found).await?,
         Err(findings) => findings,
     };
-    // What runs goes on, whatever is wrong with what should.
-    if !findings
-        .iter()
-        .any(|finding| finding.aspect == Aspect::Workloads)
-    {
-        findings.extend(workloads::as_it_is(
-            &context,
-            &owner(pipeline.as_ref()),
-            Role::Worker,
-        ));
+    let has_pods = |findings: &[Finding]| {
+        let mut aspects = findings.iter().map(|finding| finding.aspect);
+        aspects.any(|aspect| aspect == Aspect::Workloads)
+    };
+    if !has_pods(&findings) {
+        findings.extend(keep(&pipeline, &context).await?);
     }
-    findings.push(suspension(state(&pipeline)));
-    report(pipeline.as_ref(), &context, &findings).await
+    findings.push(suspension(&pipeline));
+    let mut said = Workers::default();
+    if has_pods(&findings) {
+        let (seen, workers) = workers(&pipeline, &context);
+        findings.extend(seen);
+        said = workers;
+    }
+    report(pipeline.as_ref(), &context, &findings, Some(&said)).await
 }
 
 /// Deletes its tables, where their Sinks say so too, and its own topics and groups, once no worker is there.
@@ -100,6 +107,16 @@ fn dereference(pipeline: &Pipeline, context: &Context) -> Result<Dereferenced, V
     if let Some(taken) = judge::taken(pipeline, &others.0, &others.1, &others.2) {
         return Err(vec![taken]);
     }
+    needs(judged, context, namespace)
+}
+
+/// What a Pipeline needs that can run.
+fn needs(
+    judged: JudgedPipeline,
+    context: &Context,
+    namespace: &str,
+) -> Result<Dereferenced, Vec<Finding>> {
+    let world = &context.world;
     let urls = tables::urls(world, &judged.plan, &judged.sinks).map_err(|finding| vec![finding])?;
     let kafka = kafka::of_namespace(world, &context.settings, namespace)
         .map_err(|finding| vec![finding])?;
@@ -190,6 +207,23 @@ async fn run(
         }
         None => return Ok(findings),
     };
+    let resources = found.judged.pipeline.spec.resources.as_ref();
+    findings.push(workers_of(pipeline, context, found, number, resources).await?);
+    Ok(findings)
+}
+
+/// Brings in line the workers of the plan of this number.
+async fn workers_of(
+    pipeline: &Pipeline,
+    context: &Context,
+    found: &Dereferenced,
+    number: i64,
+    resources: Option<&Resources>,
+) -> Result<Finding, ReconcileError> {
+    let inputs = inputs(&found.judged.plan);
+    context
+        .scalings
+        .planned(uid(pipeline), &found.judged.documents.hash(), inputs);
     let owner = owner(pipeline);
     let workload = Workload {
         owner: &owner,
@@ -198,11 +232,42 @@ async fn run(
         kafka: &found.kafka.access,
         secrets: found.keys.clone(),
         secrets_digest: found.secrets_digest.clone(),
-        resources: found.judged.pipeline.spec.resources.as_ref(),
+        resources,
     };
-    let children = worker(&workload, state(pipeline));
-    findings.push(workloads::apply(context, &owner, &children).await?);
-    Ok(findings)
+    let children = worker(&workload, replicas(pipeline, context));
+    let is_settling = context.scalings.is_settling(uid(pipeline));
+    workloads::apply(context, &owner, &children, is_settling).await
+}
+
+/// Keeps the workers of the last plan that could run, whatever is wrong with what should: as they are, and made again where they are gone.
+async fn keep(pipeline: &Pipeline, context: &Context) -> Result<Option<Finding>, ReconcileError> {
+    let owner = owner(pipeline);
+    let is_settling = context.scalings.is_settling(uid(pipeline));
+    let replicas = Some(replicas(pipeline, context));
+    let pods = workloads::as_it_is(context, &owner, Role::Worker, replicas, is_settling).await?;
+    if pods.is_some() {
+        return Ok(pods);
+    }
+    let Some((found, number)) = told(pipeline, context) else {
+        return Ok(None);
+    };
+    let resources = pipeline.spec().get("resources");
+    let resources = resources.and_then(|resources| Resources::deserialize(resources).ok());
+    workers_of(pipeline, context, &found, number, resources.as_ref())
+        .await
+        .map(Some)
+}
+
+/// What workers were told to run last, as far as it is still known and can run; and its number.
+fn told(pipeline: &Pipeline, context: &Context) -> Option<(Dereferenced, i64)> {
+    let plan = pipeline.status().plan?;
+    let specs = context.world.owned(ChildKind::ConfigMap, uid(pipeline));
+    let judged = specs
+        .iter()
+        .filter_map(|specs| judge::told(documents(specs)?).ok())
+        .find(|judged| judged.documents.hash() == plan.hash)?;
+    let found = needs(judged, context, pipeline.namespace()).ok()?;
+    Some((found, plan.number))
 }
 
 /// The number of a new plan: higher than that of any before, also of a Pipeline of this name that was deleted.
@@ -303,27 +368,63 @@ async fn topics(
     ))
 }
 
-fn state(pipeline: &Pipeline) -> WorkerState {
-    match pipeline
-        .spec()
-        .get("suspend")
-        .and_then(serde_json::Value::as_bool)
-    {
-        Some(true) => WorkerState::Suspended,
-        Some(false) | None => WorkerState::Running,
+fn suspension(pipeline: &Pipeline) -> Finding {
+    if pipeline.is_suspended() {
+        let message = "nothing is read because `spec.suspend` is set; without it everything goes on where it was";
+        Finding::new(Aspect::Suspended, Reason::Suspended, message)
+    } else {
+        Finding::new(Aspect::Suspended, Reason::Running, "it is not suspended")
     }
 }
 
-fn suspension(state: WorkerState) -> Finding {
-    match state {
-        WorkerState::Suspended => {
-            let message = "nothing is read because `spec.suspend` is set; without it everything goes on where it was";
-            Finding::new(Aspect::Suspended, Reason::Suspended, message)
-        }
-        WorkerState::Running => {
-            Finding::new(Aspect::Suspended, Reason::Running, "it is not suspended")
-        }
+/// How many workers there should be now.
+fn replicas(pipeline: &Pipeline, context: &Context) -> u32 {
+    if pipeline.is_suspended() {
+        return 0;
     }
+    let found = scaling::replicas_found(pipeline, context);
+    context
+        .scalings
+        .replicas(uid(pipeline), found, &pipeline.bounds())
+}
+
+/// What is told of its workers: what was seen last, or what was said before anybody had looked.
+fn workers(pipeline: &Pipeline, context: &Context) -> (Vec<Finding>, Workers) {
+    let (told, before) = (context.scalings.told(uid(pipeline)), pipeline.status());
+    let is_looked_at = !told.findings.is_empty();
+    let mut findings = told.findings;
+    if !is_looked_at {
+        let aspects = [Aspect::Flow, Aspect::Scaling].into_iter();
+        let told = aspects.filter_map(|aspect| Finding::told(aspect, &before.shared.conditions));
+        findings = told.collect();
+    }
+    // What is resumed was not looked at since.
+    let is_suspended = pipeline.is_suspended();
+    findings.retain(|finding| is_suspended || finding.reason != Reason::Suspended);
+    let lag = told.lag.and_then(|lag| i64::try_from(lag).ok());
+    let workers = Workers {
+        replicas: i32::try_from(replicas(pipeline, context)).ok(),
+        lag: if is_looked_at { lag } else { before.lag },
+        scaling: told.decision.or(before.scaling),
+    };
+    (findings, workers)
+}
+
+/// The inputs of a plan, which workers share by partitions.
+fn inputs(plan: &Plan) -> Inputs {
+    let sources = plan.sources.iter().map(|source| {
+        let partitions = (!source.foreign).then_some(source.partitions);
+        (source.name.clone(), partitions)
+    });
+    let steps = plan.steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Aggregate(aggregate) => Some((step.name.clone(), Some(aggregate.partitions))),
+        StepKind::Rows(_) | StepKind::Deduplicate(_) => None,
+    });
+    sources.chain(steps).collect()
+}
+
+fn uid(pipeline: &Pipeline) -> &str {
+    pipeline.metadata.uid.as_deref().unwrap_or_default()
 }
 
 #[cfg(test)]

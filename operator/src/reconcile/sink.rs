@@ -25,7 +25,7 @@ pub(crate) async fn reconcile(
     deletion::guard(sink.as_ref(), &context, is_delete).await?;
     let uid = sink.metadata.uid.as_deref().unwrap_or_default();
     let findings = look(&sink, &context, uid).await;
-    report(sink.as_ref(), &context, &findings).await
+    report(sink.as_ref(), &context, &findings, None).await
 }
 
 /// Waits for the Pipelines that are being deleted with their tables: they need it to do so. Its own deletion deletes nothing.

@@ -7,12 +7,14 @@ use crate::apply::{Applier, ApplyError};
 use crate::children::{Child, ChildKind, Owner, Role};
 use crate::conditions::{Aspect, Finding, Reason};
 use crate::context::Context;
+use crate::world::is_owned_by;
 
 /// Applies the objects of a workload, and says how its pods fare. What an earlier form of it needed goes once no pod uses it.
 pub(super) async fn apply(
     context: &Context,
     owner: &Owner,
     children: &[Child],
+    is_settling: bool,
 ) -> Result<Finding, ReconcileError> {
     let applier = Applier {
         client: &context.client,
@@ -27,7 +29,7 @@ pub(super) async fn apply(
             Err(error) => return refused(error),
         }
     }
-    let finding = availability(&deployment);
+    let finding = availability(&deployment, is_settling);
     if finding.reason == Reason::Available {
         let kept: Vec<&str> = children.iter().map(|child| child.name.as_str()).collect();
         for old in context.world.owned(ChildKind::ConfigMap, &owner.uid) {
@@ -70,19 +72,39 @@ pub(super) async fn end(
     Ok(false)
 }
 
-/// How the pods of a workload fare that is left as it is; none where there is none.
-pub(super) fn as_it_is(context: &Context, owner: &Owner, role: Role) -> Option<Finding> {
+/// How the pods of a workload fare that is left as it is but for their number, where that is given; none where there is no workload.
+pub(super) async fn as_it_is(
+    context: &Context,
+    owner: &Owner,
+    role: Role,
+    replicas: Option<u32>,
+    is_settling: bool,
+) -> Result<Option<Finding>, ReconcileError> {
     let name = role.workload(&owner.name);
-    let deployment = context
+    let found = context
         .world
-        .child(ChildKind::Deployment, &owner.namespace, &name)?;
-    Some(availability(
-        &serde_json::to_value(deployment.as_ref()).unwrap_or_default(),
-    ))
+        .child(ChildKind::Deployment, &owner.namespace, &name);
+    let Some(found) = found.filter(|found| is_owned_by(found, &owner.uid)) else {
+        return Ok(None);
+    };
+    let mut deployment = serde_json::to_value(found.as_ref()).unwrap_or_default();
+    if let Some(replicas) = replicas.filter(|replicas| deployment["spec"]["replicas"] != *replicas)
+    {
+        let applier = Applier {
+            client: &context.client,
+            world: &context.world,
+            owner,
+        };
+        match applier.scale(&found, replicas).await {
+            Ok(scaled) => deployment = scaled,
+            Err(error) => return refused(error).map(Some),
+        }
+    }
+    Ok(Some(availability(&deployment, is_settling)))
 }
 
-/// How the pods of a Deployment fare.
-fn availability(deployment: &Value) -> Finding {
+/// How the pods of a Deployment fare. Those that were added a moment ago are no trouble while the others do their work.
+fn availability(deployment: &Value, is_settling: bool) -> Finding {
     let number = |path: &str| {
         deployment
             .pointer(path)
@@ -101,6 +123,7 @@ fn availability(deployment: &Value) -> Finding {
             format!("{available} of {wanted} pods are available"),
         );
     }
+    let is_of_one_form = number("/status/updatedReplicas") == number("/status/replicas");
     let counted = format!("{available} of {wanted} pods are available");
     match is_observed.then(|| trouble(deployment)).flatten() {
         Some(trouble) => {
@@ -115,6 +138,10 @@ fn availability(deployment: &Value) -> Finding {
                 format!("{counted}: {trouble}; {look}"),
             )
         }
+        None if is_settling && is_of_one_form && available > 0 => finding(
+            Reason::Scaling,
+            format!("{counted}: their number was changed a moment ago"),
+        ),
         None => finding(
             Reason::RollingOut,
             format!("{counted}: pods are being started or replaced"),
@@ -138,18 +165,25 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn reason(replicas: i64, status: &Value) -> Reason {
+    fn reason_of(replicas: i64, status: &Value, is_settling: bool) -> Reason {
         let deployment = json!({
             "metadata": {"name": "kpis-worker", "generation": 3},
             "spec": {"replicas": replicas},
             "status": status,
         });
-        availability(&deployment).reason
+        availability(&deployment, is_settling).reason
+    }
+
+    fn reason(replicas: i64, status: &Value) -> Reason {
+        reason_of(replicas, status, false)
+    }
+
+    fn counts(observed: i64, all: i64, updated: i64, available: i64) -> Value {
+        json!({"observedGeneration": observed, "replicas": all, "updatedReplicas": updated, "availableReplicas": available})
     }
 
     #[test]
     fn pods_are_available_when_all_of_them_are_new_and_none_else_is_there() {
-        let counts = |observed: i64, all: i64, updated: i64, available: i64| json!({"observedGeneration": observed, "replicas": all, "updatedReplicas": updated, "availableReplicas": available});
         assert_eq!(reason(2, &counts(3, 2, 2, 2)), Reason::Available);
         assert_eq!(
             reason(0, &json!({"observedGeneration": 3})),
@@ -163,6 +197,19 @@ mod tests {
             json!({}),
         ] {
             assert_eq!(reason(2, &status), Reason::RollingOut, "{status}");
+        }
+    }
+
+    #[test]
+    fn pods_that_were_added_a_moment_ago_are_no_trouble_while_others_do_their_work() {
+        for (status, expected) in [
+            (counts(3, 4, 4, 2), Reason::Scaling),
+            (counts(2, 2, 2, 2), Reason::Scaling),
+            (counts(3, 4, 4, 4), Reason::Available),
+            (counts(3, 4, 4, 0), Reason::RollingOut),
+            (counts(3, 5, 1, 4), Reason::RollingOut),
+        ] {
+            assert_eq!(reason_of(4, &status, true), expected, "{status}");
         }
     }
 

@@ -138,23 +138,23 @@ impl Control {
         self.context.board.memberships()
     }
 
-    /// How far each task that this worker has is behind the end of what is committed in its input, in offsets. Asks the log for
-    /// every task: not to be called more often than every few seconds.
+    /// Where the input of each task that this worker has ends, as far as it is committed. Asks the log for every task: not to be called
+    /// more often than every few seconds.
     ///
     /// # Errors
     /// The log does not answer.
-    pub async fn lag(&self) -> Result<BTreeMap<TaskKey, i64>, LogError> {
-        let mut lag = BTreeMap::new();
+    pub async fn ends(&self) -> Result<BTreeMap<TaskKey, i64>, LogError> {
+        let mut ends = BTreeMap::new();
         let begun = self
             .status()
             .into_iter()
             .filter(|(_, task)| task.has_begun());
-        for (key, task) in begun {
+        for (key, _) in begun {
             let topic = self.topic(&key.0);
             let end = self.context.log.offsets(&topic, key.1).await?.end;
-            lag.insert(key, (end - task.next_offset).max(0));
+            ends.insert(key, end);
         }
-        Ok(lag)
+        Ok(ends)
     }
 
     fn topic(&self, input: &str) -> String {

@@ -218,7 +218,7 @@ impl Shop {
         lines.join("\n")
     }
 
-    fn everything(&self) -> String {
+    pub(super) fn everything(&self) -> String {
         let of = |arguments: &[&str]| {
             let namespace = ["--namespace", self.name];
             self.cluster

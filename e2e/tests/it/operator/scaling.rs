@@ -1,0 +1,195 @@
+//! Workers follow their lag.
+use std::{
+    cell::RefCell,
+    fmt::Write as _,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use super::{forwarded::Forwarded, shop::Shop};
+
+/// Events have numbers, and a worker has much to do for each.
+const SOURCE: &str = r#"
+apiVersion: tidewheel.dev/v1alpha1
+kind: EventSource
+metadata: {name: orders, namespace: web}
+spec:
+  schema:
+    fields:
+      - {name: number, type: bigint, required: true}
+      - {name: ts, type: timestamp, required: true}
+  eventTime: {field: ts}
+  key: [number]
+  topic: {partitions: 4}
+  http: {replicas: {min: 1}}
+"#;
+
+const PIPELINE: &str = r#"
+apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {name: orders, namespace: web}
+spec:
+  sources:
+    - {name: orders}
+  steps:
+    - name: costly
+      sql: >-
+        SELECT number,
+               length(regexp_replace(repeat(CAST(number AS text) || '-abc', WORK), '([0-9]+)-([a-c]+)', '\2\1', 'g')) AS effort
+        FROM orders
+  outputs:
+    - {name: orders, from: costly, postgres: {sink: warehouse}}
+  scaling: {min: 1, max: 3, catchUpWithin: 10s}
+  resources: {requests: {cpu: 20m}, limits: {cpu: 150m, memory: 512Mi}}
+"#;
+
+/// How much a worker has to do for an event.
+const WORK: &str = "400";
+/// How many events are sent in a second, and ten times as many.
+const CALM: usize = 15;
+const BUSY: usize = 10 * CALM;
+
+/// Sends numbered events at a rate, and writes down what is seen meanwhile.
+struct Sender<'a> {
+    shop: &'a Shop,
+    ingest: Forwarded,
+    sent: RefCell<usize>,
+    began: Instant,
+    seen: RefCell<String>,
+}
+
+impl Sender<'_> {
+    /// Sends so many events in each second while something is not so yet.
+    fn send_until(&self, what: &str, rate: usize, is_so: impl Fn(&Self) -> bool) {
+        let mut began = Instant::now();
+        while !is_so(self) {
+            assert!(
+                self.began.elapsed() < Duration::from_secs(400),
+                "never: {what}\n{}\n{}",
+                self.seen.borrow(),
+                self.shop.everything()
+            );
+            let second = Duration::from_secs(1);
+            sleep(second.saturating_sub(began.elapsed()));
+            let seconds = began.elapsed().as_secs_f64().min(5.0);
+            began = Instant::now();
+            self.send((rate as f64 * seconds) as usize);
+            self.look();
+        }
+        println!("{:>5.1} s: {what}", self.began.elapsed().as_secs_f64());
+    }
+
+    fn send(&self, count: usize) {
+        let first = self.sent.replace_with(|sent| *sent + count) - count;
+        let mut body = String::new();
+        for number in first..first + count {
+            let _ = writeln!(
+                body,
+                r#"{{"number": {number}, "ts": "2026-01-01T00:00:00Z"}}"#
+            );
+        }
+        let answer = self.ingest.post("/v1/events", "", body.as_bytes()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    }
+
+    /// What people see of the Pipeline, where it is another than before.
+    fn look(&self) {
+        let paths = "{.status.replicas} workers, lag {.status.lag}, {.status.scaling.message}";
+        let path = format!("--output=jsonpath={paths}");
+        let now = self.shop.kubectl(&["get", "pipeline/orders", &path]);
+        let mut seen = self.seen.borrow_mut();
+        let is_news = seen.lines().last().is_none_or(|line| !line.ends_with(&now));
+        if is_news {
+            let line = format!("{:>5.1} s: {now}", self.began.elapsed().as_secs_f64());
+            println!("{line}");
+            let _ = writeln!(seen, "{line}");
+        }
+    }
+
+    fn replicas(&self) -> usize {
+        let path = "--output=jsonpath={.spec.replicas}";
+        let replicas = self
+            .shop
+            .kubectl(&["get", "deployment/orders-worker", path]);
+        replicas.parse().unwrap()
+    }
+
+    fn lag(&self) -> Option<usize> {
+        let path = "--output=jsonpath={.status.lag}";
+        self.shop
+            .kubectl(&["get", "pipeline/orders", path])
+            .parse()
+            .ok()
+    }
+}
+
+#[test]
+fn workers_follow_a_load_that_rises_tenfold_and_falls_again() {
+    let shop = Shop::new("scaling");
+    shop.apply_example("sink.yaml");
+    shop.secret(shop.cluster.postgres_in_pods());
+    shop.apply(SOURCE);
+    shop.apply(&PIPELINE.replace("WORK", WORK));
+    for what in ["eventsource/orders", "pipeline/orders"] {
+        shop.wait_for(what, "Ready");
+    }
+    for (type_, reason) in [("DataFlowing", "Flowing"), ("ScalingActive", "FollowsLag")] {
+        shop.until_reason("pipeline/orders", type_, reason);
+    }
+    let sender = Sender {
+        ingest: Forwarded::to(shop.cluster, shop.name, "service/orders-ingest", 8080),
+        shop: &shop,
+        sent: RefCell::new(0),
+        began: Instant::now(),
+        seen: RefCell::default(),
+    };
+    let since = Instant::now();
+    sender.send_until("calm: one worker is enough", CALM, |sender| {
+        assert_eq!(sender.replicas(), 1);
+        since.elapsed() > Duration::from_secs(15)
+    });
+    sender.send_until("busy: there are three workers", BUSY, |sender| {
+        sender.replicas() == 3
+    });
+    // Whoever scales by hand is put right.
+    shop.kubectl(&["scale", "deployment/orders-worker", "--replicas=2"]);
+    sender.send_until(
+        "three again, after somebody made them two",
+        BUSY,
+        |sender| sender.replicas() == 3,
+    );
+    sender.send_until("calm: what waited is drained", CALM, |sender| {
+        sender.lag() == Some(0)
+    });
+    sender.send_until("one worker is enough again", CALM, |sender| {
+        sender.replicas() == 1
+    });
+
+    let sent = *sender.sent.borrow();
+    let all = format!("{sent}|{sent}");
+    shop.until("every event is a row, once", || {
+        shop.sql("SELECT count(*), count(DISTINCT number) FROM orders") == all
+    });
+    let events = shop.kubectl(&[
+        "get",
+        "events",
+        "--output=jsonpath={range .items[*]}{.reason}: {.note}{.message}{\"\\n\"}{end}",
+    ]);
+    for line in events.lines().filter(|line| line.starts_with("Scaled")) {
+        println!("{line}");
+    }
+    for reason in ["ScaledUp", "ScaledDown"] {
+        assert!(events.contains(reason), "{reason} in {events}");
+    }
+    // Who says how many workers there are.
+    let managers = ["get", "deployment/orders-worker", "--show-managed-fields"];
+    let path =
+        "--output=jsonpath={range .metadata.managedFields[*]}{.manager} {.fieldsV1}{\"\\n\"}{end}";
+    let managers = shop.kubectl(&[&managers[..], &[path]].concat());
+    let owners: Vec<&str> = managers
+        .lines()
+        .filter(|line| line.contains("f:replicas\":{}") && line.contains("f:spec"))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(owners, ["tidewheel-scaling"], "{managers}");
+}
