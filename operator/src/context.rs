@@ -2,14 +2,14 @@
 use kube::Client;
 use kube::runtime::events::Recorder;
 
+use crate::bell::Bell;
 use crate::children::Owner;
 use crate::kafka::Clients;
 use crate::metrics::Metrics;
-use crate::resource::Declared;
+use crate::resource::{Declared, Pipeline};
 use crate::rhythm::Rhythm;
 use crate::scaling::Scalings;
 use crate::settings::Settings;
-use crate::watches::Bell;
 use crate::world::World;
 
 /// What every reconcile has at hand.
@@ -21,7 +21,7 @@ pub(crate) struct Context {
     pub(crate) rhythm: Rhythm,
     pub(crate) scalings: Scalings,
     /// Has a Pipeline looked at.
-    pub(crate) bell: Bell,
+    pub(crate) bell: Bell<Pipeline>,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
 }

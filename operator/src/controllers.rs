@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _};
 use kube::runtime::applier;
-use kube::runtime::controller::{Action, Config};
+use kube::runtime::controller::{Action, Config, Error};
 use kube::runtime::reflector::Store;
 
+use crate::bell::Queue;
 use crate::context::Context;
 use crate::reconcile::{ReconcileError, event_source, pipeline, sink};
 use crate::resource::Declared;
-use crate::watches::{Queue, Queues};
+use crate::watches::Queues;
 
 /// How long it is waited for more to happen to a resource before it is looked at.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -51,9 +52,11 @@ async fn control<K: Declared>(
     reconcile: Reconcile<K>,
 ) {
     let measured = move |resource: Arc<K>, context: Arc<Context>| {
-        let reconciling = reconcile(resource, context.clone());
+        let reconciling = reconcile(resource.clone(), context.clone());
         async move {
-            context.metrics.began(K::KIND);
+            context
+                .metrics
+                .began(K::KIND, resource.namespace(), resource.name());
             let began = Instant::now();
             let done = reconciling.await;
             context
@@ -64,9 +67,17 @@ async fn control<K: Declared>(
         .boxed()
     };
     let config = Config::default().debounce(DEBOUNCE);
+    let metrics = context.metrics.clone();
     let reconciled = applier(measured, failed, context, store, queue, config);
     // Failures were told where they were found; what is gone needs no looking at.
-    reconciled.for_each(|_| std::future::ready(())).await;
+    let done = |done| {
+        if let Err(Error::ObjectNotFound(gone)) = done {
+            let namespace = gone.namespace.as_deref().unwrap_or_default();
+            metrics.gone(K::KIND, namespace, &gone.name);
+        }
+        std::future::ready(())
+    };
+    reconciled.for_each(done).await;
 }
 
 fn failed<K: Declared>(resource: Arc<K>, error: &ReconcileError, context: Arc<Context>) -> Action {

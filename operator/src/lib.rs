@@ -13,6 +13,7 @@
 //! ```
 //! Nothing that runs is torn down because something else failed, no spec is ever written, and where nothing changes nothing is written.
 mod apply;
+mod bell;
 mod children;
 mod conditions;
 mod context;

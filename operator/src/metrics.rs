@@ -1,4 +1,8 @@
 //! What Prometheus sees of the operator. `docs/metrics.md` lists every metric.
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -8,6 +12,9 @@ use tidewheel_crds::Kind;
 /// Bounds of the durations of reconciles, s: from what changes nothing to what waits for a database.
 const SECONDS: [f64; 10] = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0];
 
+/// A resource that waits: its kind, namespace and name.
+type Waiting = (&'static str, String, String);
+
 /// What is counted. Clones share everything.
 #[derive(Clone)]
 pub struct Metrics {
@@ -15,6 +22,8 @@ pub struct Metrics {
     seconds: HistogramVec,
     errors: IntCounterVec,
     queued: IntGaugeVec,
+    /// Kinds, namespaces and names of those that are queued: who was told of twice waits once.
+    waiting: Arc<Mutex<HashSet<Waiting>>>,
     leader: IntGauge,
 }
 
@@ -50,10 +59,11 @@ impl Metrics {
             queued: IntGaugeVec::new(
                 Opts::new(
                     "tidewheel_operator_queued",
-                    "Resources that are being reconciled, by kind.",
+                    "Resources that wait to be reconciled, by kind.",
                 ),
                 &["kind"],
             )?,
+            waiting: Arc::default(),
             leader: IntGauge::new(
                 "tidewheel_operator_leader",
                 "1 while this process is the one that acts.",
@@ -78,15 +88,30 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// A reconcile has begun.
-    pub(crate) fn began(&self, kind: Kind) {
-        self.queued.with_label_values(&[kind.as_str()]).inc();
+    /// A resource is to be reconciled.
+    pub(crate) fn told(&self, kind: Kind, namespace: &str, name: &str) {
+        let mut waiting = self.waiting.lock();
+        if waiting.insert((kind.as_str(), namespace.to_owned(), name.to_owned())) {
+            self.queued.with_label_values(&[kind.as_str()]).inc();
+        }
+    }
+
+    /// Its reconcile has begun.
+    pub(crate) fn began(&self, kind: Kind, namespace: &str, name: &str) {
+        self.gone(kind, namespace, name);
+    }
+
+    /// It is no longer there.
+    pub(crate) fn gone(&self, kind: Kind, namespace: &str, name: &str) {
+        let mut waiting = self.waiting.lock();
+        if waiting.remove(&(kind.as_str(), namespace.to_owned(), name.to_owned())) {
+            self.queued.with_label_values(&[kind.as_str()]).dec();
+        }
     }
 
     /// A reconcile has ended after so many seconds.
     pub(crate) fn ended(&self, kind: Kind, seconds: f64) {
         let kind = [kind.as_str()];
-        self.queued.with_label_values(&kind).dec();
         self.reconciles.with_label_values(&kind).inc();
         self.seconds.with_label_values(&kind).observe(seconds);
     }
@@ -112,10 +137,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_resource_waits_once_from_when_it_is_told_of() {
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        let queued = || metrics.queued.with_label_values(&["Pipeline"]).get();
+        metrics.told(Kind::Pipeline, "shop", "kpis");
+        metrics.told(Kind::Pipeline, "shop", "kpis");
+        metrics.told(Kind::Pipeline, "shop", "others");
+        assert_eq!(queued(), 2);
+        metrics.began(Kind::Pipeline, "shop", "kpis");
+        // It is looked at again later, without anybody having told.
+        metrics.began(Kind::Pipeline, "shop", "kpis");
+        assert_eq!(queued(), 1);
+        metrics.gone(Kind::Pipeline, "shop", "others");
+        assert_eq!(queued(), 0);
+    }
+
+    #[test]
     fn metrics_are_those_that_are_documented() {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry).unwrap();
-        metrics.began(Kind::Pipeline);
+        metrics.began(Kind::Pipeline, "shop", "kpis");
         metrics.ended(Kind::Pipeline, 0.1);
         metrics.failed(Kind::Pipeline, "KafkaUnavailable");
         let shown = registry.gather();

@@ -99,7 +99,12 @@ impl Operator {
     }
 
     async fn look_after(&self, scope: &Scope) {
-        let (world, queues, watching) = watch(&self.client, scope, &self.settings.kafka_secret);
+        let (world, queues, watching) = watch(
+            &self.client,
+            scope,
+            &self.settings.kafka_secret,
+            &self.metrics,
+        );
         let reporter = Reporter {
             controller: "tidewheel-operator".to_owned(),
             instance: Some(self.settings.identity.clone()),

@@ -52,6 +52,8 @@ struct Known {
     /// A digest of the plan that they run.
     plan: Option<String>,
     inputs: Option<Inputs>,
+    /// Whether what was measured before this process began was taken.
+    is_recalled: bool,
     progress: Progress,
     autoscaler: Autoscaler,
     teller: Teller,

@@ -1,11 +1,9 @@
 //! The watches that keep the copy of the cluster, and tell controllers whose resource something was about.
 use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -19,8 +17,10 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tidewheel_crds::Kind;
 
+use crate::bell::{Bell, Queue};
 use crate::children::{COMPONENT, ChildKind, MANAGED_BY, MANAGER, Role};
 use crate::conditions::Reason;
+use crate::metrics::Metrics;
 use crate::resource::{Declared, EventSource, Pipeline, Sink};
 use crate::world::World;
 
@@ -56,26 +56,13 @@ impl Scope {
     }
 }
 
-/// Resources of a kind that are to be looked at.
-pub(crate) type Queue<K> = UnboundedReceiver<Result<ObjectRef<K>, Infallible>>;
-
 /// The resources that are to be looked at, for each controller.
 pub(crate) struct Queues {
     pub(crate) sources: Queue<EventSource>,
     pub(crate) sinks: Queue<Sink>,
     pub(crate) pipelines: Queue<Pipeline>,
     /// Where others than watches say that a Pipeline is to be looked at.
-    pub(crate) bell: Bell,
-}
-
-/// Has a Pipeline looked at.
-#[derive(Clone)]
-pub(crate) struct Bell(UnboundedSender<Result<ObjectRef<Pipeline>, Infallible>>);
-
-impl Bell {
-    pub(crate) fn ring(&self, pipeline: &Pipeline) {
-        tell(&self.0, pipeline);
-    }
+    pub(crate) bell: Bell<Pipeline>,
 }
 
 /// Where controllers are told.
@@ -83,9 +70,9 @@ impl Bell {
 struct Bells {
     world: World,
     secret_of_kafka: String,
-    sources: UnboundedSender<Result<ObjectRef<EventSource>, Infallible>>,
-    sinks: UnboundedSender<Result<ObjectRef<Sink>, Infallible>>,
-    pipelines: UnboundedSender<Result<ObjectRef<Pipeline>, Infallible>>,
+    sources: Bell<EventSource>,
+    sinks: Bell<Sink>,
+    pipelines: Bell<Pipeline>,
 }
 
 /// Watches everything in a scope. `secret_of_kafka` is the name of Secrets that say how Kafka is reached. The watches are done only when the
@@ -94,6 +81,7 @@ pub(crate) fn watch(
     client: &Client,
     scope: &Scope,
     secret_of_kafka: &str,
+    metrics: &Metrics,
 ) -> (World, Queues, BoxFuture<'static, ()>) {
     let (sources, sinks, pipelines, secrets, pods) = (
         Writer::default(),
@@ -117,9 +105,9 @@ pub(crate) fn watch(
             .map(|(kind, writer)| (*kind, writer.as_reader()))
             .collect(),
     };
-    let (to_sources, of_sources) = unbounded();
-    let (to_sinks, of_sinks) = unbounded();
-    let (to_pipelines, of_pipelines) = unbounded();
+    let (to_sources, of_sources) = Bell::new(metrics);
+    let (to_sinks, of_sinks) = Bell::new(metrics);
+    let (to_pipelines, of_pipelines) = Bell::new(metrics);
     let bells = Bells {
         world: world.clone(),
         secret_of_kafka: secret_of_kafka.to_owned(),
@@ -185,7 +173,7 @@ pub(crate) fn watch(
         sources: of_sources,
         sinks: of_sinks,
         pipelines: of_pipelines,
-        bell: Bell(to_pipelines),
+        bell: to_pipelines,
     };
     (world, queues, join_all(watches).map(drop).boxed())
 }
@@ -350,18 +338,13 @@ fn ring_for_all<K>(
     }
 }
 
-/// Tells a controller of a resource. It has ended where nobody listens, and then so has all else.
-fn tell<K: Declared>(to: &UnboundedSender<Result<ObjectRef<K>, Infallible>>, resource: &K) {
-    let _ = to.unbounded_send(Ok(ObjectRef::from_obj(resource)));
-}
-
 impl Bells {
     /// For the source, and for the Pipelines that read it.
     fn source(&self, changed: Changed<'_, EventSource>) {
         let Some(source) = changed.both().last().filter(|_| changed.is_of_users()) else {
             return;
         };
-        tell(&self.sources, source);
+        self.sources.ring(source);
         self.pipelines_where(source.namespace(), |pipeline| {
             pipeline.source_names().any(|name| name == source.name())
         });
@@ -372,7 +355,7 @@ impl Bells {
         let Some(sink) = changed.both().last().filter(|_| changed.is_of_users()) else {
             return;
         };
-        tell(&self.sinks, sink);
+        self.sinks.ring(sink);
         self.pipelines_where(sink.namespace(), |pipeline| {
             pipeline.sink_names().any(|name| name == sink.name())
         });
@@ -383,7 +366,7 @@ impl Bells {
         let Some(pipeline) = changed.both().last().filter(|_| changed.is_of_users()) else {
             return;
         };
-        tell(&self.pipelines, pipeline);
+        self.pipelines.ring(pipeline);
         let taken = Reason::OutputTaken.as_str();
         let waits = |other: &Pipeline| {
             let conditions = other.status().shared.conditions;
@@ -392,7 +375,7 @@ impl Bells {
         let waiting = self.world.pipelines.state_filter(waits);
         waiting
             .iter()
-            .for_each(|pipeline| tell(&self.pipelines, pipeline.as_ref()));
+            .for_each(|pipeline| self.pipelines.ring(pipeline.as_ref()));
     }
 
     /// For everything that uses the Secret.
@@ -413,14 +396,12 @@ impl Bells {
             .state_filter(|source| source.namespace() == namespace && uses(source.secret_name()));
         sources
             .iter()
-            .for_each(|source| tell(&self.sources, source.as_ref()));
+            .for_each(|source| self.sources.ring(source.as_ref()));
         let sinks = self
             .world
             .sinks
             .state_filter(|sink| sink.namespace() == namespace && uses(sink.secret_name()));
-        sinks
-            .iter()
-            .for_each(|sink| tell(&self.sinks, sink.as_ref()));
+        sinks.iter().for_each(|sink| self.sinks.ring(sink.as_ref()));
         self.pipelines_where(namespace, |pipeline| {
             let mut names = pipeline.sink_names();
             all_use_it || names.any(|name| sinks.iter().any(|sink| sink.name() == name))
@@ -446,14 +427,14 @@ impl Bells {
                     let source = self.world.source(&namespace, name);
                     source
                         .iter()
-                        .for_each(|source| tell(&self.sources, source.as_ref()));
+                        .for_each(|source| self.sources.ring(source.as_ref()));
                 }
                 Ok(Kind::Pipeline) => {
                     let key = ObjectRef::new(name).within(&namespace);
                     let pipeline = self.world.pipelines.get(&key);
                     pipeline
                         .iter()
-                        .for_each(|pipeline| tell(&self.pipelines, pipeline.as_ref()));
+                        .for_each(|pipeline| self.pipelines.ring(pipeline.as_ref()));
                 }
                 // Nothing is made for Sinks.
                 Ok(Kind::Sink) | Err(_) => {}
@@ -466,6 +447,6 @@ impl Bells {
         let meant = self.world.pipelines.state_filter(meant);
         meant
             .iter()
-            .for_each(|pipeline| tell(&self.pipelines, pipeline.as_ref()));
+            .for_each(|pipeline| self.pipelines.ring(pipeline.as_ref()));
     }
 }

@@ -75,7 +75,7 @@ impl Scalings {
 impl Known {
     /// Takes what was measured before this process began.
     fn recall(&mut self, measured: Option<&ScalingStatus>, now: Instant) {
-        let is_new = self.autoscaler.decided().is_none();
+        let is_new = !std::mem::replace(&mut self.is_recalled, true);
         let inputs = measured.and_then(|measured| measured.inputs.as_ref());
         if let Some(inputs) = inputs.filter(|_| is_new)
             && let Some(rate) = inputs.rate_per_replica

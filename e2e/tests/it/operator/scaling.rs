@@ -44,7 +44,7 @@ spec:
 "#;
 
 /// How much a worker has to do for an event.
-const WORK: &str = "400";
+const WORK: &str = "8000";
 /// How many events are sent in a second, and ten times as many.
 const CALM: usize = 15;
 const BUSY: usize = 10 * CALM;
@@ -80,7 +80,7 @@ impl Sender<'_> {
     }
 
     fn send(&self, count: usize) {
-        let first = self.sent.replace_with(|sent| *sent + count) - count;
+        let first = self.sent.replace_with(|sent| *sent + count);
         let mut body = String::new();
         for number in first..first + count {
             let _ = writeln!(
