@@ -11,6 +11,7 @@
 //!                                                                └──    report        conditions, Events
 //! ```
 //! Nothing that runs is torn down because something else failed, no spec is ever written, and where nothing changes nothing is written.
+mod alerts;
 mod apply;
 mod children;
 mod conditions;
@@ -22,6 +23,8 @@ mod judge;
 mod kafka;
 mod lease;
 mod metrics;
+mod own;
+mod presence;
 mod reconcile;
 mod report;
 mod resource;
@@ -35,4 +38,4 @@ mod world;
 pub use conditions::Reason;
 pub use metrics::Metrics;
 pub use run::{Operator, OperatorError};
-pub use settings::{RoleSettings, Settings, Workloads};
+pub use settings::{Monitoring, RoleSettings, Settings, Workloads};

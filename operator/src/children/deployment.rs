@@ -1,8 +1,8 @@
 //! The Deployment of a role, and its pods.
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::specs::{SERVERS_FILE, SPECS_FILE};
-use super::{Child, ChildKind, KafkaAccess, Role, SECRETS_DIGEST, Workload, child};
+use super::{Child, ChildKind, KafkaAccess, Role, SECRETS_DIGEST, Workload, child, extend};
 
 /// How long a process may take to end by itself, s.
 const GRACE_SECONDS: u32 = 25;
@@ -185,10 +185,4 @@ fn mounts(workload: &Workload<'_>, specs: &Child) -> Vec<Mount> {
             }),
     );
     mounts
-}
-
-fn extend(object: &mut Value, more: Value) {
-    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
-        object.extend::<Map<String, Value>>(more);
-    }
 }

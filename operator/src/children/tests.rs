@@ -86,6 +86,7 @@ fn kubernetes_knows_every_member_of_every_object() {
             ChildKind::Service => read_back::<Service>(object),
             ChildKind::PodDisruptionBudget => read_back::<PodDisruptionBudget>(object),
             ChildKind::Deployment => read_back::<Deployment>(object),
+            ChildKind::ServiceMonitor | ChildKind::PrometheusRule => panic!("not of these"),
         };
         assert_eq!(&read, object);
     }

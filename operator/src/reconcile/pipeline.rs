@@ -8,7 +8,7 @@ use tidewheel_crds::status::PlanStatus;
 use tidewheel_planner::names::PipelineNames;
 
 use super::deletion::{self, Removal};
-use super::{ReconcileError, report, tables, workloads};
+use super::{ReconcileError, monitors, report, tables, workloads};
 use crate::children::{Role, WorkerState, Workload, worker};
 use crate::conditions::{Aspect, Finding, Reason, Standing};
 use crate::context::{Context, owner};
@@ -33,17 +33,15 @@ pub(crate) async fn reconcile(
         Ok(found) => run(&pipeline, &context, &found).await?,
         Err(findings) => findings,
     };
+    let this = owner(pipeline.as_ref());
     // What runs goes on, whatever is wrong with what should.
     if !findings
         .iter()
         .any(|finding| finding.aspect == Aspect::Workloads)
     {
-        findings.extend(workloads::as_it_is(
-            &context,
-            &owner(pipeline.as_ref()),
-            Role::Worker,
-        ));
+        findings.extend(workloads::as_it_is(&context, &this, Role::Worker));
     }
+    monitors::apply(&context, &this, Role::Worker, pipeline.spec()).await;
     findings.push(suspension(state(&pipeline)));
     report(pipeline.as_ref(), &context, &findings).await
 }
