@@ -52,8 +52,7 @@ async fn look(
 /// Makes an object, or puts it back.
 async fn put(client: &Client, child: &Child) -> Result<(), kube::Error> {
     let resource = child.kind.resource();
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), &child.namespace, &resource);
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &child.namespace, &resource);
     let wanted = wanted(child);
     let found = api.get_opt(&child.name).await?;
     if found.is_some_and(|found| is_there(&wanted, &plain(child.kind, &found))) {

@@ -279,7 +279,10 @@ async fn look_for<S>(
             }
         }
         if presence.tell(false) {
-            tracing::info!(kind = resource.kind, "the kind is not there, or cannot be read");
+            tracing::info!(
+                kind = resource.kind,
+                "the kind is not there, or cannot be read"
+            );
         }
         tokio::time::sleep(jittered(LOOK_FOR_KINDS_EVERY)).await;
     }

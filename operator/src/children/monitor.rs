@@ -35,7 +35,13 @@ pub(crate) fn monitor(monitored: &Monitored<'_>, kinds: &[ChildKind]) -> Vec<Chi
             "selector": role.selector(owner),
             "ports": [{"name": PORT, "port": 9090, "targetPort": PORT, "protocol": "TCP"}],
         }});
-        children.push(child(ChildKind::Service, owner, role, service.clone(), spec));
+        children.push(child(
+            ChildKind::Service,
+            owner,
+            role,
+            service.clone(),
+            spec,
+        ));
         let spec = endpoints(monitored.settings, &role.selector(owner));
         let mut monitor = child(
             ChildKind::ServiceMonitor,
