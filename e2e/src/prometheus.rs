@@ -3,23 +3,28 @@
 //! The operator runs on this machine, and makes of ServiceMonitors and PrometheusRules what it makes everywhere: a Secret with the
 //! configuration of Prometheus, and ConfigMaps with its rules. Instead of a pod, whose image would have to be fetched, a process in the
 //! cluster's network reads them.
+mod discovery;
+
 use std::{
     collections::BTreeMap,
     io::{Read as _, Write as _},
+    net::TcpStream,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
 };
 
+use serde_json::{Value, json};
+
 use crate::{
     cache,
-    cluster::{Cluster, Place},
+    cluster::{Cluster, ClusterError, Place},
     ports,
     server::{ServerError, io},
     supervised::Supervised,
 };
 
-/// What `scripts/servers.sh` puts there, in the cache.
+/// What `scripts/servers.sh` puts into the cache.
 const PROMETHEUS: &str = "prometheus";
 const OPERATOR: &str = "prometheus-operator-0.85.0";
 
@@ -45,12 +50,15 @@ fn installed(what: &str, file: &str) -> Result<PathBuf, ServerError> {
     if folder.join("complete").is_file() && path.exists() {
         return Ok(path);
     }
-    let what = format!("{file} is not there: {}", path.display());
-    Err(ServerError::NotInstalled { what })
+    Err(ServerError::NotInstalled {
+        what: format!("there is no {}", path.display()),
+    })
 }
 
 /// A Prometheus Operator at work in a cluster, until it is dropped.
-pub struct PrometheusOperator(#[expect(dead_code, reason = "it is ended with this")] Supervised);
+pub struct PrometheusOperator {
+    _server: Supervised,
+}
 
 impl PrometheusOperator {
     /// Starts it. Its kinds must be there.
@@ -68,9 +76,9 @@ impl PrometheusOperator {
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .arg("--kubelet-endpoints=false");
         server.start(command, || {
-            Ok(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
+            Ok(TcpStream::connect(("127.0.0.1", port)).is_ok())
         })?;
-        Ok(Self(server))
+        Ok(Self { _server: server })
     }
 }
 
@@ -78,55 +86,59 @@ impl PrometheusOperator {
 pub struct Prometheus {
     server: Supervised,
     place: Place,
-    port: u16,
 }
 
-/// Everywhere in the cluster's network the same one.
+/// In the network of each cluster the same one.
 const PORT: u16 = 9_090;
-/// Where the Prometheus Operator mounts rules.
-const RULES: &str = "/etc/prometheus/rules/";
 
 impl Prometheus {
-    /// Starts it with a configuration as the Prometheus Operator writes it, and files with rules by their names.
+    /// Starts it with a configuration as the Prometheus Operator writes it, and files with rules by their names. It reads from the pods that
+    /// are there now.
     ///
     /// # Errors
-    /// [`ServerError`] where it does not start.
+    /// [`ClusterError`] where it does not start, or somebody else has made the cluster.
     pub fn start(
-        place: &Place,
+        cluster: &Cluster,
         configuration: &str,
         rules: &BTreeMap<String, String>,
-    ) -> Result<Self, ServerError> {
+    ) -> Result<Self, ClusterError> {
         let program = installed(PROMETHEUS, "prometheus")?;
+        let place = cluster.place().ok_or_else(|| ClusterError::Missing {
+            what: "a way into the network of the cluster, which somebody else has made".to_owned(),
+            how: "unset TIDEWHEEL_KUBECONFIG, and a cluster is made here".to_owned(),
+        })?;
         let mut server = Supervised::new("prometheus", "tidewheel-prometheus-")?;
         let folder = server.folder().to_owned();
-        let folder_of_rules = folder.join("rules");
-        std::fs::create_dir_all(&folder_of_rules).map_err(io("making a folder for rules"))?;
-        for (name, text) in rules {
-            std::fs::write(folder_of_rules.join(name), text).map_err(io("writing rules"))?;
+        let configuration = configuration.replace(SHARD, "0");
+        let mut configuration: Value =
+            serde_yaml::from_str(&configuration).map_err(|error| ServerError::Io {
+                doing: "reading Prometheus' configuration",
+                error: std::io::Error::other(error),
+            })?;
+        for namespace in find_in_files(&mut configuration, &folder) {
+            let found = discovery::in_namespace(cluster, &namespace)?;
+            write(&file_of(&folder, &namespace), &found.to_string())?;
         }
-        let configuration = on_the_node(configuration, &place.kubeconfig(), &folder_of_rules);
-        let file = folder.join("prometheus.yaml");
-        std::fs::write(&file, configuration).map_err(io("writing Prometheus' configuration"))?;
-        let network = place.network().map_err(|error| ServerError::Io {
-            doing: "looking for the cluster's network",
-            error: std::io::Error::other(error),
-        })?;
+        write(&folder.join("prometheus.yaml"), &configuration.to_string())?;
+        for (name, text) in rules {
+            write(&folder.join(RULES).join(name), text)?;
+        }
         let mut command = Command::new("nsenter");
         command
-            .arg(format!("--net={}", network.display()))
+            .arg(format!("--net={}", place.network()?.display()))
             .arg(program)
-            .arg(format!("--config.file={}", file.display()))
             .arg(format!(
-                "--storage.tsdb.path={}",
-                folder.join("data").display()
+                "--config.file={}/prometheus.yaml",
+                folder.display()
             ))
+            .arg(format!("--storage.tsdb.path={}/data", folder.display()))
             .arg(format!("--web.listen-address=127.0.0.1:{PORT}"));
-        let ready = || Ok(ask(place, PORT, "/-/ready").is_ok_and(|said| said.contains(" 200 ")));
-        server.start(command, ready)?;
+        server.start(command, || {
+            Ok(ask(place, "/-/ready").is_ok_and(|said| said.contains(" 200 ")))
+        })?;
         Ok(Self {
             server,
             place: place.clone(),
-            port: PORT,
         })
     }
 
@@ -135,7 +147,7 @@ impl Prometheus {
     /// # Errors
     /// [`ServerError`] where it does not answer.
     pub fn get(&self, path: &str) -> Result<String, ServerError> {
-        let answer = ask(&self.place, self.port, path).map_err(io("asking Prometheus"))?;
+        let answer = ask(&self.place, path).map_err(io("asking Prometheus"))?;
         match answer.split_once("\r\n\r\n") {
             Some((_, body)) => Ok(body.to_owned()),
             None => Err(self.server.failed("gave no answer")),
@@ -143,31 +155,57 @@ impl Prometheus {
     }
 }
 
-/// A configuration that is for a pod, for a process on the node: it is told how the API server is reached, and finds the rules elsewhere.
-fn on_the_node(configuration: &str, kubeconfig: &Path, rules: &Path) -> String {
-    let mut lines = Vec::new();
-    for line in configuration.lines() {
-        let found = line.find(RULES);
-        lines.push(match found {
-            Some(at) => format!("{}{}/*.yaml", &line[..at], rules.display()),
-            // What the operator leaves to the pod's environment.
-            None => line.replace("$(SHARD)", "0"),
-        });
-        if let Some(indent) = line.find("- role: ") {
-            let indent = " ".repeat(indent + 2);
-            lines.push(format!("{indent}kubeconfig_file: {}", kubeconfig.display()));
-        }
+/// What the Prometheus Operator leaves to the environment of a pod, of which there is one here.
+const SHARD: &str = "$(SHARD)";
+/// The folder with rules.
+const RULES: &str = "rules";
+
+/// Debian's Prometheus cannot ask an API server: whatever it would ask for is in files, one for each namespace. Returns the namespaces.
+fn find_in_files(configuration: &mut Value, folder: &Path) -> Vec<String> {
+    let rules = folder.join(RULES).join("*.yaml");
+    configuration["rule_files"] = json!([rules.display().to_string()]);
+    let mut all = Vec::new();
+    let jobs = configuration["scrape_configs"].as_array_mut();
+    for job in jobs.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let asked = job.remove("kubernetes_sd_configs").unwrap_or_default();
+        let asked = asked.as_array().into_iter().flatten();
+        let names = asked.flat_map(|asked| asked["namespaces"]["names"].as_array());
+        let names: Vec<String> = names.flatten().filter_map(text).collect();
+        let files: Vec<String> = names
+            .iter()
+            .map(|name| file_of(folder, name).display().to_string())
+            .collect();
+        job.insert("file_sd_configs".to_owned(), json!([{"files": files}]));
+        all.extend(names);
     }
-    lines.join("\n") + "\n"
+    all.sort();
+    all.dedup();
+    all
 }
 
-/// What a server in the cluster's network answers to a GET, head and all.
-fn ask(place: &Place, port: u16, path: &str) -> std::io::Result<String> {
+fn file_of(folder: &Path, namespace: &str) -> PathBuf {
+    folder.join(format!("{namespace}.json"))
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// Writes a file and the folder that it is in.
+fn write(path: &Path, text: &str) -> Result<(), ServerError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(io("making a folder for Prometheus"))?;
+    }
+    std::fs::write(path, text).map_err(io("writing a file for Prometheus"))
+}
+
+/// What it answers to a GET, head and all.
+fn ask(place: &Place, path: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(place.relay())?;
     // The first line says where to.
     write!(
         stream,
-        "127.0.0.1:{port}\nGET {path} HTTP/1.0\r\nHost: prometheus\r\n\r\n"
+        "127.0.0.1:{PORT}\nGET {path} HTTP/1.0\r\nHost: prometheus\r\n\r\n"
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -179,31 +217,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_for_a_pod_becomes_one_for_the_node() {
-        let text = "rule_files:
-- /etc/prometheus/rules/prometheus-real-rulefiles-0/*.yaml
-scrape_configs:
-- job_name: a
-  kubernetes_sd_configs:
-  - role: endpoints
-    namespaces: {names: [shop]}
-  relabel_configs:
-  - regex: $(SHARD)
-";
-        let expected = "rule_files:
-- /r/*.yaml
-scrape_configs:
-- job_name: a
-  kubernetes_sd_configs:
-  - role: endpoints
-    kubeconfig_file: /k
-    namespaces: {names: [shop]}
-  relabel_configs:
-  - regex: 0
-";
-        assert_eq!(
-            on_the_node(text, Path::new("/k"), Path::new("/r")),
-            expected
-        );
+    fn what_would_be_asked_for_is_in_files() {
+        let mut configuration = json!({
+            "rule_files": ["/etc/prometheus/rules/prometheus-real-rulefiles-0/*.yaml"],
+            "scrape_configs": [{
+                "job_name": "a",
+                "kubernetes_sd_configs": [{"role": "endpoints", "namespaces": {"names": ["shop"]}}],
+                "relabel_configs": [],
+            }],
+        });
+        let namespaces = find_in_files(&mut configuration, Path::new("/f"));
+        assert_eq!(namespaces, ["shop"]);
+        let expected = json!({
+            "rule_files": ["/f/rules/*.yaml"],
+            "scrape_configs": [{
+                "job_name": "a",
+                "file_sd_configs": [{"files": ["/f/shop.json"]}],
+                "relabel_configs": [],
+            }],
+        });
+        assert_eq!(configuration, expected);
     }
 }

@@ -5,6 +5,7 @@ mod drift;
 mod first;
 mod forwarded;
 mod leader;
+mod monitors;
 mod quiet;
 mod references;
 mod rights;
