@@ -201,6 +201,12 @@ impl Cluster {
         self.own.as_ref().map(|own| &own.place)
     }
 
+    /// Where the file is by which its administrator finds it.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &str {
+        self.value("KUBECONFIG")
+    }
+
     /// `bootstrap.servers` of its Kafka, from this machine.
     #[must_use]
     pub fn kafka(&self) -> &str {

@@ -96,6 +96,14 @@ fn with_all_below(group: &Path) -> Vec<PathBuf> {
     std::iter::once(group.to_owned()).chain(below).collect()
 }
 
+/// The cluster's own processes, without those of pods.
+pub(crate) fn processes_of(place: &Place) -> Result<Vec<String>, ClusterError> {
+    let groups = place.cgroups()?.into_iter();
+    Ok(groups
+        .flat_map(|group| processes(&group.join(PARTS)))
+        .collect())
+}
+
 fn processes(group: &Path) -> Vec<String> {
     let ids = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     // 0 is a process that this one cannot see.

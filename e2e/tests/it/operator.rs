@@ -8,6 +8,7 @@ mod forwarded;
 mod killed;
 mod leader;
 mod many;
+mod monitors;
 mod quiet;
 mod references;
 mod rights;

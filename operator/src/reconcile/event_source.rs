@@ -11,7 +11,7 @@ use tidewheel_planner::topics::{self, Topic};
 use tidewheel_provision::kafka::{TopicError, Topics};
 
 use super::deletion::{self, Removal};
-use super::{ReconcileError, report, workloads};
+use super::{ReconcileError, monitors, report, workloads};
 use crate::children::{Child, Role, Workload, generate, ingest};
 use crate::conditions::{Aspect, Finding, Reason};
 use crate::context::{Context, owner};
@@ -45,6 +45,8 @@ pub(crate) async fn reconcile(
             findings
         }
     };
+    let (this, role) = (owner(source.as_ref()), role(&source));
+    monitors::apply(&context, &this, role, source.spec()).await;
     report(source.as_ref(), &context, &findings, None).await
 }
 

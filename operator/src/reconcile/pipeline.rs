@@ -12,7 +12,7 @@ use tidewheel_planner::plan::{Plan, StepKind};
 use tidewheel_planner::topics::of_pipeline;
 
 use super::deletion::{self, Removal};
-use super::{ReconcileError, report, tables, workloads};
+use super::{ReconcileError, monitors, report, tables, workloads};
 use crate::children::{ChildKind, Role, Workload, documents, worker};
 use crate::conditions::{Aspect, Finding, Reason, Standing};
 use crate::context::{Context, owner};
@@ -46,6 +46,8 @@ pub(crate) async fn reconcile(
     if !has_pods(&findings) {
         findings.extend(keep(&pipeline, &context).await?);
     }
+    let this = owner(pipeline.as_ref());
+    monitors::apply(&context, &this, Role::Worker, pipeline.spec()).await;
     findings.push(suspension(&pipeline));
     let mut said = Workers::default();
     if has_pods(&findings) {
