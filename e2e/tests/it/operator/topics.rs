@@ -33,6 +33,11 @@ impl Topics {
         found.get(name).unwrap().value.clone().unwrap()
     }
 
+    fn delete(&self, topic: &str) {
+        let done = block_on(self.0.delete_topics(&[topic], &AdminOptions::new())).unwrap();
+        assert!(done.iter().all(Result::is_ok), "{done:?}");
+    }
+
     fn set(&self, topic: &str, name: &str, value: &str) {
         let change = AlterConfig {
             specifier: ResourceSpecifier::Topic(topic),
@@ -104,4 +109,25 @@ fn partitions_are_added_while_events_flow_and_are_never_taken_away() {
     assert!(refused.contains("partitions"), "{refused}");
     println!("{refused}");
     flow.end(&shop);
+}
+
+#[test]
+fn a_topic_that_was_deleted_and_made_again_stops_the_pipeline_and_it_says_so() {
+    let shop = Shop::new("recreated");
+    shop.apply_all();
+    for what in ["eventsource/clicks", "pipeline/web-analytics"] {
+        shop.wait_for(what, "Ready");
+    }
+    shop.send_example();
+    let count = || shop.sql("SELECT count(*) FROM clicks_unique");
+    shop.until("every event is in its table", || count() == "6060");
+    Topics::of(&shop).delete("recreated.clicks");
+    // Whoever sends does not have to wait for anybody; what was there before is gone, and nobody takes what comes for it.
+    shop.until_reason("pipeline/web-analytics", "Stalled", "NeedsMending");
+    assert_eq!(
+        shop.condition("pipeline/web-analytics", "DataFlowing"),
+        ("False".to_owned(), "NeedsMending".to_owned())
+    );
+    println!("{}", shop.message("pipeline/web-analytics", "DataFlowing"));
+    assert_eq!(count(), "6060");
 }
