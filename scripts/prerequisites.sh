@@ -5,7 +5,7 @@
 #   scripts/prerequisites.sh rustfmt clippy      and these components
 #   scripts/prerequisites.sh servers             and the Kafka and the PostgreSQL that tests run against
 #   scripts/prerequisites.sh cluster             and these, and the Kubernetes
-#   scripts/prerequisites.sh tests               the same, and goes on where no cluster can be made
+#   scripts/prerequisites.sh tests               and Prometheus with its operator, and goes on where no cluster can be made
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,9 +35,9 @@ case ${1:-} in
         ;;
     tests)
         shift
-        scripts/servers.sh kafka postgres
+        scripts/servers.sh kafka postgres prometheus
         code=0
-        scripts/servers.sh kubernetes || code=$?
+        scripts/servers.sh kubernetes prometheus_operator || code=$?
         ((code == 0 || code == 3)) || exit "$code"
         ((code == 0)) || printf '  So the tests of the cluster will fail, and say this again. To run all others: make test TEST="--exclude tidewheel-e2e"\n\n' >&2
         ;;

@@ -4,7 +4,9 @@
 #   scripts/servers.sh               all of them
 #   scripts/servers.sh kafka         this one
 #   scripts/servers.sh postgres
-#   scripts/servers.sh kubernetes    ends with code 3 on a machine that cannot run a cluster
+#   scripts/servers.sh prometheus
+#   scripts/servers.sh kubernetes             ends with code 3 on a machine that cannot run a cluster
+#   scripts/servers.sh prometheus_operator
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -81,6 +83,35 @@ postgres() {
     has_postgres || missing "$what" "install it from https://www.postgresql.org/download and put the folder of initdb into PATH"
 }
 
+# Prometheus and promtool: those in PATH, or those of Debian's package, which is unpacked and not installed: it would start a server.
+prometheus() {
+    local folder=$cache/prometheus fresh=$cache/prometheus-fetching program
+    [[ -e $folder/complete && -x $folder/prometheus && -x $folder/promtool ]] && return
+    rm -rf "$fresh"
+    mkdir -p "$fresh"
+    if ! { command -v prometheus && command -v promtool; } >/dev/null; then
+        command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
+            missing "Prometheus 2.42 or newer, with promtool" "install it from https://prometheus.io/download and put prometheus and promtool into PATH"
+        echo "fetching Prometheus into $folder (20 MB, once)" >&2
+        # As root, apt would rather be another user, who cannot write here.
+        local options=(--option=APT::Sandbox::User=root)
+        (cd "$fresh" && { apt-get "${options[@]}" download prometheus || { [[ $(id -u) == 0 ]] && apt-get update && apt-get "${options[@]}" download prometheus; }; }) >/dev/null ||
+            missing "Debian's package prometheus, which could not be fetched" "check the network, then as root: apt-get update"
+        dpkg-deb --extract "$fresh"/prometheus_*.deb "$fresh/package"
+    fi
+    for program in prometheus promtool; do
+        if [[ -x $fresh/package/usr/bin/$program ]]; then
+            mv "$fresh/package/usr/bin/$program" "$fresh/$program"
+        else
+            ln -s "$(command -v "$program")" "$fresh/$program"
+        fi
+    done
+    rm -rf "$fresh/package" "$fresh"/prometheus_*.deb
+    touch "$fresh/complete"
+    rm -rf "$folder"
+    mv "$fresh" "$folder"
+}
+
 # Says why no cluster can be made on this machine; nothing where one can.
 no_cluster_because() {
     [[ $(uname -s) == Linux ]] || { echo "it needs Linux, whose kernel runs containers" && return; }
@@ -102,7 +133,7 @@ no_cluster_because() {
 
 # Puts a Go into PATH that is new enough, where there is none: one that is needed for this alone, and fetched like any other Go module.
 go_toolchain() {
-    local folder=$1 needed found version=1.26.8 machine digest proxy
+    local folder=$1 what=$2 needed found version=1.26.8 machine digest proxy
     needed=$(sed -n 's/^go //p' e2e/kubernetes/go.mod)
     found=$(cd / && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || true
     found=${found#go}
@@ -110,7 +141,7 @@ go_toolchain() {
     case $(uname -m) in
         x86_64) machine=amd64 digest=30c2b1bf7dcc88d3eb0a1364e47ddd9128edb3110a30e8a0ef61cd5856b31de7 ;;
         aarch64) machine=arm64 digest=02b36b6787b3ac767668f630e2998df45a3b1f9ffee08d1bf3ef6487cd658d99 ;;
-        *) missing "Go $needed or newer, to build Kubernetes (found: ${found:-none})" "install it from https://go.dev/dl and put the folder of go into PATH" ;;
+        *) missing "Go $needed or newer, to build $what (found: ${found:-none})" "install it from https://go.dev/dl and put the folder of go into PATH" ;;
     esac
     export PATH=$folder/go/bin:$PATH
     [[ -x $folder/go/bin/go ]] && return
@@ -120,7 +151,7 @@ go_toolchain() {
     rm -rf "$folder/fetched"
     mkdir -p "$folder/fetched"
     curl --fail --silent --show-error --location --retry 5 --retry-connrefused --output "$folder/fetched/go.zip" "${proxy%%[,|]*}/${module/@//@v/}.zip" ||
-        missing "Go $needed or newer, to build Kubernetes; Go $version could not be fetched from ${proxy%%[,|]*}" "check the network, or install Go from https://go.dev/dl and put the folder of go into PATH"
+        missing "Go $needed or newer, to build $what; Go $version could not be fetched from ${proxy%%[,|]*}" "check the network, or install Go from https://go.dev/dl and put the folder of go into PATH"
     echo "$digest  $folder/fetched/go.zip" | sha256sum --check --quiet --strict - >&2 ||
         missing "Go $version as it is pinned: the checksum differs" "install Go from https://go.dev/dl and put the folder of go into PATH"
     busybox unzip -q -d "$folder/fetched" "$folder/fetched/go.zip"
@@ -192,7 +223,7 @@ kubernetes() {
     [[ -e $folder/complete && $(<"$folder/complete") == "$pinned" ]] && return
     # What is fetched and compiled for it stays here until all is built, so that a build that was interrupted goes on where it was.
     mkdir -p "$building"/{programs,tmp}
-    go_toolchain "$building"
+    go_toolchain "$building" Kubernetes
     echo "building Kubernetes $version, etcd, CoreDNS and Helm into $folder (once; 5 to 15 minutes on 2 cores)" >&2
     local fresh=$building/programs
     build_kubernetes "$building" "$stamps" "$helm_stamps" ||
@@ -206,8 +237,33 @@ kubernetes() {
     rm -rf "$building"
 }
 
+# The Prometheus Operator, built from its Go module, which is pinned by its checksum, and the kinds of resources that it brings along.
+prometheus_operator() {
+    local sources=(e2e/prometheus/{go.mod,go.sum}) module=github.com/prometheus-operator/prometheus-operator
+    local folder=$cache/prometheus-operator-0.85.0 building=$cache/prometheus-operator-building pinned
+    pinned=$(sha256sum "${sources[@]}")
+    [[ -e $folder/complete && $(<"$folder/complete") == "$pinned" ]] && return
+    command -v busybox >/dev/null && command -v curl >/dev/null || install_packages "curl and busybox, to fetch Go" curl busybox-static
+    local fresh=$building/programs
+    mkdir -p "$fresh/kinds" "$building/tmp"
+    go_toolchain "$building" "the Prometheus Operator"
+    echo "building the Prometheus Operator into $folder (once; 2 to 5 minutes on 2 cores)" >&2
+    (
+        export CGO_ENABLED=0 GOTOOLCHAIN=local GOTMPDIR=$building/tmp GOFLAGS="-trimpath -buildvcs=false -mod=readonly -modcacherw"
+        export GOCACHE=${GOCACHE:-$building/compiled} GOMODCACHE=${GOMODCACHE:-$building/modules}
+        cd e2e/prometheus &&
+            go list -deps "$module/cmd/operator" >/dev/null 2>"$building/fetched.log" || { grep -v '^go: downloading ' "$building/fetched.log" >&2; exit 1; }
+        go_build "-s -w" "$fresh/prometheus-operator" "$module/cmd/operator" &&
+            cp "$(go list -m -f '{{.Dir}}' "$module")"/example/prometheus-operator-crd/*.yaml "$fresh/kinds"
+    ) || missing "the Prometheus Operator, which could not be built (above)" "check the network (GOPROXY names a mirror of Go modules), and run this again"
+    echo "$pinned" >"$fresh/complete"
+    rm -rf "$folder"
+    mv "$fresh" "$folder"
+    rm -rf "$building"
+}
+
 servers=("$@")
-[[ ${#servers[@]} -gt 0 ]] || servers=(kafka postgres kubernetes)
+[[ ${#servers[@]} -gt 0 ]] || servers=(kafka postgres prometheus kubernetes prometheus_operator)
 # One at a time: whoever comes second finds it done. The lock goes with this process.
 mkdir -p "$cache"
 if command -v flock >/dev/null; then
@@ -215,6 +271,6 @@ if command -v flock >/dev/null; then
     flock --nonblock 9 || { echo "waiting for another run of this script" >&2 && flock 9; }
 fi
 for server in "${servers[@]}"; do
-    declare -F "$server" >/dev/null || missing "a server named $server" "use one of: kafka, postgres, kubernetes"
+    declare -F "$server" >/dev/null || missing "a server named $server" "use one of: kafka, postgres, prometheus, kubernetes, prometheus_operator"
     "$server"
 done

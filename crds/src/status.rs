@@ -19,6 +19,11 @@ pub struct Status {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
     )]
     pub conditions: Vec<Condition>,
+    /// Topics and tables that were there before it was made and that it goes on with, such as `topic web.clicks`. Absent until that was
+    /// looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128), inner(length(max = 320)))]
+    pub adopted: Option<Vec<String>>,
 }
 
 /// What the operator found and did for a Pipeline. Written by the operator alone.

@@ -49,7 +49,7 @@ pub use self::{
     charts::{NAMESPACE, chart},
     error::ClusterError,
     hold::{ClusterPorts, hold, telling},
-    images::{TIDEWHEEL, TOOLBOX, image},
+    images::{TIDEWHEEL, TIDEWHEEL_NEXT, TOOLBOX, image},
     inside::inside,
     place::Place,
     sweep::{put_away, put_away_abandoned},
@@ -201,6 +201,12 @@ impl Cluster {
         self.own.as_ref().map(|own| &own.place)
     }
 
+    /// Where the file is by which its administrator finds it.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &str {
+        self.value("KUBECONFIG")
+    }
+
     /// `bootstrap.servers` of its Kafka, from this machine.
     #[must_use]
     pub fn kafka(&self) -> &str {
@@ -277,11 +283,33 @@ impl Cluster {
         namespace: &str,
         account: &str,
     ) -> Result<Vec<Request>, ClusterError> {
-        let place = self.place().ok_or_else(|| ClusterError::Missing {
-            what: "the audit log of the cluster, which somebody else has made".to_owned(),
+        audit::requests(self.own_place("the audit log")?, namespace, account)
+    }
+
+    /// Where it is, for what only a cluster has that was made here.
+    fn own_place(&self, for_what: &str) -> Result<&Place, ClusterError> {
+        self.place().ok_or_else(|| ClusterError::Missing {
+            what: format!("{for_what} of the cluster, which somebody else has made"),
             how: format!("unset {GIVEN}, and a cluster is made here"),
-        })?;
-        audit::requests(place, namespace, account)
+        })
+    }
+
+    /// Ends every process of a pod's container with SIGKILL, as a node does that has no memory left.
+    ///
+    /// # Errors
+    /// [`ClusterError::Missing`] for a cluster that was given, [`ClusterError::Failed`] where the container does not run.
+    pub fn kill_container(&self, namespace: &str, pod: &str) -> Result<(), ClusterError> {
+        let place = self.own_place("the node's processes")?;
+        let path = "--output=jsonpath={.status.containerStatuses[0].containerID}";
+        let id = self.run_kubectl(&["get", "pod", pod, "--namespace", namespace, path])?;
+        let id = id.trim_start_matches("containerd://");
+        if !id.is_empty() && cgroups::kill_container(place, id)? {
+            return Ok(());
+        }
+        Err(ClusterError::Failed {
+            doing: format!("killing the container of {namespace}/{pod}"),
+            said: "no process of it is there".to_owned(),
+        })
     }
 
     /// Applies YAML, as `kubectl apply` does.

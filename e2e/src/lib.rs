@@ -9,6 +9,7 @@ mod not_tried;
 mod ports;
 pub mod postgres;
 mod process;
+pub mod prometheus;
 mod server;
 mod supervised;
 mod usage;

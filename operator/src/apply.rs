@@ -151,14 +151,15 @@ impl Applier<'_> {
     }
 }
 
-fn wanted(child: &Child) -> Value {
+/// An object as it is applied.
+pub(crate) fn wanted(child: &Child) -> Value {
     let mut wanted = child.object.clone();
     wanted["metadata"]["annotations"][APPLIED] = hash(child.object.to_string().as_bytes()).into();
     wanted
 }
 
 /// An object with its kind, which those lack that came in a list.
-fn plain(kind: ChildKind, object: &DynamicObject) -> Value {
+pub(crate) fn plain(kind: ChildKind, object: &DynamicObject) -> Value {
     let resource = kind.resource();
     let mut object = serde_json::to_value(object).unwrap_or_default();
     object["apiVersion"] = resource.api_version.into();

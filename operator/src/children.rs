@@ -2,6 +2,7 @@
 mod deployment;
 mod generate;
 mod ingest;
+mod monitor;
 mod name;
 mod specs;
 #[cfg(test)]
@@ -13,12 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::ApiResource;
-use serde_json::{Value, json};
+use kube::api::{ApiResource, GroupVersionKind};
+use serde_json::{Map, Value, json};
 use tidewheel_crds::{GROUP, Kind, Resources, VERSION};
 
 pub(crate) use self::generate::generate;
 pub(crate) use self::ingest::ingest;
+pub(crate) use self::monitor::{Monitored, OPERATOR, monitor, of_operator};
+pub(crate) use self::specs::documents;
 pub(crate) use self::worker::worker;
 use crate::settings::{RoleSettings, Workloads};
 
@@ -41,16 +44,22 @@ pub(crate) enum ChildKind {
     Service,
     PodDisruptionBudget,
     Deployment,
+    ServiceMonitor,
+    PrometheusRule,
 }
 
 impl ChildKind {
-    pub(crate) const ALL: [Self; 5] = [
+    /// Those that every cluster knows.
+    pub(crate) const ALWAYS: [Self; 5] = [
         Self::ServiceAccount,
         Self::ConfigMap,
         Self::Service,
         Self::PodDisruptionBudget,
         Self::Deployment,
     ];
+
+    /// Those of the Prometheus Operator, which a cluster may have, or get, or lose.
+    pub(crate) const MONITORS: [Self; 2] = [Self::ServiceMonitor, Self::PrometheusRule];
 
     /// How the API server calls it.
     pub(crate) fn resource(self) -> ApiResource {
@@ -60,8 +69,15 @@ impl ChildKind {
             Self::Service => ApiResource::erase::<Service>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
             Self::Deployment => ApiResource::erase::<Deployment>(&()),
+            Self::ServiceMonitor => of_prometheus("ServiceMonitor", "servicemonitors"),
+            Self::PrometheusRule => of_prometheus("PrometheusRule", "prometheusrules"),
         }
     }
+}
+
+fn of_prometheus(kind: &str, plural: &str) -> ApiResource {
+    let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);
+    ApiResource::from_gvk_with_plural(&kind, plural)
 }
 
 /// An object as it should be.
@@ -195,15 +211,20 @@ fn child(kind: ChildKind, owner: &Owner, role: Role, name: String, body: Value) 
             "ownerReferences": [owner.reference()],
         },
     });
-    if let (Some(object), Value::Object(body)) = (object.as_object_mut(), body) {
-        object.extend(body);
-    }
+    extend(&mut object, body);
     Child {
         kind,
         namespace: owner.namespace.clone(),
         name,
         object,
         replicas: None,
+    }
+}
+
+/// Adds members to an object; what it has under the same names is replaced.
+fn extend(object: &mut Value, more: Value) {
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend::<Map<String, Value>>(more);
     }
 }
 

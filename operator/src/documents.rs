@@ -10,6 +10,9 @@ use tidewheel_crds::{
 };
 use tidewheel_planner::resource::Resource;
 
+/// What stands between two documents.
+const SEPARATOR: &str = "---\n";
+
 /// The documents of a role.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Documents(Vec<Value>);
@@ -56,6 +59,21 @@ impl Documents {
         Self(sources.chain(sinks).chain(pipeline).collect())
     }
 
+    /// Those of a [text](Self::text); none where it is no such text.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        // Within a document every end of a line is an escape.
+        let texts = text.split(SEPARATOR);
+        texts
+            .map(|text| serde_json::from_str(text).ok())
+            .collect::<Option<_>>()
+            .map(Self)
+    }
+
+    /// Each document.
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.0
+    }
+
     /// A digest of them, in hexadecimal digits.
     pub(crate) fn hash(&self) -> String {
         hash(self.text().as_bytes())
@@ -75,7 +93,7 @@ impl Documents {
     /// Their text: YAML, since JSON is that too.
     pub(crate) fn text(&self) -> String {
         let texts = self.0.iter().map(|document| format!("{document:#}\n"));
-        texts.collect::<Vec<_>>().join("---\n")
+        texts.collect::<Vec<_>>().join(SEPARATOR)
     }
 }
 
@@ -125,6 +143,9 @@ mod tests {
         let plans = tidewheel_planner::plan(&loaded.set).unwrap();
         assert_eq!(plans[0].revision, Some(7));
         assert_eq!(of(&text), documents);
+        let read = Documents::read(&text).unwrap();
+        assert_eq!(read.text(), text);
+        assert_eq!(Documents::read("nothing"), None);
     }
 
     #[test]

@@ -42,7 +42,18 @@ pub(crate) fn pipeline(
     let sources = sources.iter().map(|source| source.document());
     let sinks = sinks.iter().map(|sink| sink.document());
     let documents = sources.chain(sinks).chain([pipeline.document()]);
-    let (mut set, mut plans) = good(&documents.collect::<Vec<_>>())?;
+    judged(&documents.collect::<Vec<_>>())
+}
+
+/// Judges what workers were told to run: a Pipeline without what they need not know.
+pub(crate) fn told(text: &str) -> Result<JudgedPipeline, Vec<Finding>> {
+    let documents = Documents::read(text).ok_or_else(unreadable)?;
+    judged(documents.values())
+}
+
+/// Judges a Pipeline with all that it refers to.
+fn judged(documents: &[Value]) -> Result<JudgedPipeline, Vec<Finding>> {
+    let (mut set, mut plans) = good(documents)?;
     let (Some(pipeline), Some(plan)) = (set.pipelines.pop(), plans.pop()) else {
         return Err(unreadable());
     };
@@ -209,6 +220,7 @@ fn said<'a>(problems: impl Iterator<Item = &'a Problem>) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::slice::from_ref;
 
     const SPECS: &str = include_str!("../tests/resources.yaml");
 
@@ -233,7 +245,7 @@ mod tests {
     }
 
     fn judged(shop: &Shop) -> Result<JudgedPipeline, Vec<Finding>> {
-        pipeline(&shop.pipeline, &[shop.source.clone()], &[shop.sink.clone()])
+        pipeline(&shop.pipeline, from_ref(&shop.source), from_ref(&shop.sink))
     }
 
     fn only(findings: Vec<Finding>) -> (Aspect, Reason, String) {
@@ -296,7 +308,7 @@ mod tests {
             serde_json::from_value(json!("2026-01-02T00:00:00Z")).unwrap();
         let all = [older.clone(), Arc::new(newer.clone())];
         let look = |pipeline: &Pipeline, all: &[Arc<Pipeline>]| {
-            taken(pipeline, all, &[shop.source.clone()], &[shop.sink.clone()])
+            taken(pipeline, all, from_ref(&shop.source), from_ref(&shop.sink))
         };
         assert_eq!(look(&older, &all), None);
         let finding = look(&newer, &all).unwrap();

@@ -3,10 +3,12 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 use tidewheel_kafka::Connection;
+use tidewheel_planner::topics::Topic;
 use tidewheel_provision::kafka::{TopicError, Topics};
 
 use crate::children::KafkaAccess;
 use crate::conditions::{Aspect, Finding, Reason};
+use crate::resource::Declared;
 use crate::secrets;
 use crate::settings::Settings;
 use crate::world::World;
@@ -76,6 +78,19 @@ impl Clients {
         clients.insert(key, (kafka.connection.clone(), topics.clone()));
         Ok(topics)
     }
+}
+
+/// Those of a resource's topics that were there before it; nothing where that was written down already.
+pub(crate) async fn adopted<K: Declared>(
+    resource: &K,
+    client: &Topics,
+    topics: &[Topic],
+) -> Result<Vec<String>, TopicError> {
+    if resource.status().shared.adopted.is_some() {
+        return Ok(Vec::new());
+    }
+    let there = client.existing(topics).await?;
+    Ok(there.iter().map(|name| format!("topic {name}")).collect())
 }
 
 /// What an error of topics means.

@@ -12,6 +12,7 @@
 //!  workers ──▶ scaling: how many of them there should be, which reconcile applies
 //! ```
 //! Nothing that runs is torn down because something else failed, no spec is ever written, and where nothing changes nothing is written.
+mod alerts;
 mod apply;
 mod bell;
 mod children;
@@ -24,6 +25,8 @@ mod judge;
 mod kafka;
 mod lease;
 mod metrics;
+mod own;
+mod presence;
 mod reconcile;
 mod report;
 mod resource;
@@ -38,4 +41,4 @@ mod world;
 pub use conditions::Reason;
 pub use metrics::Metrics;
 pub use run::{Operator, OperatorError};
-pub use settings::{RoleSettings, Settings, Workloads};
+pub use settings::{Monitoring, RoleSettings, Settings, Workloads};

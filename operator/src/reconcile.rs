@@ -1,6 +1,7 @@
 //! Reconciling: dereference, judge, build, apply, report. Only the last two, and the topics and tables between, touch the network.
 mod deletion;
 pub(crate) mod event_source;
+mod monitors;
 pub(crate) mod pipeline;
 pub(crate) mod sink;
 mod tables;

@@ -3,7 +3,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
-use serde_json::json;
+use serde_json::{Value, json};
 use tidewheel_crds::status::{Condition, PlanStatus, ScalingStatus};
 
 use crate::conditions::{Finding, Standing, conditions, worst};
@@ -42,23 +42,15 @@ pub(crate) async fn findings<K: Declared>(
     if before.conditions == now && before.observed_generation == generation && is_said {
         return Ok(());
     }
-    let mut status = json!({"status": {"observedGeneration": generation, "conditions": now}});
+    let mut status = json!({"observedGeneration": generation, "conditions": now});
     if let Some(workers) = workers {
         // What is null is removed.
-        status["status"]["replicas"] = json!(workers.replicas);
-        status["status"]["lag"] = json!(workers.lag);
-        status["status"]["scaling"] = json!(workers.scaling);
+        status["replicas"] = json!(workers.replicas);
+        status["lag"] = json!(workers.lag);
+        status["scaling"] = json!(workers.scaling);
     }
-    let api: Api<K> = Api::namespaced(context.client.clone(), resource.namespace());
-    let parameters = PatchParams::default();
-    match api
-        .patch_status(resource.name(), &parameters, &Patch::Merge(&status))
-        .await
-    {
-        Ok(_) => {}
-        // It was deleted meanwhile.
-        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-        Err(error) => return Err(error),
+    if !patch_status(resource, context, &status).await? {
+        return Ok(());
     }
     let ready = |conditions: &[Condition]| {
         let ready = conditions
@@ -111,6 +103,46 @@ pub(crate) async fn event<K: Declared>(
         .await
     {
         tracing::warn!(%error, reason, "an Event could not be written");
+    }
+}
+
+/// Writes down what was there before a resource and is used by it, before anything of it is changed: afterwards nobody could tell.
+pub(crate) async fn adopted<K: Declared>(
+    resource: &K,
+    context: &Context,
+    found: &[String],
+) -> Result<(), kube::Error> {
+    let before = resource.status().shared.adopted;
+    let mut all = before.clone().unwrap_or_default();
+    let new: Vec<String> = found
+        .iter()
+        .filter(|name| !all.contains(name))
+        .cloned()
+        .collect();
+    all.extend(new.iter().cloned());
+    if before.as_ref() == Some(&all) {
+        return Ok(());
+    }
+    patch_status(resource, context, &json!({"adopted": all})).await?;
+    if !new.is_empty() {
+        let note = format!("there before, and used: {}", new.join(", "));
+        event(resource, context, false, "Adopted", "Adopt", &note).await;
+    }
+    Ok(())
+}
+
+/// Writes members of the status, and leaves the others as they are. Whether the resource is still there.
+async fn patch_status<K: Declared>(
+    resource: &K,
+    context: &Context,
+    status: &Value,
+) -> Result<bool, kube::Error> {
+    let api: Api<K> = Api::namespaced(context.client.clone(), resource.namespace());
+    let patch = Patch::Merge(json!({"status": status}));
+    let parameters = PatchParams::default();
+    match api.patch_status(resource.name(), &parameters, &patch).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        done => done.map(|_| true),
     }
 }
 

@@ -76,7 +76,7 @@ impl Rhythm {
 }
 
 /// A little more or less, so that not all resources are looked at in the same moment.
-fn jittered(pause: Duration) -> Duration {
+pub(crate) fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::rng().random_range(0.75..1.25))
 }
 

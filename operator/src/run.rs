@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::controllers;
 use crate::lease::{Lease, LeaseError};
 use crate::metrics::Metrics;
+use crate::own;
 use crate::scaling;
 use crate::settings::Settings;
 use crate::watches::{Scope, watch};
@@ -95,16 +96,15 @@ impl Operator {
             true => vec![Scope::All],
             false => namespaces.collect(),
         };
-        join_all(scopes.iter().map(|scope| self.look_after(scope))).await;
+        let monitoring = self.settings.workloads.monitoring.as_ref();
+        tokio::join!(
+            join_all(scopes.iter().map(|scope| self.look_after(scope))),
+            own::keep(&self.client, &self.settings.namespace, monitoring),
+        );
     }
 
     async fn look_after(&self, scope: &Scope) {
-        let (world, queues, watching) = watch(
-            &self.client,
-            scope,
-            &self.settings.kafka_secret,
-            &self.metrics,
-        );
+        let (world, queues, watching) = watch(&self.client, scope, &self.settings, &self.metrics);
         let reporter = Reporter {
             controller: "tidewheel-operator".to_owned(),
             instance: Some(self.settings.identity.clone()),

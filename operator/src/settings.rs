@@ -54,6 +54,24 @@ pub struct Workloads {
     /// What processes may use that make events.
     #[serde(default)]
     pub generate: RoleSettings,
+    /// How they are watched over; not by us where absent.
+    #[serde(default)]
+    pub monitoring: Option<Monitoring>,
+}
+
+/// How what runs is watched over, where the cluster has the kinds of the Prometheus Operator.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Monitoring {
+    /// Further labels of monitors and rules, by which a Prometheus finds them.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// How often metrics are read, as Prometheus writes durations: `30s`.
+    pub interval: String,
+    /// Whether there are alerts.
+    pub alerts: bool,
+    /// Where `docs/alerts.md` can be read: what alerts link to.
+    pub runbooks: String,
 }
 
 /// How the processes of one role look.

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
@@ -21,11 +22,17 @@ use crate::bell::{Bell, Queue};
 use crate::children::{COMPONENT, ChildKind, MANAGED_BY, MANAGER, Role};
 use crate::conditions::Reason;
 use crate::metrics::Metrics;
+use crate::presence::Presence;
 use crate::resource::{Declared, EventSource, Pipeline, Sink};
+use crate::rhythm::jittered;
+use crate::settings::Settings;
 use crate::world::World;
 
 /// Secrets that are never ours to read, and tend to be large or many.
 const OTHER_SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=bootstrap.kubernetes.io/token";
+
+/// How often it is looked whether a kind is there by now that was not.
+const LOOK_FOR_KINDS_EVERY: Duration = Duration::from_secs(30);
 
 /// The namespaces that watches look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,12 +82,11 @@ struct Bells {
     pipelines: Bell<Pipeline>,
 }
 
-/// Watches everything in a scope. `secret_of_kafka` is the name of Secrets that say how Kafka is reached. The watches are done only when the
-/// returned future is driven, which ends never.
+/// Watches everything in a scope. The watches are done only when the returned future is driven, which ends never.
 pub(crate) fn watch(
     client: &Client,
     scope: &Scope,
-    secret_of_kafka: &str,
+    settings: &Settings,
     metrics: &Metrics,
 ) -> (World, Queues, BoxFuture<'static, ()>) {
     let (sources, sinks, pipelines, secrets, pods) = (
@@ -90,8 +96,12 @@ pub(crate) fn watch(
         Writer::default(),
         Writer::default(),
     );
-    let children: BTreeMap<ChildKind, Writer<DynamicObject>> = ChildKind::ALL
-        .into_iter()
+    let monitors: &[ChildKind] = match settings.workloads.monitoring {
+        Some(_) => &ChildKind::MONITORS,
+        None => &[],
+    };
+    let kinds = ChildKind::ALWAYS.iter().chain(monitors).copied();
+    let children: BTreeMap<ChildKind, Writer<DynamicObject>> = kinds
         .map(|kind| (kind, Writer::new(kind.resource())))
         .collect();
     let world = World {
@@ -104,13 +114,17 @@ pub(crate) fn watch(
             .iter()
             .map(|(kind, writer)| (*kind, writer.as_reader()))
             .collect(),
+        monitors: monitors
+            .iter()
+            .map(|kind| (*kind, Presence::default()))
+            .collect(),
     };
     let (to_sources, of_sources) = Bell::new(metrics);
     let (to_sinks, of_sinks) = Bell::new(metrics);
     let (to_pipelines, of_pipelines) = Bell::new(metrics);
     let bells = Bells {
         world: world.clone(),
-        secret_of_kafka: secret_of_kafka.to_owned(),
+        secret_of_kafka: settings.kafka_secret.clone(),
         sources: to_sources,
         sinks: to_sinks,
         pipelines: to_pipelines.clone(),
@@ -166,8 +180,18 @@ pub(crate) fn watch(
         .boxed(),
     ];
     for (kind, writer) in children {
-        let seen = watcher(scope.api_of_children(client, kind), ours.clone());
-        watches.push(follow(writer, kind.resource(), seen, bells.clone(), Bells::child).boxed());
+        let (api, ours) = (scope.api_of_children(client, kind), ours.clone());
+        let watching = match world.monitors.get(&kind) {
+            None => {
+                let seen = watcher(api, ours);
+                follow(writer, kind.resource(), seen, bells.clone(), Bells::child).boxed()
+            }
+            Some(presence) => {
+                let seen = move || watcher(api.clone(), ours.clone());
+                look_for(writer, kind, seen, bells.clone(), presence.clone()).boxed()
+            }
+        };
+        watches.push(watching);
     }
     let queues = Queues {
         sources: of_sources,
@@ -234,42 +258,100 @@ async fn follow<K>(
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Clone + Debug + Eq + Hash + Send + Sync,
 {
-    let known = writer.as_reader();
     let mut seen = std::pin::pin!(seen.default_backoff());
     while let Some(event) = seen.next().await {
-        let event = match event {
-            // They are large, and say nothing that is looked at.
-            Ok(event) => event.modify(|object| object.meta_mut().managed_fields = None),
+        match event {
+            Ok(event) => take_in(&mut writer, &kind, event, &bells, ring),
             Err(error) => {
                 tracing::warn!(%error, kind = %K::kind(&kind), "a watch failed: it is begun again");
-                continue;
             }
-        };
-        let before = known_before(&known, &kind, &event);
-        writer.apply_watcher_event(&event);
-        match &event {
-            Event::Apply(object) => {
-                let before = before.values().next().map(AsRef::as_ref);
-                ring(
-                    &bells,
-                    Changed {
-                        before,
-                        now: Some(object),
-                    },
-                );
-            }
-            Event::Delete(object) => {
-                ring(
-                    &bells,
-                    Changed {
-                        before: Some(object),
-                        now: None,
-                    },
-                );
-            }
-            Event::InitDone => ring_for_all(&bells, ring, &before, &by_key(&known, &kind)),
-            Event::Init | Event::InitApply(_) => {}
         }
+    }
+}
+
+/// Keeps the copy of a kind that may not be there, or come, or go again, and tells its presence. When it comes, every resource that may want an
+/// object of it is rung for.
+async fn look_for<S>(
+    mut writer: Writer<DynamicObject>,
+    kind: ChildKind,
+    seen: impl Fn() -> S + Send,
+    bells: Bells,
+    presence: Presence,
+) where
+    S: Stream<Item = watcher::Result<Event<DynamicObject>>> + Send,
+{
+    let resource = kind.resource();
+    loop {
+        let mut seen = std::pin::pin!(seen().default_backoff());
+        while let Some(event) = seen.next().await {
+            match event {
+                Ok(event) => {
+                    let is_all = matches!(event, Event::InitDone);
+                    take_in(&mut writer, &resource, event, &bells, Bells::child);
+                    if is_all && presence.tell(true) {
+                        tracing::info!(kind = resource.kind, "the kind is there");
+                        bells.all_with_workloads();
+                    }
+                }
+                Err(error) if is_of_unknown_kind(&error) => break,
+                Err(error) => {
+                    tracing::warn!(%error, kind = resource.kind, "a watch failed: it is begun again");
+                    // Whether it is there is not known, and nothing waits for that.
+                    if !presence.is_there() {
+                        break;
+                    }
+                }
+            }
+        }
+        if presence.tell(false) {
+            tracing::info!(
+                kind = resource.kind,
+                "the kind is not there, or cannot be read"
+            );
+        }
+        tokio::time::sleep(jittered(LOOK_FOR_KINDS_EVERY)).await;
+    }
+}
+
+/// Whether the API server does not know what was to be watched.
+fn is_of_unknown_kind(error: &watcher::Error) -> bool {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status,
+        _ => return false,
+    };
+    status.code == 404
+}
+
+/// Takes an event into the copy, and rings for what has changed by it.
+fn take_in<K>(
+    writer: &mut Writer<K>,
+    kind: &K::DynamicType,
+    event: Event<K>,
+    bells: &Bells,
+    ring: fn(&Bells, Changed<'_, K>),
+) where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Clone + Eq + Hash,
+{
+    // They are large, and say nothing that is looked at.
+    let event = event.modify(|object| object.meta_mut().managed_fields = None);
+    let known = writer.as_reader();
+    let before = known_before(&known, kind, &event);
+    writer.apply_watcher_event(&event);
+    match &event {
+        Event::Apply(object) => {
+            let before = before.values().next().map(AsRef::as_ref);
+            let now = Some(object);
+            ring(bells, Changed { before, now });
+        }
+        Event::Delete(object) => {
+            let before = Some(object);
+            ring(bells, Changed { before, now: None });
+        }
+        Event::InitDone => ring_for_all(bells, ring, &before, &by_key(&known, kind)),
+        Event::Init | Event::InitApply(_) => {}
     }
 }
 
@@ -440,6 +522,16 @@ impl Bells {
                 Ok(Kind::Sink) | Err(_) => {}
             }
         }
+    }
+
+    /// For everything that something may run for.
+    fn all_with_workloads(&self) {
+        let sources = self.world.sources.state();
+        let sources = sources.iter();
+        sources.for_each(|source| self.sources.ring(source.as_ref()));
+        let pipelines = self.world.pipelines.state();
+        let pipelines = pipelines.iter();
+        pipelines.for_each(|pipeline| self.pipelines.ring(pipeline.as_ref()));
     }
 
     fn pipelines_where(&self, namespace: &str, is_meant: impl Fn(&Pipeline) -> bool) {

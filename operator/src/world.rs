@@ -7,6 +7,7 @@ use kube::api::DynamicObject;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use crate::children::{ChildKind, Owner, Role};
+use crate::presence::Presence;
 use crate::resource::{EventSource, Pipeline, Sink};
 
 /// What is known of the namespaces that are looked after. Clones share everything.
@@ -20,6 +21,8 @@ pub(crate) struct World {
     pub(crate) pods: Store<Pod>,
     /// Those that this operator has made.
     pub(crate) children: BTreeMap<ChildKind, Store<DynamicObject>>,
+    /// Which of the kinds are there that monitors are of; none is where they are not looked for.
+    pub(crate) monitors: BTreeMap<ChildKind, Presence>,
 }
 
 impl World {
@@ -68,6 +71,13 @@ impl World {
         })
     }
 
+    /// The kinds that are there by which something is watched over.
+    pub(crate) fn monitors_there(&self) -> Vec<ChildKind> {
+        let there = self.monitors.iter();
+        let there = there.filter(|(_, presence)| presence.is_there());
+        there.map(|(kind, _)| *kind).collect()
+    }
+
     /// Waits until everything is known.
     pub(crate) async fn wait_until_known(&self) {
         // Each fails only where its watch has ended, and then so has all else.
@@ -76,8 +86,14 @@ impl World {
         let _ = self.pipelines.wait_until_ready().await;
         let _ = self.secrets.wait_until_ready().await;
         let _ = self.pods.wait_until_ready().await;
-        for store in self.children.values() {
-            let _ = store.wait_until_ready().await;
+        for (kind, store) in &self.children {
+            match self.monitors.get(kind) {
+                None => {
+                    let _ = store.wait_until_ready().await;
+                }
+                // There may be nothing to know.
+                Some(presence) => presence.wait_until_known().await,
+            }
         }
     }
 }

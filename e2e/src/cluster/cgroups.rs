@@ -75,6 +75,16 @@ pub(crate) fn remove(place: &Place) -> Result<(), ClusterError> {
     }
 }
 
+/// Ends all processes of a container. Whether there was any.
+pub(crate) fn kill_container(place: &Place, id: &str) -> Result<bool, ClusterError> {
+    let groups = place.cgroups()?;
+    let all = groups.iter().flat_map(|group| with_all_below(group));
+    let of_container = all.filter(|group| group.ends_with(id));
+    let processes: Vec<String> = of_container.flat_map(|group| processes(&group)).collect();
+    kill(&processes)?;
+    Ok(!processes.is_empty())
+}
+
 /// A group and those in it, each before those that are in it; nothing where it is not there.
 fn with_all_below(group: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(group) else {
@@ -84,6 +94,14 @@ fn with_all_below(group: &Path) -> Vec<PathBuf> {
     let below = entries.flatten().filter(is_group);
     let below = below.flat_map(|entry| with_all_below(&entry.path()));
     std::iter::once(group.to_owned()).chain(below).collect()
+}
+
+/// The cluster's own processes, without those of pods.
+pub(crate) fn processes_of(place: &Place) -> Result<Vec<String>, ClusterError> {
+    let groups = place.cgroups()?.into_iter();
+    Ok(groups
+        .flat_map(|group| processes(&group.join(PARTS)))
+        .collect())
 }
 
 fn processes(group: &Path) -> Vec<String> {

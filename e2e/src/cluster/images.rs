@@ -21,6 +21,8 @@ use crate::{
 
 /// The image of the `tidewheel` program: what the Dockerfile says, around the program that was built here.
 pub const TIDEWHEEL: &str = "localhost/tidewheel/tidewheel:dev";
+/// The same image under another tag: what an upgrade leads to.
+pub const TIDEWHEEL_NEXT: &str = "localhost/tidewheel/tidewheel:next";
 /// A shell and small programs, for looking around in a cluster: `busybox`.
 pub const TOOLBOX: &str = "localhost/tidewheel/toolbox:1";
 /// What holds a pod's namespaces.

@@ -7,8 +7,18 @@ use std::{
 
 use crate::{
     cluster::{
-        control_plane::ControlPlane, error::ClusterError, hold::ClusterPorts, identity::Identities,
-        mounts, network, node::Node, place::Place, programs::Programs, relay, run::run, said::Said,
+        control_plane::ControlPlane,
+        error::ClusterError,
+        hold::ClusterPorts,
+        identity::Identities,
+        images::{TIDEWHEEL, TIDEWHEEL_NEXT},
+        mounts, network,
+        node::Node,
+        place::Place,
+        programs::Programs,
+        relay,
+        run::run,
+        said::Said,
         servers,
     },
     supervised::Supervised,
@@ -59,6 +69,7 @@ pub fn inside(place: &Place, ports: ClusterPorts, images: &[PathBuf]) -> Result<
             for image in images {
                 node.import(image)?;
             }
+            node.tag(TIDEWHEEL, TIDEWHEEL_NEXT)?;
             step("containerd has the images");
             Ok(containerd)
         });

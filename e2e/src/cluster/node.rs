@@ -195,11 +195,23 @@ oomScoreAdj: 0
 
     /// Gives containerd an image.
     pub(crate) fn import(&self, archive: &Path) -> Result<(), ClusterError> {
-        let mut command = Command::new("ctr");
+        let mut command = images();
         command
-            .args(["--address", CONTAINERD, "--namespace", "k8s.io"])
-            .args(["images", "import", "--snapshotter", "overlayfs"])
+            .args(["import", "--snapshotter", "overlayfs"])
             .arg(archive);
         run(&mut command, &format!("importing {}", archive.display())).map(drop)
     }
+
+    /// Gives an image that containerd has another name as well.
+    pub(crate) fn tag(&self, image: &str, name: &str) -> Result<(), ClusterError> {
+        let mut command = images();
+        command.args(["tag", image, name]);
+        run(&mut command, &format!("naming {image} {name}")).map(drop)
+    }
+}
+
+fn images() -> Command {
+    let mut command = Command::new("ctr");
+    command.args(["--address", CONTAINERD, "--namespace", "k8s.io", "images"]);
+    command
 }

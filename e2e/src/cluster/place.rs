@@ -1,7 +1,10 @@
 //! Where a cluster is: its name, its folder, its cgroups.
 use std::path::{Path, PathBuf};
 
-use crate::cluster::error::{ClusterError, io_at};
+use crate::cluster::{
+    cgroups,
+    error::{ClusterError, io_at},
+};
 
 /// Where all clusters of a machine have their folders. Whoever runs PostgreSQL must be able to enter it, which a home's cache does not allow.
 pub(crate) const ALL: &str = "/var/cache/tidewheel/clusters";
@@ -70,6 +73,23 @@ impl Place {
     /// The socket by which connections get into the cluster's network.
     pub(crate) fn relay(&self) -> PathBuf {
         self.folder().join("relay.sock")
+    }
+
+    /// The namespace of its network, for `nsenter`.
+    ///
+    /// # Errors
+    /// [`ClusterError::Failed`] where it does not run.
+    pub(crate) fn network(&self) -> Result<PathBuf, ClusterError> {
+        let own = Path::new("/proc/self/ns/net");
+        let own = std::fs::read_link(own).map_err(io_at("reading", own))?;
+        let processes = cgroups::processes_of(self)?.into_iter();
+        let mut networks = processes
+            .map(|process| PathBuf::from(format!("/proc/{process}/ns/net")))
+            .filter(|network| std::fs::read_link(network).is_ok_and(|network| network != own));
+        networks.next().ok_or_else(|| ClusterError::Failed {
+            doing: format!("looking for the network of {}", self.name),
+            said: "none of its processes is there".to_owned(),
+        })
     }
 
     /// The path of its cgroup in every hierarchy, for those who name it from the hierarchy's root.

@@ -3,6 +3,7 @@ mod installed;
 mod kinds;
 mod refused;
 mod rendered;
+mod routes;
 mod verdicts;
 
 use std::{path::PathBuf, sync::Once};

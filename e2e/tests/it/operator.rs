@@ -3,13 +3,20 @@ mod conditions;
 mod deletion;
 mod drift;
 mod first;
+mod flow;
 mod forwarded;
+mod killed;
 mod leader;
+mod many;
+mod monitors;
 mod quiet;
 mod references;
 mod rights;
+mod rolling;
 mod scaling;
 mod shop;
+mod topics;
+mod upgrade;
 
 use std::sync::Once;
 

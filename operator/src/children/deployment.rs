@@ -1,9 +1,9 @@
 //! The Deployment of a role, and its pods.
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::specs::{SERVERS_FILE, SPECS_FILE};
 use super::{
-    Child, ChildKind, KafkaAccess, OPERATIONS_PORT, Role, SECRETS_DIGEST, Workload, child,
+    Child, ChildKind, KafkaAccess, OPERATIONS_PORT, Role, SECRETS_DIGEST, Workload, child, extend,
 };
 
 /// How long a process may take to end by itself, s.
@@ -182,10 +182,4 @@ fn mounts(workload: &Workload<'_>, specs: &Child) -> Vec<Mount> {
             }),
     );
     mounts
-}
-
-fn extend(object: &mut Value, more: Value) {
-    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
-        object.extend::<Map<String, Value>>(more);
-    }
 }

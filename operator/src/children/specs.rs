@@ -1,4 +1,5 @@
 //! The ConfigMap with what a role reads.
+use kube::api::DynamicObject;
 use serde_json::json;
 
 use super::{Child, ChildKind, KafkaAccess, Role, Workload, child, name};
@@ -17,4 +18,9 @@ pub(super) fn specs(workload: &Workload<'_>, role: Role) -> Child {
     let name = name::immutable(&role.workload(&workload.owner.name), &data.to_string());
     let body = json!({"immutable": true, "data": data});
     child(ChildKind::ConfigMap, workload.owner, role, name, body)
+}
+
+/// The documents in such a ConfigMap.
+pub(crate) fn documents(specs: &DynamicObject) -> Option<&str> {
+    specs.data.get("data")?.get(SPECS_FILE)?.as_str()
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tidewheel_crds::resources::Quantities;
 
 use super::*;
+use crate::settings::Monitoring;
 
 fn owner(kind: Kind, name: &str) -> Owner {
     Owner {
@@ -84,6 +85,7 @@ fn kubernetes_knows_every_member_of_every_object() {
             ChildKind::Service => read_back::<Service>(object),
             ChildKind::PodDisruptionBudget => read_back::<PodDisruptionBudget>(object),
             ChildKind::Deployment => read_back::<Deployment>(object),
+            ChildKind::ServiceMonitor | ChildKind::PrometheusRule => panic!("not of these"),
         };
         assert_eq!(&read, object);
     }
@@ -97,6 +99,105 @@ fn the_objects_are_as_reviewed() {
     };
     insta::assert_snapshot!("of_source", yaml(of_source()));
     insta::assert_snapshot!("of_pipeline", yaml(of_pipeline()));
+}
+
+fn monitoring() -> Monitoring {
+    serde_json::from_value(json!({
+        "labels": {"release": "stack", "app.kubernetes.io/name": "theirs"},
+        "interval": "30s",
+        "alerts": true,
+        "runbooks": "https://docs.example/alerts.md",
+    }))
+    .unwrap()
+}
+
+fn monitors(kind: Kind, role: Role, settings: &Monitoring, kinds: &[ChildKind]) -> Vec<Child> {
+    let monitored = Monitored {
+        owner: &owner(kind, "kpis"),
+        role,
+        settings,
+        runs: true,
+        catch_up_seconds: 30.0,
+    };
+    monitor(&monitored, kinds)
+}
+
+#[test]
+fn monitors_are_as_reviewed() {
+    let settings = monitoring();
+    let mut all = monitors(
+        Kind::Pipeline,
+        Role::Worker,
+        &settings,
+        &ChildKind::MONITORS,
+    );
+    all.extend(of_operator(&settings, "tidewheel", "2b4bc5c8"));
+    // The alerts are reviewed where they are.
+    for child in &mut all {
+        if let Some(groups) = child.object.pointer_mut("/spec/groups") {
+            *groups = json!(groups.as_array().unwrap().len());
+        }
+    }
+    let objects = all.iter().map(|child| format!("{:#}\n", child.object));
+    insta::assert_snapshot!("monitors", objects.collect::<Vec<_>>().join("---\n"));
+}
+
+#[test]
+fn a_monitor_finds_the_service_of_the_pods_whatever_labels_the_installation_adds() {
+    for (kind, role) in [
+        (Kind::EventSource, Role::Ingest),
+        (Kind::EventSource, Role::Generate),
+        (Kind::Pipeline, Role::Worker),
+    ] {
+        let children = monitors(kind, role, &monitoring(), &ChildKind::MONITORS);
+        let of = |kind| {
+            &children
+                .iter()
+                .find(|child| child.kind == kind)
+                .unwrap()
+                .object
+        };
+        let (service, monitor) = (of(ChildKind::Service), of(ChildKind::ServiceMonitor));
+        assert_eq!(read_back::<Service>(service), *service);
+        let selector = monitor["spec"]["selector"]["matchLabels"]
+            .as_object()
+            .unwrap();
+        for (name, value) in selector {
+            assert_eq!(&service["metadata"]["labels"][name], value, "{name}");
+        }
+        assert_eq!(
+            monitor["spec"]["endpoints"][0]["port"],
+            service["spec"]["ports"][0]["name"]
+        );
+        assert_eq!(monitor["metadata"]["labels"]["release"], "stack");
+        // What alerts call the job is what Prometheus does: the name of the Service.
+        let rules = of(ChildKind::PrometheusRule)["spec"].to_string();
+        let job = format!(
+            "job=\\\"{}\\\"",
+            service["metadata"]["name"].as_str().unwrap()
+        );
+        assert!(rules.contains(&job), "{rules}");
+    }
+}
+
+#[test]
+fn only_what_the_cluster_knows_is_made() {
+    let made = |settings: &Monitoring, kinds: &[ChildKind]| -> Vec<ChildKind> {
+        let children = monitors(Kind::Pipeline, Role::Worker, settings, kinds);
+        children.iter().map(|child| child.kind).collect()
+    };
+    let (rule, monitor) = (ChildKind::PrometheusRule, ChildKind::ServiceMonitor);
+    assert_eq!(made(&monitoring(), &[]), []);
+    assert_eq!(made(&monitoring(), &[rule]), [rule]);
+    assert_eq!(
+        made(&monitoring(), &[monitor]),
+        [ChildKind::Service, monitor]
+    );
+    let without_alerts = Monitoring {
+        alerts: false,
+        ..monitoring()
+    };
+    assert_eq!(made(&without_alerts, &[rule]), []);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tidewheel_planner::topics::{self, Topic};
 use tidewheel_provision::kafka::{TopicError, Topics};
 
 use super::deletion::{self, Removal};
-use super::{ReconcileError, report, workloads};
+use super::{ReconcileError, monitors, report, workloads};
 use crate::children::{Child, Role, Workload, generate, ingest};
 use crate::conditions::{Aspect, Finding, Reason};
 use crate::context::{Context, owner};
@@ -34,7 +34,7 @@ pub(crate) async fn reconcile(
     deletion::guard(source.as_ref(), &context, is_delete).await?;
     let findings = match dereference(&source, &context) {
         Ok(found) => {
-            let mut findings = topics(&source, &context, &found).await;
+            let mut findings = topics(&source, &context, &found).await?;
             findings.extend(workload(&source, &context, &found).await?);
             findings
         }
@@ -45,6 +45,8 @@ pub(crate) async fn reconcile(
             findings
         }
     };
+    let (this, role) = (owner(source.as_ref()), role(&source));
+    monitors::apply(&context, &this, role, source.spec()).await;
     report(source.as_ref(), &context, &findings, None).await
 }
 
@@ -144,7 +146,11 @@ fn dereference(source: &EventSource, context: &Context) -> Result<Dereferenced, 
 }
 
 /// Makes its topic, or brings it in line.
-async fn topics(source: &EventSource, context: &Context, found: &Dereferenced) -> Vec<Finding> {
+async fn topics(
+    source: &EventSource,
+    context: &Context,
+    found: &Dereferenced,
+) -> Result<Vec<Finding>, ReconcileError> {
     let uid = source.metadata.uid.as_deref().unwrap_or_default();
     let subject = format!(
         "{:?} {}",
@@ -152,17 +158,24 @@ async fn topics(source: &EventSource, context: &Context, found: &Dereferenced) -
         Documents::of_source(&found.source).hash()
     );
     if let Some(findings) = context.rhythm.found(uid, &subject) {
-        return findings;
+        return Ok(findings);
     }
     let client = match context.kafka.topics(source.namespace(), &found.kafka) {
         Ok(client) => client,
-        Err(error) => return vec![kafka::finding(&error)],
+        Err(error) => return Ok(vec![kafka::finding(&error)]),
     };
+    let mut set = ResourceSet::default();
+    set.event_sources.push(found.source.clone());
+    let own = topics::of_sources(&set);
+    match kafka::adopted(source, &client, &own).await {
+        Ok(there) => crate::report::adopted(source, context, &there).await?,
+        Err(error) => return Ok(vec![kafka::finding(&error)]),
+    }
     let done = match found.source.spec.kafka.as_ref() {
         Some(existing) => look_at(&client, &existing.topic).await,
-        None => ensure(source, context, &found.source, &client).await,
+        None => ensure(source, context, &own, &client).await,
     };
-    match done {
+    Ok(match done {
         Ok(message) => {
             let findings = vec![Finding::new(
                 Aspect::Topics,
@@ -173,7 +186,7 @@ async fn topics(source: &EventSource, context: &Context, found: &Dereferenced) -
             findings
         }
         Err(error) => vec![kafka::finding(&error)],
-    }
+    })
 }
 
 /// Looks whether somebody else's topic is there.
@@ -193,12 +206,9 @@ async fn look_at(client: &Topics, topic: &str) -> Result<String, TopicError> {
 async fn ensure(
     source: &EventSource,
     context: &Context,
-    judged: &Resource<EventSourceSpec>,
+    own: &[Topic],
     client: &Topics,
 ) -> Result<String, TopicError> {
-    let mut set = ResourceSet::default();
-    set.event_sources.push(judged.clone());
-    let own = topics::of_sources(&set);
     let mut changes = Vec::new();
     if let Some(topic) = own.first()
         && let Some(found) = client.find(&topic.name).await?
@@ -210,7 +220,7 @@ async fn ensure(
                 .await?,
         );
     }
-    changes.extend(client.ensure(&own).await?);
+    changes.extend(client.ensure(own).await?);
     for change in changes {
         crate::report::event(
             source,

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::controller::Action;
+use serde::Deserialize as _;
+use tidewheel_crds::Resources;
 use tidewheel_crds::status::PlanStatus;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Plan, StepKind};
+use tidewheel_planner::topics::of_pipeline;
 
 use super::deletion::{self, Removal};
-use super::{ReconcileError, report, tables, workloads};
-use crate::children::{Role, Workload, worker};
+use super::{ReconcileError, monitors, report, tables, workloads};
+use crate::children::{ChildKind, Role, Workload, documents, worker};
 use crate::conditions::{Aspect, Finding, Reason, Standing};
 use crate::context::{Context, owner};
 use crate::documents::hash;
@@ -40,13 +43,11 @@ pub(crate) async fn reconcile(
         let mut aspects = findings.iter().map(|finding| finding.aspect);
         aspects.any(|aspect| aspect == Aspect::Workloads)
     };
-    // What runs goes on, whatever is wrong with what should.
     if !has_pods(&findings) {
-        let (owner, replicas) = (owner(pipeline.as_ref()), replicas(&pipeline, &context));
-        let is_settling = context.scalings.is_settling(uid(&pipeline));
-        let pods = workloads::as_it_is(&context, &owner, Role::Worker, Some(replicas), is_settling);
-        findings.extend(pods.await?);
+        findings.extend(keep(&pipeline, &context).await?);
     }
+    let this = owner(pipeline.as_ref());
+    monitors::apply(&context, &this, Role::Worker, pipeline.spec()).await;
     findings.push(suspension(&pipeline));
     let mut said = Workers::default();
     if has_pods(&findings) {
@@ -108,6 +109,16 @@ fn dereference(pipeline: &Pipeline, context: &Context) -> Result<Dereferenced, V
     if let Some(taken) = judge::taken(pipeline, &others.0, &others.1, &others.2) {
         return Err(vec![taken]);
     }
+    needs(judged, context, namespace)
+}
+
+/// What a Pipeline needs that can run.
+fn needs(
+    judged: JudgedPipeline,
+    context: &Context,
+    namespace: &str,
+) -> Result<Dereferenced, Vec<Finding>> {
+    let world = &context.world;
     let urls = tables::urls(world, &judged.plan, &judged.sinks).map_err(|finding| vec![finding])?;
     let kafka = kafka::of_namespace(world, &context.settings, namespace)
         .map_err(|finding| vec![finding])?;
@@ -181,7 +192,7 @@ async fn run(
         Reason::Found,
         "every source is there",
     )];
-    let outside = outside(pipeline, context, found).await;
+    let outside = outside(pipeline, context, found).await?;
     let is_good = outside
         .iter()
         .all(|finding| finding.reason.standing() == Standing::Good);
@@ -198,6 +209,19 @@ async fn run(
         }
         None => return Ok(findings),
     };
+    let resources = found.judged.pipeline.spec.resources.as_ref();
+    findings.push(workers_of(pipeline, context, found, number, resources).await?);
+    Ok(findings)
+}
+
+/// Brings in line the workers of the plan of this number.
+async fn workers_of(
+    pipeline: &Pipeline,
+    context: &Context,
+    found: &Dereferenced,
+    number: i64,
+    resources: Option<&Resources>,
+) -> Result<Finding, ReconcileError> {
     let inputs = inputs(&found.judged.plan);
     context
         .scalings
@@ -210,12 +234,42 @@ async fn run(
         kafka: &found.kafka.access,
         secrets: found.keys.clone(),
         secrets_digest: found.secrets_digest.clone(),
-        resources: found.judged.pipeline.spec.resources.as_ref(),
+        resources,
     };
     let children = worker(&workload, replicas(pipeline, context));
     let is_settling = context.scalings.is_settling(uid(pipeline));
-    findings.push(workloads::apply(context, &owner, &children, is_settling).await?);
-    Ok(findings)
+    workloads::apply(context, &owner, &children, is_settling).await
+}
+
+/// Keeps the workers of the last plan that could run, whatever is wrong with what should: as they are, and made again where they are gone.
+async fn keep(pipeline: &Pipeline, context: &Context) -> Result<Option<Finding>, ReconcileError> {
+    let owner = owner(pipeline);
+    let is_settling = context.scalings.is_settling(uid(pipeline));
+    let replicas = Some(replicas(pipeline, context));
+    let pods = workloads::as_it_is(context, &owner, Role::Worker, replicas, is_settling).await?;
+    if pods.is_some() {
+        return Ok(pods);
+    }
+    let Some((found, number)) = told(pipeline, context) else {
+        return Ok(None);
+    };
+    let resources = pipeline.spec().get("resources");
+    let resources = resources.and_then(|resources| Resources::deserialize(resources).ok());
+    workers_of(pipeline, context, &found, number, resources.as_ref())
+        .await
+        .map(Some)
+}
+
+/// What workers were told to run last, as far as it is still known and can run; and its number.
+fn told(pipeline: &Pipeline, context: &Context) -> Option<(Dereferenced, i64)> {
+    let plan = pipeline.status().plan?;
+    let specs = context.world.owned(ChildKind::ConfigMap, uid(pipeline));
+    let judged = specs
+        .iter()
+        .filter_map(|specs| judge::told(documents(specs)?).ok())
+        .find(|judged| judged.documents.hash() == plan.hash)?;
+    let found = needs(judged, context, pipeline.namespace()).ok()?;
+    Some((found, plan.number))
 }
 
 /// The number of a new plan: higher than that of any before, also of a Pipeline of this name that was deleted.
@@ -226,7 +280,11 @@ fn next_number(pipeline: &Pipeline, before: Option<&PlanStatus>) -> i64 {
 }
 
 /// Makes tables and internal topics, or brings them in line, unless that was done a moment ago.
-async fn outside(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -> Vec<Finding> {
+async fn outside(
+    pipeline: &Pipeline,
+    context: &Context,
+    found: &Dereferenced,
+) -> Result<Vec<Finding>, ReconcileError> {
     let uid = pipeline.metadata.uid.as_deref().unwrap_or_default();
     let subject = hash(
         format!(
@@ -238,26 +296,10 @@ async fn outside(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -
         .as_bytes(),
     );
     if let Some(findings) = context.rhythm.found(uid, &subject) {
-        return findings;
+        return Ok(findings);
     }
-    let schemas = match tables::ensure(&found.judged.plan, &found.urls).await {
-        Ok(done) => {
-            for done in &done {
-                crate::report::event(
-                    pipeline,
-                    context,
-                    false,
-                    "TableChanged",
-                    "EnsureTables",
-                    done,
-                )
-                .await;
-            }
-            Finding::new(Aspect::Schemas, Reason::TablesAsPlanned, tables_of(found))
-        }
-        Err(finding) => finding,
-    };
-    let topics = topics(pipeline, context, found).await;
+    let (schemas, adopted) = tables(pipeline, context, found).await;
+    let topics = topics(pipeline, context, found, adopted).await?;
     let findings = vec![schemas, topics];
     if findings
         .iter()
@@ -265,7 +307,25 @@ async fn outside(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -
     {
         context.rhythm.remember(uid, subject, findings.clone());
     }
-    findings
+    Ok(findings)
+}
+
+/// How it is with its tables, and those that were there before it.
+async fn tables(
+    pipeline: &Pipeline,
+    context: &Context,
+    found: &Dereferenced,
+) -> (Finding, Vec<String>) {
+    let done = match tables::ensure(&found.judged.plan, &found.urls).await {
+        Ok(done) => done,
+        Err(finding) => return (finding, Vec::new()),
+    };
+    for change in &done.changes {
+        let (reason, action) = ("TableChanged", "EnsureTables");
+        crate::report::event(pipeline, context, false, reason, action, change).await;
+    }
+    let finding = Finding::new(Aspect::Schemas, Reason::TablesAsPlanned, tables_of(found));
+    (finding, done.adopted)
 }
 
 fn tables_of(found: &Dereferenced) -> String {
@@ -277,36 +337,37 @@ fn tables_of(found: &Dereferenced) -> String {
     }
 }
 
-async fn topics(pipeline: &Pipeline, context: &Context, found: &Dereferenced) -> Finding {
+async fn topics(
+    pipeline: &Pipeline,
+    context: &Context,
+    found: &Dereferenced,
+    tables: Vec<String>,
+) -> Result<Finding, ReconcileError> {
+    let plan = &found.judged.plan;
     let client = match context.kafka.topics(pipeline.namespace(), &found.kafka) {
         Ok(client) => client,
-        Err(error) => return kafka::finding(&error),
+        Err(error) => return Ok(kafka::finding(&error)),
     };
-    match client
-        .ensure_plans(std::slice::from_ref(&found.judged.plan))
-        .await
-    {
-        Ok(changes) => {
-            for change in &changes {
-                let note = change.to_string();
-                crate::report::event(
-                    pipeline,
-                    context,
-                    false,
-                    "TopicChanged",
-                    "EnsureTopics",
-                    &note,
-                )
-                .await;
-            }
-            Finding::new(
-                Aspect::Topics,
-                Reason::TopicsAsDeclared,
-                "internal topics and those of outputs as declared",
-            )
+    match kafka::adopted(pipeline, &client, &of_pipeline(plan)).await {
+        Ok(topics) => {
+            crate::report::adopted(pipeline, context, &[topics, tables].concat()).await?;
         }
-        Err(error) => kafka::finding(&error),
+        Err(error) => return Ok(kafka::finding(&error)),
     }
+    let changes = match client.ensure_plans(std::slice::from_ref(plan)).await {
+        Ok(changes) => changes,
+        Err(error) => return Ok(kafka::finding(&error)),
+    };
+    for change in changes {
+        let (reason, action) = ("TopicChanged", "EnsureTopics");
+        let note = change.to_string();
+        crate::report::event(pipeline, context, false, reason, action, &note).await;
+    }
+    Ok(Finding::new(
+        Aspect::Topics,
+        Reason::TopicsAsDeclared,
+        "internal topics and those of outputs as declared",
+    ))
 }
 
 fn suspension(pipeline: &Pipeline) -> Finding {

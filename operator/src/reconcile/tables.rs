@@ -48,19 +48,31 @@ pub(super) fn urls(
     Ok(urls)
 }
 
-/// Makes the tables of a plan, or adds what they lack. What was done, for people.
-pub(super) async fn ensure(
-    plan: &Plan,
-    urls: &BTreeMap<String, String>,
-) -> Result<Vec<String>, Finding> {
-    let mut done = Vec::new();
+/// What was done to tables.
+#[derive(Default)]
+pub(super) struct Done {
+    /// For people.
+    pub(super) changes: Vec<String>,
+    /// Those that were there before and are used from now on.
+    pub(super) adopted: Vec<String>,
+}
+
+/// Makes the tables of a plan, or adds what they lack.
+pub(super) async fn ensure(plan: &Plan, urls: &BTreeMap<String, String>) -> Result<Done, Finding> {
+    let mut done = Done::default();
     for (sink, url) in urls {
         let tables = postgres::tables_of(plan, sink);
         let made = postgres::provision(url, &tables)
             .await
             .map_err(|error| finding(sink, &error))?;
         let changed = made.iter().filter(|made| made.change != Change::Unchanged);
-        done.extend(changed.map(|made| format!("sink {sink}, {made}")));
+        done.changes
+            .extend(changed.map(|made| format!("sink {sink}, {made}")));
+        let adopted = made
+            .iter()
+            .filter(|made| matches!(made.change, Change::Adopted(_)));
+        done.adopted
+            .extend(adopted.map(|made| format!("table {} of sink {sink}", made.table)));
     }
     Ok(done)
 }

@@ -1,5 +1,5 @@
 //! Making topics as plans need them.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rdkafka::admin::{ConfigEntry, ConfigSource};
@@ -66,6 +66,16 @@ impl Topics {
     /// [`TopicError::Unavailable`] where the cluster does not answer.
     pub async fn find(&self, topic: &str) -> Result<Option<Found>, TopicError> {
         self.admin.find(topic).await
+    }
+
+    /// The names of those topics that exist.
+    ///
+    /// # Errors
+    /// [`TopicError::Unavailable`] where the cluster does not answer.
+    pub async fn existing(&self, topics: &[Topic]) -> Result<Vec<String>, TopicError> {
+        let names: BTreeSet<String> = self.admin.names().await?.into_iter().collect();
+        let there = topics.iter().filter(|topic| names.contains(&topic.name));
+        Ok(there.map(|topic| topic.name.clone()).collect())
     }
 
     /// Makes the topics of plans, or brings them in line: those of their outputs, their own, and those of the partials of the

@@ -83,6 +83,26 @@ fn values_that_make_no_sense_are_refused_and_named() {
             "additional properties 'serve' not allowed",
         ),
         (
+            "monitoring.enabled=auto",
+            "at '/monitoring/enabled': got string, want boolean",
+        ),
+        (
+            "monitoring.interval=5m",
+            "at '/monitoring/interval': '5m' does not match",
+        ),
+        (
+            "monitoring.labels.release=a b",
+            "at '/monitoring/labels/release': 'a b' does not match",
+        ),
+        (
+            "monitoring.runbooks=",
+            "at '/monitoring/runbooks': '' does not match",
+        ),
+        (
+            "monitoring.serviceMonitor=true",
+            "additional properties 'serviceMonitor' not allowed",
+        ),
+        (
             "workloads.worker.replicas=2",
             "additional properties 'replicas' not allowed",
         ),

@@ -63,6 +63,7 @@ operator:
   podLabels: {team: "007", helm.sh/chart: mine}
   podAnnotations: {note: "a: b # {{ c }}"}
   serviceAccount: {annotations: {eks.amazonaws.com/role-arn: "arn:aws:iam::1:role/tidewheel"}}
+monitoring: {labels: {release: "1", "true": "no"}, interval: 1m, alerts: false, runbooks: "https://docs.example/alerts"}
 workloads:
   nodeSelector: {pool: streams}
   tolerations: [{operator: Exists}]
@@ -72,6 +73,12 @@ workloads:
   ingest: {resources: null}
 "#;
     assert_as_reviewed("two_namespaces", &rendered(values));
+}
+
+#[test]
+fn without_monitoring_there_is_no_word_of_it() {
+    let without = "image: {repository: r.example/tidewheel}\nmonitoring: {enabled: false}\n";
+    assert!(!rendered(without).contains("monitor"));
 }
 
 #[test]

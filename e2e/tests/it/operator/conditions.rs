@@ -33,6 +33,22 @@ fn bad_sql_keeps_the_last_good_version_and_its_correction_rolls_out() {
     );
     assert_eq!(template(), good);
 
+    let deployment = "deployment/web-analytics-worker";
+    let uid = || {
+        shop.kubectl(&[
+            "get",
+            deployment,
+            "--ignore-not-found",
+            "--output=jsonpath={.metadata.uid}",
+        ])
+    };
+    let first = uid();
+    shop.kubectl(&["delete", deployment]);
+    shop.until("the workers of the last good version are back", || {
+        ![String::new(), first.clone()].contains(&uid())
+    });
+    assert_eq!(template(), good);
+
     shop.apply(&pipeline.replace("code >= 400", "code >= 500"));
     shop.until("the correction is rolled out", || template() != good);
     shop.wait_for("pipeline/web-analytics", "Ready");

@@ -72,6 +72,10 @@ fn what_stays_is_gone_on_with_by_resources_that_are_made_again() {
     let count = || shop.sql("SELECT count(*), count(DISTINCT event_id) FROM clicks_unique");
     shop.until("every event is in its table", || count() == "6060|6060");
     let before = topics(&shop);
+    let adopted = |what: &str| shop.kubectl(&["get", what, "--output=jsonpath={.status.adopted}"]);
+    for what in ["eventsource/clicks", "pipeline/web-analytics"] {
+        assert_eq!(adopted(what), "[]", "{what}");
+    }
     shop.kubectl(&[&["delete"][..], &ALL].concat());
     assert_eq!(topics(&shop), before);
     assert_eq!(count(), "6060|6060");
@@ -80,6 +84,12 @@ fn what_stays_is_gone_on_with_by_resources_that_are_made_again() {
     for what in ALL {
         shop.wait_for(what, "Ready");
     }
+    assert_eq!(adopted("eventsource/clicks"), "[\"topic retained.clicks\"]");
+    let of_pipeline = adopted("pipeline/web-analytics");
+    assert!(
+        of_pipeline.contains("topic retained.web-analytics.clicks.state"),
+        "{of_pipeline}"
+    );
     shop.send_example();
     // The events of the example are the same ones, and those that close windows are new.
     shop.until("new events are in the table, and the old ones once", || {
@@ -104,4 +114,29 @@ fn a_database_that_does_not_answer_holds_up_a_deletion_for_a_minute_and_no_longe
     let events = shop.kubectl(&["get", "events", "--output=jsonpath={.items[*].message}"]);
     assert!(events.contains("data was left behind"), "{events}");
     assert_eq!(tables(&shop).lines().count(), 2);
+}
+
+#[test]
+fn a_namespace_goes_with_all_that_is_in_it_also_where_nothing_answers() {
+    let shop = Shop::new("leaving");
+    shop.apply_all_to_be_deleted();
+    for what in ALL {
+        shop.wait_for(what, "Ready");
+    }
+    shop.secret("postgres://nobody:nothing@127.0.0.1:1/none");
+    shop.apply(
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: tidewheel-kafka, namespace: web}\nstringData: {bootstrap.servers: \"127.0.0.1:1\"}\n",
+    );
+    shop.until_reason("sink/warehouse", "Ready", "DatabaseUnavailable");
+    shop.until_reason("eventsource/clicks", "TopicsReady", "KafkaUnavailable");
+    let began = Instant::now();
+    let delete = ["delete", "namespace", shop.name, "--timeout=240s"];
+    if let Err(error) = shop.cluster.run_kubectl(&delete) {
+        let left = ["get", "namespace", shop.name, "--output=yaml"];
+        panic!(
+            "{error}\n{}",
+            shop.cluster.run_kubectl(&left).unwrap_or_default()
+        );
+    }
+    println!("gone after {:.1} s", began.elapsed().as_secs_f64());
 }

@@ -1,11 +1,15 @@
 //! A port of a Service, reached from this machine.
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     process::{Child, ChildStdout, Stdio},
+    time::Duration,
 };
 
 use tidewheel_e2e::cluster::Cluster;
+
+/// How long an answer may take before whoever forwards is taken for gone.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A port of this machine that leads to a Service, until it is dropped.
 pub(super) struct Forwarded {
@@ -17,35 +21,44 @@ pub(super) struct Forwarded {
 
 impl Forwarded {
     pub(super) fn to(cluster: &Cluster, namespace: &str, service: &str, port: u16) -> Self {
+        Self::open(cluster, namespace, service, port).unwrap()
+    }
+
+    /// As [`Self::to`], where there may be no pod to lead to.
+    pub(super) fn open(
+        cluster: &Cluster,
+        namespace: &str,
+        service: &str,
+        port: u16,
+    ) -> io::Result<Self> {
         let mut child = cluster
             .kubectl()
-            .args([
-                "port-forward",
-                "--namespace",
-                namespace,
-                service,
-                &format!(":{port}"),
-            ])
+            .args(["port-forward", "--namespace", namespace, service])
+            .arg(format!(":{port}"))
             .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::null())
+            .spawn()?;
         // Forwarding from 127.0.0.1:40001 -> 8080
         let mut line = String::new();
         let mut said = BufReader::new(child.stdout.take().unwrap());
-        said.read_line(&mut line).unwrap();
-        let (_, rest) = line
-            .split_once("127.0.0.1:")
-            .unwrap_or_else(|| panic!("{line}"));
-        let port = rest.split(' ').next().unwrap().parse().unwrap();
-        Self {
+        said.read_line(&mut line)?;
+        let number = line.split_once("127.0.0.1:").and_then(|(_, rest)| {
+            let number = rest.split(' ').next()?;
+            number.parse().ok()
+        });
+        let Some(port) = number else {
+            child.wait()?;
+            return Err(io::Error::other(format!("no port was forwarded: {line}")));
+        };
+        Ok(Self {
             child,
             _said: said,
             port,
-        }
+        })
     }
 
     /// Posts a body and returns the answer, head and all.
-    pub(super) fn post(&self, path: &str, headers: &str, body: &[u8]) -> String {
+    pub(super) fn post(&self, path: &str, headers: &str, body: &[u8]) -> io::Result<String> {
         let length = body.len();
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n"
@@ -53,18 +66,29 @@ impl Forwarded {
         self.ask(&[head.as_bytes(), body].concat())
     }
 
-    fn ask(&self, request: &[u8]) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.write_all(request).unwrap();
+    /// Gets something and returns the answer, head and all.
+    pub(super) fn get(&self, path: &str) -> io::Result<String> {
+        self.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
+    }
+
+    fn ask(&self, request: &[u8]) -> io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
+        stream.write_all(request)?;
         let mut answer = Vec::new();
         let mut part = [0; 4096];
         // No further: whoever forwards may reset what was closed.
         while !is_whole(&answer) {
-            let count = stream.read(&mut part).unwrap();
-            assert!(count > 0, "{}", String::from_utf8_lossy(&answer));
+            let count = stream.read(&mut part)?;
+            if count == 0 {
+                let answer = String::from_utf8_lossy(&answer);
+                return Err(io::Error::other(format!(
+                    "the connection ended after: {answer}"
+                )));
+            }
             answer.extend_from_slice(&part[..count]);
         }
-        String::from_utf8(answer).unwrap()
+        String::from_utf8(answer).map_err(io::Error::other)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tidewheel_e2e::cluster::{Cluster, Request};
 
-use super::{about, shop::Shop};
+use super::{about, monitors, shop::Shop};
 use crate::cluster::start;
 
 /// A verb, a group and a resource, as in `patch apps deployments`.
@@ -59,6 +59,7 @@ fn an_operator_of_one_namespace_uses_all_its_rights_and_needs_no_other() {
     // Of its own: an operator of all namespaces would do the same work. It ends with this process.
     let cluster: &Cluster = Box::leak(Box::new(start("r")));
     cluster.install_kinds().unwrap();
+    monitors::install_kinds(cluster);
     let shop = Shop::on(cluster, "rights");
     Shop::on(cluster, "tools");
     let values = ["watchNamespaces={rights}"];
@@ -74,6 +75,15 @@ fn an_operator_of_one_namespace_uses_all_its_rights_and_needs_no_other() {
     for what in all {
         shop.wait_for(what, "Ready");
     }
+    let watching = [
+        "get",
+        "servicemonitors,prometheusrules",
+        "--all-namespaces",
+        "--output=name",
+    ];
+    shop.until("everything is watched over", || {
+        cluster.run_kubectl(&watching).unwrap().lines().count() == 6
+    });
     // What the first pods read is no longer wanted once others have taken over.
     let specs = || shop.kubectl(&["get", "configmaps", "--output=name"]);
     let before = specs();

@@ -88,7 +88,7 @@ impl Sender<'_> {
                 r#"{{"number": {number}, "ts": "2026-01-01T00:00:00Z"}}"#
             );
         }
-        let answer = self.ingest.post("/v1/events", "", body.as_bytes());
+        let answer = self.ingest.post("/v1/events", "", body.as_bytes()).unwrap();
         assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     }
 

@@ -157,6 +157,11 @@ impl Shop {
     pub(super) fn send_example(&self) {
         let events = fs::read(path("examples/web-analytics/clicks.ndjson.gz")).unwrap();
         self.post("Content-Encoding: gzip\r\n", &events, 6_000);
+        self.close_windows();
+    }
+
+    /// Posts 60 events that are later than any other.
+    pub(super) fn close_windows(&self) {
         let mut closing = String::new();
         for index in 0..60 {
             let time = "2016-01-01T00:00:00Z";
@@ -170,7 +175,7 @@ impl Shop {
 
     fn post(&self, headers: &str, body: &[u8], count: usize) {
         let forwarded = Forwarded::to(self.cluster, self.name, "service/clicks-ingest", 8080);
-        let answer = forwarded.post("/v1/events", headers, body);
+        let answer = forwarded.post("/v1/events", headers, body).unwrap();
         let accepted = format!("\"accepted\":{count},");
         assert!(
             answer.starts_with("HTTP/1.1 202") && answer.contains(&accepted),

@@ -1,0 +1,113 @@
+//! Many resources at once.
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use tidewheel_e2e::cluster::{Cluster, Request};
+
+use super::{about, forwarded::Forwarded, shop::Shop};
+use crate::cluster::start;
+
+/// Where the operator is installed here.
+const TOOLS: &str = "tools";
+const PIPELINES: usize = 200;
+/// How long nothing may be written: longer than between two looks at topics and tables.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Pipelines that are suspended: one kubelet could not hold their pods.
+fn pipelines() -> String {
+    let mut yaml = String::new();
+    for number in 0..PIPELINES {
+        let _ = write!(
+            yaml,
+            "---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {{name: p{number}, namespace: web}}
+spec:
+  suspend: true
+  sources: [{{name: clicks}}]
+  steps:
+    - {{name: bytes_of, sql: \"SELECT ts, method, bytes * {number} AS bytes FROM clicks\"}}
+  outputs:
+    - {{name: rows_{number}, from: bytes_of, postgres: {{sink: warehouse}}}}
+"
+        );
+    }
+    yaml
+}
+
+/// The value of a metric of the pod that leads.
+fn of_leader(cluster: &Cluster, metric: &str) -> f64 {
+    let lease = ["get", "lease/tidewheel-operator", "--namespace", TOOLS];
+    let path = "--output=jsonpath={.spec.holderIdentity}";
+    let leader = cluster
+        .run_kubectl(&[&lease[..], &[path]].concat())
+        .unwrap();
+    let forwarded = Forwarded::to(cluster, TOOLS, &format!("pod/{leader}"), 9090);
+    let answer = forwarded.get("/metrics").unwrap();
+    let mut lines = answer.lines();
+    let value = lines.find_map(|line| line.strip_prefix(&format!("{metric} ")));
+    value.unwrap_or_else(|| panic!("{answer}")).parse().unwrap()
+}
+
+#[test]
+fn two_hundred_pipelines_are_ready_and_then_nothing_is_written() {
+    // Of its own: a minute without any write, and all requests counted. It ends with this process.
+    let cluster: &Cluster = Box::leak(Box::new(start("m")));
+    cluster.install_kinds().unwrap();
+    let shop = Shop::on(cluster, "many");
+    Shop::on(cluster, TOOLS);
+    if let Err(error) = cluster.install_operator("tidewheel", TOOLS, &["watchNamespaces={many}"]) {
+        panic!("{error}\n{}", about(cluster, TOOLS));
+    }
+    for file in ["source.yaml", "sink.yaml"] {
+        shop.apply_example(file);
+    }
+    shop.secret(cluster.postgres_in_pods());
+    shop.wait_for("eventsource/clicks", "Ready");
+
+    let requests = || cluster.requests_of(TOOLS, "tidewheel-operator").unwrap();
+    let before = requests().len();
+    let began = Instant::now();
+    shop.apply(&pipelines());
+    let applied = began.elapsed();
+    let path = "--output=jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}";
+    shop.until("all are ready", || {
+        let ready = shop.kubectl(&["get", "pipelines", path]);
+        ready.split(' ').filter(|status| *status == "True").count() == PIPELINES
+    });
+    let tables = shop.sql(&format!(
+        "SELECT count(*) FROM pg_tables WHERE schemaname = '{}' AND tablename LIKE 'rows_%'",
+        shop.schema()
+    ));
+    assert_eq!(tables, PIPELINES.to_string());
+    let asked = requests();
+    let mut verbs: BTreeMap<&str, usize> = BTreeMap::new();
+    for request in &asked[before..] {
+        *verbs.entry(&request.verb).or_default() += 1;
+    }
+    println!(
+        "{PIPELINES} pipelines: applied in {:.1} s, ready after {:.1} s, {} requests {verbs:?}, the leader has {:.0} MiB",
+        applied.as_secs_f64(),
+        began.elapsed().as_secs_f64(),
+        asked.len() - before,
+        of_leader(cluster, "process_resident_memory_bytes") / 1_048_576.0
+    );
+
+    // What was begun when everything was ready is ended. Who leads renews the lease.
+    sleep(Duration::from_secs(10));
+    let writes = || {
+        let is_write = |request: &Request| {
+            !["get", "list", "watch"].contains(&request.verb.as_str())
+                && request.namespace == "many"
+        };
+        requests().into_iter().filter(is_write).collect::<Vec<_>>()
+    };
+    let before = writes();
+    sleep(QUIET);
+    assert_eq!(&writes()[before.len()..], []);
+}
