@@ -137,20 +137,20 @@ async fn look_at(pipeline: &Pipeline, context: &Context, scraper: &Scraper) {
     if pipeline.is_deleted() || deployed(pipeline, context).is_none() {
         return;
     }
-    let look = if pipeline.is_suspended() {
-        Look::Suspended
+    let seen = if pipeline.is_suspended() {
+        context.scalings.see_suspended(pipeline)
     } else {
         let workers = workers(pipeline, context);
         let scraped = scraper.scrape(&full_name(pipeline), &workers).await;
-        Look::Running {
+        let look = Look {
             bounds: pipeline.bounds(),
             found: replicas_found(pipeline, context),
             measured: pipeline.status().scaling,
             ready: u32::try_from(workers.len()).unwrap_or(u32::MAX),
             scraped,
-        }
+        };
+        context.scalings.see(pipeline, &look)
     };
-    let seen = context.scalings.see(pipeline, look);
     if let Some(decided) = &seen.decided {
         tracing::info!(
             namespace = pipeline.namespace(),

@@ -75,8 +75,7 @@ async fn make(
         registry,
         Some(&log),
         vec![readiness],
-    )
-    .await?;
+    )?;
     let Some(runner) = open(&log, spec, &source, &stop).await? else {
         operations.stop().await;
         return Ok(());

@@ -51,8 +51,7 @@ async fn serve(
         registry,
         Some(&log),
         vec![readiness],
-    )
-    .await?;
+    )?;
     tracing::info!(%address, "events are taken");
     // Probes are answered to the end: they say that it is shutting down.
     let drained = ingest

@@ -24,7 +24,7 @@ pub(crate) fn run(args: OperatorArgs) -> Result<Exit, Failure> {
         })?;
         let readiness = Arc::new(OperatorReadiness(operator.is_up()));
         let operations =
-            Operations::start(args.operations.operations, registry, None, vec![readiness]).await?;
+            Operations::start(args.operations.operations, registry, None, vec![readiness])?;
         let outcome = operator.run(stop.cancelled_owned()).await;
         if outcome.is_ok() {
             operations.stop().await;

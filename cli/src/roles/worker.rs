@@ -54,8 +54,7 @@ async fn work(
         registry,
         Some(&log),
         vec![shown],
-    )
-    .await?;
+    )?;
     let following = {
         let (databases, stop) = (databases.clone(), stop.clone());
         tokio::spawn(async move { databases.follow_secrets(&stop).await })

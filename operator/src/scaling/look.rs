@@ -15,18 +15,15 @@ use super::told::{Blocked, Seen};
 use super::{Known, Scalings};
 use crate::resource::{Declared, Pipeline};
 
-/// What was found at a time.
-pub(super) enum Look {
-    Suspended,
-    Running {
-        bounds: Bounds,
-        /// How many workers there are, where this process has decided nothing yet.
-        found: Option<u32>,
-        /// The last decision, of whoever it was.
-        measured: Option<ScalingStatus>,
-        ready: u32,
-        scraped: Scraped,
-    },
+/// What was found of workers that run.
+pub(super) struct Look {
+    pub(super) bounds: Bounds,
+    /// How many workers there are, where this process has decided nothing yet.
+    pub(super) found: Option<u32>,
+    /// The last decision, of whoever it was.
+    pub(super) measured: Option<ScalingStatus>,
+    pub(super) ready: u32,
+    pub(super) scraped: Scraped,
 }
 
 /// What follows.
@@ -44,32 +41,29 @@ pub(super) struct Decided {
 
 impl Scalings {
     /// Takes what was found of a Pipeline.
-    pub(super) fn see(&self, pipeline: &Pipeline, look: Look) -> Outcome {
-        let uid = pipeline.metadata.uid.clone().unwrap_or_default();
+    pub(super) fn see(&self, pipeline: &Pipeline, look: &Look) -> Outcome {
         let now = Instant::now();
         let mut scalings = self.0.lock();
-        let known = scalings.entry(uid).or_default();
-        match look {
-            Look::Suspended => {
-                known.progress.forget();
-                Outcome {
-                    is_news: known.teller.see(now, &Seen::Suspended),
-                    decided: None,
-                }
-            }
-            Look::Running {
-                bounds,
-                found,
-                measured,
-                ready,
-                scraped,
-            } => {
-                known.recall(measured.as_ref(), now);
-                known.autoscaler.replicas(found, &bounds, 0);
-                known.look(pipeline, now, bounds, ready, &scraped)
-            }
+        let known = scalings.entry(uid(pipeline)).or_default();
+        known.recall(look.measured.as_ref(), now);
+        known.autoscaler.replicas(look.found, &look.bounds, 0);
+        known.look(pipeline, now, look)
+    }
+
+    /// Takes that a Pipeline is suspended.
+    pub(super) fn see_suspended(&self, pipeline: &Pipeline) -> Outcome {
+        let mut scalings = self.0.lock();
+        let known = scalings.entry(uid(pipeline)).or_default();
+        known.progress.pause();
+        Outcome {
+            is_news: known.teller.see(Instant::now(), &Seen::Suspended),
+            decided: None,
         }
     }
+}
+
+fn uid(pipeline: &Pipeline) -> String {
+    pipeline.metadata.uid.clone().unwrap_or_default()
 }
 
 impl Known {
@@ -84,14 +78,8 @@ impl Known {
         }
     }
 
-    fn look(
-        &mut self,
-        pipeline: &Pipeline,
-        now: Instant,
-        bounds: Bounds,
-        ready: u32,
-        scraped: &Scraped,
-    ) -> Outcome {
+    fn look(&mut self, pipeline: &Pipeline, now: Instant, look: &Look) -> Outcome {
+        let (bounds, ready, scraped) = (look.bounds, look.ready, &look.scraped);
         let flows = self
             .progress
             .look(now, self.inputs.as_ref(), &scraped.shown);
@@ -284,7 +272,7 @@ mod tests {
     }
 
     fn running(found: u32, max: u32, scraped: Scraped) -> Look {
-        Look::Running {
+        Look {
             bounds: bounds(max),
             found: Some(found),
             measured: None,
@@ -335,13 +323,13 @@ mod tests {
         let nothing = || scraped(&[]);
         assert!(
             scalings
-                .see(&kpis, running(4, 10, nothing()))
+                .see(&kpis, &running(4, 10, nothing()))
                 .decided
                 .is_none()
         );
         assert_eq!(scalings.replicas("u", None, &bounds(10)), 4);
         let decided = scalings
-            .see(&kpis, running(1, 2, nothing()))
+            .see(&kpis, &running(1, 2, nothing()))
             .decided
             .unwrap();
         assert_eq!(
@@ -391,8 +379,8 @@ mod tests {
             };
             scraped(&[(0, task.clone()), (1, task)])
         };
-        scalings.see(&pipeline(), running(1, 10, both(5)));
-        scalings.see(&pipeline(), running(1, 10, both(9)));
+        scalings.see(&pipeline(), &running(1, 10, both(5)));
+        scalings.see(&pipeline(), &running(1, 10, both(9)));
         let reasons = || -> Vec<Reason> {
             let told = scalings.told("u").findings;
             told.iter().map(|finding| finding.reason).collect()
@@ -403,7 +391,7 @@ mod tests {
         scalings.planned("u", "second", inputs());
         assert!(
             !scalings
-                .see(&pipeline(), running(1, 10, scraped(&[])))
+                .see(&pipeline(), &running(1, 10, scraped(&[])))
                 .is_news
         );
     }

@@ -108,6 +108,12 @@ impl Progress {
             .or_insert((per_replica, now));
     }
 
+    /// Nothing runs for now: what a worker can is as it was, and where things are is not.
+    pub(crate) fn pause(&mut self) {
+        self.looks.clear();
+        self.work.clear();
+    }
+
     /// Another plan runs, of which nothing is known.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();

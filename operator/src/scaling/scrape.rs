@@ -10,7 +10,7 @@ use super::exposition::{Shown, read};
 use crate::children::OPERATIONS_PORT;
 
 /// How long a worker may take to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(4);
 /// The longest answer that is read, bytes: far more than thousands of tasks need.
 const LONGEST: usize = 16 * 1024 * 1024;
 

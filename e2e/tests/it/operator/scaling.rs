@@ -40,13 +40,13 @@ spec:
   outputs:
     - {name: orders, from: costly, postgres: {sink: warehouse}}
   scaling: {min: 1, max: 3, catchUpWithin: 10s}
-  resources: {requests: {cpu: 20m}, limits: {cpu: 150m, memory: 512Mi}}
+  resources: {requests: {cpu: 20m}, limits: {cpu: 200m, memory: 1Gi}}
 "#;
 
 /// How much a worker has to do for an event.
-const WORK: &str = "8000";
+const WORK: &str = "2500";
 /// How many events are sent in a second, and ten times as many.
-const CALM: usize = 15;
+const CALM: usize = 25;
 const BUSY: usize = 10 * CALM;
 
 /// Sends numbered events at a rate, and writes down what is seen meanwhile.
