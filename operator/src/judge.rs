@@ -209,6 +209,7 @@ fn said<'a>(problems: impl Iterator<Item = &'a Problem>) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::slice::from_ref;
 
     const SPECS: &str = include_str!("../tests/resources.yaml");
 
@@ -233,7 +234,7 @@ mod tests {
     }
 
     fn judged(shop: &Shop) -> Result<JudgedPipeline, Vec<Finding>> {
-        pipeline(&shop.pipeline, &[shop.source.clone()], &[shop.sink.clone()])
+        pipeline(&shop.pipeline, from_ref(&shop.source), from_ref(&shop.sink))
     }
 
     fn only(findings: Vec<Finding>) -> (Aspect, Reason, String) {
@@ -296,7 +297,7 @@ mod tests {
             serde_json::from_value(json!("2026-01-02T00:00:00Z")).unwrap();
         let all = [older.clone(), Arc::new(newer.clone())];
         let look = |pipeline: &Pipeline, all: &[Arc<Pipeline>]| {
-            taken(pipeline, all, &[shop.source.clone()], &[shop.sink.clone()])
+            taken(pipeline, all, from_ref(&shop.source), from_ref(&shop.sink))
         };
         assert_eq!(look(&older, &all), None);
         let finding = look(&newer, &all).unwrap();

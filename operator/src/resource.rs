@@ -95,13 +95,12 @@ impl Pipeline {
     /// The names of the Sinks that it writes to, as far as the spec has any.
     pub(crate) fn sink_names(&self) -> impl Iterator<Item = &str> {
         let outputs = self.spec.get("outputs").and_then(Value::as_array);
-        let sinks = outputs.into_iter().flatten().filter_map(|output| {
+        outputs.into_iter().flatten().filter_map(|output| {
             let kind = ["postgres", "kafka"]
                 .into_iter()
                 .find_map(|kind| output.get(kind))?;
             kind.get("sink")?.as_str()
-        });
-        sinks
+        })
     }
 }
 
