@@ -47,9 +47,10 @@ pub(crate) async fn reconcile(
             findings
         }
     };
+    let action = report(source.as_ref(), &context, &findings).await?;
     let (this, role) = (owner(source.as_ref()), role(&source));
     monitors::apply(&context, &this, role, source.spec()).await;
-    report(source.as_ref(), &context, &findings).await
+    Ok(action)
 }
 
 /// What takes or makes its events, whatever else is wrong with it.

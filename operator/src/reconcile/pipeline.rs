@@ -41,9 +41,10 @@ pub(crate) async fn reconcile(
     {
         findings.extend(workloads::as_it_is(&context, &this, Role::Worker));
     }
-    monitors::apply(&context, &this, Role::Worker, pipeline.spec()).await;
     findings.push(suspension(state(&pipeline)));
-    report(pipeline.as_ref(), &context, &findings).await
+    let action = report(pipeline.as_ref(), &context, &findings).await?;
+    monitors::apply(&context, &this, Role::Worker, pipeline.spec()).await;
+    Ok(action)
 }
 
 /// Deletes its tables, where their Sinks say so too, and its own topics and groups, once no worker is there.
