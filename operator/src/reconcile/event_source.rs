@@ -47,10 +47,9 @@ pub(crate) async fn reconcile(
             findings
         }
     };
-    let action = report(source.as_ref(), &context, &findings).await?;
     let (this, role) = (owner(source.as_ref()), role(&source));
     monitors::apply(&context, &this, role, source.spec()).await;
-    Ok(action)
+    report(source.as_ref(), &context, &findings).await
 }
 
 /// What takes or makes its events, whatever else is wrong with it.

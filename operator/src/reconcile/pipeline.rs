@@ -41,10 +41,9 @@ pub(crate) async fn reconcile(
     {
         findings.extend(workloads::as_it_is(&context, &this, Role::Worker));
     }
-    findings.push(suspension(state(&pipeline)));
-    let action = report(pipeline.as_ref(), &context, &findings).await?;
     monitors::apply(&context, &this, Role::Worker, pipeline.spec()).await;
-    Ok(action)
+    findings.push(suspension(state(&pipeline)));
+    report(pipeline.as_ref(), &context, &findings).await
 }
 
 /// Deletes its tables, where their Sinks say so too, and its own topics and groups, once no worker is there.
