@@ -10,7 +10,7 @@ use crate::conditions::Reason;
 use crate::context::Context;
 
 /// How soon a Pipeline should have caught up that says nothing about it.
-const CATCH_UP_WITHIN: Duration = Duration::from_secs(300);
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// Applies monitors and alerts for a workload that is there, whatever is wrong with what should be. One that cannot be is told to those who
 /// operate the operator: users can do nothing about it.
@@ -71,10 +71,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipeline_should_catch_up_when_it_says_so_or_else_within_five_minutes() {
+    fn a_pipeline_should_catch_up_when_it_says_so_or_else_within_a_minute() {
         let of = |spec: Value| catch_up_within(&spec).as_secs();
         assert_eq!(of(json!({"scaling": {"catchUpWithin": "1m30s"}})), 90);
-        assert_eq!(of(json!({"scaling": {"catchUpWithin": 7}})), 300);
-        assert_eq!(of(json!({})), 300);
+        assert_eq!(of(json!({"scaling": {"catchUpWithin": 7}})), 60);
+        assert_eq!(of(json!({})), 60);
     }
 }

@@ -14,7 +14,7 @@ use rdkafka::{
 };
 use serde_json::Value;
 use tidewheel_e2e::{
-    cluster::Cluster,
+    cluster::{Cluster, Request},
     prometheus::{Prometheus, PrometheusOperator, kinds},
 };
 
@@ -39,6 +39,8 @@ spec:
   ruleNamespaceSelector: {}
 ";
 
+/// How long nothing may be written: longer than between two looks of our operator.
+const QUIET: Duration = Duration::from_secs(60);
 /// How long the API server may take to learn a kind.
 const KNOWN_WITHIN: Duration = Duration::from_secs(120);
 
@@ -145,6 +147,16 @@ fn firing(prometheus: &Prometheus) -> Vec<(String, String)> {
     firing
 }
 
+/// How often our operator has written monitors and rules.
+fn writes(cluster: &Cluster) -> usize {
+    let requests = cluster.requests_of("tools", "tidewheel-operator").unwrap();
+    let is_write = |request: &&Request| {
+        request.group == "monitoring.coreos.com"
+            && !["get", "list", "watch"].contains(&request.verb.as_str())
+    };
+    requests.iter().filter(is_write).count()
+}
+
 /// Puts a record into the source's topic that is no event.
 fn poison(shop: &Shop) {
     let producer: BaseProducer = ClientConfig::new()
@@ -225,6 +237,14 @@ fn what_runs_is_watched_over_when_a_prometheus_comes_later_and_alerts_fire() {
     shop.until("an alert fires", || !firing(&prometheus).is_empty());
     println!("fired after {:.1} s", began.elapsed().as_secs_f64());
     assert_eq!(firing(&prometheus), [expected]);
+    let before = writes(cluster);
+    assert!(before >= ALL.len());
+    sleep(QUIET);
+    assert_eq!(
+        writes(cluster),
+        before,
+        "where nothing changes nothing is written"
+    );
 
     // Kinds may go as well, and come again.
     let folder = kinds().unwrap().display().to_string();
