@@ -115,7 +115,7 @@ impl<'a> TableWriters<'a> {
         settled_below: i64,
     ) -> Result<Vec<Refusal>, AttemptError> {
         for output in self.writers.values_mut() {
-            let is_settled = |refusal: &Refusal| refusal.origin.is_covered_at(settled_below);
+            let is_settled = |refusal: &Refusal| refusal.origin.is_below(settled_below);
             output.kept.retain(|refusal| !is_settled(refusal));
         }
         let mut refusals = Vec::new();
