@@ -146,9 +146,7 @@ impl<'a> SourceAttempt<'a> {
     pub(crate) async fn run(&mut self) -> Result<(), AttemptError> {
         self.work().await?;
         // Who goes on comes to the same, unless that takes longer than records are kept.
-        if let Err(error) = self.catch_up().await {
-            tracing::debug!(task = ?self.key, %error, "the newest offsets will be looked at again");
-        }
+        self.context.last_word(self.key, self.catch_up()).await;
         Ok(())
     }
 
