@@ -119,8 +119,9 @@ impl Writer for FaultyWriter {
         origin: Origin<'_>,
     ) -> Result<Committed, SinkError> {
         let inner = &mut self.inner;
-        let (Change::Append(rows) | Change::Windows { upserts: rows, .. }) = change;
-        self.sink.rows.lock().unwrap().push(rows.num_rows());
+        if let Change::Append(rows) = change {
+            self.sink.rows.lock().unwrap().push(rows.num_rows());
+        }
         let committed = inner
             .commit(generation, change, expected, next, kept, origin)
             .await?;
@@ -284,6 +285,23 @@ impl Place {
         rows.iter().map(|row| row["c"].as_i64().unwrap()).collect()
     }
 
+    /// How many of the rows that it refused an output keeps.
+    async fn kept(&self, output: &str) -> usize {
+        let mut outputs = self.plan.outputs.iter();
+        let table = outputs.find(|found| found.name == output).unwrap().table();
+        let id = OutputId {
+            pipeline: "shop/kpis".to_owned(),
+            output: output.to_owned(),
+        };
+        let task = TaskId {
+            input: "events".to_owned(),
+            partition: 0,
+        };
+        let writer = self.database.writer(&id, table.unwrap(), &task).await;
+        let newest = writer.unwrap().last_commit().await.unwrap();
+        newest.map_or(0, |(_, kept)| kept.len())
+    }
+
     async fn saved(&self) -> PathBuf {
         self.database.close().await.unwrap();
         let copy = self.folder.path().join("copy.db");
@@ -429,4 +447,27 @@ async fn where_rows_are_refused_fewer_are_taken_at_once() {
     assert!(others.starts_with(&[1_024, 1_024]), "{others:?}");
     // What is left of the last ones.
     assert_eq!(others.iter().sum::<usize>(), 20_000 - 16_384);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_is_settled_is_let_go_of_by_outputs_that_write_nothing_more() {
+    let place = Place::new().await;
+    place.send(&[(1, "a", -1)]).await;
+    place.run().await;
+    assert_eq!(
+        (place.kept("rows").await, place.kept("others").await),
+        (1, 1)
+    );
+    let broken = NewRecord {
+        topic: place.plan.sources[0].topic.clone(),
+        partition: Some(0),
+        value: Some("{".into()),
+        ..NewRecord::default()
+    };
+    place.log.append(vec![broken]).await.unwrap();
+    place.run().await;
+    assert_eq!(
+        (place.kept("rows").await, place.kept("others").await),
+        (0, 0)
+    );
 }
