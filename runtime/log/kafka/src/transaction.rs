@@ -139,7 +139,9 @@ impl KafkaProducer {
         self.newest = self.work(move |holder| holder.commit(&endings)).await?;
         self.ended_at = Instant::now();
         if began.elapsed() > PROMPT {
-            return Err(self.forgotten());
+            return Err(LogError::Unavailable {
+                reason: "ending a transaction took so long that an outage may have come between: take the id over again".to_owned(),
+            });
         }
         self.look_back().await
     }
