@@ -13,6 +13,7 @@
 mod install;
 mod permissions;
 mod settings;
+mod unended;
 
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
@@ -199,6 +200,20 @@ impl Kafka {
             let answer = client.fetch_metadata(None, Duration::from_millis(500));
             Ok(answer.is_ok_and(|answer| !answer.brokers().is_empty()))
         })
+    }
+
+    /// Takes the end of the last transaction from a partition of a broker that was killed: started again, it takes that transaction for
+    /// complete and its records there for undecided (KAFKA-20734).
+    ///
+    /// # Errors
+    /// [`ServerError::Server`] where the partition does not end with the end of a transaction.
+    pub fn forget_end(&self, topic: &str, partition: i32) -> Result<(), ServerError> {
+        match unended::take_end(self.server.folder(), topic, partition)? {
+            true => Ok(()),
+            false => Err(self
+                .server
+                .failed("has no transaction that ended last there")),
+        }
     }
 
     /// Holds the broker (SIGSTOP): it keeps its connections and answers nobody.

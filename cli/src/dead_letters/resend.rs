@@ -120,6 +120,7 @@ impl Sender {
             topic: letters.topic.clone(),
             partition: 0,
             undecided_from: end,
+            newest_headers: Vec::new(),
         };
         sender.producer.settle(home).await?;
         let note = Note::new(&sender.run, Vec::new()).record(&letters.topic);

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{LogError, NewRecord, Record};
+use crate::{Header, LogError, NewRecord, Record};
 
 /// A partitioned, transactional log.
 ///
@@ -59,8 +59,9 @@ pub trait Producer: Send {
     /// written, and the holder may commit something else.
     async fn commit(&mut self, records: Vec<NewRecord>) -> Result<(), LogError>;
 
-    /// Makes sure that no record of earlier holders that is not committed by now ever will be. Called by who has taken the id over and
-    /// has read what is committed in its home, before the first commit; a log that ends transactions whole by itself has nothing to do.
+    /// Makes sure that no record of earlier holders that is not committed by now ever will be, and that all records of the transaction
+    /// that is committed in the home are. Called by who has taken the id over and has read what is committed there, before the first
+    /// commit; a log that ends transactions whole by itself has nothing to do.
     ///
     /// [`LogError::Unavailable`]: it is not certain yet: who goes on must take the id over again.
     async fn settle(&mut self, home: Home) -> Result<(), LogError>;
@@ -77,6 +78,8 @@ pub struct Home {
     /// Where records begin that are not committed: behind the last committed one and the marker of its transaction, or, where others
     /// write there as well, the end of what is committed.
     pub undecided_from: i64,
+    /// Headers of the newest record that is committed there; none where others write there as well.
+    pub newest_headers: Vec<Header>,
 }
 
 /// Reads one partition in order.

@@ -16,9 +16,10 @@ pub async fn take_over(
     mut each: impl FnMut(Record),
 ) -> Result<Box<dyn Producer>, LogError> {
     let mut producer = log.producer(transactional_id).await?;
-    let mut undecided_from = 0;
+    let (mut undecided_from, mut newest_headers) = (0, Vec::new());
     read_to_end(log, topic, partition, |record| {
         undecided_from = record.offset + 2; // the marker of its transaction comes right behind it
+        newest_headers.clone_from(&record.headers);
         each(record);
     })
     .await?;
@@ -26,6 +27,7 @@ pub async fn take_over(
         topic: topic.to_owned(),
         partition,
         undecided_from,
+        newest_headers,
     };
     producer.settle(home).await?;
     Ok(producer)

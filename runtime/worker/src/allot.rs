@@ -37,12 +37,18 @@ pub(crate) async fn allot(
     partitions: &[i32],
 ) -> Result<Allotment, WorkerError> {
     let topic = topic(log, names).await?;
+    // What was known before this one committed something else.
+    let mut before = None;
     loop {
         let (mut producer, values) = take_over(log, &names.allotter(), &topic, 0).await?;
         let known = decode(&values)?;
         let next = next(log, names, plan, partitions, known.as_ref()).await?;
         if known.as_ref() == Some(&next) {
             return Ok(next);
+        }
+        // An outage may have undone that. If it was somebody else, the two would go on like this for ever.
+        if before.is_some_and(|before| before != known) {
+            return Err(WorkerError::Outbid);
         }
         let allotted = NewRecord {
             topic: topic.clone(),
@@ -53,6 +59,7 @@ pub(crate) async fn allot(
         };
         // An outage may undo what was acknowledged. Whoever takes over sees it, so that nothing begins by it before it was seen.
         producer.commit(vec![allotted]).await?;
+        before = Some(known);
     }
 }
 

@@ -13,6 +13,7 @@ use tidewheel_sinks::Sink;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::error::AttemptError;
 use crate::status::{Board, TaskKey};
 use crate::timer::Timer;
 use crate::watermarks::Watermarks;
@@ -22,6 +23,9 @@ pub type Sinks = BTreeMap<String, Arc<dyn Sink>>;
 
 /// A batch of so many records shows that a task is behind, also where they are so large that more do not fit into it.
 const BEHIND: usize = 4_096;
+
+/// How long a task that was told to stop may take to say how far it has come: nothing depends on it.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Bounds of what a task takes at once.
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +119,22 @@ impl Context {
         let took_ms = u64::try_from(self.timer.now_ms() - began_ms).unwrap_or(0);
         self.board
             .update(key, |status| status.work.commits.add(took_ms));
+    }
+
+    /// Carries out the last of what a task does that was told to stop, if that does not take long.
+    pub(crate) async fn last_word(
+        &self,
+        key: &TaskKey,
+        word: impl Future<Output = Result<(), AttemptError>>,
+    ) {
+        let said = tokio::select! {
+            biased;
+            said = word => said,
+            () = self.timer.sleep(LAST_WORD) => Err(AttemptError::Stopped),
+        };
+        if let Err(error) = said {
+            tracing::debug!(task = ?key, %error, "what was taken last will be read again");
+        }
     }
 
     /// The source partitions that fed an aggregate step when its generation began, as `<source>/<partition>`.

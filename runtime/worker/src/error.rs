@@ -31,6 +31,11 @@ pub enum WorkerError {
     /// A newer plan has taken over.
     #[error(transparent)]
     NewerPlan(#[from] NewerPlan),
+    /// Another plan was begun at the same time.
+    #[error(
+        "another plan of this pipeline was begun at the same time, and nothing says which of the two is newer: run one at a time, or give them `metadata.generation`"
+    )]
+    Outbid,
     /// A topic that has to exist before a worker starts does not.
     #[error("topic {topic} is not there: `tidewheel provision` or the operator makes it")]
     NoTopic {

@@ -22,6 +22,10 @@ use crate::watermarks::Seen;
 /// them: what is gone and not covered looks as if records had been lost.
 const CATCH_UP_EVERY_MS: i64 = 5_000;
 
+/// How many records to take at once while sinks refuse some: each that is refused costs them some statements, and others wait meanwhile
+/// for what the transaction holds.
+const RECORDS_AFTER_REFUSALS: usize = 1_024;
+
 /// The task of a source partition at work.
 pub(crate) struct SourceAttempt<'a> {
     context: &'a Context,
@@ -38,6 +42,8 @@ pub(crate) struct SourceAttempt<'a> {
     committed_at_ms: i64,
     /// Up to where the progress in the log goes.
     covered: i64,
+    /// Whether a sink refused some of the rows that came last.
+    is_refused: bool,
     records: u64,
 }
 
@@ -138,6 +144,7 @@ impl<'a> SourceAttempt<'a> {
             seen: told.seen,
             committed_at_ms: context.timer.now_ms(),
             covered,
+            is_refused: false,
             records: 0,
         })
     }
@@ -146,9 +153,7 @@ impl<'a> SourceAttempt<'a> {
     pub(crate) async fn run(&mut self) -> Result<(), AttemptError> {
         self.work().await?;
         // Who goes on comes to the same, unless that takes longer than records are kept.
-        if let Err(error) = self.catch_up().await {
-            tracing::debug!(task = ?self.key, %error, "the newest offsets will be looked at again");
-        }
+        self.context.last_word(self.key, self.catch_up()).await;
         Ok(())
     }
 
@@ -159,7 +164,7 @@ impl<'a> SourceAttempt<'a> {
             let limits = self.context.limits;
             let fetched = tokio::select! {
                 biased;
-                fetched = self.reader.fetch(limits.batch_records, limits.batch_bytes, limits.fetch_wait) => fetched?,
+                fetched = self.reader.fetch(self.most_records(), limits.batch_bytes, limits.fetch_wait) => fetched?,
                 () = self.stop.cancelled() => break,
             };
             let began_ms = self.context.timer.now_ms();
@@ -173,6 +178,16 @@ impl<'a> SourceAttempt<'a> {
             self.context.pause(began_ms, records, self.stop).await;
         }
         Ok(())
+    }
+
+    /// How many records to take at once.
+    fn most_records(&self) -> usize {
+        let most = self.context.limits.batch_records;
+        if self.is_refused {
+            most.min(RECORDS_AFTER_REFUSALS)
+        } else {
+            most
+        }
     }
 
     async fn take(&mut self, fetched: &Fetched) -> Result<(), AttemptError> {
@@ -263,6 +278,9 @@ impl<'a> SourceAttempt<'a> {
             .writers
             .commit(&effects.writes, effects.position, settled)
             .await?;
+        if !effects.writes.is_empty() {
+            self.is_refused = !refusals.is_empty();
+        }
         let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
         let mut log = effects.log;
         log.extend(self.task.seal(records, &committed, &refusals));

@@ -110,10 +110,8 @@ impl<'a> StepAttempt<'a> {
     pub(crate) async fn run(&mut self) -> Result<(), AttemptError> {
         self.work().await?;
         // Who reads them again comes to the same; that it need not is all that this is for.
-        if self.is_ahead
-            && let Err(error) = self.catch_up().await
-        {
-            tracing::debug!(task = ?self.key, %error, "the newest partials will be read again");
+        if self.is_ahead {
+            self.context.last_word(self.key, self.catch_up()).await;
         }
         Ok(())
     }

@@ -26,9 +26,12 @@ pub(crate) struct TableWriters<'a> {
 
 struct OutputWriter {
     writer: Box<dyn Writer>,
+    generation: i64,
     progress: Option<Progress>,
     /// What it keeps of what it refused.
     kept: Vec<Refusal>,
+    /// Whether the sink keeps more than that.
+    has_settled: bool,
 }
 
 impl<'a> TableWriters<'a> {
@@ -115,8 +118,10 @@ impl<'a> TableWriters<'a> {
         settled_below: i64,
     ) -> Result<Vec<Refusal>, AttemptError> {
         for output in self.writers.values_mut() {
-            let is_settled = |refusal: &Refusal| refusal.origin.is_covered_at(settled_below);
+            let before = output.kept.len();
+            let is_settled = |refusal: &Refusal| refusal.origin.is_below(settled_below);
             output.kept.retain(|refusal| !is_settled(refusal));
+            output.has_settled |= output.kept.len() < before;
         }
         let mut refusals = Vec::new();
         for write in writes {
@@ -139,7 +144,30 @@ impl<'a> TableWriters<'a> {
             };
             refusals.extend(self.commit_one(write, &change, next).await?);
         }
+        self.release().await;
         Ok(refusals)
+    }
+
+    /// Lets sinks forget what is settled, also where an output had nothing to write: it may never have again.
+    async fn release(&mut self) {
+        for output in self
+            .writers
+            .values_mut()
+            .filter(|output| output.has_settled)
+        {
+            // Nothing depends on it: where it fails, the output's next commit does the same.
+            output.has_settled = false;
+            let Some(at) = output.progress else { continue };
+            let kept: Vec<Refused> = output.kept.iter().map(refused).collect();
+            let (generation, none) = (output.generation, |_| String::new());
+            let release =
+                output
+                    .writer
+                    .commit(generation, &Change::Nothing, Some(at), at, &kept, &none);
+            if let Err(error) = release.await {
+                tracing::debug!(task = ?self.key, %error, "a sink keeps what is settled for longer");
+            }
+        }
     }
 
     async fn commit_one(
@@ -155,7 +183,7 @@ impl<'a> TableWriters<'a> {
         let kept: Vec<Refused> = output.kept.iter().map(refused).collect();
         let sink = self.context.plan.outputs[write.output].sink.as_str();
         let mut pause = Duration::from_millis(50);
-        loop {
+        let newest = loop {
             if sabotage::is(Bug::ProgressNotCompared) {
                 output.progress = output.writer.last_commit().await?.map(|(at, _)| at);
             }
@@ -165,11 +193,7 @@ impl<'a> TableWriters<'a> {
                     .writer
                     .commit(write.generation, change, expected, next, &kept, &origin);
             let reason = match watched(self.context, self.key, sink, commit).await {
-                Ok(committed) => {
-                    let refused = output.moved(next, refusals(write.output, &committed.refused)?);
-                    self.unblock();
-                    return Ok(refused);
-                }
+                Ok(committed) => break committed.refused,
                 Err(error @ SinkError::Unavailable { .. }) => error.to_string(),
                 Err(error) => return Err(error.into()),
             };
@@ -182,15 +206,15 @@ impl<'a> TableWriters<'a> {
             }
             pause = (pause * 2).min(self.context.limits.longest_pause);
             // The answer may have been lost, not the commit.
-            if let Ok(Some((found, all))) = output.writer.last_commit().await
+            if let Ok(Some((found, mut all))) = output.writer.last_commit().await
                 && found == next
             {
-                let newest = all.get(kept.len()..).unwrap_or_default();
-                let refused = output.moved(next, refusals(write.output, newest)?);
-                self.unblock();
-                return Ok(refused);
+                break all.split_off(kept.len().min(all.len()));
             }
-        }
+        };
+        let refused = output.moved(next, refusals(write.output, &newest)?);
+        self.unblock();
+        Ok(refused)
     }
 
     fn unblock(&self) {
@@ -202,6 +226,7 @@ impl OutputWriter {
     /// It was committed up to `next`, and this refused.
     fn moved(&mut self, next: Progress, refused: Vec<Refusal>) -> Vec<Refusal> {
         self.progress = Some(next);
+        self.has_settled = false;
         self.kept.extend_from_slice(&refused);
         refused
     }
@@ -256,7 +281,9 @@ async fn open_one(
     let (progress, kept) = writer.last_commit().await?.unzip();
     Ok(OutputWriter {
         writer,
+        generation,
         progress,
+        has_settled: false,
         kept: refusals(output, &kept.unwrap_or_default())?,
     })
 }

@@ -96,6 +96,7 @@ async fn send(
         topic: SENDS_TOPIC.to_owned(),
         partition: 0,
         undecided_from: log.offsets(SENDS_TOPIC, 0).await?.end,
+        newest_headers: Vec::new(),
     };
     let start = Position::read(log, target).await?;
     producer.settle(home).await?;

@@ -15,8 +15,7 @@ pub(super) fn refused_ahead(recovered: &[Refusal], output: usize, covered: i64) 
     if sabotage::is(Bug::ForgottenRefusals) {
         return Vec::new();
     }
-    let ahead =
-        |refusal: &&Refusal| refusal.output == output && !refusal.origin.is_covered_at(covered);
+    let ahead = |refusal: &&Refusal| refusal.output == output && !refusal.origin.is_below(covered);
     let mut refusals: Vec<Refusal> = recovered.iter().filter(ahead).cloned().collect();
     refusals.sort_by_key(offset_of);
     refusals

@@ -226,7 +226,9 @@ impl StepTask {
         self.purge();
         if !silent {
             self.from = self.from.max(self.at);
-            self.forget_refused();
+            if began_at < self.at {
+                self.forget_refused();
+            }
             match goes_on_behind {
                 true => self.snapshot_now(clock_ms, &mut log)?,
                 false => self.snapshot_if_due(clock_ms, &mut log)?,

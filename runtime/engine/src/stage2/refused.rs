@@ -63,10 +63,7 @@ impl StepTask {
     /// Where the commits were with which sinks refused what the log has not been told: a batch ends there, with the same windows as then.
     pub(super) fn letters_due_at(&self) -> impl Iterator<Item = i64> {
         let refused = self.outputs.iter().flat_map(|output| &output.refused_ahead);
-        refused.filter_map(|refusal| match &refusal.origin {
-            Origin::Window(window) => Some(window.offset),
-            Origin::Record(_) => None,
-        })
+        refused.filter_map(due_at)
     }
 
     /// Dead letters of what sinks have just refused, and of what they had refused before the log could be told.
@@ -74,7 +71,7 @@ impl StepTask {
         let at = self.at;
         let mut all = Vec::new();
         for output in &mut self.outputs {
-            let is_due = |refusal: &mut Refusal| refusal.origin.is_covered_at(at);
+            let is_due = |refusal: &mut Refusal| due_at(refusal).is_some_and(|offset| offset <= at);
             all.extend(output.refused_ahead.extract_if(.., is_due));
         }
         all.extend_from_slice(refusals);
@@ -116,7 +113,8 @@ impl StepTask {
         is_new
     }
 
-    /// Lets go of groups whose windows are no longer kept: nothing can change them.
+    /// Lets go of groups whose windows are no longer kept: nothing can change them. For a task that has moved: as long as it stays where a
+    /// sink refused them, they tell whoever goes on from there that they have their letters.
     pub(super) fn forget_refused(&mut self) {
         let plan = self.setup.plan.clone();
         let aggregate = aggregate_of(&plan, self.setup.step);
@@ -141,5 +139,13 @@ impl StepTask {
             key.encode(self.generation),
             is_refused.then_some(Bytes::from_static(REFUSED)),
         )
+    }
+}
+
+/// Where the commit was with which a sink refused a row of a window.
+fn due_at(refusal: &Refusal) -> Option<i64> {
+    match &refusal.origin {
+        Origin::Window(window) => Some(window.offset),
+        Origin::Record(_) => None,
     }
 }

@@ -20,6 +20,7 @@ use crate::wire::WireError;
 use crate::wire::acknowledgement::{Acknowledgement, Missing, Place};
 use crate::wire::batch::concat;
 use crate::wire::batch::{self, MAX_BATCH_BYTES};
+use crate::wire::refusal::{Origin, WindowOrigin};
 use crate::wire::state::{
     Position, Snapshot, SnapshotRun, SnapshotWindow, StepKey, StepProgress, Versioned, version,
 };
@@ -315,8 +316,8 @@ fn begin_outputs(
             ledger: logged
                 .map(|progress| progress.ledger.clone())
                 .unwrap_or_default(),
+            refused_ahead: refused_ahead(recovered, output, (from, refused.get(name))),
             refused: RefusedGroups::stored(refused.remove(name).unwrap_or_default()),
-            refused_ahead: refused_ahead(recovered, output, from),
         }
     };
     Ok(all.into_iter().zip(places).map(begin).collect())
@@ -330,13 +331,25 @@ fn place_of(setup: &StepSetup) -> Place {
     )
 }
 
-/// What the sink refused with commits that the log, which is at `from`, has not covered: the process died, or was fenced, between the two, or
-/// the log has lost its last commit.
-fn refused_ahead(recovered: &RecoveredStep, output: usize, from: i64) -> Vec<Refusal> {
+/// What the sink refused with commits that the log, which is at `from` and has `entered` these groups, has not covered: the process died, or
+/// was fenced, between the two, or the log has lost its last commit.
+fn refused_ahead(
+    recovered: &RecoveredStep,
+    output: usize,
+    (from, entered): (i64, Option<&BTreeSet<(i64, u128)>>),
+) -> Vec<Refusal> {
     if sabotage::is(Bug::ForgottenRefusals) {
         return Vec::new();
     }
-    let ahead =
-        |refusal: &&Refusal| refusal.output == output && !refusal.origin.is_covered_at(from);
-    recovered.refusals.iter().filter(ahead).cloned().collect()
+    let is_entered = |window: &WindowOrigin| {
+        let group = (window.start_ms, window.group);
+        window.offset <= from && entered.is_some_and(|groups| groups.contains(&group))
+    };
+    let ahead = |refusal: &&Refusal| match &refusal.origin {
+        Origin::Window(window) => !refusal.origin.is_below(from) && !is_entered(window),
+        Origin::Record(_) => false,
+    };
+    let of_output = recovered.refusals.iter();
+    let of_output = of_output.filter(|refusal| refusal.output == output);
+    of_output.filter(ahead).cloned().collect()
 }

@@ -51,12 +51,14 @@ struct Versioned {
 }
 
 impl Origin {
-    /// Whether progress at `next_offset` covers it: what was refused has its dead letter then.
-    pub fn is_covered_at(&self, next_offset: i64) -> bool {
-        match self {
-            Self::Record(record) => record.offset < next_offset,
-            Self::Window(window) => window.offset <= next_offset,
-        }
+    /// Whether it lies below `next_offset`: what was refused has its dead letter where progress is as far. A row of a window that lies right
+    /// there may have none: the table of a sink that was set back is repaired where the progress is already.
+    pub fn is_below(&self, next_offset: i64) -> bool {
+        let offset = match self {
+            Self::Record(record) => record.offset,
+            Self::Window(window) => window.offset,
+        };
+        offset < next_offset
     }
 
     /// The text that a sink keeps.

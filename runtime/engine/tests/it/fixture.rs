@@ -97,6 +97,8 @@ pub(crate) struct Pipeline {
     pub(crate) clock_ms: i64,
     /// Which rows the tables refuse.
     pub(crate) refuses: fn(&Row) -> bool,
+    /// What they have refused of each partition of the partials.
+    pub(crate) refused: Vec<Vec<Refusal>>,
 }
 
 impl Pipeline {
@@ -120,6 +122,7 @@ impl Pipeline {
         Self {
             names: PipelineNames::new(&plan.namespace, &plan.name),
             partials: vec![Vec::new(); steps.len()],
+            refused: vec![Vec::new(); steps.len()],
             sources,
             steps,
             dead: Vec::new(),
@@ -186,6 +189,7 @@ impl Pipeline {
         let refusals = self.write(&effects);
         let mut log = effects.log;
         log.extend(self.steps[partition].seal(&committed, &refusals));
+        self.refused[partition].extend(refusals);
         self.append(log);
     }
 

@@ -1,9 +1,9 @@
 //! What becomes of rows that a sink refuses for their data.
 use std::collections::BTreeMap;
 
-use tidewheel_engine::Ledger;
 use tidewheel_engine::stage2::{RecoveredStep, StepTask};
 use tidewheel_engine::wire::state::{Position, StepKey};
+use tidewheel_engine::{Ledger, Refusal};
 use tidewheel_log::Record;
 
 use crate::fixture::{MINUTE, Pipeline, event, plan, record, step_setup};
@@ -62,22 +62,47 @@ fn remembered(pipeline: &Pipeline) -> usize {
 
 /// Begins stage 2 anew from its state.
 fn take_over(pipeline: &mut Pipeline) {
+    take_over_from(pipeline, 0, &[]);
+}
+
+/// The same with a sink that is `behind` partials behind, and keeps `refusals`, by partition. What it refuses of what it is given again.
+fn take_over_from(
+    pipeline: &mut Pipeline,
+    behind: i64,
+    refusals: &[Vec<Refusal>],
+) -> Vec<Vec<Refusal>> {
+    let mut refused = Vec::new();
     for partition in 0..pipeline.steps.len() {
         let end = pipeline.partials[partition].len() as i64;
         let at = Position {
-            next_offset: end,
+            next_offset: end - behind,
             watermark_ms: pipeline.steps[partition].watermark_ms(),
         };
         let recovered = RecoveredStep {
             state: pipeline.state_map("w", partition as i32),
             sinks: BTreeMap::from([("w".to_owned(), at)]),
+            refusals: refusals.get(partition).cloned().unwrap_or_default(),
             ..RecoveredStep::default()
         };
         let setup = step_setup(&pipeline.plan, partition as i32, 1);
         let mut task = StepTask::begin(setup, &recovered).unwrap();
         let again = pipeline.partials[partition][task.next_offset() as usize..].to_vec();
-        task.process(&again, end, pipeline.clock_ms).unwrap();
+        let silent = task.process(&again, end, pipeline.clock_ms).unwrap();
+        assert_eq!((silent.consumed, silent.writes.len()), (again.len(), 0));
+        let effects = task.process(&[], end, pipeline.clock_ms).unwrap();
+        refused.push(pipeline.write(&effects));
         pipeline.steps[partition] = task;
+    }
+    refused
+}
+
+/// Lets every task of stage 2 that owes letters tell the log.
+fn tell(pipeline: &mut Pipeline) {
+    for partition in 0..pipeline.steps.len() {
+        if pipeline.steps[partition].owes_letters() {
+            let log = pipeline.steps[partition].seal(&[], &[]);
+            pipeline.append(log);
+        }
     }
 }
 
@@ -120,4 +145,49 @@ fn a_refused_group_is_forgotten_with_its_window() {
     pipeline.decree(crate::fixture::T0 + 120 * MINUTE);
     assert_eq!(remembered(&pipeline), 0);
     assert_eq!(state(&pipeline), (None, [0, 3, 0]));
+}
+
+#[test]
+fn what_a_repair_refuses_right_where_the_log_is_has_its_letter_once() {
+    let (mut pipeline, mut offset) = (counting(), 0);
+    more(&mut pipeline, &mut offset, 2);
+    assert_eq!(state(&pipeline), (stored(2), [2, 0, 0]));
+    // The table that is set back takes no count of two, as it did not when it was saved. The process dies before the log is told.
+    pipeline.refuses = |row| row["n"] == "2";
+    let refusals = take_over_from(&mut pipeline, 1, &[]);
+    assert_eq!(refusals.concat().len(), 1);
+    assert_eq!(pipeline.dead_letters(), []);
+    // Whoever goes on tells it, once.
+    for _ in 0..3 {
+        take_over_from(&mut pipeline, 0, &refusals);
+        tell(&mut pipeline);
+        assert_eq!(state(&pipeline), (None, [0, 2, 0]));
+        assert_eq!(pipeline.dead_letters().len(), 1);
+        assert_eq!(remembered(&pipeline), 1);
+    }
+}
+
+#[test]
+fn a_group_that_was_refused_as_its_window_ended_has_its_letter_once() {
+    let mut pipeline = counting();
+    pipeline.refuses = |_| true;
+    pipeline.send(0, &[record(0, 0, &event("e", 1_000, "\"page\": \"/\""))]);
+    assert_eq!(pipeline.dead_letters(), []);
+    // What is pending is emitted and its window let go of by one and the same record.
+    pipeline.decree(crate::fixture::T0 + 120 * MINUTE);
+    assert_eq!(pipeline.dead_letters().len(), 1);
+    // A task that rests stores its windows where it is.
+    pipeline.clock_ms += 60_000;
+    for partition in 0..pipeline.steps.len() {
+        let end = pipeline.partials[partition].len() as i64;
+        let step = &mut pipeline.steps[partition];
+        let mut log = step.process(&[], end, pipeline.clock_ms).unwrap().log;
+        log.extend(step.seal(&[], &[]));
+        pipeline.append(log);
+    }
+    let refused = pipeline.refused.clone();
+    assert_eq!(refused.concat().len(), 1);
+    take_over_from(&mut pipeline, 0, &refused);
+    tell(&mut pipeline);
+    assert_eq!(pipeline.dead_letters().len(), 1);
 }

@@ -39,6 +39,7 @@ macro_rules! promises {
             a_transaction_is_seen_whole_in_all_partitions
             a_transaction_that_is_refused_leaves_nothing_anywhere
             a_record_that_is_too_large_is_refused
+            who_takes_an_id_over_goes_on_from_all_that_was_committed
             a_zombie_cannot_commit
             transactions_leave_gaps_and_plain_appends_do_not
             keys_go_where_kafka_sends_them_and_appends_say_where_that_is

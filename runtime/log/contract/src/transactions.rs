@@ -1,6 +1,8 @@
 //! Writing: transactions, and appends outside of them.
 use bytes::Bytes;
-use tidewheel_log::{Cleanup, Header, LogError, NewRecord, Offsets, partition_of};
+use tidewheel_log::{
+    Cleanup, Header, LogError, NewRecord, Offsets, Record, partition_of, take_over,
+};
 
 use crate::subject::{Subject, record, text};
 
@@ -72,6 +74,23 @@ pub async fn a_record_that_is_too_large_is_refused(subject: &dyn Subject) {
     let refused = subject.log().append(vec![record(&a, 0, "k", &large)]).await;
     assert!(matches!(refused, Err(LogError::TooLarge { .. })));
     assert_eq!(subject.values(&a, 0).await, ["next"]);
+}
+
+/// Holders one after the other.
+pub async fn who_takes_an_id_over_goes_on_from_all_that_was_committed(subject: &dyn Subject) {
+    let (a, log, id) = (subject.topic(2).await, subject.log(), subject.name("task"));
+    let home = subject.topic_of("state", 2, Cleanup::Compact).await;
+    let at_home = |value: &str| record(&home, 1, "progress", value);
+    for value in ["1", "2", "3"] {
+        let mut known = None;
+        let each = |record: Record| known = Some(text(&record.value));
+        let mut holder = take_over(log, &id, (&home, 1), each).await.unwrap();
+        let elsewhere = subject.values(&a, 0).await.pop();
+        assert_eq!(known, elsewhere, "what is said at home is there elsewhere");
+        let whole = vec![record(&a, 0, "k", value), at_home(value)];
+        holder.commit(whole).await.unwrap();
+        holder.commit(vec![at_home(value)]).await.unwrap();
+    }
 }
 
 /// Fencing.

@@ -10,26 +10,33 @@ use rdkafka::{
 use tidewheel_log::{Appended, LogError};
 use tokio::sync::oneshot;
 
-use crate::{client::Context, error::of_record};
+use crate::{client::Context, error::of_record, places::Places};
 
-/// Deliveries of a transaction: only whether one of them failed matters.
+/// Deliveries of a transaction: what matters is whether one of them failed, and where they begin.
 #[derive(Default)]
 pub(crate) struct Transactional {
     pub(crate) limit_bytes: usize,
-    failed: Mutex<Option<LogError>>,
+    reports: Mutex<Reports>,
+}
+
+#[derive(Default)]
+struct Reports {
+    failed: Option<LogError>,
+    written: Places,
 }
 
 impl Transactional {
     pub(crate) fn new(limit_bytes: usize) -> Self {
         Self {
             limit_bytes,
-            failed: Mutex::default(),
+            reports: Mutex::default(),
         }
     }
 
-    /// Why the first of them failed. Forgets it.
-    pub(crate) fn take_failure(&self) -> Option<LogError> {
-        self.failed.lock().take()
+    /// Where they begin, or why the first of them failed. Forgets both.
+    pub(crate) fn take(&self) -> Result<Places, LogError> {
+        let Reports { failed, written } = std::mem::take(&mut *self.reports.lock());
+        failed.map_or(Ok(written), Err)
     }
 }
 
@@ -37,16 +44,22 @@ impl ProducerContext for Context<Transactional> {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let Err((error, message)) = result else {
-            return;
-        };
-        let mut failed = self.kind.failed.lock();
-        // Those behind the first are taken back because of it.
-        if failed.is_none()
-            && let Some(code) = error.rdkafka_error_code()
-            && code != RDKafkaErrorCode::PurgeQueue
-        {
-            *failed = Some(failure(code, message, self.kind.limit_bytes));
+        let mut reports = self.kind.reports.lock();
+        match result {
+            // Of a record that was stored twice, of which one is kept, the broker may not say where.
+            Ok(message) if message.offset() >= 0 => {
+                let (topic, partition) = (message.topic(), message.partition());
+                reports.written.add(topic, partition, message.offset());
+            }
+            Ok(_) => {}
+            // Those behind the first are taken back because of it.
+            Err((error, message)) if reports.failed.is_none() => {
+                let code = error.rdkafka_error_code();
+                reports.failed = code
+                    .filter(|code| *code != RDKafkaErrorCode::PurgeQueue)
+                    .map(|code| failure(code, message, self.kind.limit_bytes));
+            }
+            Err(_) => {}
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     client::{Context, create},
     delivery::Transactional,
     error::{of_record, of_transaction, unavailable},
+    places::Places,
     record::{outgoing, size_bytes},
     settings,
     statistics::{Role, Statistics},
@@ -26,7 +27,8 @@ const TAKE_OVER: Duration = Duration::from_secs(30);
 const COMMIT: Duration = Duration::from_millis(2 * settings::TRANSACTION_TIMEOUT_MS);
 /// How long an abort may take: the next owner's take-over does it as well.
 const ABORT: Duration = Duration::from_secs(3);
-/// A transaction whose end took longer met with an outage, after which a broker may have forgotten it.
+/// A transaction that took longer, or began so long after the last one, may have met with an outage, in which a broker may have forgotten
+/// the end of either: no broker dies and comes back in less.
 pub(crate) const PROMPT: Duration = Duration::from_secs(1);
 /// How long to sleep at least between two looks at delivery reports. The binding's `poll` cannot wait for them: it takes all of
 /// the time it is given, and spins through the last millisecond of it.
@@ -44,7 +46,8 @@ pub(crate) struct Holder {
 
 /// What became of a transaction.
 pub(crate) struct Outcome {
-    pub(crate) result: Result<(), LogError>,
+    /// Where it wrote.
+    pub(crate) result: Result<Places, LogError>,
     /// Whether the client can begin another transaction.
     pub(crate) is_usable: bool,
 }
@@ -90,12 +93,13 @@ impl Holder {
         if let Err(error) = self.client.begin_transaction() {
             return self.spent(&error);
         }
-        if let Err(error) = self.write(records, deadline) {
-            return self.give_up(error);
-        }
+        let written = match self.write(records, deadline) {
+            Ok(written) => written,
+            Err(error) => return self.give_up(error),
+        };
         match end(&self.client, remaining(deadline)) {
             Ok(()) => Outcome {
-                result: Ok(()),
+                result: Ok(written),
                 is_usable: true,
             },
             Err(error) => self.spent(&error),
@@ -103,7 +107,7 @@ impl Holder {
     }
 
     /// Sends all records and waits until they are stored.
-    fn write(&self, records: &[NewRecord], deadline: Instant) -> Result<(), LogError> {
+    fn write(&self, records: &[NewRecord], deadline: Instant) -> Result<Places, LogError> {
         for record in records {
             self.send(record, deadline)?;
         }
@@ -112,10 +116,7 @@ impl Holder {
                 reason: "the records of a transaction were not stored in time".to_owned(),
             });
         }
-        match self.deliveries().take_failure() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        self.deliveries().take()
     }
 
     /// Waits until what became of every record was reported; whether that was in time.
@@ -169,7 +170,7 @@ impl Holder {
         // An abort waits until every record was reported, and nobody else takes the reports.
         self.drain(deadline);
         let aborted = self.client.abort_transaction(remaining(deadline));
-        self.deliveries().take_failure();
+        let _ = self.deliveries().take(); // it is known why, and nothing of it is to be seen
         let is_refusal = !matches!(
             error,
             LogError::Unavailable { .. } | LogError::Fenced { .. }

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rdkafka::{
-    Offset,
+    Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
@@ -24,6 +24,7 @@ use crate::{
     client::{Context, Plain, create, create_bare, one},
     close,
     error::{ended, unavailable},
+    places::Places,
     settings::{self, Isolation},
     statistics::{Role, Statistics},
 };
@@ -212,6 +213,41 @@ impl Lookup {
                 Err(error)
             }
         }
+    }
+
+    /// The end of what the client gets to see of each of these partitions, but for those that exist no more.
+    pub(crate) async fn ends(&self, of: &Places) -> Result<Places, LogError> {
+        let mut list = TopicPartitionList::new();
+        for (topic, partition, _) in of.iter() {
+            match self.check(topic, partition).await {
+                Ok(()) => {
+                    list.add_partition(topic, partition);
+                }
+                Err(LogError::UnknownPartition { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if list.count() == 0 {
+            return Ok(Places::default());
+        }
+        // The end is a time as well, for Kafka: the latest.
+        list.set_all_offsets(Offset::End)
+            .map_err(|error| unavailable(&error))?;
+        let told = self.blocking(move |client| {
+            let told = client.offsets_for_times(list.clone(), PATIENCE)?;
+            let mut ends = Places::default();
+            for partition in told.elements() {
+                partition.error()?;
+                if let Offset::Offset(end) = partition.offset() {
+                    ends.add(partition.topic(), partition.partition(), end);
+                }
+            }
+            Ok(ends)
+        });
+        told.await.inspect_err(|_| {
+            // One of the topics may be gone since it was last asked for.
+            of.iter().for_each(|(topic, _, _)| self.forget(topic));
+        })
     }
 
     /// The offset of the first record at or after a time; the end where there is none.

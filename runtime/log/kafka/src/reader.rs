@@ -13,6 +13,7 @@ use tidewheel_log::{Fetched, LogError, Reader, Record};
 use tokio::sync::Notify;
 
 use crate::{
+    ending,
     error::unavailable,
     lookup::Lookup,
     pool::{Pool, Queue, ReaderClient, Seat},
@@ -117,7 +118,12 @@ impl KafkaReader {
         loop {
             match self.queue.poll(Duration::ZERO)? {
                 Ok(message) if is_ahead(&message, self.next_offset) => {
-                    return Some(self.copier.record(&message));
+                    let record = self.copier.record(&message);
+                    if !ending::is_one(&record) {
+                        return Some(record);
+                    }
+                    self.next_offset = record.offset + 1;
+                    *is_news = false;
                 }
                 Ok(_) => {}
                 Err(KafkaError::PartitionEOF(_)) => {

@@ -12,6 +12,7 @@ use crate::{
     leftovers::Leftovers,
     lookup::Lookup,
     manifest::Manifest,
+    places::Places,
     statistics::Statistics,
 };
 
@@ -21,6 +22,11 @@ pub(crate) struct KafkaProducer {
     leftovers: Leftovers,
     /// None until it was settled.
     home: Option<Home>,
+    /// Where the last transaction wrote, until it was seen that it has ended, and when it was committed.
+    newest: Places,
+    ended_at: Instant,
+    /// Where earlier ones wrote behind something of somebody else's that stays open, so that nobody can tell.
+    doubtful: Places,
     /// None once an error or an abandoned commit has left the client in a state that only another one can follow.
     holder: Option<Arc<Holder>>,
     transactional_id: String,
@@ -44,16 +50,19 @@ impl KafkaProducer {
             lookup,
             leftovers,
             home: None,
+            newest: Places::default(),
+            ended_at: Instant::now(),
+            doubtful: Places::default(),
             holder: Some(Arc::new(holder)),
             transactional_id: transactional_id.to_owned(),
         })
     }
 
-    /// Does something that takes a transaction from its begin to its end.
+    /// Does something that takes a transaction from its begin to its end. Where that wrote.
     async fn work(
         &mut self,
         transaction: impl FnOnce(&Holder) -> Outcome + Send + 'static,
-    ) -> Result<(), LogError> {
+    ) -> Result<Places, LogError> {
         // Taken, so that a commit that nobody waits for any more is not followed by another one.
         let Some(holder) = self.holder.take() else {
             let id = &self.transactional_id;
@@ -77,22 +86,84 @@ impl KafkaProducer {
         outcome.result
     }
 
-    /// Whether the broker ended the last transaction, looked at where nobody else leaves one open.
-    async fn check_that_it_ended(&mut self) -> Result<(), LogError> {
-        let Some(home) = &self.home else {
-            return Ok(());
-        };
-        if !self.leftovers.is_open(&home.topic, home.partition).await? {
-            return Ok(());
+    /// Where transactions wrote of which it is not certain that the broker has ended them.
+    fn unended(&self) -> Places {
+        let mut unended = self.doubtful.clone();
+        unended.add_all(&self.newest);
+        unended
+    }
+
+    /// Looks back at what was committed, where an outage may have come since.
+    async fn look_back(&mut self) -> Result<(), LogError> {
+        let mut unended = self.unended();
+        if self.leftovers.await_ends(&mut unended).await? {
+            return Err(self.forgotten());
         }
-        // Nobody commits after a transaction that the broker did not end.
+        self.doubtful = unended;
+        self.newest = Places::default();
+        Ok(())
+    }
+
+    /// Looks back before a transaction is begun, which would share the fate of one that was forgotten. What stays at home goes with it
+    /// altogether, as if it had never been committed.
+    async fn look_back_if_due(&mut self, home: &Home) -> Result<(), LogError> {
+        let is_due = self.ended_at.elapsed() > PROMPT;
+        if is_due && self.holder.is_some() && !self.unended().manifest().stays_at(home) {
+            self.look_back().await?;
+        }
+        Ok(())
+    }
+
+    /// Nobody commits after a transaction that the broker did not end.
+    fn forgotten(&mut self) -> LogError {
         drop(close::elsewhere(self.holder.take()));
         let id = &self.transactional_id;
-        Err(LogError::Unavailable {
+        LogError::Unavailable {
             reason: format!(
                 "the broker took a transaction under {id} for complete and did not end it (KAFKA-20734): take the id over again"
             ),
-        })
+        }
+    }
+
+    /// Ends what is committed at home, and open elsewhere.
+    async fn commit_leftovers(&mut self, endings: Vec<NewRecord>) -> Result<(), LogError> {
+        if endings.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            id = self.transactional_id,
+            partitions = endings.len(),
+            "a committed transaction that the broker did not end is ended"
+        );
+        let began = Instant::now();
+        self.newest = self.work(move |holder| holder.commit(&endings)).await?;
+        self.ended_at = Instant::now();
+        if began.elapsed() > PROMPT {
+            return Err(LogError::Unavailable {
+                reason: "ending a transaction took so long that an outage may have come between: take the id over again".to_owned(),
+            });
+        }
+        self.look_back().await
+    }
+
+    /// Ends what is not committed at home.
+    async fn abort_leftovers(&mut self, throwaways: Vec<NewRecord>) -> Result<(), LogError> {
+        let Some(home) = self.home.clone().filter(|_| !throwaways.is_empty()) else {
+            return Ok(());
+        };
+        tracing::warn!(
+            id = self.transactional_id,
+            partitions = throwaways.len(),
+            "a transaction that the broker did not end is aborted"
+        );
+        self.work(move |holder| holder.abandon(&throwaways)).await?;
+        // Nobody else leaves anything open there.
+        let mut at_home = Manifest::default();
+        at_home.add(&home.topic, home.partition);
+        match self.leftovers.open(&at_home).await?.is_empty() {
+            true => Ok(()),
+            false => Err(self.forgotten()),
+        }
     }
 }
 
@@ -106,30 +177,31 @@ impl Producer for KafkaProducer {
             self.lookup.place(&mut records).await?;
             self.lookup.check_all(&records).await?;
         }
-        if let Some(home) = &self.home {
-            Manifest::of(&records).declare(&mut records, home);
+        let home = self.home.clone();
+        if let Some(home) = &home {
+            self.look_back_if_due(home).await?;
+            let before = self.unended().manifest();
+            Manifest::of(&records).declare(&before, &mut records, home);
         }
         let began = Instant::now();
-        self.work(move |holder| holder.commit(&records)).await?;
-        if began.elapsed() > PROMPT {
-            self.check_that_it_ended().await?;
+        let written = self.work(move |holder| holder.commit(&records)).await?;
+        self.ended_at = Instant::now();
+        if home.is_none() {
+            return Ok(()); // It leaves nothing to anybody.
         }
+        if began.elapsed() > PROMPT {
+            self.newest.add_all(&written);
+            return self.look_back().await;
+        }
+        self.newest = written;
         Ok(())
     }
 
     async fn settle(&mut self, home: Home) -> Result<(), LogError> {
-        let throwaways = self.leftovers.throwaways(&home).await?;
+        let amends = self.leftovers.amends(&home).await?;
         self.home = Some(home);
-        if throwaways.is_empty() {
-            return Ok(());
-        }
-        tracing::warn!(
-            id = self.transactional_id,
-            partitions = throwaways.len(),
-            "a transaction that the broker did not end is aborted"
-        );
-        self.work(move |holder| holder.abandon(&throwaways)).await?;
-        self.check_that_it_ended().await
+        self.commit_leftovers(amends.endings).await?;
+        self.abort_leftovers(amends.throwaways).await
     }
 }
 

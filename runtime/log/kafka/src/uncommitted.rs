@@ -6,7 +6,8 @@ use tidewheel_kafka::Connection;
 use tidewheel_log::{LogError, Record, read_until};
 
 use crate::{
-    lookup::Lookup, pool::Pool, reader::KafkaReader, settings::Isolation, statistics::Statistics,
+    lookup::Lookup, places::Places, pool::Pool, reader::KafkaReader, settings::Isolation,
+    statistics::Statistics,
 };
 
 /// Looks at what nobody else reads. Its clients are there while somebody does.
@@ -30,10 +31,10 @@ impl Uncommitted {
         }
     }
 
-    /// Where the next record of a partition will go.
-    pub(crate) async fn end(&self, topic: &str, partition: i32) -> Result<i64, LogError> {
+    /// Where the next record of each of these partitions will go, but for those that exist no more.
+    pub(crate) async fn ends(&self, of: &Places) -> Result<Places, LogError> {
         let clients = self.clients()?;
-        Ok(clients.lookup.offsets(topic, partition).await?.end)
+        clients.lookup.ends(of).await
     }
 
     /// The records of a partition from an offset on, to the end it has when this is called.

@@ -23,6 +23,7 @@ mod health;
 mod limits;
 mod numeric;
 mod read;
+mod sieve;
 mod statements;
 mod table;
 mod url;

@@ -17,6 +17,9 @@ use crate::{OutputId, Progress, Refused, TaskId, time};
 /// The column of the staging table that says whether a row is to be deleted.
 const DELETE: &str = "_delete";
 
+/// How long a text may be before another one is begun.
+const TEXT_BYTES: usize = 1 << 18;
+
 /// The statements of one table for one task.
 #[derive(Debug)]
 pub(super) struct Statements {
@@ -182,33 +185,39 @@ impl Statements {
         }
     }
 
-    /// Replaces what is kept of refused rows.
+    /// Replaces what is kept of refused rows: at least one text, and none of them much longer than others are.
     pub(super) fn replace_refusals<'a>(
-        &self,
-        refused: impl Iterator<Item = &'a Refused>,
-    ) -> String {
+        &'a self,
+        refused: impl Iterator<Item = &'a Refused> + Send + 'a,
+    ) -> impl Iterator<Item = String> + Send + 'a {
         let table = self.ours(REFUSALS);
-        let mut sql = format!("DELETE FROM {table} WHERE {}; ", self.of_task());
-        for (number, row) in refused.enumerate() {
-            let _ = write!(
-                sql,
-                "{} ({}, {}, {}, {}, {number}, {}, {})",
-                if number == 0 {
-                    format!(
-                        "INSERT INTO {table} (pipeline, output, input, partition, number, origin, reason) VALUES"
-                    )
-                } else {
-                    ",".to_owned()
-                },
-                self.pipeline,
-                self.output,
-                self.input,
-                self.partition,
-                literal(&row.origin),
-                literal(&row.reason)
+        let mut refused = refused.enumerate().peekable();
+        let mut begin = Some(format!("DELETE FROM {table} WHERE {}; ", self.of_task()));
+        std::iter::from_fn(move || {
+            if begin.is_none() && refused.peek().is_none() {
+                return None;
+            }
+            let mut sql = begin.take().unwrap_or_default();
+            let mut before = format!(
+                "INSERT INTO {table} (pipeline, output, input, partition, number, origin, reason) VALUES "
             );
-        }
-        sql
+            while sql.len() < TEXT_BYTES
+                && let Some((number, row)) = refused.next()
+            {
+                let _ = write!(
+                    sql,
+                    "{before}({}, {}, {}, {}, {number}, {}, {})",
+                    self.pipeline,
+                    self.output,
+                    self.input,
+                    self.partition,
+                    literal(&row.origin),
+                    literal(&row.reason)
+                );
+                ", ".clone_into(&mut before);
+            }
+            Some(sql)
+        })
     }
 
     /// Makes a generation the output's: one row where it is higher than the one that was, else none.

@@ -3,7 +3,7 @@
 //! ```text
 //!  BEGIN, read progress ──► COPY rows ──► move progress, upsert, delete, keep refusals ──► COMMIT
 //!                             │                        │
-//!                             └── refused for its data ┴──► ROLLBACK, is the table as planned?, once more by bisection
+//!                             └── refused for its data ┴──► ROLLBACK, is the table as planned?, once more in parts
 //! ```
 //!
 //! What others could wait for is locked as late as possible: a process that is stopped while it copies holds up nobody.
@@ -17,10 +17,18 @@ use super::{
     batch::{Batch, Gone},
     connection::{Connections, Session},
     failure::Failure,
+    sieve::Sieve,
     statements::Statements,
     table,
 };
 use crate::{Change, Committed, Origin, OutputId, Progress, Refused, SinkError, Writer, fencing};
+
+/// Before a part of a transaction is tried.
+const SAVE: &str = "SAVEPOINT part";
+/// After one that was written, before the next.
+const SAVE_ANEW: &str = "RELEASE part; SAVEPOINT part";
+/// After one that was refused, before the next.
+const UNDO: &str = "ROLLBACK TO SAVEPOINT part";
 
 /// Writes one table for one task.
 pub(super) struct TableWriter {
@@ -127,15 +135,12 @@ impl TableWriter {
             sql += &self.statements.delete(&batch.null_patterns(&gone));
         }
         let committed = committed(refused, step.origin);
-        sql += &self
-            .statements
-            .replace_refusals(step.kept.iter().chain(&committed.refused));
-        let moved = session.run(sql).await?;
+        let moved = self.keep_refusals(session, step, &committed, sql).await?;
         self.end(session, step, &moved).await?;
         Ok(committed)
     }
 
-    /// Halves the rows until those that are refused stand alone.
+    /// In parts, until those that are refused stand alone.
     async fn write_apart(
         &self,
         session: &mut Session<'_>,
@@ -150,40 +155,50 @@ impl TableWriter {
         let progress = self
             .statements
             .move_progress(step.generation, step.expected, step.next);
-        let moved = session.run(progress).await?;
-        let mut parts = vec![&batch.accepted[..]];
-        while let Some(part) = parts.pop() {
+        let moved = session.run(progress + SAVE).await?;
+        let mut sieve = Sieve::new(&batch.accepted);
+        while let Some(part) = sieve.part() {
             let Some(reason) = self.try_rows(session, batch, part).await? else {
+                sieve.passes();
                 continue;
             };
-            match part {
-                [row] => {
-                    refused.insert(*row, reason);
-                }
-                _ => {
-                    let (left, right) = part.split_at(part.len() / 2);
-                    parts.extend([right, left]);
-                }
+            if let Some(row) = sieve.refuses() {
+                refused.insert(*row, reason);
             }
         }
         let all: Vec<(usize, String)> = refused.clone().into_iter().collect();
         let gone = batch.gone(&all);
-        let mut parts = vec![&gone[..]];
-        while let Some(part) = parts.pop() {
-            // A single key that the database refuses is not there.
-            let failed = self.try_gone(session, batch, part).await?.is_some();
-            if failed && part.len() > 1 {
-                let (left, right) = part.split_at(part.len() / 2);
-                parts.extend([right, left]);
+        let mut sieve = Sieve::new(&gone);
+        while let Some(part) = sieve.part() {
+            if self.try_gone(session, batch, part).await?.is_none() {
+                sieve.passes();
+            } else {
+                sieve.refuses(); // A single key that the database refuses is not there.
             }
         }
         let committed = committed(&refused, step.origin);
-        let refusals = self
-            .statements
-            .replace_refusals(step.kept.iter().chain(&committed.refused));
-        session.run(refusals).await?;
+        self.keep_refusals(session, step, &committed, String::new())
+            .await?;
         self.end(session, step, &moved).await?;
         Ok(committed)
+    }
+
+    /// Carries out `sql`, and keeps what is refused. What the first of it returns.
+    async fn keep_refusals(
+        &self,
+        session: &mut Session<'_>,
+        step: &Step<'_>,
+        committed: &Committed,
+        mut sql: String,
+    ) -> Result<Vec<PgRow>, Failure> {
+        let all = step.kept.iter().chain(&committed.refused);
+        let mut texts = self.statements.replace_refusals(all);
+        sql += &texts.next().unwrap_or_default();
+        let returned = session.run(sql).await?;
+        for sql in texts {
+            session.run(sql).await?;
+        }
+        Ok(returned)
     }
 
     /// Writes rows, or says why the database refuses at least one of them.
@@ -193,15 +208,11 @@ impl TableWriter {
         batch: &Batch<'_>,
         rows: &[usize],
     ) -> Result<Option<String>, Failure> {
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        session.run("SAVEPOINT part".to_owned()).await?;
         let outcome = async {
             let pieces = batch.pieces(rows, &[]);
             session.copy(&self.statements.copy(), pieces).await?;
             let upsert = self.statements.upsert().to_owned() + &self.statements.clear();
-            session.run(upsert + "RELEASE part").await
+            session.run(upsert + SAVE_ANEW).await
         };
         let outcome = outcome.await;
         undo_where_refused(session, outcome).await
@@ -214,16 +225,12 @@ impl TableWriter {
         batch: &Batch<'_>,
         gone: &[Gone],
     ) -> Result<Option<String>, Failure> {
-        if gone.is_empty() {
-            return Ok(None);
-        }
-        session.run("SAVEPOINT part".to_owned()).await?;
         let outcome = async {
             let pieces = batch.pieces(&[], gone);
             session.copy(&self.statements.copy(), pieces).await?;
             let delete = self.statements.delete(&batch.null_patterns(gone));
             let delete = delete + &self.statements.clear();
-            session.run(delete + "RELEASE part").await
+            session.run(delete + SAVE_ANEW).await
         };
         let outcome = outcome.await;
         undo_where_refused(session, outcome).await
@@ -326,9 +333,7 @@ async fn undo_where_refused(
     let Some(reason) = failure.refusal() else {
         return Err(failure);
     };
-    session
-        .run("ROLLBACK TO SAVEPOINT part; RELEASE part".to_owned())
-        .await?;
+    session.run(UNDO.to_owned()).await?;
     Ok(Some(reason))
 }
 

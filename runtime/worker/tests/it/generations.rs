@@ -1,9 +1,11 @@
 //! What workers are allotted, and what they do where they cannot run.
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tidewheel_log::{EmbeddedLog, Log, NewRecord, Options};
+use async_trait::async_trait;
+use tidewheel_log::{EmbeddedLog, Log, LogError, NewRecord, Options, Producer};
 use tidewheel_planner::generations::{NewerPlan, partials_topics};
 use tidewheel_planner::plan::Plan;
 use tidewheel_sinks::Sink;
@@ -11,6 +13,7 @@ use tidewheel_sinks::embedded::{Columns, Database};
 use tidewheel_worker::{Limits, Sinks, SystemTimer, Worker, WorkerError, read_allotment};
 use tokio_util::sync::CancellationToken;
 
+use crate::around::{Around, Otherwise};
 use crate::fixture::{SINK, create_partials, create_tables, create_topics, names, plan, source};
 
 /// A pipeline whose windows hold `value`.
@@ -33,16 +36,13 @@ spec:
 }
 
 async fn start(log: &EmbeddedLog, plan: &Arc<Plan>) -> Result<Worker, WorkerError> {
+    start_on(Arc::new(log.clone()), plan).await
+}
+
+async fn start_on(log: Arc<dyn Log>, plan: &Arc<Plan>) -> Result<Worker, WorkerError> {
     let timer = Arc::new(SystemTimer);
     let limits = Limits::default();
-    Worker::new(
-        plan.clone(),
-        Arc::new(log.clone()),
-        Sinks::default(),
-        timer,
-        limits,
-    )
-    .await
+    Worker::new(plan.clone(), log, Sinks::default(), timer, limits).await
 }
 
 fn log_of(plan: &Plan) -> EmbeddedLog {
@@ -73,6 +73,46 @@ async fn an_old_plan_that_is_started_again_is_refused() {
     assert_eq!(allotted().await, before, "nothing was allotted to it");
     let again = start(&log, &new).await.unwrap();
     assert_eq!(again.partials_topics(), second.partials_topics());
+}
+
+/// Another plan begins whenever somebody looks whether what was allotted to it is there.
+struct Outbidding {
+    plan: Arc<Plan>,
+    looks: AtomicUsize,
+}
+
+#[async_trait]
+impl Otherwise for Outbidding {
+    async fn producer(
+        &self,
+        inner: &EmbeddedLog,
+        transactional_id: &str,
+    ) -> Result<Box<dyn Producer>, LogError> {
+        if self.looks.fetch_add(1, Ordering::Relaxed) > 0 {
+            start(inner, &self.plan).await.unwrap();
+        }
+        inner.producer(transactional_id).await
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn two_plans_without_ages_that_begin_at_once_do_not_outbid_each_other_for_ever() {
+    let (one, other) = (kpis(None, "count(*)"), kpis(None, "sum(n)"));
+    let log = log_of(&one);
+    let outbidding = Outbidding {
+        plan: other.clone(),
+        looks: AtomicUsize::new(0),
+    };
+    let around = Arc::new(Around {
+        inner: log.clone(),
+        otherwise: outbidding,
+    });
+    let outbid = start_on(around.clone(), &one).await.err();
+    assert!(matches!(outbid, Some(WorkerError::Outbid)), "{outbid:?}");
+    assert_eq!(around.otherwise.looks.load(Ordering::Relaxed), 2);
+    // The same plan in another process is no other plan.
+    let again = start_on(around, &other).await.unwrap();
+    assert_eq!(again.partials_topics()[0].0, "shop.kpis.win.g2.partials");
 }
 
 #[tokio::test(flavor = "current_thread")]

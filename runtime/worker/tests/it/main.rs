@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod around;
 mod end_to_end;
 mod fixture;
 mod generations;

@@ -1,14 +1,14 @@
 //! Offsets that hold no records, such as those of the markers of transactions: they may be gone before anybody asks.
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
 use tidewheel_log::{
-    Appended, EmbeddedLog, Fetched, Log, LogError, Member, NewRecord, Offsets, Options, Producer,
-    Reader, TopicInfo,
+    EmbeddedLog, Fetched, Home, Log as _, LogError, NewRecord, Options, Producer, Reader,
 };
 use tidewheel_planner::plan::Plan;
 use tidewheel_sinks::Sink;
@@ -17,6 +17,7 @@ use tidewheel_worker::{Control, Limits, SystemTimer, Timer, Worker};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::around::{Around, Otherwise};
 use crate::fixture::{SINK, create_tables, create_topics, names, plan, read_all, source};
 
 const PIPELINE: &str = "apiVersion: tidewheel.dev/v1alpha1
@@ -42,53 +43,45 @@ impl Timer for Hurried {
     }
 }
 
-/// The embedded log as Kafka would be: what holds no records is passed after the records before it.
-#[derive(Clone)]
-struct AsKafka(EmbeddedLog);
+/// The embedded log as Kafka would be: what holds no records is passed after the records before it. And commits are not answered while
+/// the broker is away.
+struct AsKafka {
+    is_away: Arc<AtomicBool>,
+}
 
 #[async_trait]
-impl Log for AsKafka {
-    async fn topic(&self, topic: &str) -> Result<Option<TopicInfo>, LogError> {
-        self.0.topic(topic).await
-    }
-
-    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
-        self.0.append(records).await
-    }
-
-    async fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>, LogError> {
-        self.0.producer(transactional_id).await
-    }
-
-    async fn reader(
+impl Otherwise for AsKafka {
+    async fn producer(
         &self,
-        topic: &str,
-        partition: i32,
-        from: i64,
-    ) -> Result<Box<dyn Reader>, LogError> {
-        let inner = self.0.reader(topic, partition, from).await?;
-        Ok(Box::new(GapsLater { inner, gap: None }))
+        inner: &EmbeddedLog,
+        transactional_id: &str,
+    ) -> Result<Box<dyn Producer>, LogError> {
+        let inner = inner.producer(transactional_id).await?;
+        let is_away = self.is_away.clone();
+        Ok(Box::new(Answering { inner, is_away }))
     }
 
-    async fn offsets(&self, topic: &str, partition: i32) -> Result<Offsets, LogError> {
-        self.0.offsets(topic, partition).await
+    fn reader(&self, inner: Box<dyn Reader>) -> Box<dyn Reader> {
+        Box::new(GapsLater { inner, gap: None })
+    }
+}
+
+struct Answering {
+    inner: Box<dyn Producer>,
+    is_away: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Producer for Answering {
+    async fn commit(&mut self, records: Vec<NewRecord>) -> Result<(), LogError> {
+        if self.is_away.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        self.inner.commit(records).await
     }
 
-    async fn offset_at(
-        &self,
-        topic: &str,
-        partition: i32,
-        append_time_ms: i64,
-    ) -> Result<i64, LogError> {
-        self.0.offset_at(topic, partition, append_time_ms).await
-    }
-
-    async fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Member>, LogError> {
-        self.0.join(group, topic).await
-    }
-
-    async fn delete_below(&self, topic: &str, partition: i32, offset: i64) -> Result<(), LogError> {
-        self.0.delete_below(topic, partition, offset).await
+    async fn settle(&mut self, home: Home) -> Result<(), LogError> {
+        self.inner.settle(home).await
     }
 }
 
@@ -129,6 +122,8 @@ struct Stand {
     plan: Arc<Plan>,
     log: EmbeddedLog,
     database: Database,
+    /// Whether the broker is away.
+    is_away: Arc<AtomicBool>,
     _folder: tempfile::TempDir,
 }
 
@@ -173,6 +168,7 @@ impl Stand {
             plan,
             log,
             database,
+            is_away: Arc::default(),
             _folder: folder,
         }
     }
@@ -205,8 +201,16 @@ impl Stand {
     async fn run(&self, timer: Arc<dyn Timer>) -> Running {
         let sink = Arc::new(self.database.clone()) as Arc<dyn Sink>;
         let sinks = BTreeMap::from([(SINK.to_owned(), sink)]);
-        let (plan, log) = (self.plan.clone(), Arc::new(AsKafka(self.log.clone())));
-        let worker = Worker::new(plan, log, sinks, timer, Limits::default());
+        let is_away = self.is_away.clone();
+        let log = Around {
+            inner: self.log.clone(),
+            otherwise: AsKafka { is_away },
+        };
+        let limits = Limits {
+            finish_within: Duration::from_secs(3_600),
+            ..Limits::default()
+        };
+        let worker = Worker::new(self.plan.clone(), Arc::new(log), sinks, timer, limits);
         let worker = worker.await.unwrap();
         let stop = CancellationToken::new();
         Running {
@@ -275,4 +279,17 @@ async fn a_task_that_stops_has_covered_all_that_held_nothing() {
     stand.send("b").await;
     until("both rows", async || stand.ids().await == ["a", "b"]).await;
     worker.end(false).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_task_that_stops_waits_for_no_broker_to_hear_its_last_word() {
+    let stand = Stand::new().await;
+    stand.send("a").await;
+    let end = stand.end().await;
+    let worker = stand.run(Arc::new(SystemTimer)).await;
+    until("the end", async || worker.at() == end).await;
+    assert_ne!(stand.covered().await, end, "it has something to say");
+    stand.is_away.store(true, Ordering::Relaxed);
+    let ended = tokio::time::timeout(Duration::from_secs(60), worker.end(false)).await;
+    ended.expect("it waits");
 }

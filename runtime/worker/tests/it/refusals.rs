@@ -1,8 +1,8 @@
 //! Rows that a sink refuses for their data: each reaches the dead-letter topic once, and its ledger says so, whatever fails.
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -51,6 +51,8 @@ spec:
 enum Fault {
     /// The commit comes through, and its answer does not.
     LosesAnswer,
+    /// None.
+    Nothing,
     /// The process dies right after it.
     Dies,
 }
@@ -63,6 +65,8 @@ struct Faulty {
     fault: Fault,
     happened: Arc<AtomicBool>,
     death: Arc<Notify>,
+    /// How many rows each commit had.
+    rows: Arc<Mutex<Vec<usize>>>,
 }
 
 #[async_trait]
@@ -115,10 +119,14 @@ impl Writer for FaultyWriter {
         origin: Origin<'_>,
     ) -> Result<Committed, SinkError> {
         let inner = &mut self.inner;
+        if let Change::Append(rows) = change {
+            self.sink.rows.lock().unwrap().push(rows.num_rows());
+        }
         let committed = inner
             .commit(generation, change, expected, next, kept, origin)
             .await?;
-        if committed.refused.is_empty() || self.sink.happened.swap(true, Ordering::Relaxed) {
+        let nothing = committed.refused.is_empty() || self.sink.fault == Fault::Nothing;
+        if nothing || self.sink.happened.swap(true, Ordering::Relaxed) {
             return Ok(committed);
         }
         if self.sink.fault == Fault::Dies {
@@ -178,15 +186,20 @@ impl Place {
             .expect("nothing kills it")
     }
 
-    /// Runs a process with a fault at `output`, which has to happen. What it says of its tasks, where it survives.
-    async fn run_with(&self, output: &'static str, fault: Fault) -> Option<Status> {
-        let sink = Faulty {
+    fn sink(&self, output: &'static str, fault: Fault) -> Faulty {
+        Faulty {
             inner: self.database.clone(),
             output,
             fault,
             happened: Arc::default(),
             death: Arc::default(),
-        };
+            rows: Arc::default(),
+        }
+    }
+
+    /// Runs a process with a fault at `output`, which has to happen. What it says of its tasks, where it survives.
+    async fn run_with(&self, output: &'static str, fault: Fault) -> Option<Status> {
+        let sink = self.sink(output, fault);
         let (happened, death) = (Arc::clone(&sink.happened), Arc::clone(&sink.death));
         let status = self.run_on(Arc::new(sink), Some(death)).await;
         assert!(happened.load(Ordering::Relaxed), "nothing was refused");
@@ -270,6 +283,23 @@ impl Place {
         let table = self.plan.outputs[2].table().unwrap();
         let rows = self.database.rows(table, Columns::Data).await.unwrap();
         rows.iter().map(|row| row["c"].as_i64().unwrap()).collect()
+    }
+
+    /// How many of the rows that it refused an output keeps.
+    async fn kept(&self, output: &str) -> usize {
+        let mut outputs = self.plan.outputs.iter();
+        let table = outputs.find(|found| found.name == output).unwrap().table();
+        let id = OutputId {
+            pipeline: "shop/kpis".to_owned(),
+            output: output.to_owned(),
+        };
+        let task = TaskId {
+            input: "events".to_owned(),
+            partition: 0,
+        };
+        let writer = self.database.writer(&id, table.unwrap(), &task).await;
+        let newest = writer.unwrap().last_commit().await.unwrap();
+        newest.map_or(0, |(_, kept)| kept.len())
     }
 
     async fn saved(&self) -> PathBuf {
@@ -399,4 +429,45 @@ async fn a_database_that_was_set_back_refuses_in_silence_what_it_refused_before(
     assert_eq!(place.counts().await, [1, 1]);
     assert_eq!(ledger(&status, "events", "rows"), (5, 2, 3));
     assert_eq!(ledger(&status, "win", "wins"), (5, 2, 3));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn where_rows_are_refused_fewer_are_taken_at_once() {
+    let place = Place::new().await;
+    let events: Vec<(u32, &str, i64)> = (0..20_000)
+        .map(|second| (second % 3_000, "a", if second < 18_000 { -1 } else { 1 }))
+        .collect();
+    place.send(&events).await;
+    let sink = place.sink("rows", Fault::Nothing);
+    let rows = Arc::clone(&sink.rows);
+    place.run_on(Arc::new(sink), None).await.unwrap();
+    let rows = rows.lock().unwrap();
+    let (first, others) = rows.split_first().unwrap();
+    assert_eq!(*first, 16_384, "nothing was refused yet");
+    assert!(others.starts_with(&[1_024, 1_024]), "{others:?}");
+    // What is left of the last ones.
+    assert_eq!(others.iter().sum::<usize>(), 20_000 - 16_384);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_is_settled_is_let_go_of_by_outputs_that_write_nothing_more() {
+    let place = Place::new().await;
+    place.send(&[(1, "a", -1)]).await;
+    place.run().await;
+    assert_eq!(
+        (place.kept("rows").await, place.kept("others").await),
+        (1, 1)
+    );
+    let broken = NewRecord {
+        topic: place.plan.sources[0].topic.clone(),
+        partition: Some(0),
+        value: Some("{".into()),
+        ..NewRecord::default()
+    };
+    place.log.append(vec![broken]).await.unwrap();
+    place.run().await;
+    assert_eq!(
+        (place.kept("rows").await, place.kept("others").await),
+        (0, 0)
+    );
 }

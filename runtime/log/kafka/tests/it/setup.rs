@@ -111,6 +111,17 @@ impl OnKafka {
         topic.name
     }
 
+    /// Waits until everything up to before an offset of a partition is decided.
+    pub(crate) async fn await_end(&self, topic: &str, partition: i32, end: i64) {
+        let ended = async {
+            while self.log.offsets(topic, partition).await.unwrap().end < end {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(30), ended).await;
+        ended.expect("nothing ends it");
+    }
+
     /// All records of a partition, and where the next one will be read.
     pub(crate) async fn all(&self, topic: &str, partition: i32) -> (Vec<Record>, i64) {
         let mut records = Vec::new();

@@ -11,7 +11,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use tidewheel_e2e::kafka::Kafka;
-use tidewheel_log::{Log, LogError};
+use tidewheel_log::{Log, LogError, take_over};
 use tidewheel_log_contract::Subject;
 
 use crate::setup::{record, shared};
@@ -80,14 +80,31 @@ async fn what_is_aborted_is_passed_over() {
             .unwrap();
     });
     // The broker answers once it has decided, and writes the marker thereafter.
-    let marked = async {
-        while subject.log.offsets(&a, 0).await.unwrap().end < 2 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(WAIT, marked).await.expect("no marker");
+    subject.await_end(&a, 0, 2).await;
     let (records, next_offset) = subject.all(&a, 0).await;
     assert_eq!((records.len(), next_offset), (0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_wrote_behind_somebody_elses_open_transaction_goes_on() {
+    let subject = shared().await;
+    let (a, state) = (subject.topic(1).await, subject.topic(1).await);
+    let (id, other) = (subject.name("task"), subject.name("other"));
+    let servers = Kafka::shared().unwrap().bootstrap();
+    let open = tokio::task::block_in_place(|| open_transaction(servers, &other, &a));
+    let mut owner = take_over(&subject.log, &id, (&state, 0), |_| {})
+        .await
+        .unwrap();
+    for number in ["1", "2", "3"] {
+        let records = vec![record(&a, 0, "k", number), record(&state, 0, "k", number)];
+        owner.commit(records).await.unwrap();
+        // Long enough for an outage to have come between.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+    }
+    tokio::task::block_in_place(|| open.abort_transaction(WAIT).unwrap());
+    let next = take_over(&subject.log, &id, (&state, 0), |_| {}).await;
+    next.unwrap();
+    assert_eq!(subject.values(&a, 0).await, ["1", "2", "3"]);
 }
 
 #[test]

@@ -86,6 +86,18 @@ async fn many_bad_rows_are_all_found_in_the_order_of_the_change() {
 }
 
 #[tokio::test]
+async fn more_is_kept_of_what_was_refused_than_one_statement_holds() {
+    let fixture = Fixture::postgres();
+    let mut writer = fixture.writer(&json_table()).await;
+    let change = events(3_000, |n| format!("{{{n}"));
+    let committed = commit(&mut writer, &change, None, 3_000).await.unwrap();
+    let kept = refused(&mut writer).await;
+    assert_eq!((kept.len(), &kept), (3_000, &committed.refused));
+    let bytes = "SELECT sum(length(r::text)) > 262144, max(number) FROM _tidewheel_refusals AS r";
+    assert_eq!(server(&fixture).sql(bytes), "t|2999");
+}
+
+#[tokio::test]
 async fn json_is_json_in_sql() {
     let fixture = Fixture::postgres();
     let mut writer = fixture.writer(&json_table()).await;

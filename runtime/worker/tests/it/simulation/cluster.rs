@@ -1,4 +1,7 @@
 //! The scheduler: processes that work, stand still, die and come back, as the seed says.
+mod database;
+mod sender;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
@@ -9,21 +12,20 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use futures::future::join_all;
-use tidewheel_engine::wire::dead_letter::Letter;
-use tidewheel_engine::wire::sent_again::Unsendable;
-use tidewheel_log::{Cleanup, Clock, EmbeddedLog, Log, NewRecord, Options, TopicSettings};
-use tidewheel_planner::plan::{Output, Plan, StepKind};
+use tidewheel_log::{Cleanup, Clock, EmbeddedLog, Log, Options, TopicSettings};
+use tidewheel_planner::plan::Plan;
+use tidewheel_sinks::Sink;
 use tidewheel_sinks::embedded::Database;
-use tidewheel_sinks::{OutputId, Sink, TaskId};
 use tidewheel_worker::{Control, Limits, Status, Timer, Worker, WorkerError};
 use tokio_util::sync::CancellationToken;
 
+use self::database::Saved;
 use super::faulty_log::FaultyLog;
 use super::faulty_sink::FaultySink;
-use super::scenario::{Again, Event, SOURCES, Scenario, To};
+use super::scenario::{Event, Scenario};
 use super::unended::Unended;
 use super::world::{ProcessTimer, World};
-use crate::fixture::{SINK, create_partials, create_tables, create_topics, names, plan, read_all};
+use crate::fixture::{SINK, create_partials, create_tables, create_topics, names, plan};
 
 /// More steps than any seed needs to come to its end.
 const PATIENCE: usize = 400_000;
@@ -54,12 +56,6 @@ pub(crate) struct Cluster {
     sent_again: BTreeSet<i64>,
     unended: Arc<Unended>,
     traces: bool,
-}
-
-/// The database as it once was.
-struct Saved {
-    known: Vec<bool>,
-    bytes: Vec<u8>,
 }
 
 /// A simulated worker process.
@@ -318,75 +314,6 @@ impl Cluster {
         self.world.set_dying_silently(false);
     }
 
-    /// Saves the database, or puts it back to where it was saved, while no process is there.
-    fn save_or_set_back(&mut self) {
-        (0..self.processes.len())
-            .rev()
-            .for_each(|index| self.crash(index, false));
-        let known = self.known_progress();
-        block_on(self.database.close()).unwrap();
-        let path = self.database.path();
-        match self.saved.take() {
-            // A database that has lost an output's progress altogether is for a person to judge.
-            Some(saved) if saved.known == known => {
-                self.trace(|_| "the database goes back in time".to_owned());
-                std::fs::write(path, saved.bytes).unwrap();
-            }
-            _ => {
-                self.trace(|_| "the database is saved".to_owned());
-                self.saved = Some(Saved {
-                    known,
-                    bytes: std::fs::read(path).unwrap(),
-                });
-            }
-        }
-    }
-
-    /// For which outputs and partitions the database has progress.
-    fn known_progress(&self) -> Vec<bool> {
-        let plan = &self.plan;
-        let mut known = Vec::new();
-        for output in &plan.outputs {
-            let Some(table) = output.table() else {
-                continue;
-            };
-            let id = OutputId {
-                pipeline: format!("{}/{}", plan.namespace, plan.name),
-                output: output.name.clone(),
-            };
-            for task in self.writers_of(output) {
-                let mut writer = block_on(self.database.writer(&id, table, &task)).unwrap();
-                known.push(block_on(writer.last_commit()).unwrap().is_some());
-            }
-        }
-        known
-    }
-
-    /// The tasks that write an output.
-    fn writers_of(&self, output: &Output) -> Vec<TaskId> {
-        let task = |input: &str, partition| TaskId {
-            input: input.to_owned(),
-            partition,
-        };
-        let step = match output.name.as_str() {
-            "rows" => {
-                let sources = self.scenario.sources();
-                let of_source =
-                    |&(source, partition): &(usize, i32)| task(sources[source], partition);
-                return self.partitions.keys().map(of_source).collect();
-            }
-            "tots" => "tot",
-            _ => "win",
-        };
-        let planned = self.plan.steps.iter().find(|planned| planned.name == step);
-        let Some(StepKind::Aggregate(aggregate)) = planned.map(|planned| &planned.kind) else {
-            panic!("{step} is no aggregate step")
-        };
-        (0..aggregate.partitions as i32)
-            .map(|partition| task(step, partition))
-            .collect()
-    }
-
     /// Gives a source one more partition. The topic that its task needs for its state follows later.
     fn add_partition(&mut self) {
         let source = self.world.below(self.scenario.partitions.len());
@@ -511,116 +438,6 @@ impl Cluster {
             is_woken,
         });
         self.poll(self.processes.len() - 1);
-    }
-
-    /// Sends some events, and lets some time pass before.
-    fn send(&mut self) {
-        let world = Arc::clone(&self.world);
-        world.advance(world.between(0, 4_000));
-        let mut held_back_ms = BTreeMap::new();
-        for (&task, is_asleep) in &mut self.partitions {
-            if *is_asleep && world.chance(0.2) {
-                // What comes first may have been on its way for long.
-                held_back_ms.insert(task, world.between(0, 25_000));
-                *is_asleep = false;
-            } else if world.chance(0.15) {
-                *is_asleep = true;
-            }
-        }
-        let awake: Vec<(usize, i32)> = self
-            .partitions
-            .iter()
-            .filter(|(_, is_asleep)| !**is_asleep)
-            .map(|(task, _)| *task)
-            .collect();
-        if awake.is_empty() {
-            return;
-        }
-        for _ in 0..world.between(1, 14) {
-            let (source, partition) = *world.pick(&awake);
-            let recent: Vec<Event> = self
-                .events
-                .range((source, partition, 0)..(source, partition + 1, 0))
-                .rev()
-                .take(30)
-                .map(|(_, event)| event.clone())
-                .collect();
-            let event = Event::draw(
-                &world,
-                (source, partition),
-                self.events.len(),
-                world.now_ms() - held_back_ms.get(&(source, partition)).unwrap_or(&0),
-                &recent,
-            );
-            let record = NewRecord {
-                topic: self.plan.sources[source].topic.clone(),
-                partition: Some(partition),
-                key: Some(event.id.clone().into()),
-                value: event.value(),
-                headers: Vec::new(),
-            };
-            let appended = block_on(self.log.append(vec![record])).unwrap()[0];
-            self.events
-                .insert((source, partition, appended.offset), event);
-            if world.chance(0.3) {
-                world.advance(world.between(0, 500));
-            }
-        }
-    }
-
-    /// Sends one of the dead letters of records again, each once. Now and then one that another pipeline could have had.
-    fn send_again(&mut self) {
-        let world = Arc::clone(&self.world);
-        let topic = names(&self.plan).dead_letters();
-        let letters = block_on(read_all(&self.log, &topic, 0)).into_iter();
-        let letters = letters.filter(|record| !self.sent_again.contains(&record.offset));
-        let letters = letters.filter_map(|record| {
-            let letter = Letter::read(&record).unwrap();
-            let source = SOURCES.iter().position(|name| *name == letter.input)?;
-            Some((source, letter, record))
-        });
-        let letters: Vec<_> = letters.collect();
-        if letters.is_empty() {
-            return;
-        }
-        let (source, letter, record) = world.pick(&letters);
-        let first = self.events[&(*source, letter.partition, letter.offset)].clone();
-        let mut repeats_ms = first.again.as_ref().map(|again| again.repeats_ms.clone());
-        repeats_ms
-            .get_or_insert_default()
-            .push(letter.append_time_ms);
-        let is_ours = world.chance(0.85);
-        let to = match letter.step.as_deref() {
-            _ if !is_ours => To::Nobody,
-            None | Some("parsed") => first.to(),
-            Some("rows") => To::One("rows"),
-            Some("win") => To::One("win"),
-            Some("tot") => To::One("tot"),
-            Some(other) => panic!("nothing fails at {other}"),
-        };
-        let pipeline = if is_ours { "shop/kpis" } else { "shop/others" };
-        let again = match letter.send_again(pipeline, record) {
-            Ok(again) => again,
-            Err(Unsendable::PartlyTaken(_)) if self.scenario.doubles || self.scenario.unnests => {
-                self.sent_again.insert(record.offset);
-                return;
-            }
-            Err(cannot) => panic!("{cannot}"),
-        };
-        if is_ours {
-            self.sent_again.insert(record.offset);
-        }
-        self.trace(|_| format!("letter {} is sent again, to {to:?}", record.offset));
-        let appended = block_on(self.log.append(vec![again])).unwrap()[0];
-        let event = Event {
-            again: Some(Again {
-                to,
-                repeats_ms: repeats_ms.unwrap_or_default(),
-            }),
-            ..first
-        };
-        let place = (*source, appended.partition, appended.offset);
-        self.events.insert(place, event);
     }
 }
 

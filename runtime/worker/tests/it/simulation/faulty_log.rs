@@ -131,10 +131,11 @@ impl FaultyProducer {
             });
         }
         let holder = (self.id.as_str(), self.epoch);
-        let acknowledged = log.world.is_slow_to_end()
-            && (log.unended).acknowledge(&log.inner, holder, &self.inner, &records);
-        if acknowledged {
-            return Ok(());
+        if log.world.is_slow_to_end() {
+            let how = (&records[..], log.world.chance(0.3));
+            if (log.unended).acknowledge(&log.inner, holder, &self.inner, how) {
+                return Ok(());
+            }
         }
         block_on(self.inner.lock().unwrap().commit(records))
     }

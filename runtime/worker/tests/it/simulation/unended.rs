@@ -1,5 +1,5 @@
 //! Commits that the log has acknowledged and not ended yet: nobody reads what they wrote. Mostly they are ended soon. Where the log went away
-//! before that, whoever takes the task over undoes its newest one.
+//! before that, whoever takes the task over undoes its newest one, unless it has ended in the task's state: then it is ended elsewhere too.
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -15,9 +15,18 @@ pub(crate) type Shared = Arc<Mutex<Box<dyn Producer>>>;
 #[derive(Default)]
 pub(crate) struct Unended(Mutex<Inner>);
 
+/// A commit that is not ended.
+struct Commit {
+    producer: Shared,
+    /// What nobody reads of it.
+    records: Vec<NewRecord>,
+    /// Whether it has ended in the task's state.
+    is_ended_at_home: bool,
+}
+
 #[derive(Default)]
 struct Inner {
-    commits: BTreeMap<String, (Shared, Vec<NewRecord>)>,
+    commits: BTreeMap<String, Commit>,
     /// How often each id was taken over.
     epochs: BTreeMap<String, u64>,
     traces: bool,
@@ -35,8 +44,8 @@ impl Unended {
     /// Somebody takes an id over: the commit of whoever had it is ended, or undone. The epoch of the new holder.
     pub(crate) fn take_over(&self, id: &str, undoes: impl FnOnce() -> bool) -> u64 {
         let mut inner = self.0.lock().unwrap();
-        if inner.commits.contains_key(id) {
-            if undoes() {
+        if let Some(commit) = inner.commits.get(id) {
+            if !commit.is_ended_at_home && undoes() {
                 inner.commits.remove(id);
                 inner.trace(|| format!("the newest commit of {id} is undone"));
             } else {
@@ -48,13 +57,13 @@ impl Unended {
         *epoch
     }
 
-    /// Acknowledges a commit without ending it, where it is one that would succeed.
+    /// Acknowledges a commit without ending it, or with its end in the task's state alone, where it is one that would succeed.
     pub(crate) fn acknowledge(
         &self,
         log: &EmbeddedLog,
         (id, epoch): (&str, u64),
         producer: &Shared,
-        records: &[NewRecord],
+        (records, ends_at_home): (&[NewRecord], bool),
     ) -> bool {
         let mut inner = self.0.lock().unwrap();
         let has_place = |record: &NewRecord| {
@@ -63,9 +72,21 @@ impl Unended {
         };
         let succeeds = inner.epochs.get(id) == Some(&epoch) && records.iter().all(has_place);
         if succeeds {
-            let commit = (Arc::clone(producer), records.to_vec());
+            let is_ended = |record: &NewRecord| ends_at_home && record.topic.ends_with(".state");
+            let (at_home, records) = records.iter().cloned().partition(is_ended);
+            block_on(producer.lock().unwrap().commit(at_home)).unwrap();
+            let commit = Commit {
+                producer: Arc::clone(producer),
+                records,
+                is_ended_at_home: ends_at_home,
+            };
             inner.commits.insert(id.to_owned(), commit);
-            inner.trace(|| format!("a commit of {id} is acknowledged and not ended"));
+            let home = if ends_at_home {
+                " but for its state"
+            } else {
+                ""
+            };
+            inner.trace(|| format!("a commit of {id} is acknowledged and not ended{home}"));
         }
         succeeds
     }
@@ -95,7 +116,10 @@ impl Unended {
 
 impl Inner {
     fn end(&mut self, id: &str) {
-        if let Some((producer, records)) = self.commits.remove(id) {
+        if let Some(Commit {
+            producer, records, ..
+        }) = self.commits.remove(id)
+        {
             let outcome: Result<(), LogError> = block_on(producer.lock().unwrap().commit(records));
             outcome.unwrap();
             self.trace(|| format!("the newest commit of {id} is ended"));
