@@ -1,4 +1,5 @@
 //! The runtime of a command, and how it ends.
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use tidewheel_log_kafka::await_closed;
@@ -8,6 +9,10 @@ use crate::failure::Failure;
 
 /// How long what still blocks in clients of Kafka is waited for at the end.
 const CLOSES_WITHIN: Duration = Duration::from_secs(3);
+
+/// How many threads there are at least. A process that may use a part of a core would have one, on which a task that computes for seconds keeps
+/// all others from their connections until databases close them.
+const THREADS: usize = 8;
 
 /// Runs a command on a runtime of its own.
 ///
@@ -28,7 +33,11 @@ fn run_and_end<T>(
     command: impl Future<Output = Result<T, Failure>>,
     end: fn(Runtime),
 ) -> Result<T, Failure> {
-    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let threads = available_parallelism().map_or(THREADS, |cores| cores.get().max(THREADS));
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(command);
     let began = Instant::now();
     end(runtime);

@@ -87,7 +87,7 @@ impl Known {
         let blocked = blocked(pipeline, scraped.shown.values());
         let situation = Situation {
             flows: flows.as_deref().ok(),
-            is_blocked: blocked.is_some(),
+            is_blocked: all_blocked(scraped.shown.values()),
             replicas: self.autoscaler.decided().unwrap_or_default(),
             ready,
             partitions,
@@ -133,6 +133,16 @@ fn why(unknown: &Unknown, ready: u32, scraped: &Scraped) -> String {
         Unknown::Nothing => "no worker shows any task".to_owned(),
         Unknown::Early => "it was looked at once only".to_owned(),
     }
+}
+
+/// Whether no task goes on that has something to do. While some do, more workers have some of it to do as well.
+fn all_blocked<'a>(shown: impl Iterator<Item = &'a Shown>) -> bool {
+    let (mut is_one_blocked, mut goes_one_on) = (false, false);
+    for task in shown.flat_map(|shown| shown.tasks.values()) {
+        is_one_blocked |= task.is_blocked;
+        goes_one_on |= !task.is_blocked && task.lag.is_some_and(|lag| lag > 0);
+    }
+    is_one_blocked && !goes_one_on
 }
 
 /// The tasks that cannot go on.
@@ -364,6 +374,23 @@ mod tests {
         );
         let blocked = of(&[(0, blocked_task), (1, to_mend)]).unwrap();
         assert!(blocked.needs_mending, "{}", blocked.message);
+    }
+
+    #[test]
+    fn more_workers_help_while_a_task_goes_on_that_has_something_to_do() {
+        let task = |is_blocked, lag| Task {
+            is_blocked,
+            lag: Some(lag),
+            ..Task::default()
+        };
+        for (tasks, expected) in [
+            (vec![(0, task(false, 9)), (1, task(false, 0))], false),
+            (vec![(0, task(true, 9)), (1, task(true, 9))], true),
+            (vec![(0, task(true, 9)), (1, task(false, 0))], true),
+            (vec![(0, task(true, 9)), (1, task(false, 9))], false),
+        ] {
+            assert_eq!(all_blocked(scraped(&tasks).shown.values()), expected);
+        }
     }
 
     #[test]
