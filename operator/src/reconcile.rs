@@ -5,6 +5,7 @@ mod monitors;
 pub(crate) mod pipeline;
 pub(crate) mod sink;
 mod tables;
+mod workers;
 mod workloads;
 
 use std::time::Duration;

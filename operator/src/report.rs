@@ -106,12 +106,13 @@ pub(crate) async fn event<K: Declared>(
     }
 }
 
-/// Writes down what was there before a resource and is used by it, before anything of it is changed: afterwards nobody could tell.
+/// Writes down what was there before a resource and is used by it, before anything of it is changed: afterwards nobody could tell. The
+/// resource as it is then, where something was written. Fails where it was changed since it was read.
 pub(crate) async fn adopted<K: Declared>(
     resource: &K,
     context: &Context,
     found: &[String],
-) -> Result<(), kube::Error> {
+) -> Result<Option<K>, kube::Error> {
     let before = resource.status().shared.adopted;
     let mut all = before.clone().unwrap_or_default();
     let new: Vec<String> = found
@@ -121,14 +122,14 @@ pub(crate) async fn adopted<K: Declared>(
         .collect();
     all.extend(new.iter().cloned());
     if before.as_ref() == Some(&all) {
-        return Ok(());
+        return Ok(None);
     }
-    patch_status(resource, context, &json!({"adopted": all})).await?;
+    let now = patch_unchanged(resource, context, &json!({"adopted": all})).await?;
     if !new.is_empty() {
         let note = format!("there before, and used: {}", new.join(", "));
         event(resource, context, false, "Adopted", "Adopt", &note).await;
     }
-    Ok(())
+    Ok(Some(now))
 }
 
 /// Writes members of the status, and leaves the others as they are. Whether the resource is still there.
@@ -153,13 +154,23 @@ pub(crate) async fn plan(
     context: &Context,
     plan: &PlanStatus,
 ) -> Result<(), kube::Error> {
-    let status = json!({
-        "metadata": {"resourceVersion": pipeline.metadata.resource_version},
-        "status": {"plan": plan},
-    });
-    let api: Api<Pipeline> = Api::namespaced(context.client.clone(), pipeline.namespace());
-    let parameters = PatchParams::default();
-    api.patch_status(pipeline.name(), &parameters, &Patch::Merge(&status))
+    patch_unchanged(pipeline, context, &json!({"plan": plan}))
         .await
         .map(drop)
+}
+
+/// Writes members of the status of a resource that is as it was read. The resource as it is then.
+async fn patch_unchanged<K: Declared>(
+    resource: &K,
+    context: &Context,
+    status: &Value,
+) -> Result<K, kube::Error> {
+    let patch = json!({
+        "metadata": {"resourceVersion": resource.meta().resource_version},
+        "status": status,
+    });
+    let api: Api<K> = Api::namespaced(context.client.clone(), resource.namespace());
+    let parameters = PatchParams::default();
+    api.patch_status(resource.name(), &parameters, &Patch::Merge(&patch))
+        .await
 }

@@ -168,7 +168,7 @@ async fn topics(
     set.event_sources.push(found.source.clone());
     let own = topics::of_sources(&set);
     match kafka::adopted(source, &client, &own).await {
-        Ok(there) => crate::report::adopted(source, context, &there).await?,
+        Ok(there) => drop(crate::report::adopted(source, context, &there).await?),
         Err(error) => return Ok(vec![kafka::finding(&error)]),
     }
     let done = match found.source.spec.kafka.as_ref() {

@@ -4,16 +4,13 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::controller::Action;
-use serde::Deserialize as _;
-use tidewheel_crds::Resources;
 use tidewheel_crds::status::PlanStatus;
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Plan, StepKind};
 use tidewheel_planner::topics::of_pipeline;
 
 use super::deletion::{self, Removal};
-use super::{ReconcileError, monitors, report, tables, workloads};
-use crate::children::{ChildKind, Role, Workload, documents, worker};
+use super::{ReconcileError, monitors, report, tables, workers, workloads};
+use crate::children::Role;
 use crate::conditions::{Aspect, Finding, Reason, Standing};
 use crate::context::{Context, owner};
 use crate::documents::hash;
@@ -21,7 +18,6 @@ use crate::judge::{self, JudgedPipeline};
 use crate::kafka::{self, Kafka};
 use crate::report::Workers;
 use crate::resource::{Declared, EventSource, Pipeline, Sink};
-use crate::scaling::{self, Inputs};
 use crate::secrets;
 
 /// Brings everything of a Pipeline in line.
@@ -44,14 +40,14 @@ pub(crate) async fn reconcile(
         aspects.any(|aspect| aspect == Aspect::Workloads)
     };
     if !has_pods(&findings) {
-        findings.extend(keep(&pipeline, &context).await?);
+        findings.extend(workers::keep(&pipeline, &context).await?);
     }
     let this = owner(pipeline.as_ref());
     monitors::apply(&context, &this, Role::Worker, pipeline.spec()).await;
     findings.push(suspension(&pipeline));
     let mut said = Workers::default();
     if has_pods(&findings) {
-        let (seen, workers) = workers(&pipeline, &context);
+        let (seen, workers) = workers::seen(&pipeline, &context);
         findings.extend(seen);
         said = workers;
     }
@@ -86,15 +82,15 @@ async fn remove(pipeline: &Pipeline, context: &Context) -> Result<Removal, Recon
 }
 
 /// A Pipeline that can run, and what it needs.
-struct Dereferenced {
-    judged: JudgedPipeline,
-    kafka: Kafka,
+pub(super) struct Dereferenced {
+    pub(super) judged: JudgedPipeline,
+    pub(super) kafka: Kafka,
     /// URLs of databases, by `<namespace>/<name>` of their Sinks.
     urls: BTreeMap<String, String>,
     /// The keys that workers need of each Secret of Sinks, by its name.
-    keys: BTreeMap<String, BTreeSet<String>>,
+    pub(super) keys: BTreeMap<String, BTreeSet<String>>,
     /// A digest of all Secrets that workers use.
-    secrets_digest: String,
+    pub(super) secrets_digest: String,
 }
 
 fn dereference(pipeline: &Pipeline, context: &Context) -> Result<Dereferenced, Vec<Finding>> {
@@ -113,7 +109,7 @@ fn dereference(pipeline: &Pipeline, context: &Context) -> Result<Dereferenced, V
 }
 
 /// What a Pipeline needs that can run.
-fn needs(
+pub(super) fn needs(
     judged: JudgedPipeline,
     context: &Context,
     namespace: &str,
@@ -192,7 +188,10 @@ async fn run(
         Reason::Found,
         "every source is there",
     )];
-    let outside = outside(pipeline, context, found).await?;
+    // It is written to on the way.
+    let mut pipeline = pipeline.clone();
+    let outside = outside(&mut pipeline, context, found).await?;
+    let pipeline = &pipeline;
     let is_good = outside
         .iter()
         .all(|finding| finding.reason.standing() == Standing::Good);
@@ -210,66 +209,8 @@ async fn run(
         None => return Ok(findings),
     };
     let resources = found.judged.pipeline.spec.resources.as_ref();
-    findings.push(workers_of(pipeline, context, found, number, resources).await?);
+    findings.push(workers::apply(pipeline, context, found, number, resources).await?);
     Ok(findings)
-}
-
-/// Brings in line the workers of the plan of this number.
-async fn workers_of(
-    pipeline: &Pipeline,
-    context: &Context,
-    found: &Dereferenced,
-    number: i64,
-    resources: Option<&Resources>,
-) -> Result<Finding, ReconcileError> {
-    let inputs = inputs(&found.judged.plan);
-    context
-        .scalings
-        .planned(uid(pipeline), &found.judged.documents.hash(), inputs);
-    let owner = owner(pipeline);
-    let workload = Workload {
-        owner: &owner,
-        settings: &context.settings.workloads,
-        documents: found.judged.documents.numbered(number),
-        kafka: &found.kafka.access,
-        secrets: found.keys.clone(),
-        secrets_digest: found.secrets_digest.clone(),
-        resources,
-    };
-    let children = worker(&workload, replicas(pipeline, context));
-    let is_settling = context.scalings.is_settling(uid(pipeline));
-    workloads::apply(context, &owner, &children, is_settling).await
-}
-
-/// Keeps the workers of the last plan that could run, whatever is wrong with what should: as they are, and made again where they are gone.
-async fn keep(pipeline: &Pipeline, context: &Context) -> Result<Option<Finding>, ReconcileError> {
-    let owner = owner(pipeline);
-    let is_settling = context.scalings.is_settling(uid(pipeline));
-    let replicas = Some(replicas(pipeline, context));
-    let pods = workloads::as_it_is(context, &owner, Role::Worker, replicas, is_settling).await?;
-    if pods.is_some() {
-        return Ok(pods);
-    }
-    let Some((found, number)) = told(pipeline, context) else {
-        return Ok(None);
-    };
-    let resources = pipeline.spec().get("resources");
-    let resources = resources.and_then(|resources| Resources::deserialize(resources).ok());
-    workers_of(pipeline, context, &found, number, resources.as_ref())
-        .await
-        .map(Some)
-}
-
-/// What workers were told to run last, as far as it is still known and can run; and its number.
-fn told(pipeline: &Pipeline, context: &Context) -> Option<(Dereferenced, i64)> {
-    let plan = pipeline.status().plan?;
-    let specs = context.world.owned(ChildKind::ConfigMap, uid(pipeline));
-    let judged = specs
-        .iter()
-        .filter_map(|specs| judge::told(documents(specs)?).ok())
-        .find(|judged| judged.documents.hash() == plan.hash)?;
-    let found = needs(judged, context, pipeline.namespace()).ok()?;
-    Some((found, plan.number))
 }
 
 /// The number of a new plan: higher than that of any before, also of a Pipeline of this name that was deleted.
@@ -281,11 +222,11 @@ fn next_number(pipeline: &Pipeline, before: Option<&PlanStatus>) -> i64 {
 
 /// Makes tables and internal topics, or brings them in line, unless that was done a moment ago.
 async fn outside(
-    pipeline: &Pipeline,
+    pipeline: &mut Pipeline,
     context: &Context,
     found: &Dereferenced,
 ) -> Result<Vec<Finding>, ReconcileError> {
-    let uid = pipeline.metadata.uid.as_deref().unwrap_or_default();
+    let uid = workers::uid(pipeline).to_owned();
     let subject = hash(
         format!(
             "{} {} {:?}",
@@ -295,7 +236,7 @@ async fn outside(
         )
         .as_bytes(),
     );
-    if let Some(findings) = context.rhythm.found(uid, &subject) {
+    if let Some(findings) = context.rhythm.found(&uid, &subject) {
         return Ok(findings);
     }
     let (schemas, adopted) = tables(pipeline, context, found).await;
@@ -305,7 +246,7 @@ async fn outside(
         .iter()
         .all(|finding| finding.reason.standing() == Standing::Good)
     {
-        context.rhythm.remember(uid, subject, findings.clone());
+        context.rhythm.remember(&uid, subject, findings.clone());
     }
     Ok(findings)
 }
@@ -338,7 +279,7 @@ fn tables_of(found: &Dereferenced) -> String {
 }
 
 async fn topics(
-    pipeline: &Pipeline,
+    pipeline: &mut Pipeline,
     context: &Context,
     found: &Dereferenced,
     tables: Vec<String>,
@@ -348,11 +289,12 @@ async fn topics(
         Ok(client) => client,
         Err(error) => return Ok(kafka::finding(&error)),
     };
-    match kafka::adopted(pipeline, &client, &of_pipeline(plan)).await {
-        Ok(topics) => {
-            crate::report::adopted(pipeline, context, &[topics, tables].concat()).await?;
-        }
+    let there = match kafka::adopted(pipeline, &client, &of_pipeline(plan)).await {
+        Ok(topics) => [topics, tables].concat(),
         Err(error) => return Ok(kafka::finding(&error)),
+    };
+    if let Some(now) = crate::report::adopted(pipeline, context, &there).await? {
+        *pipeline = now;
     }
     let changes = match client.ensure_plans(std::slice::from_ref(plan)).await {
         Ok(changes) => changes,
@@ -377,56 +319,6 @@ fn suspension(pipeline: &Pipeline) -> Finding {
     } else {
         Finding::new(Aspect::Suspended, Reason::Running, "it is not suspended")
     }
-}
-
-/// How many workers there should be now.
-fn replicas(pipeline: &Pipeline, context: &Context) -> u32 {
-    if pipeline.is_suspended() {
-        return 0;
-    }
-    let found = scaling::replicas_found(pipeline, context);
-    context
-        .scalings
-        .replicas(uid(pipeline), found, &pipeline.bounds())
-}
-
-/// What is told of its workers: what was seen last, or what was said before anybody had looked.
-fn workers(pipeline: &Pipeline, context: &Context) -> (Vec<Finding>, Workers) {
-    let (told, before) = (context.scalings.told(uid(pipeline)), pipeline.status());
-    let is_looked_at = !told.findings.is_empty();
-    let mut findings = told.findings;
-    if !is_looked_at {
-        let aspects = [Aspect::Flow, Aspect::Scaling].into_iter();
-        let told = aspects.filter_map(|aspect| Finding::told(aspect, &before.shared.conditions));
-        findings = told.collect();
-    }
-    // What is resumed was not looked at since.
-    let is_suspended = pipeline.is_suspended();
-    findings.retain(|finding| is_suspended || finding.reason != Reason::Suspended);
-    let lag = told.lag.and_then(|lag| i64::try_from(lag).ok());
-    let workers = Workers {
-        replicas: i32::try_from(replicas(pipeline, context)).ok(),
-        lag: if is_looked_at { lag } else { before.lag },
-        scaling: told.decision.or(before.scaling),
-    };
-    (findings, workers)
-}
-
-/// The inputs of a plan, which workers share by partitions.
-fn inputs(plan: &Plan) -> Inputs {
-    let sources = plan.sources.iter().map(|source| {
-        let partitions = (!source.foreign).then_some(source.partitions);
-        (source.name.clone(), partitions)
-    });
-    let steps = plan.steps.iter().filter_map(|step| match &step.kind {
-        StepKind::Aggregate(aggregate) => Some((step.name.clone(), Some(aggregate.partitions))),
-        StepKind::Rows(_) | StepKind::Deduplicate(_) => None,
-    });
-    sources.chain(steps).collect()
-}
-
-fn uid(pipeline: &Pipeline) -> &str {
-    pipeline.metadata.uid.as_deref().unwrap_or_default()
 }
 
 #[cfg(test)]

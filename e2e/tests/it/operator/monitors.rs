@@ -172,7 +172,7 @@ fn poison(shop: &Shop) {
 #[test]
 fn what_runs_is_watched_over_when_a_prometheus_comes_later_and_alerts_fire() {
     // Of its own: in another one the kinds would appear while other tests look at it. It ends with this process.
-    let cluster: &Cluster = Box::leak(Box::new(start("m")));
+    let cluster: &Cluster = Box::leak(Box::new(start("p")));
     cluster.install_kinds().unwrap();
     let shop = Shop::on(cluster, "watched");
     Shop::on(cluster, "tools");

@@ -41,8 +41,11 @@ fn where_nothing_changes_nothing_is_written() {
             .filter(|request| request.namespace == shop.name);
         ours.filter(is_write).collect::<Vec<_>>()
     };
+    // What workers show is looked at twice before it is told.
+    shop.until_reason("pipeline/web-analytics", "DataFlowing", "Flowing");
+    shop.until_reason("pipeline/web-analytics", "ScalingActive", "FollowsLag");
     // What was begun when everything was ready is ended.
-    sleep(Duration::from_secs(5));
+    sleep(Duration::from_secs(20));
     let before = writes();
     assert!(!before.is_empty());
     sleep(QUIET);
