@@ -21,6 +21,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Whether it says nothing, and only ended a transaction that the broker had forgotten to end: `docs/kafka.md` tells users of it.
+    fn only_ends(&self) -> bool {
+        self.value.is_none() && self.headers.contains_key("tidewheel-ended")
+    }
+
     /// A header that says a number.
     pub(crate) fn number(&self, header: &str) -> i64 {
         self.headers[header].parse().unwrap()
@@ -68,7 +73,7 @@ pub(crate) fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<usize, 
     Ok(metadata.topics()[0].partitions().len())
 }
 
-/// All committed records of a topic, each partition in its order.
+/// All committed records of a topic that say something, each partition in its order.
 pub(crate) fn read(bootstrap: &str, topic: &str) -> Vec<Found> {
     let consumer = consumer(bootstrap);
     let mut left = partitions(&consumer, topic).unwrap();
@@ -87,6 +92,11 @@ pub(crate) fn read(bootstrap: &str, topic: &str) -> Vec<Found> {
             Err(KafkaError::PartitionEOF(_)) => left -= 1,
             Err(error) => panic!("{topic}: {error}"),
         }
+    }
+    let all = found.len();
+    found.retain(|record| !record.only_ends());
+    if found.len() < all {
+        println!("{topic}: {} transactions were ended", all - found.len());
     }
     found.sort_by_key(|record| (record.partition, record.offset));
     found
