@@ -140,3 +140,21 @@ impl EventSource {
             .as_str()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipeline_should_catch_up_when_it_says_so_or_else_within_a_minute() {
+        let of = |spec: Value| {
+            let pipeline = json!({"metadata": {"name": "a"}, "spec": spec});
+            let pipeline: Pipeline = serde_json::from_value(pipeline).unwrap();
+            pipeline.bounds().catch_up_within.as_secs()
+        };
+        assert_eq!(of(json!({"scaling": {"catchUpWithin": "1m30s"}})), 90);
+        assert_eq!(of(json!({"scaling": {"catchUpWithin": 7}})), 60);
+        assert_eq!(of(json!({})), 60);
+    }
+}

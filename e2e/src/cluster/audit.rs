@@ -39,6 +39,14 @@ pub struct Request {
     pub status: u16,
 }
 
+impl Request {
+    /// Whether it asks for a change, be it made or not.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        !["get", "list", "watch"].contains(&self.verb.as_str())
+    }
+}
+
 /// A line of the log.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

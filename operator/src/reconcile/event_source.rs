@@ -46,7 +46,7 @@ pub(crate) async fn reconcile(
         }
     };
     let (this, role) = (owner(source.as_ref()), role(&source));
-    monitors::apply(&context, &this, role, source.spec()).await;
+    monitors::apply(&context, &this, role, None).await;
     report(source.as_ref(), &context, &findings, None).await
 }
 

@@ -43,7 +43,7 @@ pub(crate) async fn reconcile(
         findings.extend(workers::keep(&pipeline, &context).await?);
     }
     let this = owner(pipeline.as_ref());
-    monitors::apply(&context, &this, Role::Worker, pipeline.spec()).await;
+    monitors::apply(&context, &this, Role::Worker, Some(&pipeline)).await;
     findings.push(suspension(&pipeline));
     let mut said = Workers::default();
     if has_pods(&findings) {

@@ -2,12 +2,16 @@
 use std::time::Instant;
 
 use super::shop::Shop;
-use tidewheel_e2e::{cluster::NAMESPACE, not_tried};
+use tidewheel_e2e::{
+    cluster::{Cluster, NAMESPACE},
+    not_tried,
+};
 
-fn holder(shop: &Shop) -> String {
-    let lease = ["get", "lease/tidewheel-operator", "--namespace", NAMESPACE];
+/// The pod that leads the operators of a namespace.
+pub(super) fn leader(cluster: &Cluster, namespace: &str) -> String {
+    let lease = ["get", "lease/tidewheel-operator", "--namespace", namespace];
     let path = "--output=jsonpath={.spec.holderIdentity}";
-    shop.cluster
+    cluster
         .run_kubectl(&[&lease[..], &[path]].concat())
         .unwrap()
 }
@@ -17,7 +21,7 @@ fn end_leader(name: &'static str, end: impl FnOnce(&Shop, &str)) -> (String, Sho
     let shop = Shop::new(name);
     shop.apply_example("source.yaml");
     shop.wait_for("eventsource/clicks", "Ready");
-    let first = holder(&shop);
+    let first = leader(shop.cluster, NAMESPACE);
     let began = Instant::now();
     end(&shop, &first);
     shop.kubectl(&["delete", "service/clicks-ingest"]);
@@ -44,7 +48,7 @@ fn when_the_pod_that_leads_is_deleted_another_acts() {
             .run_kubectl(&[&delete[..], &now].concat())
             .unwrap();
     });
-    assert_ne!(holder(&shop), first);
+    assert_ne!(leader(shop.cluster, NAMESPACE), first);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use tidewheel_e2e::cluster::{Cluster, Request};
 
-use super::{about, forwarded::Forwarded, shop::Shop};
+use super::{about, forwarded::Forwarded, leader::leader, shop::Shop};
 use crate::cluster::start;
 
 /// Where the operator is installed here.
@@ -42,11 +42,7 @@ spec:
 
 /// The value of a metric of the pod that leads.
 fn of_leader(cluster: &Cluster, metric: &str) -> f64 {
-    let lease = ["get", "lease/tidewheel-operator", "--namespace", TOOLS];
-    let path = "--output=jsonpath={.spec.holderIdentity}";
-    let leader = cluster
-        .run_kubectl(&[&lease[..], &[path]].concat())
-        .unwrap();
+    let leader = leader(cluster, TOOLS);
     let forwarded = Forwarded::to(cluster, TOOLS, &format!("pod/{leader}"), 9090);
     let answer = forwarded.get("/metrics").unwrap();
     let mut lines = answer.lines();
@@ -101,11 +97,8 @@ fn two_hundred_pipelines_are_ready_and_then_nothing_is_written() {
     // What was begun when everything was ready is ended. Who leads renews the lease.
     sleep(Duration::from_secs(10));
     let writes = || {
-        let is_write = |request: &Request| {
-            !["get", "list", "watch"].contains(&request.verb.as_str())
-                && request.namespace == "many"
-        };
-        requests().into_iter().filter(is_write).collect::<Vec<_>>()
+        let is_ours = |request: &Request| request.is_write() && request.namespace == "many";
+        requests().into_iter().filter(is_ours).collect::<Vec<_>>()
     };
     let before = writes();
     sleep(QUIET);

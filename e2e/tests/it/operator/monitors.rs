@@ -150,10 +150,8 @@ fn firing(prometheus: &Prometheus) -> Vec<(String, String)> {
 /// How often our operator has written monitors and rules.
 fn writes(cluster: &Cluster) -> usize {
     let requests = cluster.requests_of("tools", "tidewheel-operator").unwrap();
-    let is_write = |request: &&Request| {
-        request.group == "monitoring.coreos.com"
-            && !["get", "list", "watch"].contains(&request.verb.as_str())
-    };
+    let is_write =
+        |request: &&Request| request.group == "monitoring.coreos.com" && request.is_write();
     requests.iter().filter(is_write).count()
 }
 

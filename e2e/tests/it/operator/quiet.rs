@@ -34,12 +34,10 @@ fn where_nothing_changes_nothing_is_written() {
             .cluster
             .requests_of(NAMESPACE, "tidewheel-operator")
             .unwrap();
-        let is_write =
-            |request: &Request| !["get", "list", "watch"].contains(&request.verb.as_str());
         let ours = requests
             .into_iter()
             .filter(|request| request.namespace == shop.name);
-        ours.filter(is_write).collect::<Vec<_>>()
+        ours.filter(Request::is_write).collect::<Vec<_>>()
     };
     // What workers show is looked at twice before it is told.
     shop.until_reason("pipeline/web-analytics", "DataFlowing", "Flowing");
