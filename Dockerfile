@@ -5,6 +5,8 @@
 #   scripts/image-root.sh target/release/tidewheel files/image
 #   buildah bud --build-context build=files .
 FROM docker.io/library/rust:1.95.0-bookworm AS build
+# The compiler that is in the image: rust-toolchain.toml also asks for what is of no use here, and rustup would download it.
+ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /source
 COPY . .
 RUN cargo build --release --locked --package tidewheel \

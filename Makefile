@@ -6,8 +6,12 @@ MAKEFLAGS += --no-print-directory
 # One target folder for all checkouts of a user: the engine's libraries are compiled once.
 export TIDEWHEEL_CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/tidewheel
 export CARGO_TARGET_DIR ?= $(TIDEWHEEL_CACHE)/target
+# `sudo -E` leaves the user's HOME, and not the user's PATH, where rustup has put cargo.
+export PATH := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 EXAMPLE := examples/web-analytics
+# For targets that root runs: what it makes in the caches of the user behind `sudo -E` is the user's.
+GIVE_BACK := trap scripts/give-back.sh EXIT
 # Everything at once, as `make test` does: a package alone has other features, and would compile the engine's libraries once more.
 BUILD := cargo build --release --locked --workspace --all-targets
 
@@ -23,8 +27,7 @@ demo: ## Play 6,000 real events through the example and show the windows
 
 .PHONY: test
 test: ## Run every test; as root, for those on a real Kubernetes
-	@scripts/prerequisites.sh tests
-	@scripts/test.sh $(TEST)
+	@$(GIVE_BACK); scripts/prerequisites.sh tests && scripts/test.sh $(TEST)
 
 .PHONY: soak
 soak: ## Kill a hundred workers and stop servers, and compare results with a batch query: about 20 minutes
@@ -33,15 +36,11 @@ soak: ## Kill a hundred workers and stop servers, and compare results with a bat
 
 .PHONY: image
 image: ## Make the image of the program without any registry, as an archive
-	@scripts/prerequisites.sh
-	@$(BUILD)
-	@$(CARGO_TARGET_DIR)/release/tidewheel-cluster image
+	@$(GIVE_BACK); scripts/prerequisites.sh && $(BUILD) && $(CARGO_TARGET_DIR)/release/tidewheel-cluster image
 
 .PHONY: cluster
-cluster: ## Make a real Kubernetes here, with Kafka, PostgreSQL and the operator; as root
-	@scripts/prerequisites.sh cluster
-	@$(BUILD)
-	@$(CARGO_TARGET_DIR)/release/tidewheel-cluster up
+cluster: ## Make a real Kubernetes here, with Kafka, PostgreSQL and the operator; as root, or with Docker and kind
+	@$(GIVE_BACK); scripts/prerequisites.sh some_cluster && $(BUILD) && $(CARGO_TARGET_DIR)/release/tidewheel-cluster up --prepare
 
 .PHONY: cluster-demo
 cluster-demo: ## Apply the example to that cluster, send its events, and show the rows
@@ -49,7 +48,7 @@ cluster-demo: ## Apply the example to that cluster, send its events, and show th
 
 .PHONY: cluster-down
 cluster-down: ## Put the cluster away, in whatever state it is
-	@test -x $(CARGO_TARGET_DIR)/release/tidewheel-cluster || $(BUILD)
+	@$(GIVE_BACK); test -x $(CARGO_TARGET_DIR)/release/tidewheel-cluster || $(BUILD)
 	@$(CARGO_TARGET_DIR)/release/tidewheel-cluster down
 
 .PHONY: check

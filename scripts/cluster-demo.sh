@@ -1,12 +1,20 @@
 #!/usr/bin/env bash
-# Applies the example to the cluster (`local`, or the one that is named) that `make cluster` has made, sends its events over HTTP, and shows what has become of them.
+# Applies the example to the cluster (`local`, or the one that is named) that `make cluster` has made, or to that of TIDEWHEEL_KUBECONFIG, sends
+# its events over HTTP, and shows what has become of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 source scripts/missing.sh
-environment=/var/cache/tidewheel/clusters/${1:-local}/environment
-[[ -r $environment ]] || missing "the cluster" "make cluster"
-source "$environment"
+clusters=${TIDEWHEEL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidewheel}/clusters
+[[ $(id -u) != 0 ]] || clusters=/var/cache/tidewheel/clusters
+environment=$clusters/${1:-local}/environment
+if [[ -n ${TIDEWHEEL_KUBECONFIG:-} ]]; then
+    export KUBECONFIG=$TIDEWHEEL_KUBECONFIG
+else
+    [[ -r $environment ]] || missing "the cluster" "make cluster"
+    source "$environment"
+fi
+command -v curl >/dev/null || missing "curl, to send events" "on Debian or Ubuntu: apt-get install curl"
 psql=$(command -v psql || ls /usr/lib/postgresql/*/bin/psql 2>/dev/null | tail -n 1) || true
 [[ -n $psql ]] || missing "psql, to show the tables" "on Debian or Ubuntu: apt-get install postgresql-client"
 
@@ -40,9 +48,15 @@ for ((event = 0; event < 60; event++)); do
 done | send --data-binary @-
 
 expected=$(($(wc -l <examples/web-analytics/clicks_hourly_expected.csv) - 1))
-until [[ $(rows --tuples-only --no-align --command 'SELECT count(*) FROM clicks_hourly' 2>/dev/null) -ge $expected ]]; do
+counted() { rows --tuples-only --no-align --command 'SELECT count(*) FROM clicks_hourly'; }
+for ((look = 0; look < 240; look++)); do
+    count=$(counted 2>/dev/null) && ((count >= expected)) && break
     sleep 0.5
 done
+if ((look == 240)); then
+    printf '\n  %s of %s windows came within two minutes. What keeps them: kubectl --namespace %s describe pipeline web-analytics\n\n' "$(counted)" "$expected" "$namespace" >&2
+    exit 1
+fi
 query='SELECT window_start, method, count, sum_bytes, errors FROM clicks_hourly ORDER BY window_start, method LIMIT 12'
 step "psql -c '$query'"
 rows --command "$query"

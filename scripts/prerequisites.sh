@@ -5,7 +5,8 @@
 #   scripts/prerequisites.sh rustfmt clippy      and these components
 #   scripts/prerequisites.sh servers             and the Kafka and the PostgreSQL that tests run against
 #   scripts/prerequisites.sh cluster             and these, and the Kubernetes
-#   scripts/prerequisites.sh tests               and Prometheus with its operator, and goes on where no cluster can be made
+#   scripts/prerequisites.sh some_cluster        as with servers, where one can be had: what it is made of comes when that is chosen
+#   scripts/prerequisites.sh tests               and Prometheus with its operator and the Gateway API's kinds, and goes on where no cluster can be made
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,6 +25,9 @@ $compiler -x c - -o "$scratch/program" <<<"$program" 2>"$scratch/errors" || {
     missing "the C library's headers or the linker ($compiler cannot build a program)" "on Debian or Ubuntu: apt-get install build-essential"
 }
 
+# OpenSSL, which is compiled from source, configures itself with it. Debian's perl-base lacks some of these.
+perl -MFindBin -MIPC::Cmd -MFile::Compare -e 1 2>/dev/null || missing "perl with its core modules, for building OpenSSL" "on Debian or Ubuntu: apt-get install perl; on Fedora: dnf install perl; elsewhere install perl"
+
 case ${1:-} in
     servers)
         shift
@@ -33,11 +37,15 @@ case ${1:-} in
         shift
         scripts/servers.sh kafka postgres kubernetes
         ;;
+    some_cluster)
+        shift
+        scripts/servers.sh some_cluster kafka postgres
+        ;;
     tests)
         shift
         scripts/servers.sh kafka postgres prometheus
         code=0
-        scripts/servers.sh kubernetes prometheus_operator || code=$?
+        scripts/servers.sh kubernetes prometheus_operator gateway_api || code=$?
         ((code == 0 || code == 3)) || exit "$code"
         ((code == 0)) || printf '  So the tests of the cluster will fail, and say this again. To run all others: make test TEST="--exclude tidewheel-e2e"\n\n' >&2
         ;;

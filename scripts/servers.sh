@@ -6,7 +6,9 @@
 #   scripts/servers.sh postgres
 #   scripts/servers.sh prometheus
 #   scripts/servers.sh kubernetes             ends with code 3 on a machine that cannot run a cluster
+#   scripts/servers.sh some_cluster           ends with code 3 where not even another one can be used
 #   scripts/servers.sh prometheus_operator
+#   scripts/servers.sh gateway_api
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -131,9 +133,35 @@ no_cluster_because() {
     echo "it needs cgroups, and there are none in /sys/fs/cgroup"
 }
 
+# Ends where no cluster can be had on this machine, before anybody waits for a build. `tidewheel-cluster up` chooses where more than one can.
+some_cluster() {
+    local because
+    because=$(no_cluster_because)
+    if [[ -n $because && -z ${TIDEWHEEL_KUBECONFIG:-} ]] && ! { command -v docker && command -v kind; } >/dev/null; then
+        printf '\n  No cluster can be made here: %s\n  Docker with kind would do instead, or a cluster that is there: docs/cluster.md\n\n' "$because" >&2
+        exit "$CANNOT"
+    fi
+}
+
+# Fetches a Go module and unpacks it into a folder, whole, without a Go; its archive has this checksum.
+fetch_module() {
+    local folder=$1 module=$2 digest=$3 proxy=${GOPROXY:-https://proxy.golang.org}
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    curl --fail --silent --show-error --location --retry 5 --retry-connrefused --output "$folder/module.zip" "${proxy%%[,|]*}/${module/@//@v/}.zip" || {
+        echo "  $module could not be fetched from ${proxy%%[,|]*}: check the network (GOPROXY names a mirror of Go modules)" >&2
+        return 1
+    }
+    echo "$digest  $folder/module.zip" | sha256sum --check --quiet --strict - >&2 || {
+        echo "  $module is not what was pinned: its checksum differs" >&2
+        return 1
+    }
+    busybox unzip -q -d "$folder" "$folder/module.zip"
+}
+
 # Puts a Go into PATH that is new enough, where there is none: one that is needed for this alone, and fetched like any other Go module.
 go_toolchain() {
-    local folder=$1 what=$2 needed found version=1.26.8 machine digest proxy
+    local folder=$1 what=$2 needed found version=1.26.8 machine digest
     needed=$(sed -n 's/^go //p' e2e/kubernetes/go.mod)
     found=$(cd / && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || true
     found=${found#go}
@@ -145,16 +173,9 @@ go_toolchain() {
     esac
     export PATH=$folder/go/bin:$PATH
     [[ -x $folder/go/bin/go ]] && return
-    proxy=${GOPROXY:-https://proxy.golang.org}
     local module=golang.org/toolchain@v0.0.1-go$version.linux-$machine
     echo "fetching Go $version for the build (70 MB)" >&2
-    rm -rf "$folder/fetched"
-    mkdir -p "$folder/fetched"
-    curl --fail --silent --show-error --location --retry 5 --retry-connrefused --output "$folder/fetched/go.zip" "${proxy%%[,|]*}/${module/@//@v/}.zip" ||
-        missing "Go $needed or newer, to build $what; Go $version could not be fetched from ${proxy%%[,|]*}" "check the network, or install Go from https://go.dev/dl and put the folder of go into PATH"
-    echo "$digest  $folder/fetched/go.zip" | sha256sum --check --quiet --strict - >&2 ||
-        missing "Go $version as it is pinned: the checksum differs" "install Go from https://go.dev/dl and put the folder of go into PATH"
-    busybox unzip -q -d "$folder/fetched" "$folder/fetched/go.zip"
+    fetch_module "$folder/fetched" "$module" "$digest" || missing "Go $needed or newer, to build $what (above)" "install Go from https://go.dev/dl and put the folder of go into PATH"
     # A module's files are not executable.
     chmod -R +x "$folder/fetched/$module/bin" "$folder/fetched/$module/pkg/tool"
     mv "$folder/fetched/$module" "$folder/go"
@@ -262,8 +283,24 @@ prometheus_operator() {
     rm -rf "$building"
 }
 
+# The kinds of the Gateway API, for which this operator has a route in its documentation.
+gateway_api() {
+    local version=v1.7.0 digest=f9041f93ad3b2572089afa858ceac74e0545e7769490ae774039ed0f841f3d6d
+    local module=sigs.k8s.io/gateway-api@$version folder=$cache/gateway-api-$version fetched=$cache/gateway-api-fetching
+    [[ -e $folder/complete ]] && return
+    command -v busybox >/dev/null && command -v curl >/dev/null || install_packages "curl and busybox, to fetch the Gateway API" curl busybox-static
+    echo "fetching the kinds of the Gateway API into $folder (3 MB, once)" >&2
+    fetch_module "$fetched" "$module" "$digest" || missing "the kinds of the Gateway API (above)" "check the network, and run this again"
+    mkdir -p "$fetched/wanted/kinds"
+    cp "$fetched/$module"/config/crd/standard/gateway.networking.k8s.io_{gatewayclasses,gateways,httproutes}.yaml "$fetched/wanted/kinds"
+    touch "$fetched/wanted/complete"
+    rm -rf "$folder"
+    mv "$fetched/wanted" "$folder"
+    rm -rf "$fetched"
+}
+
 servers=("$@")
-[[ ${#servers[@]} -gt 0 ]] || servers=(kafka postgres prometheus kubernetes prometheus_operator)
+[[ ${#servers[@]} -gt 0 ]] || servers=(kafka postgres prometheus kubernetes prometheus_operator gateway_api)
 # One at a time: whoever comes second finds it done. The lock goes with this process.
 mkdir -p "$cache"
 if command -v flock >/dev/null; then
@@ -271,6 +308,6 @@ if command -v flock >/dev/null; then
     flock --nonblock 9 || { echo "waiting for another run of this script" >&2 && flock 9; }
 fi
 for server in "${servers[@]}"; do
-    declare -F "$server" >/dev/null || missing "a server named $server" "use one of: kafka, postgres, prometheus, kubernetes, prometheus_operator"
+    declare -F "$server" >/dev/null || missing "a server named $server" "use one of: kafka, postgres, prometheus, kubernetes, some_cluster, prometheus_operator, gateway_api"
     "$server"
 done

@@ -11,8 +11,11 @@ code=${PIPESTATUS[0]}
 # Colours, where somebody forces them, stand between the words.
 sed -i 's/\x1b\[[0-9;]*m//g' "$log"
 
+# What tests have measured, with the lines of one test together: tests run side by side. A test's name may stand before it on its line.
+sed -n 's/.*MEASURED: /  /p' "$log" | sort --stable --field-separator=: --key=1,1 | awk 'NR == 1 { print "\nmeasured:" } { print }'
+
 # What tests did not find on this machine, each once: it may stand far above.
-awk '/^(  )?missing: |^  do this: |^NOT TRIED: / { sub(/^ +/, ""); if (!told[$0]++) print (n++ ? "" : "\n") "  " $0 }' "$log"
+awk '/^(  )?missing: |^  do this: |NOT TRIED: / { sub(/^ +|.*NOT TRIED: /, /NOT TRIED: / ? "NOT TRIED: " : ""); if (!told[$0]++) print (n++ ? "" : "\n") "  " $0 }' "$log"
 
 awk -v code="$code" '
     /^test result: / {

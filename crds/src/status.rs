@@ -24,6 +24,10 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128), inner(length(max = 320)))]
     pub adopted: Option<Vec<String>>,
+    /// The id of the Kafka cluster that its topics are in, which any other is told from by it. Absent until Kafka was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub kafka_cluster: Option<String>,
 }
 
 /// What the operator found and did for a Pipeline. Written by the operator alone.

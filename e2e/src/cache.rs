@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use crate::server::ServerError;
 
 /// The folder of this user, as `make` and the scripts choose it.
-pub(crate) fn folder() -> Result<PathBuf, ServerError> {
+///
+/// # Errors
+/// [`ServerError::NotInstalled`] where no variable says where it could be.
+pub fn folder() -> Result<PathBuf, ServerError> {
     let variable = |name| {
         let value = std::env::var_os(name).filter(|value| !value.is_empty());
         value.map(PathBuf::from)
@@ -15,4 +18,16 @@ pub(crate) fn folder() -> Result<PathBuf, ServerError> {
         .ok_or_else(|| ServerError::NotInstalled {
             what: "none of TIDEWHEEL_CACHE, XDG_CACHE_HOME and HOME is set".to_owned(),
         })
+}
+
+/// A file or folder of what `scripts/servers.sh` has put into the folder `what`, all of it.
+pub(crate) fn installed(what: &str, file: &str) -> Result<PathBuf, ServerError> {
+    let folder = folder()?.join(what);
+    let path = folder.join(file);
+    if folder.join("complete").is_file() && path.exists() {
+        return Ok(path);
+    }
+    Err(ServerError::NotInstalled {
+        what: format!("there is no {}", path.display()),
+    })
 }

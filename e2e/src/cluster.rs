@@ -14,6 +14,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//! [`Cluster::start_with_kind`] has kind make one instead, where Docker is; [`choose_way`] says which of them a machine can do.
+//!
 //! Its processes, mounts and network end when it is dropped, or when the process that started it ends in whatever way; so do its
 //! folder and its cgroups. [`hold`] says how.
 mod audit;
@@ -26,6 +28,7 @@ mod hold;
 mod identity;
 mod images;
 mod inside;
+mod kind;
 mod mounts;
 mod network;
 mod node;
@@ -36,6 +39,7 @@ mod run;
 mod said;
 mod servers;
 mod sweep;
+mod way;
 
 use std::{
     collections::BTreeMap,
@@ -51,13 +55,15 @@ pub use self::{
     hold::{ClusterPorts, hold, telling},
     images::{TIDEWHEEL, TIDEWHEEL_NEXT, TOOLBOX, image},
     inside::inside,
+    kind::hold_kind,
     place::Place,
     sweep::{put_away, put_away_abandoned},
+    way::{Choice, Way, choose_way},
 };
 use self::{
     error::{io, io_at},
     hold::STAY,
-    images::Images,
+    images::{Builder, Images, image_by},
     programs::Programs,
     run::run_with,
     said::Said,
@@ -91,6 +97,7 @@ struct Own {
     orders: Option<ChildStdin>,
     /// Whether the holder was told not to.
     stays: bool,
+    way: Way,
 }
 
 /// The variable that names the kubeconfig of a cluster that is there already.
@@ -111,36 +118,47 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::Missing`] names what this machine lacks; [`ClusterError::Exists`] where the name is taken; whatever else
     /// fails, nothing is left of the cluster.
-    pub fn start(options: &Options, mut progress: impl FnMut(&str)) -> Result<Self, ClusterError> {
+    pub fn start(options: &Options, progress: impl FnMut(&str)) -> Result<Self, ClusterError> {
         let place = Place::new(&options.name)?;
         let programs = Programs::find()?;
         let images = Images::make(&programs, &options.tidewheel)?;
-        for name in put_away_abandoned()? {
-            progress(&format!("put away {name}, which somebody left behind"));
-        }
-        // In a session of its own, so that neither Ctrl-C nor a terminal that is closed takes it along.
-        let mut holder = Command::new("setsid")
-            .arg(&options.holder)
-            .args(["hold", place.name()])
-            .args(images.archives())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(io("starting the cluster's holder"))?;
-        let mut said = holder.stdout.take().map(BufReader::new);
-        let own = Own {
-            place,
-            orders: holder.stdin.take(),
-            holder,
-            stays: false,
-        };
-        // Dropped, and so put away, where it does not come up.
-        let place = own.until_ready(&mut said, progress)?;
+        let mut holder = holder(options);
+        holder.args(["hold", place.name()]).args(images.archives());
+        let [kubectl, helm] = ["kubectl", "helm"].map(|name| programs.folder().join(name));
+        Self::held(
+            Own::start(place, Way::Packages, holder, progress)?,
+            kubectl,
+            helm,
+        )
+    }
+
+    /// Has kind make a cluster, and waits until pods can run in it: about a minute, and once as long as it takes to pull the image of
+    /// its node. `node_image` is that image, where it is not to be kind's own choice. `progress` is told each step.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with_kind(
+        options: &Options,
+        node_image: Option<&str>,
+        progress: impl FnMut(&str),
+    ) -> Result<Self, ClusterError> {
+        let place = Place::new(&options.name)?;
+        kind::check()?;
+        let archive = image_by(Builder::Docker, &options.tidewheel)?;
+        let mut holder = holder(options);
+        holder.args(["hold-kind", place.name()]).arg(archive);
+        holder.args(node_image.iter().flat_map(|image| ["--node-image", image]));
+        // Its servers' folders go with its own.
+        holder.env("TMPDIR", place.temporary());
+        let own = Own::start(place, Way::Kind, holder, progress)?;
+        Self::held(own, client("kubectl")?, client("helm")?)
+    }
+
+    fn held(own: Own, kubectl: PathBuf, helm: PathBuf) -> Result<Self, ClusterError> {
         Ok(Self {
-            kubectl: programs.folder().join("kubectl"),
-            helm: programs.folder().join("helm"),
-            environment: environment(&place)?,
+            kubectl,
+            helm,
+            environment: environment(&own.place)?,
             own: Some(own),
         })
     }
@@ -162,17 +180,9 @@ impl Cluster {
             })?;
             environment.insert(name.to_owned(), value);
         }
-        let program = |name: &str| {
-            programs::built(name)
-                .or_else(|| programs::which(name))
-                .ok_or_else(|| ClusterError::Missing {
-                    what: name.to_owned(),
-                    how: "put it into PATH, or run scripts/servers.sh kubernetes".to_owned(),
-                })
-        };
         let cluster = Self {
-            kubectl: program("kubectl")?,
-            helm: program("helm")?,
+            kubectl: client("kubectl")?,
+            helm: client("helm")?,
             environment,
             own: None,
         };
@@ -195,10 +205,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// Where it is; none where somebody else made it.
+    /// Where its processes are and what they write; none where somebody else made it, or kind.
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
-        self.own.as_ref().map(|own| &own.place)
+        let own = self.own.as_ref().filter(|own| own.way == Way::Packages);
+        own.map(|own| &own.place)
     }
 
     /// Where the file is by which its administrator finds it.
@@ -286,11 +297,11 @@ impl Cluster {
         audit::requests(self.own_place("the audit log")?, namespace, account)
     }
 
-    /// Where it is, for what only a cluster has that was made here.
+    /// Where it is, for what only a cluster has whose processes are on this machine.
     fn own_place(&self, for_what: &str) -> Result<&Place, ClusterError> {
         self.place().ok_or_else(|| ClusterError::Missing {
-            what: format!("{for_what} of the cluster, which somebody else has made"),
-            how: format!("unset {GIVEN}, and a cluster is made here"),
+            what: format!("{for_what} of the cluster, which somebody else has made, or kind"),
+            how: format!("unset {GIVEN}, and make a cluster from packages"),
         })
     }
 
@@ -333,22 +344,51 @@ impl Cluster {
 }
 
 impl Own {
-    /// Reads what the cluster says until it is there, and returns where.
+    /// Starts a holder and waits until its cluster is ready.
+    fn start(
+        place: Place,
+        way: Way,
+        mut holder: Command,
+        mut progress: impl FnMut(&str),
+    ) -> Result<Self, ClusterError> {
+        for name in put_away_abandoned()? {
+            progress(&format!("put away {name}, which somebody left behind"));
+        }
+        let mut holder = holder
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(io("starting the cluster's holder"))?;
+        let said = holder.stdout.take().map(BufReader::new);
+        let own = Self {
+            place,
+            orders: holder.stdin.take(),
+            holder,
+            stays: false,
+            way,
+        };
+        // Dropped, and so put away, where it does not come up.
+        own.until_ready(said, progress)?;
+        Ok(own)
+    }
+
+    /// Reads what the cluster says until it is there.
     fn until_ready(
         &self,
-        said: &mut Option<impl BufRead>,
+        said: Option<impl BufRead>,
         mut progress: impl FnMut(&str),
-    ) -> Result<Place, ClusterError> {
+    ) -> Result<(), ClusterError> {
         let doing = format!("making the cluster {}", self.place.name());
         let lines = said
-            .iter_mut()
+            .into_iter()
             .flat_map(BufRead::lines)
             .map_while(Result::ok);
         for said in lines.filter_map(|line| Said::read(&line)) {
             match said {
                 Said::Step(step) => progress(&step),
                 Said::Failed(said) => return Err(ClusterError::Failed { doing, said }),
-                Said::Ready => return Ok(self.place.clone()),
+                Said::Ready => return Ok(()),
             }
         }
         let said = "its holder ended".to_owned();
@@ -363,6 +403,22 @@ impl Drop for Own {
             let _ = self.holder.wait();
         }
     }
+}
+
+/// The program that holds a cluster, without arguments yet: in a session of its own, so that neither Ctrl-C nor a terminal that is
+/// closed takes it along.
+fn holder(options: &Options) -> Command {
+    let mut holder = Command::new("setsid");
+    holder.arg(&options.holder);
+    holder
+}
+
+/// A program for whoever uses a cluster, where it is.
+fn client(name: &str) -> Result<PathBuf, ClusterError> {
+    programs::client(name).ok_or_else(|| ClusterError::Missing {
+        what: name.to_owned(),
+        how: "put it into PATH, or run scripts/servers.sh kubernetes".to_owned(),
+    })
 }
 
 fn variable(name: &str) -> Option<String> {

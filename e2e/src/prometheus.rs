@@ -33,7 +33,7 @@ const OPERATOR: &str = "prometheus-operator-0.85.0";
 /// # Errors
 /// [`ServerError::NotInstalled`] where it is not there.
 pub fn promtool() -> Result<PathBuf, ServerError> {
-    installed(PROMETHEUS, "promtool")
+    cache::installed(PROMETHEUS, "promtool")
 }
 
 /// The folder with the kinds of the Prometheus Operator.
@@ -41,18 +41,7 @@ pub fn promtool() -> Result<PathBuf, ServerError> {
 /// # Errors
 /// [`ServerError::NotInstalled`] where they are not there.
 pub fn kinds() -> Result<PathBuf, ServerError> {
-    installed(OPERATOR, "kinds")
-}
-
-fn installed(what: &str, file: &str) -> Result<PathBuf, ServerError> {
-    let folder = cache::folder()?.join(what);
-    let path = folder.join(file);
-    if folder.join("complete").is_file() && path.exists() {
-        return Ok(path);
-    }
-    Err(ServerError::NotInstalled {
-        what: format!("there is no {}", path.display()),
-    })
+    cache::installed(OPERATOR, "kinds")
 }
 
 /// A Prometheus Operator at work in a cluster, until it is dropped.
@@ -66,7 +55,7 @@ impl PrometheusOperator {
     /// # Errors
     /// [`ServerError`] where it does not start.
     pub fn start(cluster: &Cluster) -> Result<Self, ServerError> {
-        let program = installed(OPERATOR, "prometheus-operator")?;
+        let program = cache::installed(OPERATOR, "prometheus-operator")?;
         let mut server = Supervised::new("prometheus-operator", "tidewheel-prometheus-")?;
         let [port] = ports::free()?;
         let mut command = Command::new("env");
@@ -102,7 +91,7 @@ impl Prometheus {
         configuration: &str,
         rules: &BTreeMap<String, String>,
     ) -> Result<Self, ClusterError> {
-        let program = installed(PROMETHEUS, "prometheus")?;
+        let program = cache::installed(PROMETHEUS, "prometheus")?;
         let place = cluster.place().ok_or_else(|| ClusterError::Missing {
             what: "a way into the network of the cluster, which somebody else has made".to_owned(),
             how: "unset TIDEWHEEL_KUBECONFIG, and a cluster is made here".to_owned(),

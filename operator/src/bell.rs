@@ -27,9 +27,14 @@ impl<K: Declared> Bell<K> {
 
     /// Has a resource looked at.
     pub(crate) fn ring(&self, resource: &K) {
-        self.metrics
-            .told(K::KIND, resource.namespace(), resource.name());
+        self.ring_for(resource.namespace(), resource.name());
+    }
+
+    /// Has the resource of a name looked at.
+    pub(crate) fn ring_for(&self, namespace: &str, name: &str) {
+        self.metrics.told(K::KIND, namespace, name);
+        let resource = ObjectRef::new(name).within(namespace);
         // Where nobody listens the controller has ended, and then so has all else.
-        let _ = self.to.unbounded_send(Ok(ObjectRef::from_obj(resource)));
+        let _ = self.to.unbounded_send(Ok(resource));
     }
 }

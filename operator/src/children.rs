@@ -33,8 +33,8 @@ pub(crate) const MANAGER: &str = "tidewheel-operator";
 pub(crate) const COMPONENT: &str = "app.kubernetes.io/component";
 /// Where every role shows its metrics.
 pub(crate) const OPERATIONS_PORT: u16 = 9090;
-/// The annotation of pods with a digest of the Secrets that they use.
-const SECRETS_DIGEST: &str = "tidewheel.dev/secrets";
+/// The annotation of pods with a digest of the Secrets that they use, and of how they reach Kafka.
+pub(crate) const SECRETS_DIGEST: &str = "tidewheel.dev/secrets";
 
 /// The kinds of objects that are made, in the order in which they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

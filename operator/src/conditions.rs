@@ -2,6 +2,7 @@
 //!
 //! Each step of a reconcile leaves [`Finding`]s; `Ready`, `Reconciling` and `Stalled` follow from them, as kstatus (and so `kubectl wait`, Argo CD and Flux) reads them.
 use k8s_openapi::jiff::Timestamp;
+use tidewheel_crds::Kind;
 use tidewheel_crds::status::Condition;
 
 /// What a finding means for the resource as a whole.
@@ -69,6 +70,8 @@ reasons! {
     Settled Good,
     /// Nothing stands in the way.
     NothingInTheWay Good,
+    /// It could not be looked at, because of what `Ready` says.
+    NotLookedAt Good,
     /// Workers were added a moment ago, and are not all there yet.
     Scaling Good,
     /// What comes in is processed.
@@ -116,6 +119,8 @@ reasons! {
     OutputTaken Stuck,
     /// Nothing says how Kafka is reached from the namespace.
     KafkaUnknown Stuck,
+    /// Kafka is another cluster than the one that has the topics.
+    KafkaChanged Stuck,
     /// Kafka refuses a topic, or one that is there does not fit.
     TopicsRefused Stuck,
     /// The database refuses a table, or one that is there does not fit.
@@ -154,6 +159,15 @@ pub(crate) enum Aspect {
 }
 
 impl Aspect {
+    /// What is looked at for every resource of a kind that can run.
+    const fn of(kind: Kind) -> &'static [Self] {
+        match kind {
+            Kind::EventSource => &[Self::Topics],
+            Kind::Pipeline => &[Self::Sources, Self::Topics, Self::Schemas],
+            Kind::Sink => &[Self::Schemas],
+        }
+    }
+
     /// The type of its condition, where it has one.
     const fn condition(self) -> Option<&'static str> {
         match self {
@@ -194,7 +208,9 @@ impl Finding {
     fn status(&self) -> &'static str {
         let follows = [Reason::FollowsLag, Reason::AtMaximum, Reason::AtPartitions];
         let is_true = match (self.aspect, self.reason) {
-            (Aspect::Flow | Aspect::Scaling, Reason::LagUnknown) => return "Unknown",
+            (Aspect::Flow | Aspect::Scaling, Reason::LagUnknown) | (_, Reason::NotLookedAt) => {
+                return "Unknown";
+            }
             (Aspect::Suspended, reason) => reason == Reason::Suspended,
             (Aspect::Flow, reason) => reason == Reason::Flowing,
             (Aspect::Scaling, reason) => follows.contains(&reason),
@@ -230,6 +246,19 @@ pub(crate) fn worst(findings: &[Finding]) -> Option<&Finding> {
         .iter()
         .filter(|finding| finding.reason.standing() > Standing::Good);
     wrong.min_by_key(|finding| std::cmp::Reverse(finding.reason.standing()))
+}
+
+/// What was found of a resource, and that nobody knows of the rest, where something was in the way of looking at it.
+#[must_use]
+pub(crate) fn completed(kind: Kind, findings: &[Finding]) -> Vec<Finding> {
+    let mut all = findings.to_vec();
+    if worst(findings).is_some() {
+        let is_found = |aspect| findings.iter().any(|finding| finding.aspect == aspect);
+        let rest = Aspect::of(kind).iter().filter(|aspect| !is_found(**aspect));
+        let message = "it was not looked at, because of what the condition Ready says";
+        all.extend(rest.map(|aspect| Finding::new(*aspect, Reason::NotLookedAt, message)));
+    }
+    all
 }
 
 /// The conditions that follow from what was found of `generation`. What has not changed since `before` keeps its time.
@@ -362,6 +391,32 @@ mod tests {
             conditions(&finding(Reason::Available), None, &good, at(99)),
             good
         );
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_is_unknown() {
+        let good = [Finding::new(Aspect::Sources, Reason::Found, "there")];
+        assert_eq!(completed(Kind::Pipeline, &good), good);
+        let findings = [
+            Finding::new(Aspect::Whole, Reason::SpecInvalid, "step `a`"),
+            Finding::new(Aspect::Workloads, Reason::Available, "2 pods"),
+        ];
+        for (kind, unknown) in [
+            (
+                Kind::Pipeline,
+                &["SourcesReady", "TopicsReady", "SchemasReady"][..],
+            ),
+            (Kind::EventSource, &["TopicsReady"]),
+            (Kind::Sink, &["SchemasReady"]),
+        ] {
+            let now = conditions(&completed(kind, &findings), None, &[], at(0));
+            assert_eq!(said(&now, "Ready"), ("False", "SpecInvalid", EPOCH));
+            assert_eq!(said(&now, "WorkloadsAvailable").0, "True");
+            for type_ in unknown {
+                assert_eq!(said(&now, type_), ("Unknown", "NotLookedAt", EPOCH));
+            }
+            assert_eq!(now.len(), 4 + unknown.len());
+        }
     }
 
     #[test]

@@ -17,9 +17,8 @@ use crate::watches::Queues;
 /// How long it is waited for more to happen to a resource before it is looked at.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
-/// Runs the controllers. Ends when the queues do.
+/// Runs the controllers of a world that is known. Ends when the queues do.
 pub(crate) async fn run(context: Arc<Context>, queues: Queues) {
-    context.world.wait_until_known().await;
     let world = context.world.clone();
     tokio::join!(
         control(
@@ -84,6 +83,6 @@ fn failed<K: Declared>(resource: Arc<K>, error: &ReconcileError, context: Arc<Co
     let (namespace, name) = (resource.namespace(), resource.name());
     tracing::warn!(kind = %K::KIND, namespace, name, %error, "it is tried again");
     context.metrics.failed(K::KIND, error.reason());
-    let uid = resource.meta().uid.as_deref().unwrap_or_default();
+    let uid = resource.uid();
     Action::requeue(context.rhythm.failed(uid))
 }

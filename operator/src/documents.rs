@@ -90,6 +90,16 @@ impl Documents {
         numbered.text()
     }
 
+    /// They without the number of the plan that they are: what it was before it had one.
+    pub(crate) fn unnumbered(mut self) -> Self {
+        for document in &mut self.0 {
+            if let Some(metadata) = document["metadata"].as_object_mut() {
+                metadata.remove("generation");
+            }
+        }
+        self
+    }
+
     /// Their text: YAML, since JSON is that too.
     pub(crate) fn text(&self) -> String {
         let texts = self.0.iter().map(|document| format!("{document:#}\n"));
@@ -145,6 +155,7 @@ mod tests {
         assert_eq!(of(&text), documents);
         let read = Documents::read(&text).unwrap();
         assert_eq!(read.text(), text);
+        assert_eq!(read.unnumbered().hash(), documents.hash());
         assert_eq!(Documents::read("nothing"), None);
     }
 

@@ -1,22 +1,40 @@
 //! Whether an object is as it should be. Pure.
 use serde_json::Value;
 
+use crate::amount::is_same_amount;
+
 /// Whether everything that is `wanted` is there. What others have added beside it is theirs: defaults of the API server, and what admission
 /// has put there.
 pub(crate) fn is_there(wanted: &Value, found: &Value) -> bool {
     match (wanted, found) {
         (Value::Object(wanted), Value::Object(found)) => wanted.iter().all(|(name, value)| {
             let nothing = is_nothing(value);
+            let is_there = match name.as_str() {
+                "requests" | "limits" => are_amounts_there,
+                _ => is_there,
+            };
             found
                 .get(name)
                 .map_or(nothing, |found| is_there(value, found))
         }),
         (Value::Array(wanted), Value::Array(found)) => are_there(wanted, found),
-        (Value::String(wanted), Value::String(found)) => {
-            wanted == found || is_same_quantity(wanted, found)
-        }
         (wanted, found) => wanted == found,
     }
+}
+
+/// Whether all amounts are there. The API server writes each in its own way: `0.5` is `500m`.
+fn are_amounts_there(wanted: &Value, found: &Value) -> bool {
+    let (Value::Object(wanted), Value::Object(found)) = (wanted, found) else {
+        return is_there(wanted, found);
+    };
+    let is_same = |wanted: &Value, found: &Value| match (wanted, found) {
+        (Value::String(wanted), Value::String(found)) => is_same_amount(wanted, found),
+        (wanted, found) => is_there(wanted, found),
+    };
+    wanted.iter().all(|(name, wanted)| {
+        let found = found.get(name);
+        found.is_some_and(|found| is_same(wanted, found))
+    })
 }
 
 /// What the API server leaves out.
@@ -47,30 +65,6 @@ fn are_there(wanted: &[Value], found: &[Value]) -> bool {
             .all(|(wanted, found)| is_there(wanted, found))
 }
 
-/// Whether two texts are one amount, which the API server writes in its own way: `0.5` is `500m`.
-fn is_same_quantity(a: &str, b: &str) -> bool {
-    matches!((amount(a), amount(b)), (Some(a), Some(b)) if a == b)
-}
-
-fn amount(text: &str) -> Option<f64> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at_checked(digits)?;
-    let factor = match suffix {
-        "m" => 1e-3,
-        "" => 1.0,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "Ki" => 1024.0,
-        "Mi" => 1024.0 * 1024.0,
-        "Gi" => 1024.0 * 1024.0 * 1024.0,
-        _ => return None,
-    };
-    Some(number.parse::<f64>().ok()? * factor)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_or_another_is_drift() {
-        let wanted = json!({"replicas": 1, "args": ["worker"], "ports": [{"name": "http", "port": 80}], "cpu": "1"});
+        let wanted = json!({"replicas": 1, "args": ["worker"], "ports": [{"name": "http", "port": 80}], "cpu": "1", "limits": {"cpu": "1"}});
         assert!(is_there(&wanted, &wanted));
         for (member, other) in [
             ("replicas", json!(2)),
@@ -99,7 +93,10 @@ mod tests {
             ("ports", json!([{"name": "http", "port": 81}])),
             ("ports", json!([])),
             ("cpu", json!("2")),
-            ("cpu", json!("one")),
+            ("cpu", json!("1000m")),
+            ("limits", json!({"cpu": "2"})),
+            ("limits", json!({"memory": "1"})),
+            ("limits", json!("1")),
         ] {
             let mut found = wanted.clone();
             found[member] = other;

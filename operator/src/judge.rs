@@ -2,12 +2,12 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use tidewheel_crds::{EventSourceSpec, Kind, PipelineSpec, SinkSpec};
+use tidewheel_crds::{EventSourceSpec, PipelineSpec, SinkSpec};
+use tidewheel_planner::judge;
 use tidewheel_planner::load::{Loaded, load_values};
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::problem::{Code, Problem};
 use tidewheel_planner::resource::{Resource, ResourceSet};
-use tidewheel_planner::{clashes, judge};
 
 use crate::conditions::{Aspect, Finding, Reason};
 use crate::documents::Documents;
@@ -66,63 +66,6 @@ fn judged(documents: &[Value]) -> Result<JudgedPipeline, Vec<Finding>> {
         plan,
         documents,
     })
-}
-
-/// What outputs of a Pipeline are in the way of others, which were there before it: a table or a topic belongs to who claimed it first.
-pub(crate) fn taken(
-    pipeline: &Pipeline,
-    others: &[Arc<Pipeline>],
-    sources: &[Arc<EventSource>],
-    sinks: &[Arc<Sink>],
-) -> Option<Finding> {
-    let mut before: Vec<&Arc<Pipeline>> = others
-        .iter()
-        .filter(|other| !other.is_deleted() && age(other) < age(pipeline))
-        .collect();
-    before.sort_by(|a, b| age(a).cmp(&age(b)));
-    let pipelines = before.into_iter().map(AsRef::as_ref).chain([pipeline]);
-    let mut set = ResourceSet::default();
-    set.pipelines = pipelines.filter_map(typed).collect();
-    set.event_sources = sources
-        .iter()
-        .filter_map(|source| typed(source.as_ref()))
-        .collect();
-    set.sinks = sinks
-        .iter()
-        .filter_map(|sink| typed(sink.as_ref()))
-        .collect();
-    let mut problems = clashes(&set);
-    problems.retain(|problem| {
-        is_of(
-            problem,
-            Kind::Pipeline,
-            pipeline.namespace(),
-            pipeline.name(),
-        )
-    });
-    let message = said(problems.iter());
-    (!problems.is_empty()).then(|| Finding::new(Aspect::Whole, Reason::OutputTaken, message))
-}
-
-/// Since when a Pipeline is there; of two of the same second one is the older all the same.
-fn age(pipeline: &Pipeline) -> (Option<i64>, &str, &str) {
-    let created = pipeline.metadata.creation_timestamp.as_ref();
-    (
-        created.map(|time| time.0.as_second()),
-        pipeline.namespace(),
-        pipeline.name(),
-    )
-}
-
-/// A resource as the planner takes it; none where its spec cannot be read, which is said where it is judged.
-fn typed<K: Declared, S: serde::de::DeserializeOwned>(resource: &K) -> Option<Resource<S>> {
-    let spec = S::deserialize(resource.spec()).ok()?;
-    Some(Resource::new(
-        K::KIND.as_str(),
-        resource.namespace(),
-        resource.name(),
-        spec,
-    ))
 }
 
 /// The resources and plans, where nothing is wrong with them.
@@ -189,15 +132,8 @@ fn unreadable() -> Vec<Finding> {
     )]
 }
 
-fn is_of(problem: &Problem, kind: Kind, namespace: &str, name: &str) -> bool {
-    problem
-        .resource
-        .as_ref()
-        .is_some_and(|id| id.kind == kind.as_str() && id.namespace == namespace && id.name == name)
-}
-
 /// Problems in one text, each on a line: where, what, and what to write instead.
-fn said<'a>(problems: impl Iterator<Item = &'a Problem>) -> String {
+pub(crate) fn said<'a>(problems: impl Iterator<Item = &'a Problem>) -> String {
     let lines = problems.map(|problem| {
         let part = problem.part.as_ref().or(problem.field.as_ref());
         let place = problem.place.as_ref();
@@ -296,33 +232,5 @@ mod tests {
         assert_eq!((aspect, reason), (Aspect::Sources, Reason::SourceInvalid));
         let (aspect, reason, _) = only(super::source(&shop.source).err().unwrap());
         assert_eq!((aspect, reason), (Aspect::Whole, Reason::SpecInvalid));
-    }
-
-    #[test]
-    fn a_table_belongs_to_the_older_pipeline() {
-        let shop = shop();
-        let older = Arc::new(shop.pipeline.clone());
-        let mut newer = shop.pipeline.clone();
-        newer.metadata.name = Some("another".to_owned());
-        newer.metadata.creation_timestamp =
-            serde_json::from_value(json!("2026-01-02T00:00:00Z")).unwrap();
-        let all = [older.clone(), Arc::new(newer.clone())];
-        let look = |pipeline: &Pipeline, all: &[Arc<Pipeline>]| {
-            taken(pipeline, all, from_ref(&shop.source), from_ref(&shop.sink))
-        };
-        assert_eq!(look(&older, &all), None);
-        let finding = look(&newer, &all).unwrap();
-        assert_eq!(finding.reason, Reason::OutputTaken);
-        assert!(
-            finding.message.contains(
-                "is already filled by the output `events_raw` of Pipeline shop/shop-kpis"
-            ),
-            "{}",
-            finding.message
-        );
-        assert_eq!(look(&newer, &all[1..]), None);
-        let mut leaving = older.as_ref().clone();
-        leaving.metadata.deletion_timestamp = newer.metadata.creation_timestamp.clone();
-        assert_eq!(look(&newer, &[Arc::new(leaving)]), None);
     }
 }

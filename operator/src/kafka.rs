@@ -8,6 +8,7 @@ use tidewheel_provision::kafka::{TopicError, Topics};
 
 use crate::children::KafkaAccess;
 use crate::conditions::{Aspect, Finding, Reason};
+use crate::context::Context;
 use crate::resource::Declared;
 use crate::secrets;
 use crate::settings::Settings;
@@ -78,18 +79,67 @@ impl Clients {
         clients.insert(key, (kafka.connection.clone(), topics.clone()));
         Ok(topics)
     }
+
+    /// Drops the clients of namespaces that have no Secret of their own any more: each has threads and connections.
+    pub(crate) fn retain(&self, has_secret: impl Fn(&str) -> bool) {
+        let is_used = |namespace: &Option<String>| namespace.as_deref().is_none_or(&has_secret);
+        self.0.lock().retain(|namespace, _| is_used(namespace));
+    }
 }
 
-/// Those of a resource's topics that were there before it; nothing where that was written down already.
+/// How Kafka is reached to delete data: as it was last, where the Secret that said so is gone already.
+fn to_delete<K: Declared>(resource: &K, context: &Context) -> Result<Kafka, Finding> {
+    let (settings, namespace) = (&context.settings, resource.namespace());
+    let uid = resource.uid();
+    let is_there = context
+        .world
+        .secret(namespace, &settings.kafka_secret)
+        .is_some();
+    let before = context.reached.kafka(uid).filter(|before| {
+        let was_secret = matches!(before.access, KafkaAccess::Secret(_));
+        was_secret && !is_there
+    });
+    before.map_or_else(|| of_namespace(&context.world, settings, namespace), Ok)
+}
+
+/// A client for the Kafka that has the topics of a resource, to delete them; why there is none.
+pub(crate) async fn client_to_delete<K: Declared>(
+    resource: &K,
+    context: &Context,
+) -> Result<Topics, String> {
+    let kafka = to_delete(resource, context).map_err(|finding| finding.message)?;
+    let client = context.kafka.topics(resource.namespace(), &kafka);
+    let client = client.map_err(|error| error.to_string())?;
+    let met = cluster(resource, &client).await;
+    met.map_err(|finding| finding.message)?;
+    Ok(client)
+}
+
+/// The id of the cluster that a client leads to; what is wrong where the topics of the resource are in another one.
+pub(crate) async fn cluster<K: Declared>(resource: &K, client: &Topics) -> Result<String, Finding> {
+    let now = client.cluster().await.map_err(|error| finding(&error))?;
+    match resource.status().shared.kafka_cluster {
+        Some(before) if before != now => {
+            let message = format!(
+                "this is another Kafka (cluster id {now}) than the one with its topics and progress ({before}), so nothing is made or read there: have the namespace reach that one again; or delete the resource and make it again, to begin anew"
+            );
+            Err(Finding::new(Aspect::Topics, Reason::KafkaChanged, message))
+        }
+        _ => Ok(now),
+    }
+}
+
+/// Those of a resource's topics that were there before it; nothing where Kafka was asked that before.
 pub(crate) async fn adopted<K: Declared>(
     resource: &K,
     client: &Topics,
     topics: &[Topic],
-) -> Result<Vec<String>, TopicError> {
-    if resource.status().shared.adopted.is_some() {
+) -> Result<Vec<String>, Finding> {
+    if resource.status().shared.kafka_cluster.is_some() {
         return Ok(Vec::new());
     }
-    let there = client.existing(topics).await?;
+    let there = client.existing(topics).await;
+    let there = there.map_err(|error| finding(&error))?;
     Ok(there.iter().map(|name| format!("topic {name}")).collect())
 }
 
@@ -105,4 +155,32 @@ pub(crate) fn finding(error: &TopicError) -> Finding {
         | TopicError::Allotment(_) => Reason::TopicsRefused,
     };
     Finding::new(Aspect::Topics, reason, error.to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_without_a_secret_of_its_own_has_no_client_of_its_own() {
+        let servers = "127.0.0.1:1".to_owned();
+        let connection = Connection::new([("bootstrap.servers", servers.clone())]);
+        let connection = connection.unwrap();
+        let (all, own) = (
+            KafkaAccess::Servers(servers),
+            KafkaAccess::Secret("kafka".to_owned()),
+        );
+        let of = |access: &KafkaAccess| Kafka {
+            access: access.clone(),
+            connection: connection.clone(),
+        };
+        let clients = Clients::default();
+        for (namespace, access) in [("a", &all), ("b", &own), ("c", &own)] {
+            clients.topics(namespace, &of(access)).unwrap();
+        }
+        clients.retain(|namespace| namespace == "c");
+        let kept: Vec<Option<String>> = clients.0.lock().keys().cloned().collect();
+        assert_eq!(kept, [None, Some("c".to_owned())]);
+    }
 }

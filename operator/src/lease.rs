@@ -19,6 +19,8 @@ const HELD_FOR: Duration = Duration::from_secs(10);
 const GIVES_UP_AFTER: Duration = Duration::from_secs(7);
 /// How often it is renewed, and looked at by those who wait.
 const EVERY: Duration = Duration::from_secs(2);
+/// How long it may take to be asked for once: who waits for an answer that never comes must not be late when it is free.
+const ASKED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why this process does not lead.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +51,8 @@ pub(crate) struct Lease {
 pub(crate) struct Held {
     lease: Lease,
     object: tokio::sync::Mutex<Object>,
+    /// When it was asked for: who waits may count from then on.
+    since: Instant,
 }
 
 impl Lease {
@@ -63,20 +67,24 @@ impl Lease {
     pub(crate) async fn acquire(self, is_up: &AtomicBool) -> Result<Held, LeaseError> {
         let mut seen = Seen::default();
         loop {
-            match self.attempt(&mut seen).await {
-                Ok(Some(object)) => {
+            let since = Instant::now();
+            match tokio::time::timeout(ASKED_WITHIN, self.attempt(&mut seen)).await {
+                Ok(Ok(Some(object))) => {
                     is_up.store(true, Ordering::Relaxed);
                     let object = object.into();
                     return Ok(Held {
                         lease: self,
                         object,
+                        since,
                     });
                 }
-                Ok(None) => is_up.store(true, Ordering::Relaxed),
-                Err(kube::Error::Api(status)) if status.code == 403 => {
+                Ok(Ok(None)) => is_up.store(true, Ordering::Relaxed),
+                Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
                     return Err(LeaseError::Refused(status.message));
                 }
-                Err(error) => tracing::warn!(%error, "the Lease cannot be asked for"),
+                Ok(Err(error)) => tracing::warn!(%error, "the Lease cannot be asked for"),
+                // Whether it was written is not known: where it was, this process waits for itself, as for any other.
+                Err(_) => tracing::warn!("the Lease was asked for, and there was no answer"),
             }
             tokio::time::sleep(EVERY).await;
         }
@@ -129,10 +137,13 @@ fn taken(written: Result<Object, kube::Error>) -> Result<Option<Object>, kube::E
 impl Held {
     /// Renews it for as long as that can be done in time. Why it could not.
     pub(crate) async fn keep(&self) -> LeaseError {
-        let mut renewed = Instant::now();
+        let mut renewed = self.since;
         loop {
             tokio::time::sleep(EVERY).await;
             let left = GIVES_UP_AFTER.saturating_sub(renewed.elapsed());
+            if left.is_zero() {
+                return LeaseError::NotRenewed;
+            }
             // From before it was asked: who waits counts from when it was written.
             let asked = Instant::now();
             match tokio::time::timeout(left, self.renew()).await {
@@ -142,9 +153,6 @@ impl Held {
                 }
                 Ok(Err(error)) => tracing::warn!(%error, "the Lease could not be renewed"),
                 Err(_) => return LeaseError::NotRenewed,
-            }
-            if renewed.elapsed() >= GIVES_UP_AFTER {
-                return LeaseError::NotRenewed;
             }
         }
     }
@@ -164,7 +172,8 @@ impl Held {
     }
 
     async fn taken_by(&self) -> LeaseError {
-        let found = self.lease.api.get_opt(NAME).await.ok().flatten();
+        let asked = tokio::time::timeout(ASKED_WITHIN, self.lease.api.get_opt(NAME)).await;
+        let found = asked.ok().and_then(Result::ok).flatten();
         let holder = found.and_then(|found| found.spec?.holder_identity);
         LeaseError::Taken {
             holder: holder.unwrap_or_else(|| "nobody".to_owned()),
@@ -177,13 +186,14 @@ impl Held {
         if let Some(spec) = &mut object.spec {
             spec.holder_identity = None;
         }
-        if let Err(error) = self
-            .lease
-            .api
-            .replace(NAME, &PostParams::default(), &object)
-            .await
-        {
-            tracing::warn!(%error, "the Lease could not be let go: another waits until it is over");
+        let parameters = PostParams::default();
+        let letting_go = self.lease.api.replace(NAME, &parameters, &object);
+        match tokio::time::timeout(ASKED_WITHIN, letting_go).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the Lease could not be let go: another waits until it is over");
+            }
+            Err(_) => tracing::warn!("nobody said that the Lease was let go"),
         }
     }
 }
@@ -218,7 +228,14 @@ impl Seen {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::net::SocketAddr;
+
+    use kube::Config;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
 
     fn object(version: &str, holder: Option<&str>) -> Object {
@@ -261,5 +278,85 @@ mod tests {
     #[test]
     fn who_holds_it_gives_up_before_another_may_act() {
         assert!(GIVES_UP_AFTER + EVERY < HELD_FOR);
+    }
+
+    /// A request, to its end.
+    async fn request(stream: &mut TcpStream) -> String {
+        let mut request = String::new();
+        loop {
+            let mut part = vec![0; 65_536];
+            let length = stream.read(&mut part).await.unwrap();
+            request.push_str(std::str::from_utf8(&part[..length]).unwrap());
+            let Some((headers, body)) = request.split_once("\r\n\r\n") else {
+                continue;
+            };
+            let mut headers = headers.lines();
+            let length = headers.find_map(|line| line.strip_prefix("content-length: "));
+            if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
+                return request;
+            }
+        }
+    }
+
+    async fn answer(stream: &mut TcpStream, status: &str, body: &str) {
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
+
+    fn lease(server: SocketAddr) -> Lease {
+        let address = format!("http://{server}").parse().unwrap();
+        let client = Client::try_from(Config::new(address)).unwrap();
+        Lease::new(&client, "tidewheel", "b")
+    }
+
+    #[tokio::test]
+    async fn who_is_not_answered_asks_again_and_counts_from_when_it_asked() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let lease = lease(server.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (silent, _) = server.accept().await.unwrap();
+            let (mut looked, _) = server.accept().await.unwrap();
+            request(&mut looked).await;
+            let missing = r#"{"kind": "Status", "status": "Failure", "reason": "NotFound", "message": "none", "code": 404}"#;
+            answer(&mut looked, "404 Not Found", missing).await;
+            let (mut made, _) = server.accept().await.unwrap();
+            let asked = request(&mut made).await;
+            assert!(asked.starts_with("POST "), "{asked}");
+            let asked_at = Instant::now();
+            let object = serde_json::to_string(&object("1", Some("b"))).unwrap();
+            answer(&mut made, "201 Created", &object).await;
+            // All the while.
+            drop(silent);
+            asked_at
+        });
+        let is_up = AtomicBool::new(false);
+        let held = lease.acquire(&is_up).await.ok().unwrap();
+        let asked_at = serving.await.unwrap();
+        assert!(is_up.into_inner());
+        assert!(held.since < asked_at);
+    }
+
+    #[tokio::test]
+    async fn who_asked_for_it_too_long_ago_ends_though_it_could_be_renewed() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let held = Held {
+            lease: lease(server.local_addr().unwrap()),
+            object: object("1", Some("b")).into(),
+            since: Instant::now().checked_sub(GIVES_UP_AFTER).unwrap(),
+        };
+        let serving = tokio::spawn(async move {
+            let object = serde_json::to_string(&object("2", Some("b"))).unwrap();
+            loop {
+                let (mut stream, _) = server.accept().await.unwrap();
+                request(&mut stream).await;
+                answer(&mut stream, "200 OK", &object).await;
+            }
+        });
+        let ended = tokio::time::timeout(HELD_FOR * 3, held.keep()).await;
+        assert!(matches!(ended, Ok(LeaseError::NotRenewed)), "{ended:?}");
+        serving.abort();
     }
 }

@@ -13,12 +13,15 @@
 //! ```
 //! Nothing that runs is torn down because something else failed, no spec is ever written, and where nothing changes nothing is written.
 mod alerts;
+mod amount;
 mod apply;
 mod bell;
 mod children;
+mod claims;
 mod conditions;
 mod context;
 mod controllers;
+mod deletions;
 mod documents;
 mod drift;
 mod judge;
@@ -27,6 +30,7 @@ mod lease;
 mod metrics;
 mod own;
 mod presence;
+mod reached;
 mod reconcile;
 mod report;
 mod resource;

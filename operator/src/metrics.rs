@@ -1,5 +1,5 @@
 //! What Prometheus sees of the operator. `docs/metrics.md` lists every metric.
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -9,11 +9,13 @@ use prometheus::{
 };
 use tidewheel_crds::Kind;
 
+use crate::conditions::Reason;
+
 /// Bounds of the durations of reconciles, s: from what changes nothing to what waits for a database.
 const SECONDS: [f64; 10] = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0];
 
-/// A resource that waits: its kind, namespace and name.
-type Waiting = (&'static str, String, String);
+/// A resource: its kind, namespace and name.
+type Named = (&'static str, String, String);
 
 /// What is counted. Clones share everything.
 #[derive(Clone)]
@@ -23,7 +25,10 @@ pub struct Metrics {
     errors: IntCounterVec,
     queued: IntGaugeVec,
     /// Kinds, namespaces and names of those that are queued: who was told of twice waits once.
-    waiting: Arc<Mutex<HashSet<Waiting>>>,
+    waiting: Arc<Mutex<HashSet<Named>>>,
+    stalled: IntGaugeVec,
+    /// Why each resource that is stalled is.
+    stalled_by: Arc<Mutex<HashMap<Named, Reason>>>,
     leader: IntGauge,
 }
 
@@ -64,16 +69,25 @@ impl Metrics {
                 &["kind"],
             )?,
             waiting: Arc::default(),
+            stalled: IntGaugeVec::new(
+                Opts::new(
+                    "tidewheel_operator_stalled_resources",
+                    "Resources that cannot go on before somebody has changed something, by kind and reason.",
+                ),
+                &["kind", "reason"],
+            )?,
+            stalled_by: Arc::default(),
             leader: IntGauge::new(
                 "tidewheel_operator_leader",
                 "1 while this process is the one that acts.",
             )?,
         };
-        let all: [Box<dyn Collector>; 5] = [
+        let all: [Box<dyn Collector>; 6] = [
             Box::new(metrics.reconciles.clone()),
             Box::new(metrics.seconds.clone()),
             Box::new(metrics.errors.clone()),
             Box::new(metrics.queued.clone()),
+            Box::new(metrics.stalled.clone()),
             Box::new(metrics.leader.clone()),
         ];
         all.into_iter()
@@ -98,15 +112,44 @@ impl Metrics {
 
     /// Its reconcile has begun.
     pub(crate) fn began(&self, kind: Kind, namespace: &str, name: &str) {
-        self.gone(kind, namespace, name);
+        self.no_longer_waits(kind, namespace, name);
     }
 
     /// It is no longer there.
     pub(crate) fn gone(&self, kind: Kind, namespace: &str, name: &str) {
+        self.no_longer_waits(kind, namespace, name);
+        self.stands(kind, namespace, name, None);
+    }
+
+    fn no_longer_waits(&self, kind: Kind, namespace: &str, name: &str) {
         let mut waiting = self.waiting.lock();
         if waiting.remove(&(kind.as_str(), namespace.to_owned(), name.to_owned())) {
             self.queued.with_label_values(&[kind.as_str()]).dec();
         }
+    }
+
+    /// Why it is stalled; none where it is not.
+    pub(crate) fn stands(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        stalled_by: Option<Reason>,
+    ) {
+        let named = (kind.as_str(), namespace.to_owned(), name.to_owned());
+        let mut all = self.stalled_by.lock();
+        let before = match stalled_by {
+            Some(reason) => all.insert(named, reason),
+            None => all.remove(&named),
+        };
+        let stalled = |reason: Reason| {
+            let labels = [kind.as_str(), reason.as_str()];
+            self.stalled.with_label_values(&labels)
+        };
+        before.into_iter().for_each(|reason| stalled(reason).dec());
+        stalled_by
+            .into_iter()
+            .for_each(|reason| stalled(reason).inc());
     }
 
     /// A reconcile has ended after so many seconds.
@@ -153,12 +196,35 @@ mod tests {
     }
 
     #[test]
+    fn a_resource_is_stalled_by_one_thing_until_it_is_not_or_is_gone() {
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        let stalled = || {
+            [Reason::SpecInvalid, Reason::SecretMissing].map(|reason| {
+                let labels = ["Pipeline", reason.as_str()];
+                metrics.stalled.with_label_values(&labels).get()
+            })
+        };
+        let stands = |name, reason| metrics.stands(Kind::Pipeline, "shop", name, reason);
+        stands("a", Some(Reason::SpecInvalid));
+        stands("b", Some(Reason::SpecInvalid));
+        stands("b", Some(Reason::SpecInvalid));
+        assert_eq!(stalled(), [2, 0]);
+        stands("b", Some(Reason::SecretMissing));
+        metrics.began(Kind::Pipeline, "shop", "a");
+        assert_eq!(stalled(), [1, 1]);
+        stands("b", None);
+        metrics.gone(Kind::Pipeline, "shop", "a");
+        assert_eq!(stalled(), [0, 0]);
+    }
+
+    #[test]
     fn metrics_are_those_that_are_documented() {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry).unwrap();
         metrics.began(Kind::Pipeline, "shop", "kpis");
         metrics.ended(Kind::Pipeline, 0.1);
         metrics.failed(Kind::Pipeline, "KafkaUnavailable");
+        metrics.stands(Kind::Pipeline, "shop", "kpis", Some(Reason::SpecInvalid));
         let shown = registry.gather();
         let shown: BTreeSet<&str> = shown.iter().map(|family| family.name()).collect();
         let page = include_str!("../../docs/metrics.md");

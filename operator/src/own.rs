@@ -2,11 +2,11 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt as _};
 
 use crate::apply::{plain, wanted};
-use crate::children::{Child, OPERATOR, of_operator};
+use crate::children::{Child, ChildKind, OPERATOR, of_operator};
 use crate::drift::is_there;
 use crate::rhythm::jittered;
 use crate::settings::Monitoring;
@@ -46,6 +46,31 @@ async fn look(
             done => done?,
         }
     }
+    if !monitoring.alerts {
+        end_alerts(client, namespace, &uid).await?;
+    }
+    Ok(())
+}
+
+/// Removes the operator's own alerts: they were wanted once, and are no longer. Those of others stay.
+async fn end_alerts(client: &Client, namespace: &str, uid: &str) -> Result<(), kube::Error> {
+    let resource = ChildKind::PrometheusRule.resource();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    // Nothing is there either where the kind is not.
+    let Some(rules) = api.get_opt(OPERATOR).await? else {
+        return Ok(());
+    };
+    let owners = rules.owner_references();
+    if !owners.iter().any(|owner| owner.uid == uid) {
+        return Ok(());
+    }
+    let preconditions = Preconditions {
+        uid: rules.uid(),
+        resource_version: None,
+    };
+    let parameters = DeleteParams::default().preconditions(preconditions);
+    api.delete(OPERATOR, &parameters).await?;
+    tracing::info!(kind = resource.kind, name = OPERATOR, "removed");
     Ok(())
 }
 

@@ -5,6 +5,7 @@ mod monitors;
 pub(crate) mod pipeline;
 pub(crate) mod sink;
 mod tables;
+mod trouble;
 mod workers;
 mod workloads;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 use kube::runtime::controller::Action;
 
 use crate::apply::ApplyError;
-use crate::conditions::{Finding, Reason, Standing};
+use crate::conditions::{Finding, Reason, Standing, worst};
 use crate::context::Context;
 use crate::report;
 use crate::resource::Declared;
@@ -49,8 +50,12 @@ async fn report<K: Declared>(
     findings: &[Finding],
     workers: Option<&report::Workers>,
 ) -> Result<Action, ReconcileError> {
+    let stuck = worst(findings).filter(|worst| worst.reason.standing() == Standing::Stuck);
+    let (namespace, name) = (resource.namespace(), resource.name());
+    let stalled_by = stuck.map(|stuck| stuck.reason);
+    context.metrics.stands(K::KIND, namespace, name, stalled_by);
     report::findings(resource, context, findings, workers).await?;
-    let uid = resource.meta().uid.as_deref().unwrap_or_default();
+    let uid = resource.uid();
     let pause: Duration = if findings.iter().any(is_tried_again) {
         for finding in findings.iter().filter(|finding| is_tried_again(finding)) {
             context.metrics.failed(K::KIND, finding.reason.as_str());
@@ -71,6 +76,7 @@ fn is_tried_again(finding: &Finding) -> bool {
             | Reason::DatabaseUnsuitable
             | Reason::ObjectRefused
             | Reason::NameTaken
+            | Reason::KafkaChanged
     );
     let is_watched = matches!(finding.reason, Reason::RollingOut | Reason::Blocked);
     let waits = finding.reason.standing() == Standing::Waiting && !is_watched;

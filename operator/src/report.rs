@@ -6,7 +6,7 @@ use kube::runtime::events::{Event, EventType};
 use serde_json::{Value, json};
 use tidewheel_crds::status::{Condition, PlanStatus, ScalingStatus};
 
-use crate::conditions::{Finding, Standing, conditions, worst};
+use crate::conditions::{Finding, Standing, completed, conditions, worst};
 use crate::context::Context;
 use crate::resource::{Declared, Pipeline};
 
@@ -37,7 +37,8 @@ pub(crate) async fn findings<K: Declared>(
     };
     let before = status.shared;
     let generation = resource.meta().generation;
-    let now = conditions(findings, generation, &before.conditions, Timestamp::now());
+    let all = completed(K::KIND, findings);
+    let now = conditions(&all, generation, &before.conditions, Timestamp::now());
     let is_said = workers.is_none_or(|workers| *workers == said);
     if before.conditions == now && before.observed_generation == generation && is_said {
         return Ok(());
@@ -106,25 +107,28 @@ pub(crate) async fn event<K: Declared>(
     }
 }
 
-/// Writes down what was there before a resource and is used by it, before anything of it is changed: afterwards nobody could tell. The
-/// resource as it is then, where something was written. Fails where it was changed since it was read.
+/// Writes down what was there before a resource and is used by it, before anything of it is changed: afterwards nobody could tell. And which
+/// Kafka that was, once it was asked. The resource as it is then, where something was written. Fails where it was changed since it was read.
 pub(crate) async fn adopted<K: Declared>(
     resource: &K,
     context: &Context,
     found: &[String],
+    cluster: Option<&String>,
 ) -> Result<Option<K>, kube::Error> {
-    let before = resource.status().shared.adopted;
-    let mut all = before.clone().unwrap_or_default();
+    let before = resource.status().shared;
+    let mut all = before.adopted.clone().unwrap_or_default();
     let new: Vec<String> = found
         .iter()
         .filter(|name| !all.contains(name))
         .cloned()
         .collect();
     all.extend(new.iter().cloned());
-    if before.as_ref() == Some(&all) {
+    let cluster = cluster.or(before.kafka_cluster.as_ref());
+    if before.adopted.as_ref() == Some(&all) && before.kafka_cluster.as_ref() == cluster {
         return Ok(None);
     }
-    let now = patch_unchanged(resource, context, &json!({"adopted": all})).await?;
+    let status = json!({"adopted": all, "kafkaCluster": cluster});
+    let now = patch_unchanged(resource, context, &status).await?;
     if !new.is_empty() {
         let note = format!("there before, and used: {}", new.join(", "));
         event(resource, context, false, "Adopted", "Adopt", &note).await;

@@ -39,6 +39,11 @@ pub(crate) trait Declared:
         self.meta().name.as_deref().unwrap_or_default()
     }
 
+    /// What tells it from any other of its name, before it or after it.
+    fn uid(&self) -> &str {
+        self.meta().uid.as_deref().unwrap_or_default()
+    }
+
     /// Whether it is on its way out: nothing is made for it any more.
     fn is_deleted(&self) -> bool {
         self.meta().deletion_timestamp.is_some()

@@ -1,5 +1,5 @@
 //! When a resource is looked at again without anything having changed, and what is not asked again so soon.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -52,6 +52,11 @@ impl Rhythm {
     /// It is gone.
     pub(crate) fn forget(&self, uid: &str) {
         self.0.lock().remove(uid);
+    }
+
+    /// Only these are there.
+    pub(crate) fn retain(&self, uids: &HashSet<String>) {
+        self.0.lock().retain(|uid, _| uids.contains(uid));
     }
 
     /// What was found when this was looked for not long ago, and was good.
@@ -111,5 +116,17 @@ mod tests {
         assert_eq!(rhythm.found("b", "these"), None);
         rhythm.forget("a");
         assert_eq!(rhythm.found("a", "these"), None);
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_what_is_gone() {
+        let rhythm = Rhythm::default();
+        for uid in ["a", "b", "c"] {
+            rhythm.succeeded(uid);
+            rhythm.remember(uid, "these".to_owned(), Vec::new());
+        }
+        rhythm.retain(&HashSet::from(["b".to_owned()]));
+        assert_eq!(rhythm.0.lock().keys().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(rhythm.found("b", "these"), Some(Vec::new()));
     }
 }

@@ -111,7 +111,6 @@ pub(crate) async fn run(context: Arc<Context>) {
             return;
         }
     };
-    context.world.wait_until_known().await;
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -190,7 +189,9 @@ fn deployed(pipeline: &Pipeline, context: &Context) -> Option<u32> {
 }
 
 fn workers(pipeline: &Pipeline, context: &Context) -> Vec<Worker> {
-    let pods = context.world.pods_of(&owner(pipeline), Role::Worker);
+    let owner = owner(pipeline);
+    let deployment = Role::Worker.workload(&owner.name);
+    let pods = context.world.pods_of(&owner.namespace, &deployment);
     pods.iter().filter_map(|pod| Worker::of(pod)).collect()
 }
 

@@ -1,4 +1,6 @@
 //! The watches that keep the copy of the cluster, and tell controllers whose resource something was about.
+mod bells;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -7,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::DynamicObject;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt as _;
@@ -16,14 +18,16 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use tidewheel_crds::Kind;
 
+use self::bells::{
+    Bells, Changed, OF_PIPELINES, OF_PODS, OF_SECRETS, OF_SINKS, OF_SOURCES, Told, of_children,
+};
 use crate::bell::{Bell, Queue};
 use crate::children::{COMPONENT, ChildKind, MANAGED_BY, MANAGER, Role};
-use crate::conditions::Reason;
+use crate::claims::Claims;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
-use crate::resource::{Declared, EventSource, Pipeline, Sink};
+use crate::resource::{EventSource, Pipeline, Sink};
 use crate::rhythm::jittered;
 use crate::settings::Settings;
 use crate::world::World;
@@ -72,22 +76,13 @@ pub(crate) struct Queues {
     pub(crate) bell: Bell<Pipeline>,
 }
 
-/// Where controllers are told.
-#[derive(Clone)]
-struct Bells {
-    world: World,
-    secret_of_kafka: String,
-    sources: Bell<EventSource>,
-    sinks: Bell<Sink>,
-    pipelines: Bell<Pipeline>,
-}
-
 /// Watches everything in a scope. The watches are done only when the returned future is driven, which ends never.
 pub(crate) fn watch(
     client: &Client,
     scope: &Scope,
     settings: &Settings,
     metrics: &Metrics,
+    claims: &Claims,
 ) -> (World, Queues, BoxFuture<'static, ()>) {
     let (sources, sinks, pipelines, secrets, pods) = (
         Writer::default(),
@@ -124,6 +119,7 @@ pub(crate) fn watch(
     let (to_pipelines, of_pipelines) = Bell::new(metrics);
     let bells = Bells {
         world: world.clone(),
+        claims: claims.clone(),
         secret_of_kafka: settings.kafka_secret.clone(),
         sources: to_sources,
         sinks: to_sinks,
@@ -142,7 +138,7 @@ pub(crate) fn watch(
             (),
             watcher(scope.api(client), all.clone()),
             bells.clone(),
-            Bells::source,
+            OF_SOURCES,
         )
         .boxed(),
         follow(
@@ -150,7 +146,7 @@ pub(crate) fn watch(
             (),
             watcher(scope.api(client), all.clone()),
             bells.clone(),
-            Bells::sink,
+            OF_SINKS,
         )
         .boxed(),
         follow(
@@ -158,7 +154,7 @@ pub(crate) fn watch(
             (),
             watcher(scope.api(client), all),
             bells.clone(),
-            Bells::pipeline,
+            OF_PIPELINES,
         )
         .boxed(),
         follow(
@@ -166,7 +162,7 @@ pub(crate) fn watch(
             (),
             watcher(scope.api(client), secret),
             bells.clone(),
-            Bells::secret,
+            OF_SECRETS,
         )
         .boxed(),
         follow(
@@ -174,8 +170,7 @@ pub(crate) fn watch(
             (),
             watcher(scope.api(client), workers).map_ok(|event| event.modify(shorten)),
             bells.clone(),
-            // Whoever looks at them looks at them all the time.
-            |_, _| {},
+            OF_PODS,
         )
         .boxed(),
     ];
@@ -184,7 +179,14 @@ pub(crate) fn watch(
         let watching = match world.monitors.get(&kind) {
             None => {
                 let seen = watcher(api, ours);
-                follow(writer, kind.resource(), seen, bells.clone(), Bells::child).boxed()
+                follow(
+                    writer,
+                    kind.resource(),
+                    seen,
+                    bells.clone(),
+                    of_children(kind),
+                )
+                .boxed()
             }
             Some(presence) => {
                 let seen = move || watcher(api.clone(), ours.clone());
@@ -206,44 +208,17 @@ pub(crate) fn watch(
 fn shorten(pod: &mut Pod) {
     pod.spec = None;
     pod.metadata.annotations = None;
-    if let Some(status) = &mut pod.status {
-        status.container_statuses = None;
-    }
-}
-
-/// A change of an object: what it was, and what it is; none where it was not there, or is no longer.
-struct Changed<'a, K> {
-    before: Option<&'a K>,
-    now: Option<&'a K>,
-}
-
-impl<K> Clone for Changed<'_, K> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<K> Copy for Changed<'_, K> {}
-
-impl<'a, K: Resource> Changed<'a, K> {
-    /// Both, as far as they are there.
-    fn both(self) -> impl Iterator<Item = &'a K> {
-        self.before.into_iter().chain(self.now)
-    }
-
-    /// Whether anything but the status is another than before.
-    fn is_of_users(self) -> bool {
-        let told = |object: &K| {
-            let meta = object.meta();
-            (
-                meta.uid.clone(),
-                meta.generation,
-                meta.deletion_timestamp.clone(),
-                meta.annotations.clone(),
-                meta.finalizers.clone(),
-            )
+    let containers = pod.status.iter_mut();
+    let containers = containers.flat_map(|status| status.container_statuses.iter_mut());
+    for container in containers.flatten() {
+        // How it fares is looked at, and how it ended last.
+        *container = ContainerStatus {
+            name: std::mem::take(&mut container.name),
+            ready: container.ready,
+            restart_count: container.restart_count,
+            last_state: container.last_state.take(),
+            ..ContainerStatus::default()
         };
-        self.before.map(told) != self.now.map(told)
     }
 }
 
@@ -253,7 +228,7 @@ async fn follow<K>(
     kind: K::DynamicType,
     seen: impl Stream<Item = watcher::Result<Event<K>>> + Send,
     bells: Bells,
-    ring: fn(&Bells, Changed<'_, K>),
+    told: Told<K>,
 ) where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Clone + Debug + Eq + Hash + Send + Sync,
@@ -261,7 +236,7 @@ async fn follow<K>(
     let mut seen = std::pin::pin!(seen.default_backoff());
     while let Some(event) = seen.next().await {
         match event {
-            Ok(event) => take_in(&mut writer, &kind, event, &bells, ring),
+            Ok(event) => take_in(&mut writer, &kind, event, &bells, told),
             Err(error) => {
                 tracing::warn!(%error, kind = %K::kind(&kind), "a watch failed: it is begun again");
             }
@@ -287,7 +262,7 @@ async fn look_for<S>(
             match event {
                 Ok(event) => {
                     let is_all = matches!(event, Event::InitDone);
-                    take_in(&mut writer, &resource, event, &bells, Bells::child);
+                    take_in(&mut writer, &resource, event, &bells, of_children(kind));
                     if is_all && presence.tell(true) {
                         tracing::info!(kind = resource.kind, "the kind is there");
                         bells.all_with_workloads();
@@ -330,7 +305,7 @@ fn take_in<K>(
     kind: &K::DynamicType,
     event: Event<K>,
     bells: &Bells,
-    ring: fn(&Bells, Changed<'_, K>),
+    told: Told<K>,
 ) where
     K: Resource + Clone + 'static,
     K::DynamicType: Clone + Eq + Hash,
@@ -339,18 +314,24 @@ fn take_in<K>(
     let event = event.modify(|object| object.meta_mut().managed_fields = None);
     let known = writer.as_reader();
     let before = known_before(&known, kind, &event);
+    // Before anybody can look at the copy.
+    match &event {
+        Event::Apply(object) | Event::InitApply(object) => (told.note)(bells, object, true),
+        Event::Delete(object) => (told.note)(bells, object, false),
+        Event::Init | Event::InitDone => {}
+    }
     writer.apply_watcher_event(&event);
     match &event {
         Event::Apply(object) => {
             let before = before.values().next().map(AsRef::as_ref);
             let now = Some(object);
-            ring(bells, Changed { before, now });
+            (told.ring)(bells, Changed { before, now });
         }
         Event::Delete(object) => {
             let before = Some(object);
-            ring(bells, Changed { before, now: None });
+            (told.ring)(bells, Changed { before, now: None });
         }
-        Event::InitDone => ring_for_all(bells, ring, &before, &by_key(&known, kind)),
+        Event::InitDone => ring_for_all(bells, told, &before, &by_key(&known, kind)),
         Event::Init | Event::InitApply(_) => {}
     }
 }
@@ -391,12 +372,8 @@ where
 }
 
 /// Rings for what is another after everything was listed anew: changes may have been missed meanwhile, and deletions.
-fn ring_for_all<K>(
-    bells: &Bells,
-    ring: fn(&Bells, Changed<'_, K>),
-    before: &ByKey<K>,
-    now: &ByKey<K>,
-) where
+fn ring_for_all<K>(bells: &Bells, told: Told<K>, before: &ByKey<K>, now: &ByKey<K>)
+where
     K: Resource + 'static,
     K::DynamicType: Eq + Hash,
 {
@@ -406,139 +383,12 @@ fn ring_for_all<K>(
         if old.map(version) != Some(version(object)) {
             let before = old.map(AsRef::as_ref);
             let now = Some(object.as_ref());
-            ring(bells, Changed { before, now });
+            (told.ring)(bells, Changed { before, now });
         }
     }
     for (_, gone) in before.iter().filter(|(key, _)| !now.contains_key(key)) {
-        ring(
-            bells,
-            Changed {
-                before: Some(gone.as_ref()),
-                now: None,
-            },
-        );
-    }
-}
-
-impl Bells {
-    /// For the source, and for the Pipelines that read it.
-    fn source(&self, changed: Changed<'_, EventSource>) {
-        let Some(source) = changed.both().last().filter(|_| changed.is_of_users()) else {
-            return;
-        };
-        self.sources.ring(source);
-        self.pipelines_where(source.namespace(), |pipeline| {
-            pipeline.source_names().any(|name| name == source.name())
-        });
-    }
-
-    /// For the Sink, and for the Pipelines that write to it.
-    fn sink(&self, changed: Changed<'_, Sink>) {
-        let Some(sink) = changed.both().last().filter(|_| changed.is_of_users()) else {
-            return;
-        };
-        self.sinks.ring(sink);
-        self.pipelines_where(sink.namespace(), |pipeline| {
-            pipeline.sink_names().any(|name| name == sink.name())
-        });
-    }
-
-    /// For the Pipeline, and for those that wait for it to make room for their outputs.
-    fn pipeline(&self, changed: Changed<'_, Pipeline>) {
-        let Some(pipeline) = changed.both().last().filter(|_| changed.is_of_users()) else {
-            return;
-        };
-        self.pipelines.ring(pipeline);
-        let taken = Reason::OutputTaken.as_str();
-        let waits = |other: &Pipeline| {
-            let conditions = other.status().shared.conditions;
-            conditions.iter().any(|condition| condition.reason == taken)
-        };
-        let waiting = self.world.pipelines.state_filter(waits);
-        waiting
-            .iter()
-            .for_each(|pipeline| self.pipelines.ring(pipeline.as_ref()));
-    }
-
-    /// For everything that uses the Secret.
-    fn secret(&self, changed: Changed<'_, Secret>) {
-        let Some(secret) = changed.both().last() else {
-            return;
-        };
-        if changed.before.map(|secret| &secret.data) == changed.now.map(|secret| &secret.data) {
-            return;
-        }
-        let namespace = secret.metadata.namespace.as_deref().unwrap_or_default();
-        let name = secret.metadata.name.as_deref().unwrap_or_default();
-        let all_use_it = name == self.secret_of_kafka;
-        let uses = |own: Option<&str>| all_use_it || own == Some(name);
-        let sources = self
-            .world
-            .sources
-            .state_filter(|source| source.namespace() == namespace && uses(source.secret_name()));
-        sources
-            .iter()
-            .for_each(|source| self.sources.ring(source.as_ref()));
-        let sinks = self
-            .world
-            .sinks
-            .state_filter(|sink| sink.namespace() == namespace && uses(sink.secret_name()));
-        sinks.iter().for_each(|sink| self.sinks.ring(sink.as_ref()));
-        self.pipelines_where(namespace, |pipeline| {
-            let mut names = pipeline.sink_names();
-            all_use_it || names.any(|name| sinks.iter().any(|sink| sink.name() == name))
-        });
-    }
-
-    /// For the resource that owns the object.
-    fn child(&self, changed: Changed<'_, DynamicObject>) {
-        let owners = changed.both().flat_map(|object| {
-            let namespace = object.metadata.namespace.clone().unwrap_or_default();
-            let owners = object.metadata.owner_references.iter().flatten();
-            owners.map(move |owner| {
-                (
-                    owner.kind.parse::<Kind>(),
-                    owner.name.as_str(),
-                    namespace.clone(),
-                )
-            })
-        });
-        for (kind, name, namespace) in owners {
-            match kind {
-                Ok(Kind::EventSource) => {
-                    let source = self.world.source(&namespace, name);
-                    source
-                        .iter()
-                        .for_each(|source| self.sources.ring(source.as_ref()));
-                }
-                Ok(Kind::Pipeline) => {
-                    let key = ObjectRef::new(name).within(&namespace);
-                    let pipeline = self.world.pipelines.get(&key);
-                    pipeline
-                        .iter()
-                        .for_each(|pipeline| self.pipelines.ring(pipeline.as_ref()));
-                }
-                // Nothing is made for Sinks.
-                Ok(Kind::Sink) | Err(_) => {}
-            }
-        }
-    }
-
-    /// For everything that something may run for.
-    fn all_with_workloads(&self) {
-        let sources = self.world.sources.state();
-        let sources = sources.iter();
-        sources.for_each(|source| self.sources.ring(source.as_ref()));
-        let pipelines = self.world.pipelines.state();
-        let pipelines = pipelines.iter();
-        pipelines.for_each(|pipeline| self.pipelines.ring(pipeline.as_ref()));
-    }
-
-    fn pipelines_where(&self, namespace: &str, is_meant: impl Fn(&Pipeline) -> bool) {
-        let meant = |pipeline: &Pipeline| pipeline.namespace() == namespace && is_meant(pipeline);
-        let meant = self.world.pipelines.state_filter(meant);
-        meant
-            .iter()
-            .for_each(|pipeline| self.pipelines.ring(pipeline.as_ref()));
+        (told.note)(bells, gone.as_ref(), false);
+        let before = Some(gone.as_ref());
+        (told.ring)(bells, Changed { before, now: None });
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::DynamicObject;
 use kube::runtime::reflector::{ObjectRef, Store};
 
-use crate::children::{ChildKind, Owner, Role};
+use crate::children::ChildKind;
 use crate::presence::Presence;
 use crate::resource::{EventSource, Pipeline, Sink};
 
@@ -56,18 +56,11 @@ impl World {
         store.state_filter(|object| is_owned_by(object, uid))
     }
 
-    /// The pods of a workload.
-    pub(crate) fn pods_of(&self, owner: &Owner, role: Role) -> Vec<Arc<Pod>> {
-        let wanted = role.labels_of_pods(owner);
+    /// The pods of a Deployment, as far as they are those of workers.
+    pub(crate) fn pods_of(&self, namespace: &str, deployment: &str) -> Vec<Arc<Pod>> {
         self.pods.state_filter(|pod| {
-            let labels = pod.metadata.labels.as_ref();
-            let has = |(name, value): &(&str, &str)| {
-                labels
-                    .and_then(|labels| labels.get(*name))
-                    .map(String::as_str)
-                    == Some(*value)
-            };
-            pod.metadata.namespace.as_ref() == Some(&owner.namespace) && wanted.iter().all(has)
+            let is_here = pod.metadata.namespace.as_deref() == Some(namespace);
+            is_here && is_of_deployment(pod, deployment)
         })
     }
 
@@ -98,9 +91,58 @@ impl World {
     }
 }
 
+/// Whether a pod is of a ReplicaSet that a Deployment has made: anybody can give a pod any labels.
+fn is_of_deployment(pod: &Pod, deployment: &str) -> bool {
+    let labels = pod.metadata.labels.as_ref();
+    let Some(hash) = labels.and_then(|labels| labels.get("pod-template-hash")) else {
+        return false;
+    };
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    owners.any(|owner| {
+        let is_set = owner.api_version == "apps/v1" && owner.kind == "ReplicaSet";
+        let is_its = owner.name == format!("{deployment}-{hash}");
+        is_set && is_its && owner.controller == Some(true)
+    })
+}
+
 /// Whether an object is controlled by the resource with this `uid`.
 pub(crate) fn is_owned_by(object: &DynamicObject, uid: &str) -> bool {
     let owners = object.metadata.owner_references.iter().flatten();
     let mut controllers = owners.filter(|owner| owner.controller == Some(true));
     controllers.any(|owner| owner.uid == uid)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_pod_that_only_looks_like_a_worker_is_none() {
+        let is_worker = |owner: &Value| {
+            let labels = json!({"pod-template-hash": "5d8f"});
+            let pod =
+                json!({"metadata": {"name": "a", "labels": labels, "ownerReferences": [owner]}});
+            is_of_deployment(&serde_json::from_value(pod).unwrap(), "kpis-worker")
+        };
+        let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "kpis-worker-5d8f", "uid": "a", "controller": true});
+        assert!(is_worker(&owner));
+        for (member, other) in [
+            ("name", json!("others-worker-5d8f")),
+            ("name", json!("kpis-worker-77")),
+            ("kind", json!("Job")),
+            ("apiVersion", json!("example.com/v1")),
+            ("controller", json!(false)),
+        ] {
+            let mut another = owner.clone();
+            another[member] = other;
+            assert!(!is_worker(&another), "{another}");
+        }
+        let bare = json!({"metadata": {"name": "a", "labels": {"pod-template-hash": "5d8f"}}});
+        assert!(!is_of_deployment(
+            &serde_json::from_value(bare).unwrap(),
+            "kpis-worker"
+        ));
+    }
 }

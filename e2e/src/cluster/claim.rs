@@ -8,7 +8,7 @@ use std::{
 
 use crate::cluster::{
     error::{ClusterError, io, io_at},
-    place::{ALL, Place},
+    place::Place,
     run::{make_folder, run},
 };
 
@@ -37,9 +37,10 @@ impl Claim {
     }
 
     fn attempt(place: &Place) -> Result<Self, ClusterError> {
-        make_folder(Path::new(ALL))?;
+        make_folder(place.all_folders())?;
         // No cluster's name has a dot, so that nobody takes this for one that was abandoned.
-        let fresh = Path::new(ALL).join(format!(".{}.{}", place.name(), std::process::id()));
+        let fresh = format!(".{}.{}", place.name(), std::process::id());
+        let fresh = place.all_folders().join(fresh);
         std::fs::create_dir(&fresh).map_err(io_at("making", &fresh))?;
         let made = Self::lock(&fresh).and_then(|claim| {
             let renamed = std::fs::rename(&fresh, place.folder());

@@ -134,7 +134,7 @@ fn log(place: &Place) -> PathBuf {
 }
 
 /// Reads the pipe from the maker until it says something or ends.
-fn is_told_to_stay() -> bool {
+pub(crate) fn is_told_to_stay() -> bool {
     let mut told = String::new();
     let read = std::io::stdin().lock().read_line(&mut told);
     read.is_ok() && told.trim() == STAY

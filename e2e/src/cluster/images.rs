@@ -1,4 +1,6 @@
 //! The images that run in a cluster, made without any registry.
+mod docker;
+
 use std::{
     fs::{self, File},
     io,
@@ -27,6 +29,8 @@ pub const TIDEWHEEL_NEXT: &str = "localhost/tidewheel/tidewheel:next";
 pub const TOOLBOX: &str = "localhost/tidewheel/toolbox:1";
 /// What holds a pod's namespaces.
 pub(crate) const PAUSE: &str = "localhost/tidewheel/pause:1";
+/// A new archive, in the folder that it was built in.
+const ARCHIVE: &str = "archive.tar";
 /// How many archives of an image are kept: those of the checkouts that somebody works in.
 const KEPT: usize = 3;
 /// Where the Dockerfile is, the script that lays out the image's files, and the charts.
@@ -48,7 +52,7 @@ impl Images {
         let pause = programs.pause();
         Ok(Self {
             archives: vec![
-                image(tidewheel)?,
+                image_by(Builder::Buildah, tidewheel)?,
                 archive(TOOLBOX, &[&busybox], |folder| {
                     build_from(&busybox, "bin/busybox", TOOLBOX, folder)
                 })?,
@@ -64,28 +68,47 @@ impl Images {
     }
 }
 
-/// Makes the image of a `tidewheel` program as an OCI archive, without any registry, and returns where it is: in the cache.
+/// What builds images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Builder {
+    /// A program that needs no engine, and keeps what it builds where it is told.
+    Buildah,
+    /// The Docker engine that is here.
+    Docker,
+}
+
+/// Makes the image of a `tidewheel` program as an archive, without any registry, and returns where it is: in the cache.
 ///
 /// # Errors
-/// [`ClusterError::Missing`] where there is no such program or no `buildah`, [`ClusterError::Failed`] where the image cannot be built.
+/// [`ClusterError::Missing`] where there is no such program, or neither `buildah` nor `docker`, [`ClusterError::Failed`] where the
+/// image cannot be built.
 pub fn image(tidewheel: &Path) -> Result<PathBuf, ClusterError> {
+    let builders = [("buildah", Builder::Buildah), ("docker", Builder::Docker)];
+    let here = builders.iter().find(|(name, _)| which(name).is_some());
+    let (_, builder) = here.ok_or_else(|| ClusterError::Missing {
+        what: "buildah or docker, which make images".to_owned(),
+        how: "on Debian or Ubuntu: apt-get install buildah".to_owned(),
+    })?;
+    image_by(*builder, tidewheel)
+}
+
+/// As [`image`], by a builder that is there.
+pub(crate) fn image_by(builder: Builder, tidewheel: &Path) -> Result<PathBuf, ClusterError> {
     if !tidewheel.is_file() {
         return Err(ClusterError::Missing {
             what: format!("the tidewheel program, {}", tidewheel.display()),
             how: "cargo build --release --locked --workspace".to_owned(),
         });
     }
-    if which("buildah").is_none() {
-        return Err(ClusterError::Missing {
-            what: "buildah, which makes images".to_owned(),
-            how: "on Debian or Ubuntu: apt-get install buildah".to_owned(),
-        });
-    }
-    archive(
-        TIDEWHEEL,
-        &[tidewheel, &dockerfile(), &layout()],
-        |folder| build_tidewheel(tidewheel, folder),
-    )
+    let sources: [&Path; 3] = [tidewheel, &dockerfile(), &layout()];
+    archive(TIDEWHEEL, &sources, |folder| {
+        let files = folder.join("files");
+        lay_out(tidewheel, &files)?;
+        match builder {
+            Builder::Buildah => build_tidewheel(&files, folder),
+            Builder::Docker => docker::build(TIDEWHEEL, &dockerfile(), &files, folder),
+        }
+    })
 }
 
 fn dockerfile() -> PathBuf {
@@ -96,7 +119,7 @@ fn layout() -> PathBuf {
     Path::new(REPOSITORY).join("scripts/image-root.sh")
 }
 
-/// The archive of an image that is made of these files: from the cache, or built.
+/// The archive of an image that is made of these files: from the cache, or built as [`ARCHIVE`] in a folder of its own.
 fn archive(
     image: &str,
     sources: &[&Path],
@@ -111,9 +134,7 @@ fn archive(
     }
     let scratch = TempDir::with_prefix_in(".building-", &cache).map_err(io_at("making", &cache))?;
     build(scratch.path())?;
-    let built = scratch.path().join("archive.tar");
-    push(image, scratch.path(), &built)?;
-    fs::rename(&built, &path).map_err(io_at("keeping", &path))?;
+    fs::rename(scratch.path().join(ARCHIVE), &path).map_err(io_at("keeping", &path))?;
     forget_old(&cache, &format!("{name}-"))?;
     Ok(path)
 }
@@ -139,13 +160,15 @@ fn digest(image: &str, sources: &[&Path]) -> Result<String, ClusterError> {
         .collect())
 }
 
-/// Lays out the files that the program needs, and has the Dockerfile take them in place of its stage that compiles.
-fn build_tidewheel(program: &Path, scratch: &Path) -> Result<(), ClusterError> {
-    let files = scratch.join("files");
-    let root = files.join("image");
+/// Lays out the files that the program needs, as the Dockerfile's stage does that compiles it.
+fn lay_out(program: &Path, files: &Path) -> Result<(), ClusterError> {
     let mut command = Command::new(layout());
-    command.arg(program).arg(&root);
-    run(&mut command, "laying out the files of the image")?;
+    command.arg(program).arg(files.join("image"));
+    run(&mut command, "laying out the files of the image").map(drop)
+}
+
+/// Has the Dockerfile take files that are there in place of its first stage.
+fn build_tidewheel(files: &Path, scratch: &Path) -> Result<(), ClusterError> {
     let mut command = buildah(scratch);
     command
         .args([
@@ -157,8 +180,9 @@ fn build_tidewheel(program: &Path, scratch: &Path) -> Result<(), ClusterError> {
         ])
         .arg(format!("--build-context=build={}", files.display()))
         .arg(format!("--file={}", dockerfile().display()))
-        .arg(&files);
-    run(&mut command, "building the tidewheel image").map(drop)
+        .arg(files);
+    run(&mut command, "building the tidewheel image")?;
+    push(TIDEWHEEL, scratch)
 }
 
 /// An image of one static program.
@@ -175,10 +199,12 @@ fn build_from(program: &Path, path: &str, image: &str, scratch: &Path) -> Result
         .args(["bud", "--isolation=chroot", "--timestamp=0", "--tag", image])
         .arg(format!("--file={}", file.display()))
         .arg(&files);
-    run(&mut command, &format!("building {image}")).map(drop)
+    run(&mut command, &format!("building {image}"))?;
+    push(image, scratch)
 }
 
-fn push(image: &str, scratch: &Path, archive: &Path) -> Result<(), ClusterError> {
+fn push(image: &str, scratch: &Path) -> Result<(), ClusterError> {
+    let archive = scratch.join(ARCHIVE);
     let mut command = buildah(scratch);
     command
         .args(["push", "--quiet", image])

@@ -11,8 +11,9 @@ use crate::{
         error::ClusterError,
         hold::ClusterPorts,
         identity::Identities,
-        images::{TIDEWHEEL, TIDEWHEEL_NEXT},
-        mounts, network,
+        images::{TIDEWHEEL, TIDEWHEEL_NEXT, TOOLBOX},
+        mounts,
+        network::{self, NODE},
         node::Node,
         place::Place,
         programs::Programs,
@@ -61,9 +62,13 @@ pub fn inside(place: &Place, ports: ClusterPorts, images: &[PathBuf]) -> Result<
 
     // What does not need each other at once: each takes seconds, most of it waiting.
     let (kubernetes, kafka, postgres) = thread::scope(|scope| {
-        let kafka = scope.spawn(|| servers::start_kafka(ports).inspect(|_| step("Kafka answers")));
-        let postgres =
-            scope.spawn(|| servers::start_postgres(ports).inspect(|_| step("PostgreSQL answers")));
+        let kafka = scope.spawn(|| {
+            servers::start_kafka(NODE, Some(ports.kafka)).inspect(|_| step("Kafka answers"))
+        });
+        let postgres = scope.spawn(|| {
+            servers::start_postgres(NODE, Some(ports.postgres))
+                .inspect(|_| step("PostgreSQL answers"))
+        });
         let containerd = scope.spawn(|| {
             let containerd = node.start_containerd()?;
             for image in images {
@@ -75,17 +80,18 @@ pub fn inside(place: &Place, ports: ClusterPorts, images: &[PathBuf]) -> Result<
         });
         let kubernetes = start_kubernetes(&control_plane, &node, &step);
         let parts = kubernetes.and_then(|mut parts| {
-            parts.push(joined(containerd)?);
+            parts.push(servers::joined(containerd)?);
             Ok(parts)
         });
-        (parts, joined(kafka), joined(postgres))
+        (parts, servers::joined(kafka), servers::joined(postgres))
     });
     let (mut parts, kafka, postgres) = (kubernetes?, kafka?, postgres?);
     parts.push(node.start_kubelet()?);
-    servers::publish(place, programs, ports)?;
+    let kubectl = programs.folder().join("kubectl");
+    servers::publish(place, &kubectl, NODE, ports.postgres)?;
     wait_until_ready(place, programs, &mut parts)?;
     step("the node is ready");
-    servers::describe(place, programs, &kafka, &postgres)?;
+    servers::describe(place, Some(programs.folder()), TOOLBOX, &kafka, &postgres)?;
     Said::Ready.tell();
     loop {
         // All of it is dropped, if ever, by the kernel.
@@ -140,13 +146,4 @@ fn wait_until_ready(
         }
         thread::sleep(LOOK_EVERY);
     }
-}
-
-/// The result of a thread; a panic there goes on here.
-fn joined<T>(
-    thread: thread::ScopedJoinHandle<'_, Result<T, ClusterError>>,
-) -> Result<T, ClusterError> {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

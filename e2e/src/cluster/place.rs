@@ -1,13 +1,18 @@
 //! Where a cluster is: its name, its folder, its cgroups.
 use std::path::{Path, PathBuf};
 
-use crate::cluster::{
-    cgroups,
-    error::{ClusterError, io_at},
+use crate::{
+    cache,
+    cluster::{
+        cgroups,
+        error::{ClusterError, io_at},
+        programs,
+        way::Way,
+    },
 };
 
-/// Where all clusters of a machine have their folders. Whoever runs PostgreSQL must be able to enter it, which a home's cache does not allow.
-pub(crate) const ALL: &str = "/var/cache/tidewheel/clusters";
+/// Where all clusters of root have their folders. Whoever runs PostgreSQL must be able to enter it, which a home's cache does not allow.
+const OF_ROOT: &str = "/var/cache/tidewheel/clusters";
 /// Where the system shows cgroups: one hierarchy (version 2), or a folder for each (version 1).
 const CGROUPS: &str = "/sys/fs/cgroup";
 const PREFIX: &str = "tidewheel-";
@@ -18,13 +23,15 @@ const LONGEST_NAME: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     name: String,
+    /// Where the folders of all clusters are.
+    all: PathBuf,
 }
 
 impl Place {
     /// Of the cluster of this name.
     ///
     /// # Errors
-    /// [`ClusterError::Name`] where no cluster can be called that.
+    /// [`ClusterError::Name`] where no cluster can be called that, [`ClusterError::Server`] for a user without a home.
     pub fn new(name: &str) -> Result<Self, ClusterError> {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(fits) {
@@ -32,7 +39,8 @@ impl Place {
             return Err(ClusterError::Name { name });
         }
         let name = name.to_owned();
-        Ok(Self { name })
+        let all = all()?;
+        Ok(Self { name, all })
     }
 
     /// The cluster's name.
@@ -44,7 +52,12 @@ impl Place {
     /// Everything that the cluster keeps is in here.
     #[must_use]
     pub fn folder(&self) -> PathBuf {
-        Path::new(ALL).join(&self.name)
+        self.all.join(&self.name)
+    }
+
+    /// Where all clusters of this user have their folders.
+    pub(crate) fn all_folders(&self) -> &Path {
+        &self.all
     }
 
     /// For `KUBECONFIG`: the cluster's administrator, from this machine.
@@ -63,6 +76,16 @@ impl Place {
     #[must_use]
     pub fn part(&self, part: &str) -> PathBuf {
         self.folder().join("parts").join(part)
+    }
+
+    /// Where the logs are of what runs on this machine for the cluster: a pattern of paths.
+    #[must_use]
+    pub fn logs(&self, way: Way) -> String {
+        let parts = match way {
+            Way::Packages => self.part("*"),
+            Way::Kind => self.temporary().join("*"),
+        };
+        parts.join("server.log").display().to_string()
     }
 
     /// For temporary files of the cluster's processes.
@@ -105,7 +128,7 @@ impl Place {
 
     /// All places where something is left of a cluster, or where there is one.
     pub(crate) fn all() -> Result<Vec<Self>, ClusterError> {
-        let mut names = entries(Path::new(ALL))?;
+        let mut names = entries(&all()?)?;
         for hierarchy in hierarchies()? {
             let groups = entries(&hierarchy)?;
             let ours = groups.iter().filter_map(|name| name.strip_prefix(PREFIX));
@@ -120,8 +143,20 @@ impl Place {
     }
 }
 
-/// The roots of all hierarchies of cgroups.
+/// Where all clusters of this user have their folders. Those of others than root, which kind makes, are in the user's cache.
+fn all() -> Result<PathBuf, ClusterError> {
+    if programs::is_root() {
+        return Ok(PathBuf::from(OF_ROOT));
+    }
+    Ok(cache::folder()?.join("clusters"))
+}
+
+/// The roots of all hierarchies of cgroups in which clusters of this user can have some.
 fn hierarchies() -> Result<Vec<PathBuf>, ClusterError> {
+    if !programs::is_root() {
+        // What others find there is root's, of clusters whose folders are elsewhere.
+        return Ok(Vec::new());
+    }
     let root = Path::new(CGROUPS);
     if root.join("cgroup.procs").is_file() {
         return Ok(vec![root.to_owned()]);

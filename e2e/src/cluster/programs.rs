@@ -109,11 +109,17 @@ pub(crate) fn built(name: &str) -> Option<PathBuf> {
     program.is_file().then_some(program)
 }
 
-/// What no package can give.
-fn check_machine() -> Result<(), ClusterError> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let user = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    let Some(user) = user.and_then(|ids| ids.split_whitespace().nth(1)) else {
+/// A program for whoever uses a cluster, `kubectl` or `helm`: the one that is built, or the one in PATH.
+pub(crate) fn client(name: &str) -> Option<PathBuf> {
+    built(name).or_else(|| which(name))
+}
+
+/// Looks for what no package can give.
+///
+/// # Errors
+/// [`ClusterError::Missing`] where this machine or user cannot run a cluster, whatever is installed.
+pub(crate) fn check_machine() -> Result<(), ClusterError> {
+    let Some(user) = user() else {
         return Err(ClusterError::Missing {
             what: "Linux, which runs a cluster's containers".to_owned(),
             how: "run this in a virtual machine with Linux".to_owned(),
@@ -141,6 +147,18 @@ fn check_machine() -> Result<(), ClusterError> {
         });
     }
     Ok(())
+}
+
+/// Whether this process has the rights of root.
+pub(crate) fn is_root() -> bool {
+    user().is_some_and(|user| user == "0")
+}
+
+/// The number of the user whose rights this process has; none where there is no Linux to say so.
+fn user() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    ids.split_whitespace().nth(1).map(str::to_owned)
 }
 
 /// Why a cluster's namespaces cannot be made, where they cannot.

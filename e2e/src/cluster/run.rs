@@ -38,7 +38,8 @@ pub(crate) fn run_with(
     })
 }
 
-fn printed(output: Output, doing: &str) -> Result<String, ClusterError> {
+/// What a program has printed that has ended; where it has failed, what it said is shown after `doing`.
+pub(crate) fn printed(output: Output, doing: &str) -> Result<String, ClusterError> {
     let printed = String::from_utf8_lossy(&output.stdout);
     if output.status.success() {
         return Ok(printed.into_owned());

@@ -1,14 +1,11 @@
 //! Kafka and PostgreSQL beside the cluster, and the Services by which pods reach them.
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::Ipv4Addr, path::Path, process::Command, thread};
 
 use crate::{
     cluster::{
         error::ClusterError,
-        hold::ClusterPorts,
-        images::{TIDEWHEEL, TOOLBOX},
-        network::NODE,
+        images::TIDEWHEEL,
         place::Place,
-        programs::Programs,
         run::{run_with, write},
     },
     kafka::{self, Kafka},
@@ -23,14 +20,15 @@ const KAFKA: &str = "kafka.servers.svc.cluster.local:9092";
 const POSTGRES_HOST: &str = "postgres.servers.svc.cluster.local";
 /// PostgreSQL's port in pods.
 const POSTGRES_PORT: u16 = 5432;
-const KAFKA_PORT: u16 = 9092;
+/// Kafka's port, in pods and at the address where its endpoint is.
+pub(crate) const KAFKA_PORT: u16 = 9092;
 
-/// Starts Kafka: on loopback at the port that the machine outside has for it, and at the address that pods know.
-pub(crate) fn start_kafka(ports: ClusterPorts) -> Result<Kafka, ClusterError> {
+/// Starts Kafka: on loopback at the port that the machine outside has for it, any one unless given, and at an address that pods reach.
+pub(crate) fn start_kafka(address: Ipv4Addr, port: Option<u16>) -> Result<Kafka, ClusterError> {
     let kafka = Kafka::start(kafka::Options {
-        port: Some(ports.kafka),
+        port,
         also: Some(kafka::Listener {
-            bind: (NODE, KAFKA_PORT).into(),
+            bind: (address, KAFKA_PORT).into(),
             advertised: KAFKA.to_owned(),
         }),
         ..kafka::Options::default()
@@ -38,26 +36,34 @@ pub(crate) fn start_kafka(ports: ClusterPorts) -> Result<Kafka, ClusterError> {
     Ok(kafka)
 }
 
-/// Starts PostgreSQL: on loopback and at the node's address, at the port that the machine outside has for it.
-pub(crate) fn start_postgres(ports: ClusterPorts) -> Result<Postgres, ClusterError> {
+/// Workers of many tests write there at the same time, each over a connection for every task.
+const MAX_CONNECTIONS: &str = "500";
+
+/// Starts PostgreSQL: on loopback and at an address that pods reach, at the port that the machine outside has for it, any one unless given.
+pub(crate) fn start_postgres(
+    address: Ipv4Addr,
+    port: Option<u16>,
+) -> Result<Postgres, ClusterError> {
     let postgres = Postgres::start(postgres::Options {
-        port: Some(ports.postgres),
-        also: vec![NODE.into()],
+        port,
+        also: vec![address.into()],
+        settings: vec![("max_connections".to_owned(), MAX_CONNECTIONS.to_owned())],
         ..postgres::Options::default()
     })?;
     Ok(postgres)
 }
 
-/// Makes their Services.
+/// Makes their Services, with endpoints at `address`.
 pub(crate) fn publish(
     place: &Place,
-    programs: &Programs,
-    ports: ClusterPorts,
+    kubectl: &Path,
+    address: Ipv4Addr,
+    postgres_port: u16,
 ) -> Result<(), ClusterError> {
     let mut text = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n");
-    text += &service("kafka", KAFKA_PORT, KAFKA_PORT);
-    text += &service("postgres", POSTGRES_PORT, ports.postgres);
-    let mut command = programs.kubernetes("kubectl");
+    text += &service("kafka", KAFKA_PORT, address, KAFKA_PORT);
+    text += &service("postgres", POSTGRES_PORT, address, postgres_port);
+    let mut command = Command::new(kubectl);
     command
         .arg(format!("--kubeconfig={}", place.kubeconfig().display()))
         .args(["apply", "--filename=-"]);
@@ -69,8 +75,8 @@ pub(crate) fn publish(
     .map(drop)
 }
 
-/// A Service without pods, whose one endpoint is a port of the node.
-fn service(name: &str, port: u16, target: u16) -> String {
+/// A Service without pods, whose one endpoint is a port at an address.
+fn service(name: &str, port: u16, address: Ipv4Addr, target: u16) -> String {
     format!(
         "---
 apiVersion: v1
@@ -83,15 +89,17 @@ kind: EndpointSlice
 metadata: {{name: {name}-1, namespace: {NAMESPACE}, labels: {{kubernetes.io/service-name: {name}}}}}
 addressType: IPv4
 ports: [{{port: {target}}}]
-endpoints: [{{addresses: [{NODE}]}}]
+endpoints: [{{addresses: [{address}]}}]
 "
     )
 }
 
-/// Writes down how everything is reached, from this machine and from pods.
+/// Writes down how everything is reached, from this machine and from pods. `programs` is the folder of kubectl and helm, and
+/// `toolbox` the image of a shell.
 pub(crate) fn describe(
     place: &Place,
-    programs: &Programs,
+    programs: Option<&Path>,
+    toolbox: &str,
     kafka: &Kafka,
     postgres: &Postgres,
 ) -> Result<(), ClusterError> {
@@ -99,21 +107,29 @@ pub(crate) fn describe(
     let database = "postgres";
     let in_pods = postgres.url_at(POSTGRES_HOST, POSTGRES_PORT, database);
     for (name, value) in [
-        (
-            "TIDEWHEEL_PROGRAMS",
-            programs.folder().display().to_string(),
-        ),
         ("KUBECONFIG", place.kubeconfig().display().to_string()),
         ("TIDEWHEEL_KAFKA", kafka.bootstrap().to_owned()),
         ("TIDEWHEEL_KAFKA_IN_PODS", KAFKA.to_owned()),
         ("TIDEWHEEL_POSTGRES", postgres.url(database)),
         ("TIDEWHEEL_POSTGRES_IN_PODS", in_pods),
         ("TIDEWHEEL_IMAGE", TIDEWHEEL.to_owned()),
-        ("TIDEWHEEL_TOOLBOX_IMAGE", TOOLBOX.to_owned()),
+        ("TIDEWHEEL_TOOLBOX_IMAGE", toolbox.to_owned()),
     ] {
         // No path or URL here has a quote: the former are ours, the latter encode it.
         let _ = writeln!(text, "export {name}='{value}'");
     }
-    text += "export PATH=\"$TIDEWHEEL_PROGRAMS:$PATH\"\n";
+    if let Some(programs) = programs {
+        let _ = writeln!(text, "export TIDEWHEEL_PROGRAMS='{}'", programs.display());
+        text += "export PATH=\"$TIDEWHEEL_PROGRAMS:$PATH\"\n";
+    }
     write(&place.environment(), &text)
+}
+
+/// The result of a thread, such as one that starts a server; a panic there goes on here.
+pub(crate) fn joined<T>(
+    thread: thread::ScopedJoinHandle<'_, Result<T, ClusterError>>,
+) -> Result<T, ClusterError> {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

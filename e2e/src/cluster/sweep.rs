@@ -1,17 +1,21 @@
 //! Putting a cluster away, in whatever state it is.
 //!
 //! Its processes are in cgroups of its own; its mounts, bridges, addresses and rules are in namespaces that end with the last
-//! process in them. So there are three things to do: end the processes, remove the cgroups, remove the folder.
-use std::{io::ErrorKind, path::Path};
+//! process in them. So there are three things to do: end the processes, remove the cgroups, remove the folder. What kind has made
+//! belongs to the Docker engine, and goes first: the folder is what is known of it.
+use std::{io::ErrorKind, path::Path, time::Duration};
 
 use crate::cluster::{
     cgroups, claim,
     error::{ClusterError, io_at},
-    place::{ALL, Place},
+    kind,
+    place::Place,
 };
 
-/// How often removing the folder is tried: whoever held the cluster may be removing it as well, and each finds files gone.
+/// How often removing the folder is tried: whoever held the cluster may be removing it as well, and each finds files gone; servers
+/// that lost their holder are just ending, and each write makes another file.
 const ATTEMPTS: u32 = 100;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Leaves nothing of a cluster, whoever made it. There may be none.
 ///
@@ -22,16 +26,24 @@ pub fn put_away(place: &Place) -> Result<(), ClusterError> {
     remove(place)
 }
 
-/// Leaves nothing of clusters whose holder has ended without doing so; returns their names.
+/// Leaves nothing of clusters whose holder has ended without doing so; returns their names. One by kind stays while its Docker engine
+/// is out of reach.
 ///
 /// # Errors
 /// As [`put_away`].
 pub fn put_away_abandoned() -> Result<Vec<String>, ClusterError> {
     let mut names = Vec::new();
     for place in Place::all()? {
-        if !claim::is_held(&place)? {
-            remove(&place)?;
-            names.push(place.name().to_owned());
+        if claim::is_held(&place)? {
+            continue;
+        }
+        match remove(&place) {
+            // Whoever puts it away by its name is told why the Docker engine does not.
+            Err(_) if kind::has_made(&place) => {}
+            removed => {
+                removed?;
+                names.push(place.name().to_owned());
+            }
         }
     }
     Ok(names)
@@ -39,10 +51,11 @@ pub fn put_away_abandoned() -> Result<Vec<String>, ClusterError> {
 
 /// What [`put_away`] does beyond ending the holder.
 pub(crate) fn remove(place: &Place) -> Result<(), ClusterError> {
+    kind::remove(place)?;
     cgroups::remove(place)?;
     remove_folder(&place.folder())?;
     // Others may have clusters in the first, and other things in the second.
-    for folder in Path::new(ALL).ancestors().take(2) {
+    for folder in place.all_folders().ancestors().take(2) {
         let _ = std::fs::remove_dir(folder);
     }
     Ok(())
@@ -57,7 +70,10 @@ fn remove_folder(folder: &Path) -> Result<(), ClusterError> {
             Err(error) if attempt == ATTEMPTS || error.kind() == ErrorKind::PermissionDenied => {
                 return Err(io_at("removing", folder)(error));
             }
-            Err(_) => attempt += 1,
+            Err(_) => {
+                attempt += 1;
+                std::thread::sleep(LOOK_EVERY);
+            }
         }
     }
 }

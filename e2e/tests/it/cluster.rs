@@ -1,4 +1,5 @@
 //! A real cluster on this machine: what runs in it, what it reaches, and what is left of it.
+mod kind;
 mod leftovers;
 mod made;
 mod pods;
@@ -10,6 +11,8 @@ use std::{
 };
 
 use tidewheel_e2e::cluster::{Cluster, Options};
+
+pub(crate) use self::pods::pod;
 
 /// The program that holds clusters.
 fn holder() -> &'static Path {

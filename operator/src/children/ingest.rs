@@ -19,6 +19,8 @@ pub(crate) fn ingest(workload: &Workload<'_>, replicas: i32) -> Vec<Child> {
     }});
     let budget = json!({"spec": {
         "maxUnavailable": 1,
+        // One that does not work is in nobody's way.
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
         "selector": {"matchLabels": role.selector(owner)},
     }});
     vec![

@@ -1,4 +1,5 @@
 //! Reconciling an EventSource: its topic, and what takes or makes its events.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -10,44 +11,64 @@ use tidewheel_planner::resource::{Resource, ResourceSet};
 use tidewheel_planner::topics::{self, Topic};
 use tidewheel_provision::kafka::{TopicError, Topics};
 
-use super::deletion::{self, Removal};
-use super::{ReconcileError, monitors, report, workloads};
+use super::{ReconcileError, deletion, monitors, report, workloads};
 use crate::children::{Child, Role, Workload, generate, ingest};
 use crate::conditions::{Aspect, Finding, Reason};
 use crate::context::{Context, owner};
+use crate::deletions::{Deleted, Removal};
 use crate::documents::Documents;
 use crate::judge;
 use crate::kafka::{self, Kafka};
 use crate::resource::{Declared, EventSource, Pipeline};
-use crate::secrets::{self, SecretError};
+use crate::secrets::{self, SecretError, Used};
+
+/// Where the spec says what becomes of its data.
+const DATA: &str = "/topic/deletionPolicy";
 
 /// Brings everything of an EventSource in line.
 pub(crate) async fn reconcile(
     source: Arc<EventSource>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    let is_delete = deletion::is_delete(source.as_ref(), "/topic/deletionPolicy");
+    let is_delete = deletion::is_delete(source.as_ref(), DATA);
     if source.is_deleted() {
         let remove = remove(&source, &context);
         return deletion::finalize(source.as_ref(), &context, is_delete, remove).await;
     }
-    deletion::guard(source.as_ref(), &context, is_delete).await?;
+    let guarded = deletion::guard(source.as_ref(), &context, is_delete).await?;
+    let source = guarded.map_or(source, Arc::new);
     let findings = match dereference(&source, &context) {
-        Ok(found) => {
-            let mut findings = topics(&source, &context, &found).await?;
-            findings.extend(workload(&source, &context, &found).await?);
-            findings
-        }
+        Ok(found) => run(&source, &context, &found).await?,
         Err(mut findings) => {
-            let owner = owner(source.as_ref());
-            let pods = workloads::as_it_is(&context, &owner, role(&source), None, false);
-            findings.extend(pods.await?);
+            findings.extend(keep(&source, &context).await?);
             findings
         }
     };
     let (this, role) = (owner(source.as_ref()), role(&source));
     monitors::apply(&context, &this, role, None).await;
     report(source.as_ref(), &context, &findings, None).await
+}
+
+/// Brings its topic in line, and then what takes or makes its events, as far as it is no worse off for that.
+async fn run(
+    source: &EventSource,
+    context: &Context,
+    found: &Dereferenced,
+) -> Result<Vec<Finding>, ReconcileError> {
+    let mut findings = topics(source, context, found).await?;
+    let owner = owner(source);
+    let pods = if workloads::may_change(context, &owner, role(source), &findings, &found.ways) {
+        workload(source, context, found).await?
+    } else {
+        keep(source, context).await?
+    };
+    findings.extend(pods);
+    Ok(findings)
+}
+
+/// How the pods fare that are left as they are.
+async fn keep(source: &EventSource, context: &Context) -> Result<Option<Finding>, ReconcileError> {
+    workloads::as_it_is(context, &owner(source), role(source), None, false).await
 }
 
 /// What takes or makes its events, whatever else is wrong with it.
@@ -62,41 +83,42 @@ fn role(source: &EventSource) -> Role {
 /// Deletes its topic, once nobody reads it and nothing writes to it.
 async fn remove(source: &EventSource, context: &Context) -> Result<Removal, ReconcileError> {
     if source.spec.get("kafka").is_some() {
-        return Ok(Removal::Done(Vec::new()));
+        return Ok(Removal::Tried(Deleted::default()));
     }
     let readers = readers(source, context);
     if !readers.is_empty() {
         let names: Vec<&str> = readers.iter().map(|pipeline| pipeline.name()).collect();
-        return Ok(Removal::Waits(format!(
+        return Ok(Removal::Held(format!(
             "it is still read by the Pipelines {}",
             names.join(", ")
         )));
     }
     if !workloads::end(context, &owner(source), role(source)).await? {
-        return Ok(Removal::Waits("its pods are still there".to_owned()));
+        return Ok(Removal::Ends("its pods are still there".to_owned()));
     }
     let (namespace, name) = (source.namespace(), source.name());
     let topics = [
         source_topic(namespace, name),
         generator_positions(namespace, name),
     ];
-    let kafka = match kafka::of_namespace(&context.world, &context.settings, namespace) {
-        Ok(kafka) => kafka,
-        Err(finding) => return Ok(Removal::Waits(finding.message)),
+    let removed = match kafka::client_to_delete(source, context).await {
+        Ok(client) => client
+            .delete(&topics)
+            .await
+            .map_err(|error| error.to_string()),
+        Err(why) => Err(why),
     };
-    let deleted = match context.kafka.topics(namespace, &kafka) {
-        Ok(client) => client.delete(&topics).await,
-        Err(error) => Err(error),
-    };
-    Ok(match deleted {
-        Ok(deleted) => Removal::Done(
-            deleted
+    let mut deleted = Deleted::default();
+    match removed {
+        Ok(topics) => {
+            deleted.gone = topics
                 .iter()
                 .map(|topic| format!("topic {topic}"))
-                .collect(),
-        ),
-        Err(error) => Removal::Waits(error.to_string()),
-    })
+                .collect()
+        }
+        Err(why) => deleted.left.push(format!("topic {} ({why})", topics[0])),
+    }
+    Ok(Removal::Tried(deleted))
 }
 
 /// The Pipelines that read it.
@@ -113,8 +135,8 @@ struct Dereferenced {
     kafka: Kafka,
     /// The API keys, where senders need one.
     keys: Option<Arc<Secret>>,
-    /// How Kafka is reached, where a Secret says that.
-    kafka_secret: Option<Arc<Secret>>,
+    /// A digest of how pods reach what they use.
+    ways: String,
 }
 
 fn dereference(source: &EventSource, context: &Context) -> Result<Dereferenced, Vec<Finding>> {
@@ -135,13 +157,16 @@ fn dereference(source: &EventSource, context: &Context) -> Result<Dereferenced, 
             )]
         })?),
     };
+    let named = |secret: &Arc<Secret>| secret.metadata.name.clone().unwrap_or_default();
+    let names = keys.iter().map(named);
+    let names = names.chain([context.settings.kafka_secret.clone()]);
+    let used: Used = names.map(|name| (name, Default::default())).collect();
+    let secret = |name: &str| context.world.secret(namespace, name);
     Ok(Dereferenced {
+        ways: secrets::ways(&used, secret, &kafka.access),
         source: judged,
         kafka,
         keys,
-        kafka_secret: context
-            .world
-            .secret(namespace, &context.settings.kafka_secret),
     })
 }
 
@@ -151,10 +176,10 @@ async fn topics(
     context: &Context,
     found: &Dereferenced,
 ) -> Result<Vec<Finding>, ReconcileError> {
-    let uid = source.metadata.uid.as_deref().unwrap_or_default();
+    let uid = source.uid();
     let subject = format!(
-        "{:?} {}",
-        found.kafka.access,
+        "{} {}",
+        found.ways,
         Documents::of_source(&found.source).hash()
     );
     if let Some(findings) = context.rhythm.found(uid, &subject) {
@@ -164,12 +189,16 @@ async fn topics(
         Ok(client) => client,
         Err(error) => return Ok(vec![kafka::finding(&error)]),
     };
+    let cluster = match kafka::cluster(source, &client).await {
+        Ok(cluster) => cluster,
+        Err(finding) => return Ok(vec![finding]),
+    };
     let mut set = ResourceSet::default();
     set.event_sources.push(found.source.clone());
     let own = topics::of_sources(&set);
     match kafka::adopted(source, &client, &own).await {
-        Ok(there) => drop(crate::report::adopted(source, context, &there).await?),
-        Err(error) => return Ok(vec![kafka::finding(&error)]),
+        Ok(there) => drop(report::adopted(source, context, &there, Some(&cluster)).await?),
+        Err(finding) => return Ok(vec![finding]),
     }
     let done = match found.source.spec.kafka.as_ref() {
         Some(existing) => look_at(&client, &existing.topic).await,
@@ -183,6 +212,10 @@ async fn topics(
                 message,
             )];
             context.rhythm.remember(uid, subject, findings.clone());
+            if deletion::is_delete(source, DATA) {
+                let (kafka, no_databases) = (&found.kafka, &BTreeMap::new());
+                context.reached.remember(uid, kafka, no_databases);
+            }
             findings
         }
         Err(error) => vec![kafka::finding(&error)],
@@ -260,14 +293,14 @@ async fn workload(
         let name = secret.metadata.name.clone().unwrap_or_default();
         (name, Default::default())
     });
-    let used = [&found.keys, &found.kafka_secret].into_iter().flatten();
+    let keys: Used = keys.collect();
     let workload = Workload {
         owner: &owner,
         settings: &context.settings.workloads,
         documents: Documents::of_source(&found.source).text(),
         kafka: &found.kafka.access,
-        secrets: keys.collect(),
-        secrets_digest: secrets::digest(used.map(AsRef::as_ref)),
+        secrets: keys,
+        secrets_digest: found.ways.clone(),
         resources: found.source.spec.resources.as_ref(),
     };
     let children: Vec<Child> = match found.source.spec.origin() {

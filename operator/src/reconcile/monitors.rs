@@ -5,6 +5,7 @@ use crate::children::{ChildKind, Monitored, Owner, Role, monitor};
 use crate::conditions::Reason;
 use crate::context::Context;
 use crate::resource::Pipeline;
+use crate::world::is_owned_by;
 
 /// Applies monitors and alerts for a workload that is there, whatever is wrong with what should be. One that cannot be is told to those who
 /// operate the operator: users can do nothing about it.
@@ -41,12 +42,30 @@ pub(super) async fn apply(
         world: &context.world,
         owner,
     };
+    if !settings.alerts {
+        end_alerts(&applier, &workload).await;
+    }
     for child in monitor(&monitored, &kinds) {
         if let Err(error) = applier.apply(&child).await {
             let (namespace, name) = (&child.namespace, &child.name);
             tracing::warn!(namespace, name, %error, "it is not watched over as it should be");
             context.metrics.failed(owner.kind, word(error));
         }
+    }
+}
+
+/// Removes the alerts of a workload: they were wanted once, and are no longer.
+async fn end_alerts(applier: &Applier<'_>, workload: &str) {
+    let (kind, owner) = (ChildKind::PrometheusRule, applier.owner);
+    let rules = applier.world.child(kind, &owner.namespace, workload);
+    let rules = rules.filter(|rules| {
+        is_owned_by(rules, &owner.uid) && rules.metadata.deletion_timestamp.is_none()
+    });
+    if let Some(rules) = rules
+        && let Err(error) = applier.remove(kind, &rules).await
+    {
+        let namespace = &owner.namespace;
+        tracing::warn!(namespace, name = workload, %error, "its alerts are still there");
     }
 }
 

@@ -2,35 +2,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::controller::Action;
 use tidewheel_crds::status::PlanStatus;
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::topics::of_pipeline;
+use tidewheel_planner::topics::{of_pipeline, own_of_pipeline};
+use tidewheel_provision::kafka::Topics;
 
-use super::deletion::{self, Removal};
-use super::{ReconcileError, monitors, report, tables, workers, workloads};
+use super::{ReconcileError, deletion, monitors, report, tables, workers, workloads};
 use crate::children::Role;
 use crate::conditions::{Aspect, Finding, Reason, Standing};
 use crate::context::{Context, owner};
+use crate::deletions::Removal;
 use crate::documents::hash;
 use crate::judge::{self, JudgedPipeline};
 use crate::kafka::{self, Kafka};
-use crate::report::Workers;
 use crate::resource::{Declared, EventSource, Pipeline, Sink};
-use crate::secrets;
+use crate::secrets::{self, Used};
+use report::Workers;
+
+/// Where the spec says what becomes of its data.
+pub(super) const DATA: &str = "/deletionPolicy";
 
 /// Brings everything of a Pipeline in line.
 pub(crate) async fn reconcile(
     pipeline: Arc<Pipeline>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    let is_delete = deletion::is_delete(pipeline.as_ref(), "/deletionPolicy");
+    let is_delete = deletion::is_delete(pipeline.as_ref(), DATA);
     if pipeline.is_deleted() {
         let remove = remove(&pipeline, &context);
         return deletion::finalize(pipeline.as_ref(), &context, is_delete, remove).await;
     }
-    deletion::guard(pipeline.as_ref(), &context, is_delete).await?;
+    let guarded = deletion::guard(pipeline.as_ref(), &context, is_delete).await?;
+    let pipeline = guarded.map_or(pipeline, Arc::new);
     let mut findings = match dereference(&pipeline, &context) {
         Ok(found) => run(&pipeline, &context, &found).await?,
         Err(findings) => findings,
@@ -54,31 +58,33 @@ pub(crate) async fn reconcile(
     report(pipeline.as_ref(), &context, &findings, Some(&said)).await
 }
 
-/// Deletes its tables, where their Sinks say so too, and its own topics and groups, once no worker is there.
+/// Deletes its tables, where their Sinks say so too, and its own topics and groups, once no worker is there. Who does not answer holds up
+/// nothing of the others.
 async fn remove(pipeline: &Pipeline, context: &Context) -> Result<Removal, ReconcileError> {
     if !workloads::end(context, &owner(pipeline), Role::Worker).await? {
-        return Ok(Removal::Waits("its workers are still there".to_owned()));
+        return Ok(Removal::Ends("its workers are still there".to_owned()));
     }
-    let mut gone = match tables::remove(pipeline, &context.world).await {
-        Ok(gone) => gone,
-        Err(finding) => return Ok(Removal::Waits(finding.message)),
-    };
-    let kafka = match kafka::of_namespace(&context.world, &context.settings, pipeline.namespace()) {
-        Ok(kafka) => kafka,
-        Err(finding) => return Ok(Removal::Waits(finding.message)),
-    };
+    let mut deleted = tables::remove(pipeline, context).await;
     let names = PipelineNames::new(pipeline.namespace(), pipeline.name());
-    let deleted = match context.kafka.topics(pipeline.namespace(), &kafka) {
-        Ok(client) => client.delete_of_pipeline(&names).await,
-        Err(error) => Err(error),
+    let removed = match kafka::client_to_delete(pipeline, context).await {
+        Ok(client) => client
+            .delete_of_pipeline(&names)
+            .await
+            .map_err(|error| error.to_string()),
+        Err(why) => Err(why),
     };
-    Ok(match deleted {
+    match removed {
         Ok(topics) => {
-            gone.extend(topics.iter().map(|topic| format!("topic {topic}")));
-            Removal::Done(gone)
+            let topics = topics.iter().map(|topic| format!("topic {topic}"));
+            deleted.gone.extend(topics);
         }
-        Err(error) => Removal::Waits(error.to_string()),
-    })
+        Err(why) => deleted.left.push(format!(
+            "topics and consumer groups {}.{}.* ({why})",
+            pipeline.namespace(),
+            pipeline.name()
+        )),
+    }
+    Ok(Removal::Tried(deleted))
 }
 
 /// A Pipeline that can run, and what it needs.
@@ -88,21 +94,17 @@ pub(super) struct Dereferenced {
     /// URLs of databases, by `<namespace>/<name>` of their Sinks.
     urls: BTreeMap<String, String>,
     /// The keys that workers need of each Secret of Sinks, by its name.
-    pub(super) keys: BTreeMap<String, BTreeSet<String>>,
-    /// A digest of all Secrets that workers use.
-    pub(super) secrets_digest: String,
+    pub(super) keys: Used,
+    /// A digest of how workers reach what they use.
+    pub(super) ways: String,
 }
 
 fn dereference(pipeline: &Pipeline, context: &Context) -> Result<Dereferenced, Vec<Finding>> {
     let (world, namespace) = (&context.world, pipeline.namespace());
     let (sources, sinks) = references(pipeline, context)?;
     let judged = judge::pipeline(pipeline, &sources, &sinks)?;
-    let others = (
-        world.pipelines.state(),
-        world.sources.state(),
-        world.sinks.state(),
-    );
-    if let Some(taken) = judge::taken(pipeline, &others.0, &others.1, &others.2) {
+    let sink = |name: &str| world.sink(namespace, name);
+    if let Some(taken) = context.claims.claim(pipeline, sink, &context.bell) {
         return Err(vec![taken]);
     }
     needs(judged, context, namespace)
@@ -118,7 +120,7 @@ pub(super) fn needs(
     let urls = tables::urls(world, &judged.plan, &judged.sinks).map_err(|finding| vec![finding])?;
     let kafka = kafka::of_namespace(world, &context.settings, namespace)
         .map_err(|finding| vec![finding])?;
-    let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut keys = Used::new();
     for sink in judged
         .sinks
         .iter()
@@ -131,12 +133,10 @@ pub(super) fn needs(
                 .insert(secret.key.clone());
         }
     }
-    let used = keys.keys().chain([&context.settings.kafka_secret]);
-    let used: Vec<Arc<Secret>> = used
-        .filter_map(|name| world.secret(namespace, name))
-        .collect();
+    let mut used = keys.clone();
+    used.insert(context.settings.kafka_secret.clone(), BTreeSet::new());
     Ok(Dereferenced {
-        secrets_digest: secrets::digest(used.iter().map(AsRef::as_ref)),
+        ways: secrets::ways(&used, |name| world.secret(namespace, name), &kafka.access),
         judged,
         kafka,
         urls,
@@ -192,25 +192,29 @@ async fn run(
     let mut pipeline = pipeline.clone();
     let outside = outside(&mut pipeline, context, found).await?;
     let pipeline = &pipeline;
-    let is_good = outside
-        .iter()
-        .all(|finding| finding.reason.standing() == Standing::Good);
+    let is_good = is_good(&outside);
+    let (owner, ways) = (owner(pipeline), &found.ways);
+    let may_change = workloads::may_change(context, &owner, Role::Worker, &outside, ways);
     findings.extend(outside);
     let hash = found.judged.documents.hash();
     let before = pipeline.status().plan;
     let number = match before.as_ref().filter(|plan| plan.hash == hash) {
-        // What it needs was there once: that the world outside does not answer now is no reason to leave its workers alone.
-        Some(plan) => plan.number,
+        Some(plan) if may_change => plan.number,
         None if is_good => {
             let number = next_number(pipeline, before.as_ref());
-            crate::report::plan(pipeline, context, &PlanStatus { number, hash }).await?;
+            report::plan(pipeline, context, &PlanStatus { number, hash }).await?;
             number
         }
-        None => return Ok(findings),
+        _ => return Ok(findings),
     };
     let resources = found.judged.pipeline.spec.resources.as_ref();
     findings.push(workers::apply(pipeline, context, found, number, resources).await?);
     Ok(findings)
+}
+
+fn is_good(outside: &[Finding]) -> bool {
+    let mut standings = outside.iter().map(|finding| finding.reason.standing());
+    standings.all(|standing| standing == Standing::Good)
 }
 
 /// The number of a new plan: higher than that of any before, also of a Pipeline of this name that was deleted.
@@ -226,29 +230,37 @@ async fn outside(
     context: &Context,
     found: &Dereferenced,
 ) -> Result<Vec<Finding>, ReconcileError> {
-    let uid = workers::uid(pipeline).to_owned();
-    let subject = hash(
-        format!(
-            "{} {} {:?}",
-            found.judged.documents.hash(),
-            found.secrets_digest,
-            found.kafka.access
-        )
-        .as_bytes(),
-    );
+    let uid = pipeline.uid().to_owned();
+    let subject = hash(format!("{} {}", found.judged.documents.hash(), found.ways).as_bytes());
     if let Some(findings) = context.rhythm.found(&uid, &subject) {
         return Ok(findings);
     }
     let (schemas, adopted) = tables(pipeline, context, found).await;
-    let topics = topics(pipeline, context, found, adopted).await?;
+    if !adopted.is_empty() {
+        write_down(pipeline, context, &adopted, None).await?;
+    }
+    let topics = topics(pipeline, context, found).await?;
     let findings = vec![schemas, topics];
-    if findings
-        .iter()
-        .all(|finding| finding.reason.standing() == Standing::Good)
-    {
+    if is_good(&findings) {
         context.rhythm.remember(&uid, subject, findings.clone());
+        if deletion::is_delete(pipeline, DATA) {
+            context.reached.remember(&uid, &found.kafka, &found.urls);
+        }
     }
     Ok(findings)
+}
+
+/// Writes down what was there before the Pipeline.
+async fn write_down(
+    pipeline: &mut Pipeline,
+    context: &Context,
+    adopted: &[String],
+    cluster: Option<&String>,
+) -> Result<(), ReconcileError> {
+    if let Some(now) = report::adopted(pipeline, context, adopted, cluster).await? {
+        *pipeline = now;
+    }
+    Ok(())
 }
 
 /// How it is with its tables, and those that were there before it.
@@ -263,7 +275,7 @@ async fn tables(
     };
     for change in &done.changes {
         let (reason, action) = ("TableChanged", "EnsureTables");
-        crate::report::event(pipeline, context, false, reason, action, change).await;
+        report::event(pipeline, context, false, reason, action, change).await;
     }
     let finding = Finding::new(Aspect::Schemas, Reason::TablesAsPlanned, tables_of(found));
     (finding, done.adopted)
@@ -282,19 +294,22 @@ async fn topics(
     pipeline: &mut Pipeline,
     context: &Context,
     found: &Dereferenced,
-    tables: Vec<String>,
 ) -> Result<Finding, ReconcileError> {
     let plan = &found.judged.plan;
     let client = match context.kafka.topics(pipeline.namespace(), &found.kafka) {
         Ok(client) => client,
         Err(error) => return Ok(kafka::finding(&error)),
     };
-    let there = match kafka::adopted(pipeline, &client, &of_pipeline(plan)).await {
-        Ok(topics) => [topics, tables].concat(),
-        Err(error) => return Ok(kafka::finding(&error)),
+    let cluster = match kafka::cluster(pipeline, &client).await {
+        Ok(cluster) => cluster,
+        Err(finding) => return Ok(finding),
     };
-    if let Some(now) = crate::report::adopted(pipeline, context, &there).await? {
-        *pipeline = now;
+    match kafka::adopted(pipeline, &client, &of_pipeline(plan)).await {
+        Ok(there) => write_down(pipeline, context, &there, Some(&cluster)).await?,
+        Err(finding) => return Ok(finding),
+    }
+    if let Some(lost) = lost(pipeline, context, found, &client).await {
+        return Ok(lost);
     }
     let changes = match client.ensure_plans(std::slice::from_ref(plan)).await {
         Ok(changes) => changes,
@@ -303,13 +318,49 @@ async fn topics(
     for change in changes {
         let (reason, action) = ("TopicChanged", "EnsureTopics");
         let note = change.to_string();
-        crate::report::event(pipeline, context, false, reason, action, &note).await;
+        report::event(pipeline, context, false, reason, action, &note).await;
     }
     Ok(Finding::new(
         Aspect::Topics,
         Reason::TopicsAsDeclared,
         "internal topics and those of outputs as declared",
     ))
+}
+
+/// What is wrong where topics are gone that say how far the Pipeline is: made anew, they would have its tasks begin from nothing.
+async fn lost(
+    pipeline: &Pipeline,
+    context: &Context,
+    found: &Dereferenced,
+    client: &Topics,
+) -> Option<Finding> {
+    let told = pipeline.status().plan?;
+    let is_told = told.hash == found.judged.documents.hash();
+    let plan = match is_told {
+        true => found.judged.plan.clone(),
+        false => workers::told_plan(pipeline, context)?,
+    };
+    let names = PipelineNames::new(pipeline.namespace(), pipeline.name());
+    let letters = names.dead_letters();
+    let mut lost = Vec::new();
+    for topic in own_of_pipeline(&plan) {
+        if topic.name == letters {
+            continue;
+        }
+        match client.find(&topic.name).await {
+            Ok(Some(_)) => {}
+            Ok(None) => lost.push(topic.name),
+            Err(error) => return Some(kafka::finding(&error)),
+        }
+    }
+    if lost.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "topics are gone that say how far it is: {}. Restore them; or delete the Pipeline and make it again under another name, with other tables, to begin anew",
+        lost.join(", ")
+    );
+    Some(Finding::new(Aspect::Topics, Reason::NeedsMending, message))
 }
 
 fn suspension(pipeline: &Pipeline) -> Finding {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use kube::runtime::controller::Action;
 use tidewheel_provision::postgres;
 
-use super::deletion::{self, Removal};
+use super::deletion;
+use super::pipeline::DATA;
 use super::{ReconcileError, report, tables};
 use crate::conditions::{Aspect, Finding, Reason};
 use crate::context::Context;
+use crate::deletions::{Deleted, Removal};
 use crate::documents::hash;
 use crate::judge;
 use crate::resource::{Declared, Sink};
@@ -23,27 +25,26 @@ pub(crate) async fn reconcile(
         return deletion::finalize(sink.as_ref(), &context, is_delete, remove).await;
     }
     deletion::guard(sink.as_ref(), &context, is_delete).await?;
-    let uid = sink.metadata.uid.as_deref().unwrap_or_default();
+    let uid = sink.uid();
     let findings = look(&sink, &context, uid).await;
     report(sink.as_ref(), &context, &findings, None).await
 }
 
-/// Waits for the Pipelines that are being deleted with their tables: they need it to do so. Its own deletion deletes nothing.
+/// Waits for the Pipelines whose tables go with them: they need it to do so. Its own deletion deletes nothing.
 fn release(sink: &Sink, context: &Context) -> Removal {
     let writers = context.world.pipelines.state_filter(|pipeline| {
-        let is_leaving = pipeline.namespace() == sink.namespace() && pipeline.is_deleted();
-        is_leaving && pipeline.sink_names().any(|name| name == sink.name())
+        let is_here = pipeline.namespace() == sink.namespace();
+        let takes_tables = deletion::is_delete(pipeline, DATA);
+        is_here && takes_tables && pipeline.sink_names().any(|name| name == sink.name())
     });
-    match &writers[..] {
-        [] => Removal::Done(Vec::new()),
-        writers => {
-            let names: Vec<&str> = writers.iter().map(|pipeline| pipeline.name()).collect();
-            Removal::Waits(format!(
-                "the tables of the Pipelines {} are still to go",
-                names.join(", ")
-            ))
-        }
+    if writers.is_empty() {
+        return Removal::Tried(Deleted::default());
     }
+    let names: Vec<&str> = writers.iter().map(|pipeline| pipeline.name()).collect();
+    Removal::Held(format!(
+        "tables of the Pipelines {} are in it, and go with them",
+        names.join(", ")
+    ))
 }
 
 async fn look(sink: &Sink, context: &Context, uid: &str) -> Vec<Finding> {

@@ -1,6 +1,7 @@
 //! The tables of a Pipeline.
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use tidewheel_crds::sink::SecretKeyRef;
 use tidewheel_crds::{DeletionPolicy, SinkSpec};
 use tidewheel_planner::plan::Plan;
@@ -8,8 +9,10 @@ use tidewheel_planner::resource::Resource;
 use tidewheel_provision::postgres::{self, Change, ProvisionError};
 
 use crate::conditions::{Aspect, Finding, Reason};
+use crate::context::Context;
+use crate::deletions::Deleted;
 use crate::judge;
-use crate::resource::{Declared as _, Pipeline};
+use crate::resource::{Declared as _, Pipeline, Sink};
 use crate::secrets::{self, SecretError};
 use crate::world::World;
 
@@ -72,39 +75,86 @@ pub(super) async fn ensure(plan: &Plan, urls: &BTreeMap<String, String>) -> Resu
             .iter()
             .filter(|made| matches!(made.change, Change::Adopted(_)));
         done.adopted
-            .extend(adopted.map(|made| format!("table {} of sink {sink}", made.table)));
+            .extend(adopted.map(|made| adopted_as(&made.table, sink)));
     }
     Ok(done)
 }
 
-/// Removes the tables of a Pipeline in those of its Sinks that say so. What was removed, for people.
-pub(super) async fn remove(pipeline: &Pipeline, world: &World) -> Result<Vec<String>, Finding> {
-    let (namespace, name) = (
-        pipeline.namespace(),
-        format!("{}/{}", pipeline.namespace(), pipeline.name()),
-    );
-    let mut gone = Vec::new();
+/// Removes the tables of a Pipeline in those of its Sinks that say so, each for itself.
+pub(super) async fn remove(pipeline: &Pipeline, context: &Context) -> Deleted {
+    let mut deleted = Deleted::default();
     for sink in pipeline.sink_names().collect::<BTreeSet<_>>() {
-        // A Sink that is gone, or says nothing that could be followed, has its tables kept.
-        let Some(found) = world.sink(namespace, sink) else {
+        // A Sink whose tables go with Pipelines waits for them: one that is gone has its tables kept.
+        let Some(found) = context.world.sink(pipeline.namespace(), sink) else {
             continue;
         };
-        let Ok(Some(postgres)) = judge::sink(&found).map(|judged| judged.spec.postgres) else {
-            continue;
-        };
-        if postgres.deletion_policy == DeletionPolicy::Retain {
-            continue;
+        if let Err(why) = remove_in(pipeline, context, &found, &mut deleted).await {
+            deleted.left.push(format!(
+                "tables of the outputs {} in the Sink {sink} ({why})",
+                outputs_to(pipeline, sink).join(", ")
+            ));
         }
-        let at = url(world, namespace, &postgres.connection.secret_ref)?;
-        let removed = postgres::remove(&at, &postgres.schema, &name).await;
-        let removed = removed.map_err(|error| finding(sink, &error))?;
-        gone.extend(
-            removed
-                .iter()
-                .map(|table| format!("table {}.{table}", postgres.schema)),
-        );
     }
-    Ok(gone)
+    deleted
+}
+
+async fn remove_in(
+    pipeline: &Pipeline,
+    context: &Context,
+    sink: &Sink,
+    deleted: &mut Deleted,
+) -> Result<(), String> {
+    let judged = judge::sink(sink);
+    let judged = judged.map_err(|findings| findings[0].message.clone())?;
+    let Some(postgres) = judged.spec.postgres else {
+        return Ok(());
+    };
+    if postgres.deletion_policy == DeletionPolicy::Retain {
+        return Ok(());
+    }
+    let (namespace, full) = (sink.namespace(), judged.id.full_name());
+    let uid = pipeline.uid();
+    let url = match url(&context.world, namespace, &postgres.connection.secret_ref) {
+        Ok(url) => url,
+        Err(finding) => {
+            let before = context.reached.url(uid, &full);
+            before.ok_or(finding.message)?
+        }
+    };
+    let status = pipeline.status();
+    let adopted = status.shared.adopted.unwrap_or_default();
+    let is_adopted = |table: &str| {
+        let shown = match postgres.schema.as_str() {
+            "public" => table.to_owned(),
+            schema => format!("{schema}.{table}"),
+        };
+        adopted.contains(&adopted_as(&shown, &full))
+    };
+    let name = format!("{namespace}/{}", pipeline.name());
+    let removed = postgres::remove(&url, &postgres.schema, &name, is_adopted).await;
+    let removed = removed.map_err(|error| error.to_string())?;
+    let shown = |table: &String| format!("table {}.{table}", postgres.schema);
+    deleted.gone.extend(removed.tables.iter().map(shown));
+    let spared = removed.spared.iter().map(shown);
+    deleted
+        .kept
+        .extend(spared.map(|table| format!("{table}, which was there before")));
+    Ok(())
+}
+
+/// A table, as it is shown, as `status.adopted` has it.
+fn adopted_as(shown: &str, sink: &str) -> String {
+    format!("table {shown} of sink {sink}")
+}
+
+/// The outputs that go to a Sink.
+fn outputs_to<'a>(pipeline: &'a Pipeline, sink: &str) -> Vec<&'a str> {
+    let outputs = pipeline.spec().get("outputs").and_then(Value::as_array);
+    let outputs = outputs.into_iter().flatten();
+    outputs
+        .filter(|output| output.pointer("/postgres/sink").and_then(Value::as_str) == Some(sink))
+        .filter_map(|output| output.get("name")?.as_str())
+        .collect()
 }
 
 /// What an error of a Sink's database means.

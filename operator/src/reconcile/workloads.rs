@@ -1,11 +1,16 @@
 //! Applying the objects of a workload, and how its pods fare.
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::Value;
 
+use super::trouble::trouble;
 use super::{ReconcileError, refused};
 use crate::apply::{Applier, ApplyError};
-use crate::children::{Child, ChildKind, Owner, Role};
-use crate::conditions::{Aspect, Finding, Reason};
+use crate::children::{Child, ChildKind, Owner, Role, SECRETS_DIGEST};
+use crate::conditions::{Aspect, Finding, Reason, Standing};
 use crate::context::Context;
 use crate::world::is_owned_by;
 
@@ -29,7 +34,7 @@ pub(super) async fn apply(
             Err(error) => return refused(error),
         }
     }
-    let finding = availability(&deployment, is_settling);
+    let finding = availability(&deployment, &pods(context, &deployment), is_settling);
     if finding.reason == Reason::Available {
         let kept: Vec<&str> = children.iter().map(|child| child.name.as_str()).collect();
         for old in context.world.owned(ChildKind::ConfigMap, &owner.uid) {
@@ -72,6 +77,43 @@ pub(super) async fn end(
     Ok(false)
 }
 
+/// Whether a workload is brought in line although this was found outside: pods that run are not replaced by others that would find less, or
+/// something else. `ways`: how those would reach what they use.
+pub(super) fn may_change(
+    context: &Context,
+    owner: &Owner,
+    role: Role,
+    outside: &[Finding],
+    ways: &str,
+) -> bool {
+    let runs_with = runs_with(context, owner, role);
+    is_no_loss(outside, runs_with.as_deref(), ways)
+}
+
+/// How the pods that there are reach what they use; none where there are none.
+pub(super) fn runs_with(context: &Context, owner: &Owner, role: Role) -> Option<String> {
+    let (kind, name) = (ChildKind::Deployment, role.workload(&owner.name));
+    let found = context.world.child(kind, &owner.namespace, &name)?;
+    if !is_owned_by(&found, &owner.uid) {
+        return None;
+    }
+    let annotations = found.data.pointer("/spec/template/metadata/annotations")?;
+    annotations[SECRETS_DIGEST].as_str().map(str::to_owned)
+}
+
+fn is_no_loss(outside: &[Finding], runs_with: Option<&str>, ways: &str) -> bool {
+    let standing = outside
+        .iter()
+        .map(|finding| finding.reason.standing())
+        .max();
+    match (standing.unwrap_or(Standing::Good), runs_with) {
+        (Standing::Good, _) => true,
+        (_, Some(runs_with)) => runs_with == ways,
+        // It was deleted: what it needs was there once, and may be again at any moment.
+        (standing, None) => standing == Standing::Waiting,
+    }
+}
+
 /// How the pods of a workload fare that is left as it is but for their number, where that is given; none where there is no workload.
 pub(super) async fn as_it_is(
     context: &Context,
@@ -100,11 +142,21 @@ pub(super) async fn as_it_is(
             Err(error) => return refused(error).map(Some),
         }
     }
-    Ok(Some(availability(&deployment, is_settling)))
+    let pods = pods(context, &deployment);
+    Ok(Some(availability(&deployment, &pods, is_settling)))
+}
+
+/// The pods of a Deployment, as far as they are watched.
+fn pods(context: &Context, deployment: &Value) -> Vec<Arc<Pod>> {
+    let text = |path| deployment.pointer(path).and_then(Value::as_str);
+    match (text("/metadata/namespace"), text("/metadata/name")) {
+        (Some(namespace), Some(name)) => context.world.pods_of(namespace, name),
+        _ => Vec::new(),
+    }
 }
 
 /// How the pods of a Deployment fare. Those that were added a moment ago are no trouble while the others do their work.
-fn availability(deployment: &Value, is_settling: bool) -> Finding {
+fn availability(deployment: &Value, pods: &[Arc<Pod>], is_settling: bool) -> Finding {
     let number = |path: &str| {
         deployment
             .pointer(path)
@@ -125,7 +177,10 @@ fn availability(deployment: &Value, is_settling: bool) -> Finding {
     }
     let is_of_one_form = number("/status/updatedReplicas") == number("/status/replicas");
     let counted = format!("{available} of {wanted} pods are available");
-    match is_observed.then(|| trouble(deployment)).flatten() {
+    match is_observed
+        .then(|| trouble(deployment, pods, Timestamp::now()))
+        .flatten()
+    {
         Some(trouble) => {
             let name = deployment
                 .pointer("/metadata/name")
@@ -149,17 +204,6 @@ fn availability(deployment: &Value, is_settling: bool) -> Finding {
     }
 }
 
-/// Why pods do not come, where the Deployment says so.
-fn trouble(deployment: &Value) -> Option<String> {
-    let conditions = deployment.pointer("/status/conditions")?.as_array()?;
-    let found = conditions.iter().find(|condition| {
-        let is =
-            |type_: &str, status: &str| condition["type"] == type_ && condition["status"] == status;
-        is("ReplicaFailure", "True") || is("Progressing", "False")
-    });
-    Some(found?["message"].as_str()?.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,11 +215,27 @@ mod tests {
             "spec": {"replicas": replicas},
             "status": status,
         });
-        availability(&deployment, is_settling).reason
+        availability(&deployment, &[], is_settling).reason
     }
 
     fn reason(replicas: i64, status: &Value) -> Reason {
         reason_of(replicas, status, false)
+    }
+
+    #[test]
+    fn pods_are_not_replaced_by_others_that_would_find_less() {
+        let found = |reason| vec![Finding::new(Aspect::Topics, reason, "")];
+        let good = found(Reason::TopicsAsDeclared);
+        let away = found(Reason::KafkaUnavailable);
+        let changed = found(Reason::KafkaChanged);
+        for runs_with in [None, Some("these"), Some("others")] {
+            assert!(is_no_loss(&good, runs_with, "these"), "{runs_with:?}");
+        }
+        assert!(is_no_loss(&away, Some("these"), "these"));
+        assert!(!is_no_loss(&away, Some("others"), "these"));
+        assert!(is_no_loss(&away, None, "these"));
+        assert!(!is_no_loss(&changed, Some("others"), "these"));
+        assert!(!is_no_loss(&changed, None, "these"));
     }
 
     fn counts(observed: i64, all: i64, updated: i64, available: i64) -> Value {

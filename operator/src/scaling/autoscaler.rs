@@ -16,13 +16,23 @@ pub(crate) struct Decision {
     pub(crate) limit: Option<Limit>,
 }
 
+/// That fewer workers have been enough.
+#[derive(Debug)]
+struct Fewer {
+    /// For how long, as far as that is known.
+    been: Duration,
+    /// When that was seen last; none where nothing was known since.
+    seen: Option<Instant>,
+    /// The most of those that were enough.
+    most: Recommended,
+}
+
 /// What is decided for one Pipeline.
 #[derive(Debug, Default)]
 pub(crate) struct Autoscaler {
     /// How many workers there should be, once that is known.
     replicas: Option<u32>,
-    /// Since when fewer have been enough, and the most of those.
-    fewer: Option<(Instant, Recommended)>,
+    fewer: Option<Fewer>,
     /// When it was decided last.
     decided: Option<Instant>,
 }
@@ -46,6 +56,11 @@ impl Autoscaler {
         self.decided.is_some_and(|decided| now - decided < patience)
     }
 
+    /// Nothing is to be done for now: how many would be enough is seen anew afterwards.
+    pub(crate) fn suspend(&mut self) {
+        self.fewer = None;
+    }
+
     /// Looks at how things stand, and decides.
     pub(crate) fn look(
         &mut self,
@@ -56,9 +71,10 @@ impl Autoscaler {
         let recommended = recommend(bounds, situation);
         let so_far = situation.replicas;
         if recommended.replicas >= so_far {
-            // What is not known says nothing about whether fewer were enough meanwhile.
-            if recommended.hold != Some(Hold::Unknown) {
-                self.fewer = None;
+            match &mut self.fewer {
+                // What is not known says nothing about whether fewer were enough meanwhile.
+                Some(fewer) if recommended.hold == Some(Hold::Unknown) => fewer.seen = None,
+                _ => self.fewer = None,
             }
             return (recommended, self.decide(now, so_far, recommended));
         }
@@ -66,14 +82,16 @@ impl Autoscaler {
         if is_asked_for {
             return (recommended, self.decide(now, so_far, recommended));
         }
-        let (since, most) = self.fewer.get_or_insert((now, recommended));
-        if recommended.replicas > most.replicas {
-            *most = recommended;
-        }
-        if now - *since < patience(bounds) {
+        let fewer = self.fewer.get_or_insert(Fewer {
+            been: Duration::ZERO,
+            seen: None,
+            most: recommended,
+        });
+        fewer.see(now, recommended);
+        if fewer.been < patience(bounds) {
             return (recommended, None);
         }
-        let most = *most;
+        let most = fewer.most;
         (recommended, self.decide(now, so_far, most))
     }
 
@@ -89,6 +107,16 @@ impl Autoscaler {
             to: what.replicas,
             limit: what.limit,
         })
+    }
+}
+
+impl Fewer {
+    fn see(&mut self, now: Instant, recommended: Recommended) {
+        let since = self.seen.replace(now);
+        self.been += since.map_or(Duration::ZERO, |since| now - since);
+        if recommended.replicas > self.most.replicas {
+            self.most = recommended;
+        }
     }
 }
 
@@ -207,26 +235,37 @@ mod tests {
         );
     }
 
-    #[test]
-    fn after_a_while_there_are_as_many_fewer_as_were_enough_all_the_time() {
-        let (began, mut autoscaler) = (Instant::now(), Autoscaler::default());
-        let mut look = |seconds: u64, incoming: f64| {
-            let flows = [Flow {
+    /// What is decided of nine workers without lag, into which so many records come in a second, where that is known.
+    fn look_at_nine(
+        autoscaler: &mut Autoscaler,
+        now: Instant,
+        incoming: Option<f64>,
+    ) -> Option<Decision> {
+        let flows = incoming.map(|incoming| {
+            [Flow {
                 input: "clicks".to_owned(),
                 partitions: 12,
                 lag: 0,
                 incoming,
                 per_replica: Some(PER_REPLICA),
-            }];
-            let situation = Situation {
-                flows: Some(&flows),
-                is_blocked: false,
-                replicas: 9,
-                ready: 9,
-                partitions: 12,
-            };
+            }]
+        });
+        let situation = Situation {
+            flows: flows.as_ref().map(<[Flow; 1]>::as_slice),
+            is_blocked: false,
+            replicas: 9,
+            ready: 9,
+            partitions: 12,
+        };
+        autoscaler.look(now, &BOUNDS, &situation).1
+    }
+
+    #[test]
+    fn after_a_while_there_are_as_many_fewer_as_were_enough_all_the_time() {
+        let (began, mut autoscaler) = (Instant::now(), Autoscaler::default());
+        let mut look = |seconds: u64, incoming: f64| {
             let now = began + Duration::from_secs(seconds);
-            autoscaler.look(now, &BOUNDS, &situation).1
+            look_at_nine(&mut autoscaler, now, Some(incoming))
         };
         assert_eq!(look(0, 100.0), None);
         assert_eq!(look(50, 390.0), None);
@@ -237,6 +276,30 @@ mod tests {
             limit: None,
         };
         assert_eq!(look(100, 100.0), Some(decision));
+    }
+
+    #[test]
+    fn time_of_which_nothing_is_known_or_in_which_nothing_is_done_does_not_count() {
+        let (began, mut autoscaler) = (Instant::now(), Autoscaler::default());
+        let look = |autoscaler: &mut Autoscaler, seconds: u64, is_known: bool| {
+            let now = began + Duration::from_secs(seconds);
+            look_at_nine(autoscaler, now, is_known.then_some(100.0))
+        };
+        assert_eq!(look(&mut autoscaler, 0, true), None);
+        assert_eq!(look(&mut autoscaler, 60, true), None);
+        // A while of which nothing is known.
+        assert_eq!(look(&mut autoscaler, 65, false), None);
+        assert_eq!(look(&mut autoscaler, 500, false), None);
+        assert_eq!(look(&mut autoscaler, 505, true), None);
+        assert_eq!(look(&mut autoscaler, 540, true), None);
+        assert!(look(&mut autoscaler, 545, true).is_some());
+        // It is suspended, and resumed.
+        assert_eq!(look(&mut autoscaler, 600, true), None);
+        assert_eq!(look(&mut autoscaler, 695, true), None);
+        autoscaler.suspend();
+        assert_eq!(look(&mut autoscaler, 2_000, true), None);
+        assert_eq!(look(&mut autoscaler, 2_099, true), None);
+        assert!(look(&mut autoscaler, 2_100, true).is_some());
     }
 
     #[test]

@@ -55,6 +55,7 @@ impl Scalings {
         let mut scalings = self.0.lock();
         let known = scalings.entry(uid(pipeline)).or_default();
         known.progress.pause();
+        known.autoscaler.suspend();
         Outcome {
             is_news: known.teller.see(Instant::now(), &Seen::Suspended),
             decided: None,

@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// What a topic says when nothing is said about how many replicas: the cluster's own default.
 const REPLICAS_OF_THE_CLUSTER: i32 = -1;
 
+/// A topic that no cluster lacks once somebody reads in a group; to ask for one that is not there does not make it.
+const ALWAYS_THERE: &str = "__consumer_offsets";
+
 #[derive(Default)]
 pub(crate) struct Context {
     /// What the client said last about a connection that failed.
@@ -176,6 +179,23 @@ impl Admin {
         });
         let names = asked.await.unwrap_or(Err(KafkaError::Canceled));
         names.map_err(|error| self.context().unavailable(&error))
+    }
+
+    /// The id of the cluster.
+    pub(crate) async fn cluster(&self) -> Result<String, TopicError> {
+        let asking = self.asking.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            // The client remembers whom it has met: this makes it ask.
+            asking
+                .fetch_metadata(Some(ALWAYS_THERE), PATIENCE)
+                .inspect_err(|_| serve(&asking))?;
+            Ok(asking.client().fetch_cluster_id(PATIENCE))
+        });
+        let id = asked.await.unwrap_or(Err(KafkaError::Canceled));
+        let id = id.map_err(|error| self.context().unavailable(&error))?;
+        id.ok_or_else(|| TopicError::Unavailable {
+            reason: "the cluster does not say its id".to_owned(),
+        })
     }
 
     /// Deletes a topic; whether it was there.

@@ -68,6 +68,14 @@ impl Topics {
         self.admin.find(topic).await
     }
 
+    /// The id of the cluster, which it has had since it was made.
+    ///
+    /// # Errors
+    /// [`TopicError::Unavailable`] where the cluster does not answer.
+    pub async fn cluster(&self) -> Result<String, TopicError> {
+        self.admin.cluster().await
+    }
+
     /// The names of those topics that exist.
     ///
     /// # Errors

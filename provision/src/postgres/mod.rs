@@ -16,6 +16,7 @@ mod error;
 mod removal;
 mod schema;
 mod tables;
+mod turns;
 mod upkeep;
 
 use std::fmt;
@@ -146,7 +147,7 @@ pub async fn answers(url: &str) -> Result<(), ProvisionError> {
 }
 
 /// Makes tables, or adds to them what they lack, all of them or none. Idempotent, and safe beside another that does the same and beside
-/// workers that write.
+/// workers that write. Where everything is as planned it only looks, and waits for nobody.
 ///
 /// New columns are NULL in the rows that there are. Columns that are no longer planned stay, and are NULL in new rows. A table that
 /// nobody recorded is adopted where it is as planned.
@@ -155,6 +156,10 @@ pub async fn answers(url: &str) -> Result<(), ProvisionError> {
 /// [`ProvisionError::Refused`] names everything that would lose or change stored data, and what to do; nothing was changed then.
 pub async fn provision(url: &str, tables: &[PlannedTable]) -> Result<Vec<Done>, ProvisionError> {
     let mut administrator = Administrator::connect(url).await?;
+    let looked = administrator.look(async |administrator| as_planned(administrator, tables).await);
+    if let Some(done) = looked.await? {
+        return Ok(done);
+    }
     let done = prepare_all(&mut administrator, tables).await?;
     administrator.commit().await?;
     Ok(done)
@@ -204,8 +209,17 @@ pub async fn stored_tables(url: &str, schema: &str) -> Result<Vec<StoredTable>, 
     tables::stored(&mut administrator, schema).await
 }
 
-/// Removes the tables that a schema has for the outputs of a Pipeline (`<namespace>/<name>`), with all rows in them and all that is recorded
-/// of them. The tables that were there.
+/// What was removed of a Pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// The tables that are gone.
+    pub tables: Vec<String>,
+    /// Those that were spared.
+    pub spared: Vec<String>,
+}
+
+/// Removes the tables that a schema has for the outputs of a Pipeline (`<namespace>/<name>`), with all rows in them, but for those that are
+/// spared, and all that is recorded of any.
 ///
 /// # Errors
 /// The database cannot be asked, or refuses; nothing was removed then.
@@ -213,10 +227,11 @@ pub async fn remove(
     url: &str,
     schema: &str,
     pipeline: &str,
-) -> Result<Vec<String>, ProvisionError> {
+    is_spared: impl Fn(&str) -> bool,
+) -> Result<Removed, ProvisionError> {
     let mut administrator = Administrator::connect(url).await?;
-    administrator.begin().await?;
-    let removed = removal::remove(&mut administrator, schema, pipeline).await?;
+    administrator.begin(&[schema]).await?;
+    let removed = removal::remove(&mut administrator, schema, pipeline, is_spared).await?;
     administrator.commit().await?;
     Ok(removed)
 }
@@ -253,10 +268,8 @@ async fn prepare(
     administrator: &mut Administrator,
     tables: &[PlannedTable],
 ) -> Result<(Vec<Done>, Vec<(usize, Refusal)>), ProvisionError> {
-    administrator.begin().await?;
-    let mut schemas: Vec<&str> = tables.iter().map(|t| t.table.schema.as_str()).collect();
-    schemas.sort_unstable();
-    schemas.dedup();
+    let schemas = schemas_of(tables);
+    administrator.begin(&schemas).await?;
     for schema in schemas {
         schema::prepare(administrator, schema).await?;
     }
@@ -270,4 +283,31 @@ async fn prepare(
         }
     }
     Ok((done, refused))
+}
+
+/// What there is to say where everything is as planned; none where something is to be done, or in the way.
+async fn as_planned(
+    administrator: &mut Administrator,
+    tables: &[PlannedTable],
+) -> Result<Option<Vec<Done>>, ProvisionError> {
+    for schema in schemas_of(tables) {
+        if !schema::is_laid_out(administrator, schema).await? {
+            return Ok(None);
+        }
+    }
+    let mut done = Vec::new();
+    for table in tables {
+        match tables::as_planned(administrator, table).await? {
+            Some(unchanged) => done.push(unchanged),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(done))
+}
+
+fn schemas_of(tables: &[PlannedTable]) -> Vec<&str> {
+    let mut schemas: Vec<&str> = tables.iter().map(|t| t.table.schema.as_str()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    schemas
 }

@@ -4,22 +4,28 @@ use tidewheel_planner::postgres::{
     literal,
 };
 
-use super::{connection::Administrator, error::ProvisionError, tables};
+use super::{Removed, connection::Administrator, error::ProvisionError, tables};
 
-/// Removes the tables of a pipeline, and what is recorded of them, in a transaction that is open. Their names.
+/// Removes the tables of a pipeline that are not spared, and what is recorded of all, in a transaction that is open.
 pub(crate) async fn remove(
     administrator: &mut Administrator,
     schema: &str,
     pipeline: &str,
-) -> Result<Vec<String>, ProvisionError> {
+    is_spared: impl Fn(&str) -> bool,
+) -> Result<Removed, ProvisionError> {
     let stored = tables::stored(administrator, schema).await?;
-    let mut removed = Vec::new();
+    let mut removed = Removed::default();
     for table in stored.iter().filter(|table| table.pipeline == pipeline) {
-        let drop = format!(
-            "DROP TABLE IF EXISTS {}",
-            layout::table(schema, &table.table)
-        );
-        administrator.run(drop).await?;
+        if is_spared(&table.table) {
+            removed.spared.push(table.table.clone());
+        } else {
+            let drop = format!(
+                "DROP TABLE IF EXISTS {}",
+                layout::table(schema, &table.table)
+            );
+            administrator.run(drop).await?;
+            removed.tables.push(table.table.clone());
+        }
         for recorded in [GENERATIONS, PROGRESS, REFUSALS] {
             let delete = format!(
                 "DELETE FROM {} WHERE pipeline = {} AND output = {}",
@@ -35,7 +41,6 @@ pub(crate) async fn remove(
             literal(&table.table)
         );
         administrator.run(delete).await?;
-        removed.push(table.table.clone());
     }
     Ok(removed)
 }

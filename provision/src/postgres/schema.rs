@@ -24,15 +24,43 @@ pub(crate) async fn prepare(
         let create = format!("CREATE SCHEMA {}", quoted(schema));
         administrator.run(create).await?;
     }
-    let versions = layout::table(schema, VERSIONS);
-    let there = format!(
-        "SELECT FROM to_regclass({}) AS t WHERE t IS NOT NULL",
-        literal(&versions)
-    );
-    if administrator.run(there).await?.is_empty() {
+    if !has_layout(administrator, schema).await? {
         let create = layout::create(schema).join(";\n");
         administrator.run(create).await?;
     }
+    check_layout(administrator, schema).await
+}
+
+/// Whether a schema is there and laid out.
+pub(crate) async fn is_laid_out(
+    administrator: &mut Administrator,
+    schema: &str,
+) -> Result<bool, ProvisionError> {
+    let is_there = has_layout(administrator, schema).await?;
+    if is_there {
+        check_layout(administrator, schema).await?;
+    }
+    Ok(is_there)
+}
+
+async fn has_layout(
+    administrator: &mut Administrator,
+    schema: &str,
+) -> Result<bool, ProvisionError> {
+    let there = format!(
+        "SELECT FROM to_regclass({}) AS t WHERE t IS NOT NULL",
+        literal(&layout::table(schema, VERSIONS))
+    );
+    let rows = administrator.run(there).await?;
+    Ok(!rows.is_empty())
+}
+
+/// Refuses what another build has laid out.
+async fn check_layout(
+    administrator: &mut Administrator,
+    schema: &str,
+) -> Result<(), ProvisionError> {
+    let versions = layout::table(schema, VERSIONS);
     let rows = administrator
         .run(format!("SELECT version FROM {versions}"))
         .await?;

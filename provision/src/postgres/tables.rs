@@ -57,6 +57,27 @@ pub(crate) async fn prepare(
     }))
 }
 
+/// What there is to say of a table that is as planned; none where it is not.
+pub(crate) async fn as_planned(
+    administrator: &mut Administrator,
+    planned: &PlannedTable,
+) -> Result<Option<Done>, ProvisionError> {
+    let owner = read_owner(administrator, planned).await?;
+    let is_ours = owner.is_some_and(|owner| foreign(planned, owner).is_none());
+    let found = match is_ours {
+        true => read(administrator, planned).await?,
+        false => None,
+    };
+    let lacks_nothing = |found: &Found| {
+        let additions = additions(planned, found, true);
+        additions.is_ok_and(|additions| additions.is_empty())
+    };
+    Ok(found.filter(lacks_nothing).map(|_| Done {
+        table: shown(&planned.table),
+        change: Change::Unchanged,
+    }))
+}
+
 /// What may be done to a table that is there.
 enum Addition {
     Column(Column),

@@ -1,6 +1,6 @@
 //! Tables of a real PostgreSQL.
 use futures::future::join_all;
-use tidewheel_e2e::postgres::Postgres;
+use tidewheel_e2e::postgres::{Options, Postgres};
 use tidewheel_planner::plan::{Column, ColumnType, Table, TableKind};
 use tidewheel_provision::postgres::{
     Change, Difference, Done, Obstacle, PlannedTable, ProvisionError, Refusal, provision,
@@ -477,4 +477,69 @@ async fn a_plan_says_which_tables_a_sink_has() {
     assert!(tables_of(&plans[0], "web/nowhere").is_empty());
     let done = Database::new().provision(&tables).await.unwrap();
     assert!(done.iter().all(|done| done.change == Change::Created));
+}
+
+/// A session of somebody else.
+async fn session(url: &str) -> sqlx::PgConnection {
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    sqlx::ConnectOptions::connect(&options).await.unwrap()
+}
+
+/// Takes the turn of an administrator of a schema.
+async fn take_turn(other: &mut sqlx::PgConnection, schema: &'static str) {
+    let lock =
+        format!("BEGIN; SELECT pg_advisory_xact_lock(hashtext('tidewheel'), hashtext('{schema}'))");
+    let lock = sqlx::AssertSqlSafe(lock);
+    sqlx::raw_sql(lock).execute(other).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_with_few_connections_is_enough_for_any_number_of_pipelines() {
+    let few = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let options = Options {
+        settings: vec![
+            few("max_connections", "8"),
+            few("superuser_reserved_connections", "0"),
+        ],
+        ..Options::default()
+    };
+    let postgres = Postgres::start(options).unwrap();
+    let url = postgres.url("postgres");
+    let tables: Vec<PlannedTable> = (0..80)
+        .map(|index| PlannedTable {
+            pipeline: format!("shop/kpis-{index}"),
+            ..rows(&format!("t{index}"), &ALL)
+        })
+        .collect();
+    for expected in [Change::Created, Change::Unchanged] {
+        let all = tables
+            .iter()
+            .map(|table| provision(&url, std::slice::from_ref(table)));
+        for done in join_all(all).await {
+            assert_eq!(done.unwrap()[0].change, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_only_looks_waits_for_nobody_and_who_changes_for_those_of_the_schema() {
+    let database = Database::new();
+    let sales = [rows("sales", &ALL)];
+    database.provision(&sales).await.unwrap();
+    let mut other = session(&database.url()).await;
+    take_turn(&mut other, "shop").await;
+    let looked = database.provision(&sales).await.unwrap();
+    assert_eq!(looked[0].change, Change::Unchanged);
+    // Another schema is changed all the same.
+    let mut elsewhere = rows("sales", &ALL);
+    elsewhere.table.schema = "elsewhere".to_owned();
+    assert_eq!(database.change(elsewhere).await, Change::Created);
+    let url = database.url();
+    let changing = tokio::spawn(async move { provision(&url, &[rows("more", &ALL)]).await });
+    // Longer than the lock of a table is waited for.
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    assert!(!changing.is_finished());
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    let done = changing.await.unwrap().unwrap();
+    assert_eq!(done[0].change, Change::Created);
 }

@@ -5,6 +5,8 @@ use tidewheel_log::LogError;
 use tidewheel_planner::generations::{NewerPlan, UnreadableAllotment};
 use tidewheel_sinks::SinkError;
 
+use crate::status::TaskKey;
+
 /// Why a worker cannot run its plan.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -69,6 +71,19 @@ pub(crate) enum AttemptError {
         /// By what it shows.
         evidence: String,
     },
+    /// Tables were filled by a task of which no state was ever written: whoever began from nothing would leave out what comes until it is as
+    /// far as they are, or write what is in them already.
+    #[error(
+        "the state of {}/{} in Kafka is gone, while {outputs} by it: restore topic {topic}, or give the Pipeline and its tables other names to begin anew", key.0, key.1
+    )]
+    StateGone {
+        /// The task.
+        key: TaskKey,
+        /// The topic that had the state.
+        topic: String,
+        /// How far each output was written, for people.
+        outputs: String,
+    },
     /// A newer plan writes an output of the task.
     #[error(transparent)]
     Superseded(SinkError),
@@ -92,7 +107,7 @@ impl AttemptError {
                 error,
                 WorkerError::Wire(_) | WorkerError::UnknownSink { .. } | WorkerError::Allotment(_)
             ),
-            Self::MadeAnew { .. } => true,
+            Self::MadeAnew { .. } | Self::StateGone { .. } => true,
             Self::Superseded(_) | Self::Stopped => false,
         }
     }

@@ -103,8 +103,11 @@ impl<'a> SourceAttempt<'a> {
             .begin(log, &watermarks, &key.0, partition);
         let told = told.await?;
         let offsets = log.offsets(topic, partition).await?;
-        if let Some(progress) = &progress {
-            made_anew::check(log, topic, partition, progress, offsets).await?;
+        match &progress {
+            Some(progress) => {
+                made_anew::check(log, topic, partition, progress, offsets).await?;
+            }
+            None => made_anew::check_state(log, &home, key, &writers.positions()).await?,
         }
         let start = start_at(context, source, partition, offsets).await?;
         let decrees = if sabotage::is(Bug::ForgottenDecrees) {

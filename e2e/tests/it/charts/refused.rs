@@ -106,6 +106,50 @@ fn values_that_make_no_sense_are_refused_and_named() {
             "workloads.worker.replicas=2",
             "additional properties 'replicas' not allowed",
         ),
+        (
+            "image.repository=my registry/tidewheel",
+            "at '/image/repository': 'my registry/tidewheel' does not match",
+        ),
+        (
+            "image.repository=registry.example/Tidewheel",
+            "at '/image/repository': 'registry.example/Tidewheel' does not match",
+        ),
+        (
+            "image.repository=https://registry.example/tidewheel",
+            "at '/image/repository': 'https://registry.example/tidewheel' does not match",
+        ),
+        // A null takes a default away.
+        ("image=null", "missing property 'image'"),
+        ("image.pullPolicy=null", "missing property 'pullPolicy'"),
+        (
+            "imagePullSecrets=null",
+            "missing property 'imagePullSecrets'",
+        ),
+        ("kafka=null", "missing property 'kafka'"),
+        ("kafka.secretName=null", "missing property 'secretName'"),
+        ("monitoring=null", "missing property 'monitoring'"),
+        ("operator=null", "missing property 'operator'"),
+        ("operator.log=null", "missing property 'log'"),
+        ("operator.podLabels=null", "missing property 'podLabels'"),
+        (
+            "operator.serviceAccount=null",
+            "missing property 'serviceAccount'",
+        ),
+        ("workloads=null", "missing property 'workloads'"),
+        ("workloads.podLabels.a b=c", "invalid propertyName 'a b'"),
+        (
+            "workloads.podAnnotations.a b=c",
+            "invalid propertyName 'a b'",
+        ),
+        ("workloads.nodeSelector.a b=c", "invalid propertyName 'a b'"),
+        (
+            r"operator.podAnnotations.tidewheel\.dev/workloads=mine",
+            "invalid propertyName 'tidewheel.dev/workloads'",
+        ),
+        (
+            "workloads.worker.resources.requests.cpus=1",
+            "invalid propertyName 'cpus'",
+        ),
     ];
     let chart = chart("tidewheel");
     for (values, expected) in cases {

@@ -1,9 +1,9 @@
 //! Letting events in from outside, as the documentation shows it.
 use std::fs;
 
-use tidewheel_e2e::{cluster::Cluster, not_tried};
+use tidewheel_e2e::gateway_api;
 
-use super::{path, with_kinds};
+use super::{path, teach, with_kinds};
 
 /// The YAML in a page, block by block.
 fn blocks(page: &str) -> Vec<String> {
@@ -14,29 +14,22 @@ fn blocks(page: &str) -> Vec<String> {
         .collect()
 }
 
-fn knows(cluster: &Cluster, group: &str) -> bool {
-    let groups = cluster.run_kubectl(&["api-versions"]).unwrap();
-    groups
-        .lines()
-        .any(|version| version.starts_with(&format!("{group}/")))
-}
-
 #[test]
 fn routes_of_the_documentation_are_taken_by_an_api_server() {
     let cluster = with_kinds();
-    let blocks = blocks("install.md");
-    assert_eq!(blocks.len(), 2, "{blocks:?}");
+    teach(cluster, &gateway_api::kinds().unwrap(), "httproutes");
     cluster
         .apply("{apiVersion: v1, kind: Namespace, metadata: {name: web}}")
         .unwrap();
+    let blocks = blocks("install.md");
+    assert_eq!(blocks.len(), 2, "{blocks:?}");
     for block in blocks {
-        if block.contains("gateway.networking.k8s.io")
-            && !knows(cluster, "gateway.networking.k8s.io")
-        {
-            not_tried("the HTTPRoute of docs/install.md: the cluster has no Gateway API");
-            continue;
-        }
         assert!(block.contains("name: clicks-ingest"), "{block}");
         cluster.apply(&block).unwrap();
     }
+    let get = ["get", "httproutes,ingresses", "--namespace=web"];
+    let routes = cluster
+        .run_kubectl(&[&get[..], &["--output=name"]].concat())
+        .unwrap();
+    assert_eq!(routes.lines().count(), 2, "{routes}");
 }

@@ -48,7 +48,13 @@ fn wait(cluster: &Cluster, namespace: &str, what: &str, until: &str) {
 }
 
 /// A pod that is never started again, with a root file system that cannot be written, without any right or account.
-fn pod(namespace: &str, name: &str, image: &str, arguments: &[&str], more: &str) -> String {
+pub(crate) fn pod(
+    namespace: &str,
+    name: &str,
+    image: &str,
+    arguments: &[&str],
+    more: &str,
+) -> String {
     format!(
         r#"apiVersion: v1
 kind: Pod
@@ -242,8 +248,10 @@ fn a_pod_reaches_services_and_the_api_server_and_nothing_outside() {
         "shell",
         cluster.toolbox_image(),
         &["sleep", "3600"],
-        "",
+        "      command: [/bin/busybox]\n",
     );
+    // The image of a given cluster may begin as root.
+    let shell = shell.replace("runAsNonRoot: true", "runAsNonRoot: true, runAsUser: 65532");
     cluster.apply(&shell).unwrap();
     wait(cluster, "outside", "pod/shell", "condition=Ready");
     connects(cluster, "kafka.servers.svc", 9092).unwrap();

@@ -1,5 +1,8 @@
 //! What somebody removes or changes that the operator has made is put back.
-use super::shop::Shop;
+use super::{
+    shop::{AT_ONCE, Shop},
+    turns::undisturbed,
+};
 
 #[test]
 fn what_is_deleted_or_changed_by_hand_is_put_back() {
@@ -14,15 +17,7 @@ fn what_is_deleted_or_changed_by_hand_is_put_back() {
             .trim()
             .to_owned()
     };
-    let uid = |what: &str| {
-        let found = [
-            "get",
-            what,
-            "--ignore-not-found",
-            "--output=jsonpath={.metadata.uid}",
-        ];
-        shop.kubectl(&found)
-    };
+    let _turn = undisturbed();
     for what in [
         "deployment/web-analytics-worker".to_owned(),
         "service/clicks-ingest".to_owned(),
@@ -30,11 +25,11 @@ fn what_is_deleted_or_changed_by_hand_is_put_back() {
         "serviceaccount/clicks-ingest".to_owned(),
         name_of("configmap", "ingest"),
     ] {
-        let before = uid(&what);
+        let before = shop.uid(&what);
         assert_ne!(before, "", "{what}");
         shop.kubectl(&["delete", &what, "--wait=false"]);
-        shop.until(&format!("{what} is back"), || {
-            ![String::new(), before.clone()].contains(&uid(&what))
+        shop.until_within(AT_ONCE, &format!("{what} is back"), || {
+            ![String::new(), before.clone()].contains(&shop.uid(&what))
         });
     }
     shop.kubectl(&["scale", "deployment/clicks-ingest", "--replicas=5"]);
@@ -45,6 +40,8 @@ fn what_is_deleted_or_changed_by_hand_is_put_back() {
             "--output=jsonpath={.spec.replicas}",
         ])
     };
-    shop.until("the replicas are as declared", || replicas() == "2");
+    shop.until_within(AT_ONCE, "the replicas are as declared", || {
+        replicas() == "2"
+    });
     shop.wait_for("pipeline/web-analytics", "Ready");
 }

@@ -1,36 +1,55 @@
 //! Pods that are killed while events flow.
-use super::{flow::Flow, shop::Shop};
+use tidewheel_e2e::cluster::NAMESPACE;
+
+use super::{
+    flow::Flow,
+    leader::{end_leader_of, leader},
+    shop::Shop,
+    turns::disturbing,
+};
 
 #[test]
 fn pods_that_are_killed_or_deleted_lose_and_double_nothing() {
     let shop = Shop::new("killed");
-    shop.apply_all();
+    shop.apply_all_with_one_worker();
     for what in ["eventsource/clicks", "pipeline/web-analytics"] {
         shop.wait_for(what, "Ready");
     }
-    let flow = Flow::begin(&shop);
+    let flow = Flow::begin_inside(&shop);
     flow.until_rows_grow_by(&shop, 200);
-    let pod = |component: &str| {
-        let selector = format!("--selector=app.kubernetes.io/component={component}");
-        let names = shop.kubectl(&[
-            "get",
-            "pods",
-            &selector,
-            "--output=jsonpath={.items[*].metadata.name}",
-        ]);
-        names.split(' ').next().unwrap().to_owned()
-    };
-    for component in ["worker", "ingest"] {
+    for (role, count) in [("worker", 1), ("ingest", 2)] {
+        let names = shop.of_pods(role, ".metadata.name");
+        assert_eq!(names.len(), count, "{names:?}");
         if shop.cluster.place().is_some() {
-            shop.cluster
-                .kill_container(shop.name, &pod(component))
-                .unwrap();
-            println!("killed the container of a pod of {component}");
-            flow.until_rows_grow_by(&shop, 200);
+            // One after the other, and each takes part again.
+            for name in &names {
+                shop.cluster.kill_container(shop.name, name).unwrap();
+                flow.until_rows_grow_by(&shop, 200);
+                shop.wait_for(&format!("pod/{name}"), "Ready");
+            }
         }
-        let now = ["--grace-period=0", "--force"];
-        shop.kubectl(&[&["delete", "pod", &pod(component)][..], &now].concat());
-        println!("deleted a pod of {component}");
+        for name in &names {
+            let now = ["--grace-period=0", "--force", "--timeout=60s"];
+            shop.kubectl(&[&["delete", "pod", name][..], &now].concat());
+            flow.until_rows_grow_by(&shop, 200);
+            shop.until("there are as many again", || {
+                let path = "--output=jsonpath={.status.readyReplicas}";
+                let deployment = match role {
+                    "worker" => "deployment/web-analytics-worker",
+                    _ => "deployment/clicks-ingest",
+                };
+                shop.kubectl(&["get", deployment, path]) == count.to_string()
+            });
+        }
+    }
+    {
+        let _turn = disturbing();
+        let first = leader(shop.cluster, NAMESPACE);
+        end_leader_of(shop.cluster, &first);
+        shop.until("another leads", || {
+            let now = leader(shop.cluster, NAMESPACE);
+            !now.is_empty() && now != first
+        });
         flow.until_rows_grow_by(&shop, 200);
     }
     flow.end(&shop);

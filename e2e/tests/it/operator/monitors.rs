@@ -18,8 +18,11 @@ use tidewheel_e2e::{
     prometheus::{Prometheus, PrometheusOperator, kinds},
 };
 
-use super::{about, shop::Shop};
-use crate::cluster::start;
+use super::{
+    OwnCluster, TOOLS, install_for,
+    shop::{AT_ONCE, Shop},
+};
+use crate::charts::teach;
 
 /// Where the Prometheus is that the Prometheus Operator believes to run. What it looks at every second is what a test waits for.
 const PROMETHEUS: &str = "apiVersion: v1
@@ -41,22 +44,11 @@ spec:
 
 /// How long nothing may be written: longer than between two looks of our operator.
 const QUIET: Duration = Duration::from_secs(60);
-/// How long the API server may take to learn a kind.
-const KNOWN_WITHIN: Duration = Duration::from_secs(120);
 
 /// Teaches a cluster the kinds of the Prometheus Operator.
 pub(super) fn install_kinds(cluster: &Cluster) {
-    let folder = kinds().unwrap().display().to_string();
-    // They are too large for the annotation of an ordinary `apply`.
-    let apply = ["apply", "--server-side", "--filename", &folder];
-    cluster.run_kubectl(&apply).unwrap();
-    // `kubectl wait` fails where there are no conditions yet.
-    let kinds = "servicemonitors,prometheusrules,prometheuses";
-    let began = Instant::now();
-    while let Err(error) = cluster.run_kubectl(&["get", kinds, "--all-namespaces"]) {
-        assert!(began.elapsed() < KNOWN_WITHIN, "{error}");
-        sleep(Duration::from_millis(250));
-    }
+    let kinds_used = "servicemonitors,prometheusrules,prometheuses";
+    teach(cluster, &kinds().unwrap(), kinds_used);
 }
 
 /// The monitors and rules with the labels that were asked for, with their namespaces.
@@ -149,7 +141,7 @@ fn firing(prometheus: &Prometheus) -> Vec<(String, String)> {
 
 /// How often our operator has written monitors and rules.
 fn writes(cluster: &Cluster) -> usize {
-    let requests = cluster.requests_of("tools", "tidewheel-operator").unwrap();
+    let requests = cluster.requests_of(TOOLS, "tidewheel-operator").unwrap();
     let is_write =
         |request: &&Request| request.group == "monitoring.coreos.com" && request.is_write();
     requests.iter().filter(is_write).count()
@@ -169,20 +161,16 @@ fn poison(shop: &Shop) {
 
 #[test]
 fn what_runs_is_watched_over_when_a_prometheus_comes_later_and_alerts_fire() {
-    // Of its own: in another one the kinds would appear while other tests look at it. It ends with this process.
-    let cluster: &Cluster = Box::leak(Box::new(start("p")));
-    cluster.install_kinds().unwrap();
+    // Of its own: in another one the kinds would appear while other tests look at it.
+    let own = OwnCluster::start("p");
+    let cluster = own.cluster;
     let shop = Shop::on(cluster, "watched");
-    Shop::on(cluster, "tools");
     let values = [
-        "watchNamespaces={watched}",
         "operator.replicas=1",
         "monitoring.labels.release=stack",
         "monitoring.interval=1s",
     ];
-    if let Err(error) = cluster.install_operator("tidewheel", "tools", &values) {
-        panic!("{error}\n{}", about(cluster, "tools"));
-    }
+    install_for(&shop, &values);
     shop.apply_all();
     for what in ["eventsource/clicks", "pipeline/web-analytics"] {
         shop.wait_for(what, "Ready");
@@ -193,10 +181,11 @@ fn what_runs_is_watched_over_when_a_prometheus_comes_later_and_alerts_fire() {
     shop.until("there is a monitor and a rule for each", || {
         watching(cluster) == ALL
     });
-    let took = began.elapsed().as_secs_f64();
-    println!("watched over {took:.1} s after the kinds were installed");
-    shop.kubectl(&["delete", "servicemonitor/web-analytics-worker"]);
-    shop.until("what was deleted is back", || watching(cluster) == ALL);
+    shop.measured("watched over after the kinds were installed", began);
+    shop.delete(&["servicemonitor/web-analytics-worker"]);
+    shop.until_within(AT_ONCE, "what was deleted is back", || {
+        watching(cluster) == ALL
+    });
 
     let began = Instant::now();
     let _operator = PrometheusOperator::start(cluster).unwrap();
@@ -213,7 +202,7 @@ fn what_runs_is_watched_over_when_a_prometheus_comes_later_and_alerts_fire() {
         "web-analytics-worker-metrics",
     ];
     shop.until("all metrics are read", || read_from(&prometheus) == jobs);
-    println!("read after {:.1} s", began.elapsed().as_secs_f64());
+    shop.measured("the metrics are read", began);
     let absent = "count%28absent%28tidewheel_output_read_total%29%29";
     shop.until("the ledgers are read", || {
         let answer = asked(&prometheus, &format!("/api/v1/query?query={absent}"));
@@ -233,7 +222,7 @@ fn what_runs_is_watched_over_when_a_prometheus_comes_later_and_alerts_fire() {
         "watched/web-analytics".to_owned(),
     );
     shop.until("an alert fires", || !firing(&prometheus).is_empty());
-    println!("fired after {:.1} s", began.elapsed().as_secs_f64());
+    shop.measured("a dead letter is an alert that fires", began);
     assert_eq!(firing(&prometheus), [expected]);
     let before = writes(cluster);
     assert!(before >= ALL.len());

@@ -1,12 +1,15 @@
 //! Where nothing changes, nothing is written.
-use std::{thread::sleep, time::Duration};
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use tidewheel_e2e::{
     cluster::{NAMESPACE, Request},
     not_tried,
 };
 
-use super::shop::Shop;
+use super::{shop::Shop, turns::undisturbed};
 
 /// How long nothing may be written: longer than between two looks at topics and tables.
 const QUIET: Duration = Duration::from_secs(60);
@@ -42,11 +45,14 @@ fn where_nothing_changes_nothing_is_written() {
     // What workers show is looked at twice before it is told.
     shop.until_reason("pipeline/web-analytics", "DataFlowing", "Flowing");
     shop.until_reason("pipeline/web-analytics", "ScalingActive", "FollowsLag");
-    // What was begun when everything was ready is ended.
+    // What was begun when everything was ready is ended, and so is what another leader has to look at.
+    let _turn = undisturbed();
     sleep(Duration::from_secs(20));
     let before = writes();
     assert!(!before.is_empty());
+    let began = Instant::now();
     sleep(QUIET);
     let after = writes();
     assert_eq!(&after[before.len()..], []);
+    shop.measured("nothing was written", began);
 }

@@ -1,5 +1,8 @@
 //! What a resource refers to may come later, be wrong, be corrected, and go.
-use super::shop::Shop;
+use super::{
+    shop::{AT_ONCE, Shop},
+    turns::undisturbed,
+};
 
 #[test]
 fn a_secret_that_comes_later_is_wrong_and_is_corrected_is_used_at_once() {
@@ -8,9 +11,11 @@ fn a_secret_that_comes_later_is_wrong_and_is_corrected_is_used_at_once() {
         shop.apply_example(file);
     }
     shop.until_reason("pipeline/web-analytics", "Ready", "SourceMissing");
-    shop.apply_example("source.yaml");
-    shop.until_reason("pipeline/web-analytics", "Ready", "SecretMissing");
     shop.until_reason("sink/warehouse", "Ready", "SecretMissing");
+    let turn = undisturbed();
+    shop.apply_example("source.yaml");
+    let pipeline = "pipeline/web-analytics";
+    shop.until_reason_within(AT_ONCE, pipeline, "Ready", "SecretMissing");
     assert!(
         shop.message("sink/warehouse", "Ready")
             .contains("no Secret `warehouse`")
@@ -20,7 +25,8 @@ fn a_secret_that_comes_later_is_wrong_and_is_corrected_is_used_at_once() {
     let (start, rest) = url.split_once("://").unwrap();
     let (_, place) = rest.rsplit_once('@').unwrap();
     shop.secret(&format!("{start}://tidewheel:wrong@{place}"));
-    shop.until_reason("sink/warehouse", "Ready", "DatabaseUnavailable");
+    shop.until_reason_within(AT_ONCE, "sink/warehouse", "Ready", "DatabaseUnavailable");
+    drop(turn);
     let said = shop.message("sink/warehouse", "Ready");
     assert!(
         said.contains("check user and password") && !said.contains("wrong@"),
@@ -48,25 +54,16 @@ fn a_source_that_is_deleted_while_a_pipeline_reads_it_is_missed_and_nothing_else
     shop.apply_all();
     shop.wait_for("pipeline/web-analytics", "Ready");
     shop.wait_for("eventsource/clicks", "Ready");
-    let pods = || {
-        let of_workers = [
-            "get",
-            "pods",
-            "--selector=app.kubernetes.io/component=worker",
-            "--output=name",
-        ];
-        shop.kubectl(&of_workers)
-    };
+    let pods = || shop.of_pods("worker", ".metadata.uid");
     let before = pods();
-    shop.kubectl(&["delete", "eventsource/clicks"]);
-    shop.until_reason("pipeline/web-analytics", "SourcesReady", "SourceMissing");
-    let ingest = [
-        "get",
-        "deployment/clicks-ingest",
-        "--ignore-not-found",
-        "--output=name",
-    ];
-    shop.until("nothing takes events", || shop.kubectl(&ingest).is_empty());
+    let turn = undisturbed();
+    shop.delete(&["eventsource/clicks"]);
+    let pipeline = "pipeline/web-analytics";
+    shop.until_reason_within(AT_ONCE, pipeline, "SourcesReady", "SourceMissing");
+    drop(turn);
+    shop.until("nothing takes events", || {
+        shop.found("deployment/clicks-ingest").is_empty()
+    });
     assert_eq!(
         shop.condition("pipeline/web-analytics", "WorkloadsAvailable")
             .0,
@@ -78,7 +75,5 @@ fn a_source_that_is_deleted_while_a_pipeline_reads_it_is_missed_and_nothing_else
     shop.wait_for("pipeline/web-analytics", "Ready");
     assert_eq!(pods(), before, "the workers were left alone");
     shop.send_example();
-    shop.until("every event is in its table", || {
-        shop.sql("SELECT count(*) FROM clicks_unique") == "6060"
-    });
+    shop.until_example_is_there();
 }

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tidewheel_e2e::cluster::{Cluster, Request};
 
-use super::{about, monitors, shop::Shop};
-use crate::cluster::start;
+use super::{OwnCluster, TOOLS, install_for, monitors, shop::Shop};
 
 /// A verb, a group and a resource, as in `patch apps deployments`.
 type Right = String;
@@ -56,16 +55,12 @@ fn needed(request: &Request) -> Vec<Right> {
 
 #[test]
 fn an_operator_of_one_namespace_uses_all_its_rights_and_needs_no_other() {
-    // Of its own: an operator of all namespaces would do the same work. It ends with this process.
-    let cluster: &Cluster = Box::leak(Box::new(start("r")));
-    cluster.install_kinds().unwrap();
+    // Of its own: an operator of all namespaces would do the same work.
+    let own = OwnCluster::start("r");
+    let cluster = own.cluster;
     monitors::install_kinds(cluster);
     let shop = Shop::on(cluster, "rights");
-    Shop::on(cluster, "tools");
-    let values = ["watchNamespaces={rights}"];
-    if let Err(error) = cluster.install_operator("tidewheel", "tools", &values) {
-        panic!("{error}\n{}", about(cluster, "tools"));
-    }
+    install_for(&shop, &[]);
     shop.apply_all_to_be_deleted();
     let all = [
         "eventsource/clicks",
@@ -94,9 +89,9 @@ fn an_operator_of_one_namespace_uses_all_its_rights_and_needs_no_other() {
     shop.until("a ConfigMap of the first plan is gone", || {
         before.lines().any(is_gone)
     });
-    shop.kubectl(&[&["delete"][..], &all].concat());
+    shop.delete(&all);
 
-    let requests = cluster.requests_of("tools", "tidewheel-operator").unwrap();
+    let requests = cluster.requests_of(TOOLS, "tidewheel-operator").unwrap();
     let refused: Vec<&Request> = requests
         .iter()
         .filter(|request| request.status == 403)
@@ -104,13 +99,13 @@ fn an_operator_of_one_namespace_uses_all_its_rights_and_needs_no_other() {
     assert!(refused.is_empty(), "{refused:#?}");
     let elsewhere: Vec<&Request> = requests
         .iter()
-        .filter(|request| !["rights", "tools"].contains(&request.namespace.as_str()))
+        .filter(|request| !["rights", TOOLS].contains(&request.namespace.as_str()))
         .collect();
     assert!(elsewhere.is_empty(), "{elsewhere:#?}");
 
     let asked: BTreeSet<Right> = requests.iter().flat_map(needed).collect();
     let mut allowed_here = allowed(cluster, "rights", "tidewheel-operator");
-    allowed_here.extend(allowed(cluster, "tools", "tidewheel-operator-leader"));
+    allowed_here.extend(allowed(cluster, TOOLS, "tidewheel-operator-leader"));
     let unused: Vec<&Right> = allowed_here
         .difference(&asked)
         .filter(|right| !SELDOM.contains(&right.as_str()))

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidewheel_e2e::measured;
+
 use super::{forwarded::Forwarded, shop::Shop};
 
 /// Events have numbers, and a worker has much to do for each.
@@ -45,9 +47,12 @@ spec:
 
 /// How much a worker has to do for an event.
 const WORK: &str = "400";
-/// How many events are sent in a second, and ten times as many.
-const CALM: usize = 200;
-const BUSY: usize = 10 * CALM;
+/// How many events tell how many a worker gets done in a second, on this machine.
+const PROBE: usize = 4_000;
+/// The most events of a request.
+const MOST: usize = 10_000;
+/// How long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Sends numbered events at a rate, and writes down what is seen meanwhile.
 struct Sender<'a> {
@@ -64,7 +69,7 @@ impl Sender<'_> {
         let mut began = Instant::now();
         while !is_so(self) {
             assert!(
-                self.began.elapsed() < Duration::from_secs(400),
+                self.began.elapsed() < PATIENCE,
                 "never: {what}\n{}\n{}",
                 self.seen.borrow(),
                 self.shop.everything()
@@ -73,10 +78,10 @@ impl Sender<'_> {
             sleep(second.saturating_sub(began.elapsed()));
             let seconds = began.elapsed().as_secs_f64().min(5.0);
             began = Instant::now();
-            self.send((rate as f64 * seconds) as usize);
+            self.send(((rate as f64 * seconds) as usize).min(MOST));
             self.look();
         }
-        println!("{:>5.1} s: {what}", self.began.elapsed().as_secs_f64());
+        self.say(what);
     }
 
     fn send(&self, count: usize) {
@@ -100,10 +105,15 @@ impl Sender<'_> {
         let mut seen = self.seen.borrow_mut();
         let is_news = seen.lines().last().is_none_or(|line| !line.ends_with(&now));
         if is_news {
-            let line = format!("{:>5.1} s: {now}", self.began.elapsed().as_secs_f64());
-            println!("{line}");
-            let _ = writeln!(seen, "{line}");
+            let _ = writeln!(seen, "{now}");
+            drop(seen);
+            self.say(&now);
         }
+    }
+
+    fn say(&self, what: &str) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        measured(&format!("{}: {seconds:>5.1} s: {what}", self.shop.name));
     }
 
     fn replicas(&self) -> usize {
@@ -129,13 +139,12 @@ fn workers_follow_a_load_that_rises_tenfold_and_falls_again() {
     shop.apply_example("sink.yaml");
     shop.secret(shop.cluster.postgres_in_pods());
     shop.apply(SOURCE);
-    shop.apply(&PIPELINE.replace("WORK", WORK));
+    let pipeline = PIPELINE.replace("WORK", WORK);
+    shop.apply(&pipeline.replace("max: 3", "max: 1"));
     for what in ["eventsource/orders", "pipeline/orders"] {
         shop.wait_for(what, "Ready");
     }
-    for (type_, reason) in [("DataFlowing", "Flowing"), ("ScalingActive", "FollowsLag")] {
-        shop.until_reason("pipeline/orders", type_, reason);
-    }
+    shop.until_reason("pipeline/orders", "ScalingActive", "ReplicasFixed");
     let sender = Sender {
         ingest: Forwarded::to(shop.cluster, shop.name, "service/orders-ingest", 8080),
         shop: &shop,
@@ -143,25 +152,43 @@ fn workers_follow_a_load_that_rises_tenfold_and_falls_again() {
         began: Instant::now(),
         seen: RefCell::default(),
     };
+    // What is calm and what is busy depends on the machine.
+    let probed = Instant::now();
+    sender.send(PROBE);
+    shop.until("one worker has done what it was given", || {
+        shop.sql("SELECT count(*) FROM orders") == PROBE.to_string()
+    });
+    let by_one = PROBE as f64 / probed.elapsed().as_secs_f64();
+    let calm = (by_one / 4.0).max(10.0) as usize;
+    let busy = 10 * calm;
+    sender.say(&format!(
+        "one worker gets {by_one:.0} events done in a second: {calm} are calm, {busy} are busy"
+    ));
+    shop.apply(&pipeline);
+    shop.wait_for("pipeline/orders", "Ready");
+    for (type_, reason) in [("DataFlowing", "Flowing"), ("ScalingActive", "FollowsLag")] {
+        shop.until_reason("pipeline/orders", type_, reason);
+    }
+
     let since = Instant::now();
-    sender.send_until("calm: one worker is enough", CALM, |sender| {
+    sender.send_until("calm: one worker is enough", calm, |sender| {
         assert_eq!(sender.replicas(), 1);
         since.elapsed() > Duration::from_secs(15)
     });
-    sender.send_until("busy: there are more workers", BUSY, |sender| {
+    sender.send_until("busy: there are more workers", busy, |sender| {
         sender.replicas() > 1
     });
     // Whoever scales by hand is put right.
     shop.kubectl(&["scale", "deployment/orders-worker", "--replicas=1"]);
     sender.send_until(
         "there are more again, after somebody made them one",
-        BUSY,
+        busy,
         |sender| sender.replicas() > 1,
     );
-    sender.send_until("calm: what waited is drained", CALM, |sender| {
-        sender.lag().is_some_and(|lag| lag < CALM)
+    sender.send_until("calm: what waited is drained", calm, |sender| {
+        sender.lag().is_some_and(|lag| lag < calm)
     });
-    sender.send_until("one worker is enough again", CALM, |sender| {
+    sender.send_until("one worker is enough again", calm, |sender| {
         sender.replicas() == 1
     });
 
@@ -176,7 +203,7 @@ fn workers_follow_a_load_that_rises_tenfold_and_falls_again() {
         "--output=jsonpath={range .items[*]}{.reason}: {.note}{.message}{\"\\n\"}{end}",
     ]);
     for line in events.lines().filter(|line| line.starts_with("Scaled")) {
-        println!("{line}");
+        measured(&format!("scaling: {line}"));
     }
     for reason in ["ScaledUp", "ScaledDown"] {
         assert!(events.contains(reason), "{reason} in {events}");

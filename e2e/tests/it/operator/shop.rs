@@ -2,17 +2,24 @@
 use std::{
     fmt::Write as _,
     fs,
-    thread::sleep,
+    thread::{self, sleep},
     time::{Duration, Instant},
 };
 
-use tidewheel_e2e::{cluster::Cluster, postgres};
+use tidewheel_e2e::{cluster::Cluster, measured, postgres};
 
 use super::{forwarded::Forwarded, with_operator};
 use crate::charts::path;
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
+/// How long the database may take to let a test in.
+const REACHED_WITHIN: Duration = Duration::from_secs(30);
+/// The shortest wait that is told, where none was promised.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
+/// Sooner than the operator looks at anything by itself, which is 22 s after it last did: what is done within this time after a
+/// change was done because of the change.
+pub(super) const AT_ONCE: Duration = Duration::from_secs(15);
 
 /// A condition: its status and its reason.
 pub(super) type Said = (String, String);
@@ -21,11 +28,34 @@ pub(super) type Said = (String, String);
 pub(super) struct Shop {
     pub(super) cluster: &'static Cluster,
     pub(super) name: &'static str,
+    /// Whether others need the room that it takes.
+    is_shared: bool,
+}
+
+/// What ran for a test that is over makes room for others, on the node and in the database. What failed stays to be looked at.
+impl Drop for Shop {
+    fn drop(&mut self) {
+        if self.is_shared && !thread::panicking() {
+            let (kinds, namespace) = ("pipelines,eventsources", self.name);
+            let delete = [
+                "delete",
+                kinds,
+                "--all",
+                "--wait=false",
+                "--namespace",
+                namespace,
+            ];
+            // That it cannot be done is no fault of what was tested.
+            drop(self.cluster.run_kubectl(&delete));
+        }
+    }
 }
 
 impl Shop {
     pub(super) fn new(name: &'static str) -> Self {
-        Self::on(with_operator(), name)
+        let mut shop = Self::on(with_operator(), name);
+        shop.is_shared = true;
+        shop
     }
 
     /// In a cluster of the test's own.
@@ -37,7 +67,11 @@ impl Shop {
                 "apiVersion: v1\nkind: Namespace\nmetadata: {metadata}\n"
             ))
             .unwrap();
-        Self { cluster, name }
+        Self {
+            cluster,
+            name,
+            is_shared: false,
+        }
     }
 
     /// Applies YAML in which the namespace is `web`, as it is in examples.
@@ -76,7 +110,14 @@ impl Shop {
         self.secret(self.cluster.postgres_in_pods());
     }
 
-    /// The same with `deletionPolicy: Delete` wherever there is one.
+    /// The same, with one worker whatever happens.
+    pub(super) fn apply_all_with_one_worker(&self) {
+        self.apply_all();
+        let pipeline = self.example("pipeline.yaml");
+        self.apply(&format!("{}\n  scaling: {{max: 1}}\n", pipeline.trim_end()));
+    }
+
+    /// The same as all of it, with `deletionPolicy: Delete` wherever there is one.
     pub(super) fn apply_all_to_be_deleted(&self) {
         let source = self.example("source.yaml");
         let key = "  key: [event_id]\n";
@@ -130,27 +171,75 @@ impl Shop {
 
     /// Waits until a condition has a reason.
     pub(super) fn until_reason(&self, what: &str, type_: &str, reason: &str) {
-        self.until(&format!("{what} {type_} {reason}"), || {
+        self.until_reason_within(PATIENCE, what, type_, reason);
+    }
+
+    /// As [`Self::until_reason`], and it must be so in time.
+    pub(super) fn until_reason_within(
+        &self,
+        limit: Duration,
+        what: &str,
+        type_: &str,
+        reason: &str,
+    ) {
+        self.until_within(limit, &format!("{what} {type_} {reason}"), || {
             self.condition(what, type_).1 == reason
         });
     }
 
     /// Waits until something is so.
     pub(super) fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        self.until_within(PATIENCE, what, is_so);
+    }
+
+    /// As [`Self::until`], and it must be so in time.
+    pub(super) fn until_within(&self, limit: Duration, what: &str, is_so: impl Fn() -> bool) {
         let began = Instant::now();
         while !is_so() {
             assert!(
-                began.elapsed() < PATIENCE,
-                "never: {what}\n{}",
+                began.elapsed() < limit,
+                "not within {} s: {what}\n{}",
+                limit.as_secs(),
                 self.everything()
             );
             sleep(Duration::from_millis(250));
         }
-        println!(
-            "{}: {what}: {:.1} s",
-            self.name,
-            began.elapsed().as_secs_f64()
-        );
+        // What was so at the first look or the second says nothing.
+        if began.elapsed() >= WORTH_TELLING || limit < PATIENCE {
+            self.measured(what, began);
+        }
+    }
+
+    /// Tells how long something has taken.
+    pub(super) fn measured(&self, what: &str, since: Instant) {
+        let seconds = since.elapsed().as_secs_f64();
+        measured(&format!("{}: {what}: {seconds:.1} s", self.name));
+    }
+
+    /// Deletes resources and waits until they are gone, which takes a minute where nobody answers, and not much more.
+    pub(super) fn delete(&self, what: &[&str]) {
+        let began = Instant::now();
+        self.kubectl(&[&["delete", "--timeout=120s"][..], what].concat());
+        self.measured(&format!("{} gone", what.join(", ")), began);
+    }
+
+    /// The name of an object; empty while it is not there.
+    pub(super) fn found(&self, what: &str) -> String {
+        self.kubectl(&["get", what, "--ignore-not-found", "--output=name"])
+    }
+
+    /// The `uid` of an object; empty while it is not there.
+    pub(super) fn uid(&self, what: &str) -> String {
+        let path = "--output=jsonpath={.metadata.uid}";
+        self.kubectl(&["get", what, "--ignore-not-found", path])
+    }
+
+    /// A member of each pod of a role, one a line.
+    pub(super) fn of_pods(&self, role: &str, member: &str) -> Vec<String> {
+        let selector = format!("--selector=app.kubernetes.io/component={role}");
+        let path = format!("--output=jsonpath={{range .items[*]}}{{{member}}}{{\"\\n\"}}{{end}}");
+        let found = self.kubectl(&["get", "pods", &selector, &path]);
+        found.lines().map(str::to_owned).collect()
     }
 
     /// Posts the events of the example, and then some that are far later, for each partition: they close every window of the example.
@@ -174,8 +263,7 @@ impl Shop {
     }
 
     fn post(&self, headers: &str, body: &[u8], count: usize) {
-        let forwarded = Forwarded::to(self.cluster, self.name, "service/clicks-ingest", 8080);
-        let answer = forwarded.post("/v1/events", headers, body).unwrap();
+        let answer = self.posted(headers, body);
         let accepted = format!("\"accepted\":{count},");
         assert!(
             answer.starts_with("HTTP/1.1 202") && answer.contains(&accepted),
@@ -183,19 +271,42 @@ impl Shop {
         );
     }
 
+    /// What is answered to a request with these headers and this body.
+    pub(super) fn posted(&self, headers: &str, body: &[u8]) -> String {
+        let forwarded = Forwarded::to(self.cluster, self.name, "service/clicks-ingest", 8080);
+        forwarded.post("/v1/events", headers, body).unwrap()
+    }
+
     /// What SQL finds among the tables of this namespace; nothing while they are not there.
     pub(super) fn sql(&self, sql: &str) -> String {
         let sql = format!("SET search_path TO {}; {sql}", self.schema());
-        postgres::query(self.cluster.postgres(), &sql).unwrap_or_default()
+        let began = Instant::now();
+        loop {
+            let error = match postgres::query(self.cluster.postgres(), &sql) {
+                Ok(found) => return found,
+                Err(error) => error.to_string(),
+            };
+            if error.contains("does not exist") {
+                return String::new();
+            }
+            // The database is shared by all tests, and may have no connection left for a while.
+            let is_out_of_reach = error.contains("connection to server");
+            let is_patient = began.elapsed() < REACHED_WITHIN;
+            assert!(is_out_of_reach && is_patient, "{error}");
+            sleep(Duration::from_secs(1));
+        }
     }
 
     /// The windows of the example, as far as each of their columns is exact, in the form of the file with those that are expected.
     pub(super) fn windows(&self) -> String {
-        self.sql(
+        let found = self.sql(
             "SELECT concat_ws(',', to_char(window_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), method, count, \
              sum_bytes::bigint, with_bytes, coalesce(min_bytes::text, ''), coalesce(max_bytes::text, ''), errors) \
-             FROM clicks_hourly ORDER BY window_start, method",
-        )
+             FROM clicks_hourly",
+        );
+        let mut lines: Vec<&str> = found.lines().collect();
+        lines.sort_unstable();
+        lines.join("\n")
     }
 
     /// Those that are expected.
@@ -216,6 +327,19 @@ impl Shop {
             .collect();
         lines.sort();
         lines.join("\n")
+    }
+
+    /// Waits until every event of the example [that was sent](Self::send_example) is a row, and every window is there, as expected.
+    pub(super) fn until_example_is_there(&self) {
+        let expected = Self::expected_windows();
+        self.until("every window is in its table", || {
+            self.windows().lines().count() == expected.lines().count()
+        });
+        assert_eq!(self.windows(), expected);
+        let rows = "SELECT count(*), count(DISTINCT event_id) FROM clicks_unique";
+        self.until("every event is in its table, once", || {
+            self.sql(rows) == "6060|6060"
+        });
     }
 
     pub(super) fn everything(&self) -> String {

@@ -8,9 +8,11 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 
-use super::{flow::Flow, shop::Shop};
+use super::{flow::Flow, shop::Shop, turns::undisturbed};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Nobody tells of topics: they are looked at every 30 seconds or so.
+const PUT_BACK_WITHIN: Duration = Duration::from_secs(60);
 
 struct Topics(AdminClient<DefaultClientContext>);
 
@@ -56,6 +58,7 @@ fn a_setting_that_somebody_changes_is_put_back() {
         shop.wait_for(what, "Ready");
     }
     let topics = Topics::of(&shop);
+    let _turn = undisturbed();
     for (topic, name) in [
         ("settings.clicks", "retention.ms"),
         ("settings.web-analytics.clicks.state", "cleanup.policy"),
@@ -68,7 +71,8 @@ fn a_setting_that_somebody_changes_is_put_back() {
         };
         topics.set(topic, name, changed);
         assert_eq!(topics.setting(topic, name), changed);
-        shop.until(&format!("{name} of {topic} is as declared"), || {
+        let what = format!("{name} of {topic} is as declared");
+        shop.until_within(PUT_BACK_WITHIN, &what, || {
             topics.setting(topic, name) == declared
         });
     }
@@ -107,7 +111,6 @@ fn partitions_are_added_while_events_flow_and_are_never_taken_away() {
     flow.until_rows_grow_by(&shop, 400);
     let refused = shop.cluster.apply(&with(before)).unwrap_err().to_string();
     assert!(refused.contains("partitions"), "{refused}");
-    println!("{refused}");
     flow.end(&shop);
 }
 
@@ -128,6 +131,82 @@ fn a_topic_that_was_deleted_and_made_again_stops_the_pipeline_and_it_says_so() {
         shop.condition("pipeline/web-analytics", "DataFlowing"),
         ("False".to_owned(), "NeedsMending".to_owned())
     );
-    println!("{}", shop.message("pipeline/web-analytics", "DataFlowing"));
     assert_eq!(count(), "6060");
+}
+
+#[test]
+fn a_topic_that_says_how_far_a_pipeline_is_is_not_made_again_and_it_says_so() {
+    let shop = Shop::new("stateless");
+    shop.apply_all();
+    for what in ["eventsource/clicks", "pipeline/web-analytics"] {
+        shop.wait_for(what, "Ready");
+    }
+    let state = "stateless.web-analytics.clicks.state";
+    Topics::of(&shop).delete(state);
+    shop.until_reason("pipeline/web-analytics", "TopicsReady", "NeedsMending");
+    assert_eq!(
+        shop.condition("pipeline/web-analytics", "Stalled").0,
+        "True"
+    );
+    let message = shop.message("pipeline/web-analytics", "TopicsReady");
+    assert!(message.contains(state), "{message}");
+    let found = Topics::of(&shop)
+        .0
+        .inner()
+        .fetch_metadata(Some(state), PATIENCE);
+    assert!(found.unwrap().topics()[0].error().is_some(), "it is there");
+}
+
+#[test]
+fn pods_stay_with_the_kafka_that_has_their_topics() {
+    let shop = Shop::new("elsewhere");
+    shop.apply_all();
+    let all = ["eventsource/clicks", "pipeline/web-analytics"];
+    for what in all {
+        shop.wait_for(what, "Ready");
+    }
+    let uids = || {
+        let path = "--output=jsonpath={.items[*].metadata.uid}";
+        let mut uids: Vec<String> = shop
+            .kubectl(&["get", "pods", path])
+            .split(' ')
+            .map(str::to_owned)
+            .collect();
+        uids.sort();
+        uids
+    };
+    let flow = Flow::begin(&shop);
+    flow.until_rows_grow_by(&shop, 100);
+    let before = uids();
+    // As if their topics were in another Kafka than the one that the namespace reaches.
+    let cluster = |what: &str, id: &str| {
+        let patch = format!("--patch={{\"status\": {{\"kafkaCluster\": {id}}}}}");
+        shop.kubectl(&[
+            "patch",
+            what,
+            "--subresource=status",
+            "--type=merge",
+            &patch,
+        ]);
+    };
+    for what in all {
+        cluster(what, "\"another-kafka\"");
+        shop.until_reason(what, "TopicsReady", "KafkaChanged");
+        assert_eq!(shop.condition(what, "Stalled").0, "True", "{what}");
+    }
+    let address = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: tidewheel-kafka, namespace: web}}\nstringData: {{bootstrap.servers: \"{}\"}}\n",
+        shop.cluster.kafka_in_pods()
+    );
+    shop.apply(&address);
+    flow.until_rows_grow_by(&shop, 100);
+    assert_eq!(uids(), before, "no pod was replaced");
+    for what in all {
+        cluster(what, "null");
+        shop.wait_for(what, "Ready");
+    }
+    shop.until("pods reach it as the Secret says", || {
+        uids().iter().all(|uid| !before.contains(uid))
+    });
+    flow.end(&shop);
 }

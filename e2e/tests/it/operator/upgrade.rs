@@ -1,26 +1,20 @@
 //! The operator is upgraded, stopped, removed and installed again while events flow.
-use tidewheel_e2e::cluster::{Cluster, TIDEWHEEL_NEXT};
+use tidewheel_e2e::cluster::TIDEWHEEL_NEXT;
 
-use super::{about, flow::Flow, shop::Shop};
-use crate::cluster::start;
+use super::{OwnCluster, TOOLS, flow::Flow, install_for, shop::Shop};
 
-/// Where the operator is installed here.
-const TOOLS: &str = "tools";
 const ALL: [&str; 3] = [
     "eventsource/clicks",
     "sink/warehouse",
     "pipeline/web-analytics",
 ];
 
-fn install(cluster: &Cluster, more: &[&str]) {
+fn install(shop: &Shop, more: &[&str]) {
     let few = [
-        "watchNamespaces={upgraded}",
         "workloads.worker.resources.requests.cpu=20m",
         "workloads.ingest.resources.requests.cpu=20m",
     ];
-    if let Err(error) = cluster.install_operator("tidewheel", TOOLS, &[&few[..], more].concat()) {
-        panic!("{error}\n{}", about(cluster, TOOLS));
-    }
+    install_for(shop, &[&few[..], more].concat());
 }
 
 fn ready(shop: &Shop) {
@@ -37,13 +31,13 @@ fn pods(shop: &Shop, path: &str) -> String {
 
 #[test]
 fn data_flow_while_the_operator_is_upgraded_stopped_removed_and_installed_again() {
-    // Of its own: others need their operator. It ends with this process.
-    let cluster: &Cluster = Box::leak(Box::new(start("u")));
-    cluster.install_kinds().unwrap();
+    // Of its own: others need their operator.
+    let own = OwnCluster::start("u");
+    let cluster = own.cluster;
     let shop = Shop::on(cluster, "upgraded");
-    Shop::on(cluster, TOOLS);
-    install(cluster, &[]);
-    shop.apply_all();
+    install(&shop, &[]);
+    // However busy the machine is, no worker comes or goes but for the upgrade.
+    shop.apply_all_with_one_worker();
     ready(&shop);
     let flow = Flow::begin(&shop);
     flow.until_rows_grow_by(&shop, 200);
@@ -51,7 +45,7 @@ fn data_flow_while_the_operator_is_upgraded_stopped_removed_and_installed_again(
     let (_, tag) = TIDEWHEEL_NEXT.rsplit_once(':').unwrap();
     let tag = format!("image.tag={tag}");
     let next = [tag.as_str(), "workloads.podLabels.team=web"];
-    install(cluster, &next);
+    install(&shop, &next);
     shop.until("every pod has the new image", || {
         let images = pods(&shop, "{.spec.containers[0].image}");
         images.lines().all(|image| image == TIDEWHEEL_NEXT)
@@ -99,16 +93,10 @@ fn data_flow_while_the_operator_is_upgraded_stopped_removed_and_installed_again(
     let resources = shop.kubectl(&["get", "eventsources,sinks,pipelines", "--output=name"]);
     assert_eq!(resources.lines().count(), 3, "{resources}");
     flow.until_rows_grow_by(&shop, 200);
-    install(cluster, &next);
-    shop.kubectl(&["delete", "service/clicks-ingest"]);
+    install(&shop, &next);
+    shop.delete(&["service/clicks-ingest"]);
     shop.until("the Service is back", || {
-        let get = [
-            "get",
-            "service/clicks-ingest",
-            "--ignore-not-found",
-            "--output=name",
-        ];
-        !shop.kubectl(&get).is_empty()
+        !shop.found("service/clicks-ingest").is_empty()
     });
     ready(&shop);
     assert_eq!(uids(), before, "no pod was replaced");

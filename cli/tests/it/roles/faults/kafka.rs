@@ -9,7 +9,7 @@ use tidewheel_e2e::kafka::{Kafka, Options};
 
 use crate::program::root;
 use crate::roles::faults::orders::{self, SECOND};
-use crate::roles::faults::scene::{Scene, ground, nothing_open, until_metric};
+use crate::roles::faults::scene::{Scene, ground, nothing_open, said, until_metric};
 use crate::roles::ground::{Ground, Role, check};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -134,6 +134,48 @@ async fn a_topic_was_deleted() {
     for role in workers.into_iter().chain([ingest]) {
         assert_eq!(role.stop(), 0);
     }
+    nothing_open(&ground, namespace).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_state_of_a_task_was_deleted() {
+    let namespace = "faults-state";
+    let scene = Scene::start(namespace).await;
+    let rows = scene.ground.sql("SELECT * FROM orders_once ORDER BY id");
+    let topic = format!("{namespace}.sales.orders.state");
+    let admin = admin(&scene);
+    let Scene {
+        ground,
+        workers,
+        ingest,
+        ..
+    } = scene;
+    for worker in workers {
+        assert_eq!(worker.stop(), 0);
+    }
+    let deleted = admin
+        .delete_topics(&[&topic], &AdminOptions::new())
+        .await
+        .unwrap();
+    deleted[0].as_ref().unwrap();
+    let made = ground.provision();
+    assert_eq!(made.code, 0, "{}", made.stderr);
+
+    let worker = ground.role("worker", &[]);
+    let texts = [
+        "until somebody mends it",
+        "in Kafka is gone, while output orders_once was written up to offset",
+        topic.as_str(),
+    ];
+    said(&worker, "tasks", &texts).await;
+    until_metric(&worker, "tidewheel_task_needs_mending", |tasks| {
+        tasks >= 1.0
+    })
+    .await;
+    let found = ground.sql("SELECT * FROM orders_once ORDER BY id");
+    assert_eq!(found, rows, "nothing is written or left out");
+    assert_eq!(worker.stop(), 0);
+    assert_eq!(ingest.stop(), 0);
     nothing_open(&ground, namespace).await;
 }
 

@@ -175,13 +175,14 @@ async fn a_statement_takes_too_long() {
         )
     };
     let postgres = ground.postgres;
-    let mut scene = Scene::on(ground, "faults-statement").await;
     // Whoever makes tables keeps to the role's limit, and says so.
-    scene.ground.sql(&limit("1ms"));
-    let refused = scene.ground.provision();
+    ground.sql(&limit("1ms"));
+    let refused = ground.provision();
     assert_eq!(refused.code, 1, "{}", refused.stdout);
     let advice = "raise the role's statement_timeout";
     assert!(refused.stderr.contains(advice), "{}", refused.stderr);
+    ground.sql(&limit("0"));
+    let mut scene = Scene::on(ground, "faults-statement").await;
     // A limit for people, which holds up no worker: here each statement takes longer.
     scene.ground.sql(&limit("20ms"));
     let slow = |rows: &str, seconds: &str| {

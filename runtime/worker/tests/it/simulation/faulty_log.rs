@@ -48,6 +48,19 @@ impl FaultyLog {
     }
 }
 
+impl FaultyLog {
+    /// Whether anything was ever in the state of the task with this transactional id. In Kafka a commit that is undone leaves a trace there;
+    /// in this log it leaves none, and where it was the first one the topic would look like another.
+    async fn has_state(&self, transactional_id: &str) -> bool {
+        let Some((input, partition)) = transactional_id.rsplit_once('.') else {
+            return false;
+        };
+        let (topic, partition) = (format!("{input}.state"), partition.parse().unwrap_or(0));
+        let offsets = self.inner.offsets(&topic, partition).await;
+        offsets.is_ok_and(|offsets| offsets.end > 0)
+    }
+}
+
 #[async_trait]
 impl Log for FaultyLog {
     async fn topic(&self, topic: &str) -> Result<Option<TopicInfo>, LogError> {
@@ -60,7 +73,8 @@ impl Log for FaultyLog {
 
     async fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>, LogError> {
         let taken = async {
-            let undoes = || self.world.chance(0.5);
+            let leaves_a_trace = self.has_state(transactional_id).await;
+            let undoes = || self.world.chance(0.5) && leaves_a_trace;
             let epoch = self.unended.take_over(transactional_id, undoes);
             Ok((epoch, self.inner.producer(transactional_id).await?))
         };
