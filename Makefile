@@ -14,6 +14,7 @@ EXAMPLE := examples/web-analytics
 GIVE_BACK := trap scripts/give-back.sh EXIT
 # Everything at once, as `make test` does: a package alone has other features, and would compile the engine's libraries once more.
 BUILD := cargo build --release --locked --workspace --all-targets
+SIMULATION := scripts/test.sh --test it seeds_that_are_asked_for -- --ignored --nocapture
 
 .PHONY: help
 help: ## Show the targets
@@ -29,10 +30,20 @@ demo: ## Play 6,000 real events through the example and show the windows
 test: ## Run every test; as root, for those on a real Kubernetes
 	@$(GIVE_BACK); scripts/prerequisites.sh tests && scripts/test.sh $(TEST)
 
+.PHONY: replay
+replay: ## Play the story of a SEED of the simulation, and tell the shortest one that fails like it
+	@scripts/prerequisites.sh
+	@TIDEWHEEL_SEED=$${SEED:?say which: make replay SEED=17} $(SIMULATION)
+
 .PHONY: soak
-soak: ## Kill a hundred workers and stop servers, and compare results with a batch query: about 20 minutes
+soak: ## Kill a hundred workers and stop servers, and compare results with a batch query: about 20 minutes. Or simulate so many SEEDS
+ifdef SEEDS
+	@scripts/prerequisites.sh
+	@TIDEWHEEL_SEEDS=$(SEEDS) $(SIMULATION)
+else
 	@scripts/prerequisites.sh servers
 	@TIDEWHEEL_SOAK_KILLS=$${TIDEWHEEL_SOAK_KILLS:-100} scripts/test.sh --test it soak:: -- --nocapture
+endif
 
 .PHONY: image
 image: ## Make the image of the program without any registry, as an archive

@@ -1,5 +1,6 @@
 //! Both stages of the engine on one thread, with nothing between them but the records that they exchange.
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidewheel_engine::stage1::{Recovered, SourceSetup, SourceTask, StartAt};
 use tidewheel_engine::stage2::{RecoveredStep, StepSetup, StepTask};
@@ -42,6 +43,7 @@ impl Engine {
             step,
             partition: 0,
             feeders,
+            snapshot_every: Duration::from_secs(5),
         };
         Ok(Self {
             source: SourceTask::begin(source_setup, Recovered::default(), &StartAt::default())?,

@@ -76,7 +76,7 @@ fn fold_and_simplify(mut expr: Expr, simplifier: &ExprSimplifier) -> Result<Tran
 fn fold(expr: Expr) -> Result<Transformed<Expr>> {
     expr.transform_down(|expr| {
         let is_value = matches!(expr, Expr::Literal(..) | Expr::Alias(_));
-        if is_value || !is_constant(&expr)? {
+        if is_value || !is_constant(&expr)? || contains_rewritten(&expr)? {
             return Ok(Transformed::no(expr));
         }
         let (value, metadata) = evaluate(&expr)?;
@@ -111,6 +111,12 @@ fn is_constant(expr: &Expr) -> Result<bool> {
         ))
     })?;
     Ok(!varies)
+}
+
+/// Whether an expression calls a function that DataFusion does not compute but writes as CASE when it simplifies, such as `coalesce`: what comes
+/// of that is folded in the next round.
+fn contains_rewritten(expr: &Expr) -> Result<bool> {
+    expr.exists(|expr| Ok(matches!(expr, Expr::ScalarFunction(call) if call.func.short_circuits())))
 }
 
 fn evaluate(expr: &Expr) -> Result<(ScalarValue, Option<FieldMetadata>)> {

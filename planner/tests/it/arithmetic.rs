@@ -5,7 +5,7 @@ use datafusion_common::Result;
 use tidewheel_planner::plan::{RowNode, StepKind};
 
 use crate::aggregates::events;
-use crate::cases::plan_of;
+use crate::cases::{judged, pipeline, plan_of};
 
 /// What `expression` is for an event with this text in `status` and this number in `items`.
 fn value(expression: &str, status: &str, items: i64) -> Result<String> {
@@ -26,6 +26,13 @@ fn value(expression: &str, status: &str, items: i64) -> Result<String> {
     } else {
         array.as_primitive::<Decimal128Type>().value_as_string(0)
     })
+}
+
+/// Why a step with `expression` is refused.
+fn refused(expression: &str) -> String {
+    let steps = format!("{{name: s, sql: \"SELECT {expression} AS x FROM clicks\"}}");
+    let (_, problems) = judged("inline", &pipeline(&steps));
+    tidewheel_planner::problem::render(&problems)
 }
 
 /// The largest decimal: 38 nines.
@@ -134,6 +141,28 @@ fn what_does_not_fit_is_an_error_of_its_row() {
             found.is_err(),
             "{expression} of {status} and {items} is {found:?}"
         );
+    }
+}
+
+#[test]
+fn what_is_written_as_case_before_it_runs_may_be_constant() {
+    for (expression, wanted) in [
+        ("coalesce(7, -4)", "7"),
+        (
+            "coalesce(CASE WHEN 1 IS NULL THEN 16 ELSE 17 END, 11 * 12)",
+            "17",
+        ),
+        ("items + coalesce(nullif(3, 3), 2)", "3"),
+        ("nvl(5, 6) * 2", "10"),
+        ("nvl2(5, 6, 7)", "6"),
+    ] {
+        assert_eq!(value(expression, "", 1).unwrap(), wanted, "{expression}");
+    }
+    for expression in [
+        "coalesce(9223372036854775807, 1) + coalesce(1, 2)",
+        "coalesce(9223372036854775807 + 1, 1)",
+    ] {
+        assert!(refused(expression).contains("too large"), "{expression}");
     }
 }
 

@@ -34,6 +34,32 @@ pub enum Bug {
     DuplicateOfItself,
     /// What earlier generations have written to topics is left where it is made anew.
     OutdatedRows,
+    /// What earlier generations have written to tables is left where it is made anew.
+    UncutTables,
+    /// Rows of windows say of every generation that it is the first.
+    PositionsWithoutGeneration,
+    /// A task's progress is committed in a transaction of its own, after that of what it has done.
+    ProgressApart,
+    /// Decrees are not written to the log: only who makes one knows of it.
+    UnwrittenDecrees,
+    /// The watermark is not known any more after a takeover.
+    ForgottenWatermark,
+    /// Windows are forgotten when they end, and not when nobody can need them any more.
+    PurgedAtTheirEnd,
+    /// Snapshots leave out what windows have taken since they were emitted.
+    SnapshotOfEmitted,
+    /// A sink that was set back is not given again what it lost.
+    NoRepair,
+    /// The offset after a batch of partials is the one before it plus their number, as if offsets had no gaps.
+    CountedOffsets,
+    /// Rows of windows that an amendment has removed stay.
+    NoDeletes,
+    /// Windows are emitted before every source partition has spoken.
+    NobodyAwaited,
+    /// A group goes to a partition of the partials by the source partition that it comes from.
+    PlacedBySource,
+    /// What a database has beyond the log is written there again.
+    SinksAheadNotSkipped,
 }
 
 #[cfg(feature = "sabotage")]
@@ -45,6 +71,12 @@ thread_local! {
 #[cfg(feature = "sabotage")]
 pub fn switch(bug: Option<Bug>) {
     ACTIVE.set(bug);
+}
+
+/// The bug that is on in this thread.
+#[cfg(feature = "sabotage")]
+pub fn active() -> Option<Bug> {
+    ACTIVE.get()
 }
 
 /// Whether a bug is on in this thread.

@@ -39,6 +39,8 @@ pub struct Limits {
     /// The time from the begin of a small batch of a task to that of its next one: what comes meanwhile is committed together. A
     /// batch costs the log and the sink about the same, however many records are in it.
     pub batch_every: Duration,
+    /// How often changed windows go to the state topic: the partials since then are what a task reads again that is taken over.
+    pub snapshot_every: Duration,
     /// The longest pause between attempts.
     pub longest_pause: Duration,
     /// How long a task that is told to stop may go on with what it has in hand: a sink or a log that does not answer is not waited
@@ -53,6 +55,7 @@ impl Default for Limits {
             batch_bytes: 8 * 1024 * 1024,
             fetch_wait: Duration::from_millis(50),
             batch_every: Duration::from_millis(50),
+            snapshot_every: Duration::from_secs(5),
             longest_pause: Duration::from_secs(5),
             finish_within: Duration::from_secs(10),
         }

@@ -286,6 +286,9 @@ impl<'a> SourceAttempt<'a> {
         }
         let committed: Vec<usize> = effects.writes.iter().map(|write| write.output).collect();
         let mut log = effects.log;
+        if sabotage::is(Bug::ProgressApart) {
+            self.producer.commit(std::mem::take(&mut log)).await?;
+        }
         log.extend(self.task.seal(records, &committed, &refusals));
         Ok(self.producer.commit(log).await?)
     }

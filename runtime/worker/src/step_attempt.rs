@@ -63,6 +63,7 @@ impl<'a> StepAttempt<'a> {
             step,
             partition,
             feeders: context.feeders(&key.0),
+            snapshot_every: context.limits.snapshot_every,
         };
         let outputs: Vec<_> = StepTask::tables(&setup)
             .into_iter()

@@ -271,6 +271,7 @@ async fn open_one(
     (output, generation, cut_ms): (usize, i64, Option<i64>),
 ) -> Result<OutputWriter, AttemptError> {
     let mut writer = sink.writer(id, table, task).await?;
+    let cut_ms = cut_ms.filter(|_| !sabotage::is(Bug::UncutTables));
     writer
         .begin_generation(generation, cut_ms)
         .await

@@ -7,6 +7,7 @@ use tidewheel_log::NewRecord;
 use super::SourceTask;
 use crate::effects::Effects;
 use crate::error::EngineError;
+use crate::sabotage::{self, Bug};
 use crate::window::emission_count;
 use crate::wire::batch::{MAX_BATCH_BYTES, chunks};
 use crate::wire::partial::{self, PartialHeader};
@@ -83,7 +84,11 @@ impl SourceTask {
             decree_ms: self.watermark.current_ms,
             ..self.watermark_record()
         };
-        let mut log = vec![self.tell(record.clone())];
+        let written = match sabotage::is(Bug::UnwrittenDecrees) {
+            true => self.watermark_record(),
+            false => record.clone(),
+        };
+        let mut log = vec![self.tell(written)];
         self.note_told(record);
         for index in 0..self.partials.len() {
             // Whoever waits for this very watermark hears of it, even where it emits nothing.
@@ -120,6 +125,13 @@ impl SourceTask {
         );
         let mut batches: BTreeMap<u32, RecordBatch> = placed.into_iter().collect();
         let told = &mut self.partials[index].told;
+        if sabotage::is(Bug::PlacedBySource) {
+            let (by, of) = (self.setup.partition.unsigned_abs(), told.len() as u32);
+            let moved = batches.into_iter();
+            batches = moved
+                .map(|(target, batch)| ((target + by) % of, batch))
+                .collect();
+        }
         for (target, told) in told.iter_mut().enumerate() {
             let batch = batches.remove(&(target as u32));
             if batch.is_none() && (emissions.is_none() || *told == emissions) {

@@ -151,7 +151,8 @@ impl SourceTask {
             reasons: Default::default(),
             at: at.next_offset,
             watermark: PartitionWatermark::new(
-                at.watermark_ms,
+                at.watermark_ms
+                    .filter(|_| !sabotage::is(Bug::ForgottenWatermark)),
                 by_events_ms,
                 at.next_offset,
                 &recovered.decrees,
@@ -415,6 +416,13 @@ fn begin_outputs(
                 ..main
             },
             (Some(sink), None) if sink.next_offset < main.next_offset => main,
+            (Some(sink), _)
+                if (sink.next_offset < main.next_offset && sabotage::is(Bug::NoRepair))
+                    || (sink.next_offset > main.next_offset
+                        && sabotage::is(Bug::SinksAheadNotSkipped)) =>
+            {
+                main
+            }
             (Some(sink), _) => sink,
         };
         let output = RowOutput {

@@ -12,6 +12,7 @@ use super::{StepTask, WindowOutput};
 use crate::effects::{TableWrite, WindowRow};
 use crate::error::EngineError;
 use crate::ledger::Ledger;
+use crate::sabotage::{self, Bug};
 use crate::wire::WireError;
 use crate::wire::batch::concat;
 use crate::wire::dead_letter::Reason;
@@ -44,7 +45,8 @@ impl Changes {
                 offset,
             )?);
         }
-        if let Some(old) = old.filter(|_| !changed.deletes.is_empty()) {
+        let deletes = !changed.deletes.is_empty() && !sabotage::is(Bug::NoDeletes);
+        if let Some(old) = old.filter(|_| deletes) {
             self.deletes.push(old.table_rows(
                 step,
                 &changed.deletes,
@@ -76,7 +78,7 @@ impl StepTask {
         if !self.outputs.iter().any(|output| output.repair) {
             return Ok(());
         }
-        let position = (self.generation, self.setup.partition, self.at);
+        let position = (self.told_generation(), self.setup.partition, self.at);
         for output in self.outputs.iter().filter(|output| output.repair) {
             changes.insert(output.output, Changes::default());
         }

@@ -11,6 +11,7 @@ mod windows;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -40,8 +41,6 @@ pub use self::snapshot::RecoveredStep;
 
 /// How long after it took its last row a window is kept, so that a database that was set back is given again what it lost.
 const REPAIR_HORIZON_MS: i64 = 10 * 60 * 1_000;
-/// How often changed windows go to the state topic, ms of the driver's clock.
-const SNAPSHOT_EVERY_MS: i64 = 5_000;
 
 /// What a step task is made of.
 #[derive(Debug, Clone)]
@@ -57,6 +56,8 @@ pub struct StepSetup {
     /// The source partitions that fed the step when its generation began, as `<source>/<partition>`: each has to speak before a window is
     /// emitted. Others are waited for from when they first speak, so that every replay waits for the same ones.
     pub feeders: Vec<String>,
+    /// How often changed windows go to the state topic, by the driver's clock.
+    pub snapshot_every: Duration,
 }
 
 /// The task of one partition of partials.
@@ -210,6 +211,10 @@ impl StepTask {
             .chain(self.letters_due_at());
         let limit = ahead.filter(|&from| from > self.at).min();
         let (consumed, next) = take_up_to(limit, records, fetched_to, self.at);
+        let next = match sabotage::is(Bug::CountedOffsets) && consumed > 0 {
+            true => next.min(self.at + consumed as i64),
+            false => next,
+        };
         let silent = self.at < self.from && !sabotage::is(Bug::LoudReplay);
         let mut log = Vec::new();
         let goes_on_behind = !silent && self.go_on_behind(&mut log)?;
@@ -370,15 +375,28 @@ impl StepTask {
         }
     }
 
+    /// The generation that rows say they are of.
+    fn told_generation(&self) -> i64 {
+        match sabotage::is(Bug::PositionsWithoutGeneration) {
+            true => 1,
+            false => self.generation,
+        }
+    }
+
     fn is_purged(&self, aggregate: &Aggregate, start_ms: i64) -> bool {
-        let kept_until_ms =
-            closes_at(aggregate.window, aggregate.late, start_ms).saturating_add(REPAIR_HORIZON_MS);
+        let kept_until_ms = match sabotage::is(Bug::PurgedAtTheirEnd) {
+            true => end_of(aggregate.window, start_ms),
+            false => closes_at(aggregate.window, aggregate.late, start_ms)
+                .saturating_add(REPAIR_HORIZON_MS),
+        };
         self.watermark_ms
             .is_some_and(|watermark_ms| watermark_ms >= kept_until_ms)
     }
 
     fn advance_watermark(&mut self) {
-        if !(self.setup.feeders.iter()).all(|feeder| self.watermarks.contains_key(feeder)) {
+        if !(self.setup.feeders.iter()).all(|feeder| self.watermarks.contains_key(feeder))
+            && !sabotage::is(Bug::NobodyAwaited)
+        {
             return;
         }
         let all = self.watermarks.values().copied();
@@ -434,7 +452,7 @@ impl StepTask {
                 )?;
                 if self.outputs[index].from <= began_at {
                     let output = &self.outputs[index];
-                    let position = (self.generation, self.setup.partition, self.at);
+                    let position = (self.told_generation(), self.setup.partition, self.at);
                     let changes = changes.entry(output.output).or_default();
                     changes
                         .add(output.step, &new, old.as_ref(), change, position)

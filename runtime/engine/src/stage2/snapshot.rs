@@ -8,8 +8,7 @@ use tidewheel_planner::names::PipelineNames;
 
 use super::windows::{Run, WindowState, Windows};
 use super::{
-    RefusedGroups, SNAPSHOT_EVERY_MS, StepSetup, StepTask, WindowOutput, aggregate_of, chain,
-    window_outputs,
+    RefusedGroups, StepSetup, StepTask, WindowOutput, aggregate_of, chain, window_outputs,
 };
 use crate::effects::Refusal;
 use crate::error::EngineError;
@@ -144,7 +143,8 @@ impl StepTask {
         log: &mut Vec<NewRecord>,
     ) -> Result<(), EngineError> {
         let last_ms = *self.snapshot_clock_ms.get_or_insert(clock_ms);
-        if clock_ms - last_ms < SNAPSHOT_EVERY_MS || self.snapshot_at == self.at {
+        let every_ms = i64::try_from(self.setup.snapshot_every.as_millis()).unwrap_or(i64::MAX);
+        if clock_ms - last_ms < every_ms || self.snapshot_at == self.at {
             return Ok(());
         }
         self.snapshot_now(clock_ms, log)
@@ -209,7 +209,10 @@ impl StepTask {
             windows.push(SnapshotWindow {
                 start_ms,
                 emitted,
-                pending,
+                pending: match sabotage::is(Bug::SnapshotOfEmitted) {
+                    true => Vec::new(),
+                    false => pending,
+                },
             });
         }
         for (&number, &parts) in self
@@ -312,7 +315,8 @@ fn begin_outputs(
             // A table that was set back is behind until it was repaired, whoever does it.
             sink_next_offset: expected.max(sink),
             repair: refill_from.is_some()
-                || matches!((sink, expected), (Some(sink), Some(expected)) if sink < expected),
+                || matches!((sink, expected), (Some(sink), Some(expected)) if sink < expected)
+                    && !sabotage::is(Bug::NoRepair),
             ledger: logged
                 .map(|progress| progress.ledger.clone())
                 .unwrap_or_default(),

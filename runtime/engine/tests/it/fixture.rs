@@ -1,6 +1,7 @@
 //! The tasks of a pipeline without I/O: what one writes to the log the next one reads, and tables are maps.
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -354,6 +355,7 @@ pub(crate) fn step_setup(plan: &Arc<Plan>, partition: i32, partitions: i32) -> S
         feeders: (0..partitions)
             .map(|partition| format!("clicks/{partition}"))
             .collect(),
+        snapshot_every: Duration::from_secs(5),
     }
 }
 

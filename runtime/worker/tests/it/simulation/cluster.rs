@@ -1,6 +1,8 @@
-//! The scheduler: processes that work, stand still, die and come back, as the seed says.
+//! The scheduler: processes that work, stand still, die and come back, as a story says.
 mod database;
+mod retention;
 mod sender;
+mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -16,19 +18,24 @@ use tidewheel_log::{Cleanup, Clock, EmbeddedLog, Log, Options, TopicSettings};
 use tidewheel_planner::plan::Plan;
 use tidewheel_sinks::Sink;
 use tidewheel_sinks::embedded::Database;
-use tidewheel_worker::{Control, Limits, Status, Timer, Worker, WorkerError};
+use tidewheel_worker::{Control, Limits, Status, TaskStatus, Timer, Worker, WorkerError};
 use tokio_util::sync::CancellationToken;
 
 use self::database::Saved;
+use self::strangers::Stranger;
 use super::faulty_log::FaultyLog;
 use super::faulty_sink::FaultySink;
 use super::scenario::{Event, Scenario};
+use super::story::{Happening, Story};
 use super::unended::Unended;
-use super::world::{ProcessTimer, World};
+use super::world::{Detail, LogClock, Luck, ProcessTimer, World};
 use crate::fixture::{SINK, create_partials, create_tables, create_topics, names, plan};
 
 /// More steps than any seed needs to come to its end.
 const PATIENCE: usize = 400_000;
+
+/// After how many steps of the last worker somebody looks whether a task waits for a person.
+const LOOK_EVERY: usize = 500;
 
 /// A pipeline and all that it runs on.
 pub(crate) struct Cluster {
@@ -39,23 +46,29 @@ pub(crate) struct Cluster {
     pub(crate) database: Database,
     /// By source, partition and offset.
     pub(crate) events: BTreeMap<(usize, i32, i64), Event>,
+    /// When those were appended that retention has taken, ms.
+    pub(crate) gone: BTreeMap<(usize, i32, i64), i64>,
     /// Which version the plan of a revision is.
     pub(crate) revisions: Arc<Mutex<BTreeMap<i64, usize>>>,
     _folder: tempfile::TempDir,
     version: usize,
     processes: Vec<Process>,
     started: usize,
-    /// The partitions of the sources, and whether each sleeps.
-    partitions: BTreeMap<(usize, i32), bool>,
+    /// How many processes there may be at a time.
+    most_processes: usize,
+    steps: u64,
+    /// The partitions of the sources.
+    partitions: BTreeSet<(usize, i32)>,
     /// Sources whose state topic lacks partitions that they have been given.
     lagging: BTreeMap<usize, i32>,
     saved: Option<Saved>,
-    /// Whether dead letters are sent again. Half of the seeds do as before.
-    sends_again: bool,
-    /// Offsets of those that were.
+    strangers: Vec<Stranger>,
+    snapshot_every: Duration,
+    /// The times of the events that were sent, by their numbers, ms.
+    sent: BTreeMap<usize, i64>,
+    /// Offsets of dead letters that were sent again.
     sent_again: BTreeSet<i64>,
     unended: Arc<Unended>,
-    traces: bool,
 }
 
 /// A simulated worker process.
@@ -64,6 +77,7 @@ struct Process {
     future: Pin<Box<dyn Future<Output = ()>>>,
     frozen_until_ms: Option<i64>,
     control: Arc<Mutex<Option<Control>>>,
+    stop: CancellationToken,
     is_woken: Arc<Flag>,
 }
 
@@ -76,15 +90,13 @@ impl Wake for Flag {
 }
 
 impl Cluster {
-    pub(crate) fn new(seed: u64) -> Self {
-        let world = World::new(seed);
-        let scenario = Scenario::draw(&world);
+    pub(crate) fn new(story: &Story, world: Arc<World>) -> Self {
+        let scenario = story.scenario.clone();
         let plan = plan(&scenario.yaml(0));
-        let traces = std::env::var_os("SIM_TRACE").is_some();
-        let clock: Arc<dyn Clock> = Arc::clone(&world) as _;
+        let clock: Arc<dyn Clock> = Arc::new(LogClock(Arc::clone(&world)));
         let log = EmbeddedLog::in_memory(Options {
             clock,
-            transaction_markers: world.chance(0.7),
+            transaction_markers: story.transaction_markers,
             ..Options::default()
         });
         create_topics(&log, &plan);
@@ -100,88 +112,42 @@ impl Cluster {
             partitions: (0..)
                 .zip(&scenario.partitions)
                 .flat_map(|(source, &partitions)| {
-                    (0..partitions).map(move |partition| ((source, partition), false))
+                    (0..partitions).map(move |partition| (source, partition))
                 })
                 .collect(),
             lagging: BTreeMap::new(),
-            // What a later version computes anew it may take of what an earlier one could not.
-            sends_again: seed % 2 == 1 && scenario.versions.len() == 1,
+            sent: BTreeMap::new(),
             sent_again: BTreeSet::new(),
+            unended: Arc::new(Unended::new(Arc::clone(&world))),
             world,
             scenario,
             plan,
             log,
             database,
             events: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            strangers: Vec::new(),
+            snapshot_every: Duration::from_millis(story.snapshot_every_ms),
             revisions: Arc::default(),
             _folder: folder,
             version: 0,
             processes: Vec::new(),
             started: 0,
+            most_processes: story.most_processes,
+            steps: 0,
             saved: None,
-            unended: Arc::new(Unended::new(traces)),
-            traces,
         }
     }
 
-    /// Lets chance rule until all events are sent, then lets one undisturbed process finish. What that process says of its tasks.
-    pub(crate) fn run(&mut self) -> Status {
-        self.trace(|cluster| format!("{:#?}", cluster.scenario));
+    /// Plays a story, then lets one undisturbed process finish. What that process says of its tasks.
+    pub(crate) fn run(&mut self, story: &Story) -> Status {
         let world = Arc::clone(&self.world);
-        world.set_fault_rate(*world.pick(&[0.001, 0.01, 0.04]));
-        world.set_slow_to_end_rate(*world.pick(&[0.0, 0.1, 0.5]));
-        let most_processes = 1 + world.below(3);
-        let (crash_rate, freeze_rate) = (
-            *world.pick(&[0.0, 0.004, 0.02]),
-            *world.pick(&[0.0, 0.004, 0.02]),
-        );
-        // What an earlier generation has lost its successor does not repair: such a change waits for the repair.
-        let set_back_rate = if self.scenario.versions.len() == 1 {
-            *world.pick(&[0.0, 0.005])
-        } else {
-            0.0
-        };
-        let pace = *world.pick(&[8, 30, 80]);
-        let mut chunks = world.between(10, 25);
-        let changes_at: Vec<i64> = (1..self.scenario.versions.len())
-            .map(|_| world.between(1, chunks - 1))
-            .collect();
-        let mut until_chunk = 0;
-        while chunks > 0 || until_chunk > 0 {
-            if until_chunk == 0 {
-                chunks -= 1;
-                self.send();
-                if self.sends_again {
-                    (0..world.between(0, 4)).for_each(|_| self.send_again());
-                }
-                until_chunk = world.below(pace) + if chunks == 0 { 300 } else { 1 };
-                let due = changes_at.iter().filter(|&&at| at == chunks).count();
-                (0..due).for_each(|_| self.change_plan());
-                if self.scenario.grows && world.chance(0.15) {
-                    self.add_partition();
-                }
-            }
-            if world.chance(0.1) {
-                self.provision_state();
-            }
-            until_chunk -= 1;
-            if self.processes.len() < most_processes && world.chance(0.1) {
-                self.start(None);
-            }
-            if !self.processes.is_empty() && world.chance(crash_rate) {
-                let index = world.below(self.processes.len());
-                self.crash(index, world.chance(0.5));
-            }
-            if world.chance(set_back_rate) {
-                self.save_or_set_back();
-            }
-            if !self.processes.is_empty() && world.chance(freeze_rate) {
-                let index = world.below(self.processes.len());
-                let until_ms = world.now_ms() + world.between(500, 20_000);
-                self.trace(|cluster| {
-                    format!("process {} stands still", cluster.processes[index].id)
-                });
-                self.processes[index].frozen_until_ms = Some(until_ms);
+        let mut happenings = story.happenings.iter().peekable();
+        for step in 0..story.steps {
+            self.begin_step();
+            while let Some((_, happening)) = happenings.next_if(|(at, _)| *at <= step) {
+                world.note(Detail::Story, || happening.to_string());
+                self.happen(happening);
             }
             if world.chance(0.2) {
                 world.advance(world.between(0, 200));
@@ -191,11 +157,77 @@ impl Cluster {
         self.finish()
     }
 
+    fn begin_step(&mut self) {
+        self.world.begin_step(self.steps);
+        self.steps += 1;
+    }
+
+    fn happen(&mut self, happening: &Happening) {
+        let any_process = |which: usize| which.checked_rem(self.processes.len());
+        match *happening {
+            Happening::TimePasses { ms } => self.world.advance(ms),
+            Happening::Event(ref sending) => self.send(sending),
+            Happening::SentAgain { which, ours } => self.send_again(which, ours),
+            Happening::PartitionAdded { source } => {
+                if source < self.scenario.partitions.len() {
+                    self.add_partition(source);
+                }
+            }
+            Happening::StateProvisioned => self.provision_state(),
+            Happening::WorkerStarts(start) => {
+                if self.processes.len() < self.most_processes {
+                    self.start(start.topics_after_ms, start.version, None);
+                }
+            }
+            Happening::WorkerDies { which, silently } => {
+                if let Some(index) = any_process(which) {
+                    self.crash(index, silently);
+                }
+            }
+            Happening::WorkerStops { which } => {
+                if let Some(index) = any_process(which) {
+                    self.stop(index);
+                }
+            }
+            Happening::ClockSet { which, by_ms } => {
+                if let Some(index) = any_process(which) {
+                    self.world.set_clock(self.processes[index].id, by_ms);
+                }
+            }
+            Happening::LogClockSet { by_ms } => self.world.set_log_clock(by_ms),
+            Happening::StrangerJoins { which, for_ms } => self.let_stranger_join(which, for_ms),
+            Happening::Retention { place, kept_ms } => self.retain(place, kept_ms),
+            Happening::Acknowledged => self.acknowledge(),
+            Happening::WorkerHangs { which, for_ms } => {
+                if let Some(index) = any_process(which) {
+                    let process = &mut self.processes[index];
+                    process.frozen_until_ms = Some(self.world.now_ms() + for_ms);
+                    self.trace(|cluster| {
+                        format!("process {} stands still", cluster.processes[index].id)
+                    });
+                }
+            }
+            Happening::DatabaseSaved => self.save_database(),
+            Happening::DatabaseSetBack => self.set_database_back(),
+            Happening::PlanChanges => {
+                if self.version + 1 < self.scenario.versions.len() {
+                    self.change_plan();
+                }
+            }
+            Happening::CallFails { done: false } => self.world.foretell(Luck::FailsBefore),
+            Happening::CallFails { done: true } => self.world.foretell(Luck::FailsAfter),
+            Happening::CommitHeldUp => self.world.hold_up(),
+        }
+    }
+
     fn finish(&mut self) -> Status {
         let world = Arc::clone(&self.world);
-        let fault_rate = 0.02;
-        world.set_fault_rate(0.0);
-        world.set_slow_to_end_rate(0.0);
+        world.note(Detail::Story, || {
+            "all goes well from here on, for a worker of its own".to_owned()
+        });
+        self.begin_step();
+        world.clear_up();
+        self.strangers.clear();
         self.provision_state();
         // Those that stand still come back when all is done; the others are gone.
         for index in (0..self.processes.len()).rev() {
@@ -206,7 +238,7 @@ impl Cluster {
             }
         }
         let is_closed = Arc::new(AtomicBool::new(false));
-        self.start(Some(Arc::clone(&is_closed)));
+        self.start(0, None, Some(Arc::clone(&is_closed)));
         let control = Arc::clone(&self.processes[self.processes.len() - 1].control);
         let status = || {
             control
@@ -221,33 +253,45 @@ impl Cluster {
                 break;
             }
             assert!(steps < PATIENCE, "the windows never close: {:#?}", status());
+            if steps % LOOK_EVERY == LOOK_EVERY - 1 {
+                if self.scenario.forgets {
+                    self.acknowledge();
+                }
+                let waits = |task: &TaskStatus| task.blocked_until_mended;
+                assert!(
+                    self.scenario.forgets || !status().values().any(waits),
+                    "a task waits for somebody: {:#?}",
+                    status()
+                );
+            }
+            self.begin_step();
             self.step();
         }
         let status = status();
         self.trace(|_| "all windows are closed; zombies wake".to_owned());
-        world.set_fault_rate(fault_rate);
         self.processes
             .iter_mut()
             .for_each(|process| process.frozen_until_ms = None);
-        (0..200).for_each(|_| self.step());
+        for _ in 0..200 {
+            self.begin_step();
+            if world.chance(0.02) {
+                world.foretell(*world.pick(&[Luck::FailsBefore, Luck::FailsAfter]));
+            }
+            self.step();
+        }
         self.processes.clear();
         status
     }
 
     fn trace(&self, text: impl FnOnce(&Self) -> String) {
-        if self.traces {
-            println!(
-                "{:>7} ms  {}",
-                self.world.now_ms() - super::world::BEGINNING_MS,
-                text(self)
-            );
-        }
+        self.world.note(Detail::Everything, || text(self));
     }
 
     /// Opens one gate of one process, or lets time pass until there is one.
     fn step(&mut self) {
         let world = Arc::clone(&self.world);
-        self.unended.end_one(&world);
+        self.unended.end_one();
+        self.look_after_strangers();
         let now_ms = world.now_ms();
         for process in &mut self.processes {
             process.frozen_until_ms = process
@@ -314,14 +358,23 @@ impl Cluster {
         self.world.set_dying_silently(false);
     }
 
+    /// Tells a process to stop. One that stands still hears of it when it goes on.
+    fn stop(&mut self, index: usize) {
+        let process = &self.processes[index];
+        process.stop.cancel();
+        self.trace(|_| format!("process {} is told to stop", process.id));
+        if process.frozen_until_ms.is_none() {
+            self.poll(index);
+        }
+    }
+
     /// Gives a source one more partition. The topic that its task needs for its state follows later.
-    fn add_partition(&mut self) {
-        let source = self.world.below(self.scenario.partitions.len());
+    fn add_partition(&mut self, source: usize) {
         let partition = (0..)
-            .find(|&partition| !self.partitions.contains_key(&(source, partition)))
+            .find(|&partition| !self.partitions.contains(&(source, partition)))
             .unwrap();
         self.trace(|_| format!("source {source} is given partition {partition}"));
-        self.partitions.insert((source, partition), false);
+        self.partitions.insert((source, partition));
         self.lagging.insert(source, partition + 1);
         let topic = self.plan.sources[source].topic.clone();
         let kept = Cleanup::Retention { ms: None };
@@ -348,18 +401,22 @@ impl Cluster {
             }
         }
         self.trace(|cluster| format!("version {} begins", cluster.version));
-        self.start(None);
+        self.start(0, None, None);
     }
 
-    fn start(&mut self, closes: Option<Arc<AtomicBool>>) {
+    /// Starts a process, with an old version where one is given. `closes`: it is to close all windows, and says there when that is done.
+    fn start(
+        &mut self,
+        topics_after_ms: i64,
+        old_version: Option<usize>,
+        closes: Option<Arc<AtomicBool>>,
+    ) {
         let id = self.started;
         self.started += 1;
-        // Where plans have ages, some process may begin with one of long ago.
-        let version = if self.scenario.ages && closes.is_none() && self.world.chance(0.3) {
-            self.world.below(self.version + 1)
-        } else {
-            self.version
-        };
+        // Only where plans have ages some process may begin with one of long ago.
+        let version = old_version
+            .filter(|_| self.scenario.ages)
+            .map_or(self.version, |version| version.min(self.version));
         self.trace(|_| format!("process {id} starts with version {version}"));
         let plan = if version == 0 {
             Arc::clone(&self.plan)
@@ -387,10 +444,13 @@ impl Cluster {
             fetch_wait: Duration::from_millis(500),
             longest_pause: Duration::from_secs(2),
             batch_every: Duration::ZERO,
+            snapshot_every: self.snapshot_every,
             ..Limits::default()
         };
-        let topics_after = Duration::from_millis(*self.world.pick(&[0, 0, 300, 3_000]));
+        let topics_after = Duration::from_millis(topics_after_ms.unsigned_abs());
         let control = Arc::new(Mutex::new(None));
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
         let (seen, revisions) = (Arc::clone(&control), Arc::clone(&self.revisions));
         let work = async move {
             let worker = loop {
@@ -415,8 +475,7 @@ impl Cluster {
                 .or_insert(version);
             let control = worker.control();
             *seen.lock().unwrap() = Some(control.clone());
-            let stop = CancellationToken::new();
-            let inputs = join_all(worker.inputs(&stop));
+            let inputs = join_all(worker.inputs(&stopped));
             let provision = async {
                 timer.sleep(topics_after).await;
                 create_partials(&raw, &worker);
@@ -435,6 +494,7 @@ impl Cluster {
             future: Box::pin(work),
             frozen_until_ms: None,
             control,
+            stop,
             is_woken,
         });
         self.poll(self.processes.len() - 1);

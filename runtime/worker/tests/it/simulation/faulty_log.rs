@@ -145,7 +145,7 @@ impl FaultyProducer {
             });
         }
         let holder = (self.id.as_str(), self.epoch);
-        if log.world.is_slow_to_end() {
+        if log.world.is_held_up() {
             let how = (&records[..], log.world.chance(0.3));
             if (log.unended).acknowledge(&log.inner, holder, &self.inner, how) {
                 return Ok(());

@@ -1,8 +1,8 @@
 //! What the log says of a run once it is over.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::executor::block_on;
-use tidewheel_engine::wire::state::SourceProgress;
+use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
 use tidewheel_engine::wire::watermark::WatermarkRecord;
 use tidewheel_log::Log;
 use tidewheel_planner::generations::{Allotment, AllottedStep};
@@ -23,8 +23,37 @@ pub(crate) struct History {
     /// What was there before the pipeline began, where that is left out.
     pub(crate) before: Vec<Vec<Stored>>,
     pub(crate) records: Vec<Vec<Stored>>,
+    /// What retention took before it was read.
+    pub(crate) lost: Vec<Vec<Stored>>,
     /// The offset from which each decree holds, and the watermark.
     pub(crate) decrees: Vec<Vec<(i64, i64)>>,
+}
+
+/// What a source task has passed over.
+struct Passed {
+    /// Where it began.
+    start_offset: i64,
+    /// Offsets that were deleted before it had read them.
+    lost: BTreeSet<i64>,
+}
+
+impl Passed {
+    fn read(state: &[tidewheel_log::Record]) -> Self {
+        let (mut start_offset, mut lost) = (0, BTreeSet::new());
+        for progress in state.iter().filter_map(progress_of) {
+            start_offset = progress.start_offset;
+            let passed = progress.passed_over.into_iter();
+            lost.extend(passed.flat_map(|range| range.from..range.to));
+        }
+        Self { start_offset, lost }
+    }
+}
+
+/// The progress that a record of a source's state holds, if it does.
+fn progress_of(record: &tidewheel_log::Record) -> Option<SourceProgress> {
+    let is_progress = record.key.as_deref() == Some(SOURCE_PROGRESS_KEY.as_bytes());
+    let value = record.value.as_ref().filter(|_| is_progress)?;
+    Some(SourceProgress::decode(value).unwrap())
 }
 
 impl History {
@@ -58,8 +87,8 @@ impl History {
             .collect();
         let covered = |&(source, partition): &(usize, i32)| {
             let mut covered: Vec<(i64, i64)> = Vec::new();
-            for record in all(&names.state(&sources[source].name), partition) {
-                let progress = SourceProgress::decode(record.value.as_ref().unwrap()).unwrap();
+            let state = all(&names.state(&sources[source].name), partition);
+            for progress in state.iter().filter_map(progress_of) {
                 match covered.last_mut() {
                     Some((revision, to)) if *revision == progress.revision => {
                         *to = progress.main.next_offset
@@ -70,18 +99,35 @@ impl History {
             covered
         };
         let stored = |&(source, partition): &(usize, i32)| {
-            let stored = |record: tidewheel_log::Record| Stored {
-                offset: record.offset,
-                append_time_ms: record.append_time_ms,
-                event: cluster.events[&(source, partition, record.offset)].clone(),
+            let stored = |(offset, append_time_ms): (i64, i64)| Stored {
+                offset,
+                append_time_ms,
+                event: cluster.events[&(source, partition, offset)].clone(),
             };
             // What was added later has no place in the list.
             let first = begins[&sources[source].name].first.get(partition as usize);
-            let records = all(&sources[source].topic, partition).into_iter();
+            let gone = cluster
+                .gone
+                .range((source, partition, 0)..(source, partition + 1, 0));
+            let gone = gone.map(|(&(.., offset), &append_time_ms)| (offset, append_time_ms));
+            let there = all(&sources[source].topic, partition).into_iter();
+            let records = gone.chain(there.map(|record| (record.offset, record.append_time_ms)));
             let is_before = |record: &Stored| first.is_some_and(|&first| record.offset < first);
             records.map(stored).partition::<Vec<_>, _>(is_before)
         };
-        let (before, records) = tasks.iter().map(stored).unzip();
+        let (before, mut records): (Vec<_>, Vec<Vec<Stored>>) = tasks.iter().map(stored).unzip();
+        let passed = |&(source, partition): &(usize, i32)| {
+            Passed::read(&all(&names.state(&sources[source].name), partition))
+        };
+        let passed: Vec<Passed> = tasks.iter().map(passed).collect();
+        let lost = |(records, passed): (&mut Vec<Stored>, &Passed)| {
+            records.retain(|record| record.offset >= passed.start_offset);
+            let is_lost = |record: &Stored| passed.lost.contains(&record.offset);
+            let (lost, there) = std::mem::take(records).into_iter().partition(is_lost);
+            *records = there;
+            lost
+        };
+        let lost = records.iter_mut().zip(&passed).map(lost).collect();
         let mut decrees = vec![Vec::new(); tasks.len()];
         for record in all(&names.watermarks(), 0) {
             let told = WatermarkRecord::decode(record.value.as_ref().unwrap()).unwrap();
@@ -97,6 +143,7 @@ impl History {
             covered: tasks.iter().map(covered).collect(),
             before,
             records,
+            lost,
             tasks,
             decrees,
         }

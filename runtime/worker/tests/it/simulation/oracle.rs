@@ -26,6 +26,7 @@ pub(crate) struct Row {
     pub(crate) v: Option<i64>,
     pub(crate) q: Option<i64>,
     pub(crate) tags: Option<String>,
+    pub(crate) e: Option<i64>,
     /// Its table takes no such row.
     pub(crate) refused: bool,
 }
@@ -95,6 +96,7 @@ pub(crate) struct WindowRow {
     pub(crate) average: Option<f64>,
     pub(crate) first: String,
     pub(crate) last: String,
+    pub(crate) aggregated: Option<i64>,
     pub(crate) share: Option<i64>,
 }
 
@@ -184,7 +186,13 @@ pub(crate) fn judge(
     judged
 }
 
-fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms: i64) -> Fate {
+/// What becomes of an event where no deduplication leaves it out.
+pub(crate) fn fate_of(
+    scenario: &Scenario,
+    version: Version,
+    event: &Event,
+    append_time_ms: i64,
+) -> Fate {
     if let Some(flaw) = event.flaw {
         return Fate::Dead {
             reason: flaw.reason(),
@@ -198,6 +206,10 @@ fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms:
         };
     }
     let mut values_of_n = Vec::new();
+    let left_out = scenario.left_out.as_ref();
+    if left_out.is_some_and(|left_out| left_out.of(event) == Some(true)) {
+        return Fate::Filtered { step: "parsed" };
+    }
     if event.kind.unwrap_or_default() != version.skipped {
         values_of_n.push((event.n.map(|n| n * version.factor), REFUSED_FROM));
     }
@@ -238,6 +250,7 @@ fn fate_of(scenario: &Scenario, version: Version, event: &Event, append_time_ms:
         v,
         q,
         tags: tags.map(str::to_owned),
+        e: scenario.formulas[version.formula].of(event),
         refused: matches!(event.kind, Some("a" | "b")) && event.x.is_some_and(|x| x > refused_from),
     };
     let of_tags = |n: (Option<i64>, f64)| tags.iter().map(|&tags| row(n, tags)).collect::<Vec<_>>();
@@ -376,6 +389,7 @@ pub(crate) fn window_row(
             .then(|| averaged.iter().sum::<f64>() / averaged.len() as f64),
         first: first.3.id.clone(),
         last: last.3.id.clone(),
+        aggregated: scenario.aggregation.of(rows().map(|row| row.e)),
         share,
     })
 }

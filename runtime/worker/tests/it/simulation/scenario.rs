@@ -1,7 +1,10 @@
 //! What a seed makes happen: a pipeline in several versions, and events.
+use std::fmt;
+
 use serde_json::json;
 use tidewheel_planner::plan::LatePolicy;
 
+use super::formula::{Aggregation, Condition, Formula};
 use super::world::World;
 use crate::fixture::{TABLES, event_source};
 
@@ -30,12 +33,14 @@ spec: {kafka: {}}
 ";
 
 /// The pipeline, as far as it stays the same.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scenario {
     /// By source, how many partitions it has in the beginning.
     pub(crate) partitions: Vec<i32>,
     /// Whether partitions are added in mid-run.
     pub(crate) grows: bool,
+    /// Whether retention takes what was not read.
+    pub(crate) forgets: bool,
     /// Whether what was there before the first worker started is left out.
     pub(crate) latest: bool,
     pub(crate) idle_after_s: i64,
@@ -49,6 +54,11 @@ pub(crate) struct Scenario {
     pub(crate) divides: bool,
     /// A second aggregate step over the same rows, without groups.
     pub(crate) totals: Option<Shape>,
+    /// A column of rows, of which versions have one each, and what windows make of it.
+    pub(crate) formulas: [Formula; 2],
+    pub(crate) aggregation: Aggregation,
+    /// Rows of which this is true are left out.
+    pub(crate) left_out: Option<Condition>,
     /// Whether plans say how old they are.
     pub(crate) ages: bool,
     /// The first runs from the beginning, each other from somewhere in between.
@@ -62,6 +72,8 @@ pub(crate) struct Version {
     pub(crate) factor: i64,
     /// In the row-wise step: the kind that it leaves out.
     pub(crate) skipped: &'static str,
+    /// In the row-wise step: which formula it has.
+    pub(crate) formula: usize,
     /// In the aggregate step.
     pub(crate) add: i64,
     pub(crate) windows: Shape,
@@ -99,6 +111,7 @@ impl Scenario {
         let first = Version {
             factor: 1,
             skipped: "skip",
+            formula: 0,
             add: 0,
             windows: Shape::draw(world, &[10_000]),
         };
@@ -106,7 +119,8 @@ impl Scenario {
         if world.chance(0.4) {
             for _ in 0..world.between(1, 2) {
                 let mut next = versions[versions.len() - 1];
-                match world.below(5) {
+                match world.below(6) {
+                    5 => next.formula = 1 - next.formula,
                     0 => next.add += 1,
                     1 => next.factor += 1,
                     2 => next.windows.size_ms = *world.pick(&[4_000, 5_000, 7_000, 15_000, 20_000]),
@@ -120,13 +134,16 @@ impl Scenario {
         if world.chance(0.3) {
             partitions.push(*world.pick(&[1, 2]));
         }
+        // What a deduplication knew it does not know again where retention has taken it: how far a worker has come decides then.
+        let deduplicates = world.chance(0.7);
         Self {
             partitions,
+            forgets: versions.len() == 1 && !deduplicates && world.chance(0.5),
             // What windows before a cut lack of a partition that is added after it they never get.
             grows: versions.len() == 1 && world.chance(0.3),
             latest: world.chance(0.3),
             idle_after_s: world.between(1, 6),
-            deduplicates: world.chance(0.7),
+            deduplicates,
             doubles: world.chance(0.3),
             unnests: world.chance(0.3),
             having: world.chance(0.6),
@@ -134,9 +151,51 @@ impl Scenario {
             totals: world
                 .chance(0.3)
                 .then(|| Shape::draw(world, &[6_000, 10_000, 25_000])),
+            formulas: [Formula::draw(world, 2), Formula::draw(world, 2)],
+            aggregation: *world.pick(&Aggregation::ALL),
+            left_out: world.chance(0.3).then(|| Condition::draw(world, 2)),
             ages: world.chance(0.5),
             versions,
         }
+    }
+
+    /// Pipelines with one thing less each.
+    pub(crate) fn simpler(&self) -> Vec<Self> {
+        let without: [fn(&mut Self); 14] = [
+            |scenario| scenario.formulas = [Formula::N, Formula::D],
+            |scenario| scenario.left_out = None,
+            |scenario| scenario.partitions.truncate(1),
+            |scenario| {
+                let fewer = scenario.partitions.iter().map(|count| (count - 1).max(1));
+                scenario.partitions = fewer.collect();
+            },
+            |scenario| {
+                scenario
+                    .versions
+                    .truncate(scenario.versions.len().max(2) - 1);
+            },
+            |scenario| scenario.totals = None,
+            |scenario| scenario.latest = false,
+            |scenario| scenario.deduplicates = false,
+            |scenario| scenario.doubles = false,
+            |scenario| scenario.unnests = false,
+            |scenario| scenario.having = false,
+            |scenario| scenario.divides = false,
+            |scenario| scenario.ages = false,
+            |scenario| {
+                let versions = scenario.versions.iter_mut();
+                versions.for_each(|version| version.windows.allowed_ms = 0);
+            },
+        ];
+        let simpler = without.map(|leave_out| {
+            let mut simpler = self.clone();
+            leave_out(&mut simpler);
+            simpler
+        });
+        simpler
+            .into_iter()
+            .filter(|simpler| simpler != self)
+            .collect()
     }
 
     /// The names of the sources.
@@ -202,12 +261,18 @@ spec:
 
     fn row_steps(&self, version: Version) -> String {
         let Version {
-            factor, skipped, ..
+            factor,
+            skipped,
+            formula,
+            ..
         } = version;
+        let formula = &self.formulas[formula];
+        let left_out = self.left_out.as_ref();
+        let left_out = left_out.map_or_else(String::new, |is| format!(" AND {is} IS NOT TRUE"));
         let select = |n: &str, source: &str, condition: &str, refused_from: f64| {
             let refused = mark(&format!("kind IN ('a', 'b') AND x > {refused_from:.1}"));
             format!(
-                "SELECT id, ts, kind, {n} AS n, x, CAST(raw AS BIGINT) AS v, 10 / d AS q, tags, {refused} FROM {source} WHERE {condition}"
+                "SELECT id, ts, kind, {n} AS n, x, CAST(raw AS BIGINT) AS v, 10 / d AS q, tags, {formula} AS e, {refused} FROM {source} WHERE {condition}{left_out}"
             )
         };
         let mut parts = Vec::new();
@@ -229,7 +294,7 @@ spec:
         );
         let mut last = "parsed";
         if self.unnests {
-            steps.push_str("    - {name: exploded, sql: \"SELECT id, ts, kind, n, x, v, q, unnest(string_to_array(tags, ',')) AS tags, mark FROM parsed\"}\n");
+            steps.push_str("    - {name: exploded, sql: \"SELECT id, ts, kind, n, x, v, q, unnest(string_to_array(tags, ',')) AS tags, e, mark FROM parsed\"}\n");
             last = "exploded";
         }
         if self.deduplicates {
@@ -259,12 +324,13 @@ spec:
         {}
         sql: |
           SELECT kind, count(*) AS c, sum(n) + {} AS s, min(v) AS lo, max(q) AS hi, avg(x) AS a,
-                 first_value(id ORDER BY ts) AS f, last_value(id ORDER BY ts) AS l, {share} AS share, {}
+                 first_value(id ORDER BY ts) AS f, last_value(id ORDER BY ts) AS l, {}(e) AS g, {share} AS share, {}
           FROM {once} GROUP BY kind{having}
     - {{name: after, sql: 'SELECT kind, window_start, window_end, c * 2 AS c2, s - 1 AS s1, {rate} AS rate FROM win WHERE c <> 2'}}
 ",
             version.windows.yaml().replace("}, late", "}\n        late"),
             version.add,
+            self.aggregation,
             mark("count(*) % 3 = 2"),
         );
         if let Some(totals) = &self.totals {
@@ -339,25 +405,26 @@ impl Flaw {
     }
 }
 
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.flaw {
+            Some(flaw) => write!(f, "{} that cannot be read ({})", self.id, flaw.reason()),
+            None => write!(
+                f,
+                "{} kind {:?} n {:?} x {:?} raw {:?} d {:?} tags {:?}",
+                self.id, self.kind, self.n, self.x, self.raw, self.d, self.tags
+            ),
+        }
+    }
+}
+
 impl Event {
-    /// An event for a partition of a source, sent at `now_ms`; `recent` are those that it may repeat.
+    /// An event for a partition of a source, and how far its time is behind when it is sent, ms.
     pub(crate) fn draw(
         world: &World,
         (source, partition): (usize, i32),
         number: usize,
-        now_ms: i64,
-        recent: &[Self],
-    ) -> Self {
-        if !recent.is_empty() && world.chance(0.12) {
-            let mut again = Self {
-                again: None,
-                ..world.pick(recent).clone()
-            };
-            if world.chance(0.3) {
-                again.n = Some(world.between(-5, 20));
-            }
-            return again;
-        }
+    ) -> (Self, i64) {
         let behind_ms = match world.below(20) {
             0 => world.between(OUT_OF_ORDER_MS, 60_000),
             1 | 2 => world.between(0, 20_000),
@@ -373,9 +440,9 @@ impl Event {
                 Flaw::TextForNumber,
             ])
         });
-        Self {
+        let event = Self {
             id: format!("{}{partition}-{number}", &SOURCES[source][..1]),
-            ts_ms: now_ms - behind_ms,
+            ts_ms: 0,
             kind: *world.pick(&[
                 Some("a"),
                 Some("a"),
@@ -406,7 +473,8 @@ impl Event {
             tags: *world.pick(&[None, Some("p"), Some("p"), Some("p,q"), Some("q,p,q")]),
             flaw,
             again: None,
-        }
+        };
+        (event, behind_ms)
     }
 
     pub(crate) fn to(&self) -> To {

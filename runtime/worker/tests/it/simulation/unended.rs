@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex};
 use futures::executor::block_on;
 use tidewheel_log::{EmbeddedLog, Log as _, LogError, NewRecord, Producer};
 
-use super::world::World;
+use super::world::{Detail, World};
 
 /// The producer of a holder of a transactional id.
 pub(crate) type Shared = Arc<Mutex<Box<dyn Producer>>>;
 
 /// By transactional id, whose commits are not ended; each has one at most.
-#[derive(Default)]
 pub(crate) struct Unended(Mutex<Inner>);
 
 /// A commit that is not ended.
@@ -24,21 +23,20 @@ struct Commit {
     is_ended_at_home: bool,
 }
 
-#[derive(Default)]
 struct Inner {
+    world: Arc<World>,
     commits: BTreeMap<String, Commit>,
     /// How often each id was taken over.
     epochs: BTreeMap<String, u64>,
-    traces: bool,
 }
 
 impl Unended {
-    pub(crate) fn new(traces: bool) -> Self {
-        let inner = Inner {
-            traces,
-            ..Inner::default()
-        };
-        Self(Mutex::new(inner))
+    pub(crate) fn new(world: Arc<World>) -> Self {
+        Self(Mutex::new(Inner {
+            world,
+            commits: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+        }))
     }
 
     /// Somebody takes an id over: the commit of whoever had it is ended, or undone. The epoch of the new holder.
@@ -105,11 +103,12 @@ impl Unended {
     }
 
     /// Now and then ends somebody's.
-    pub(crate) fn end_one(&self, world: &World) {
+    pub(crate) fn end_one(&self) {
         let mut inner = self.0.lock().unwrap();
-        let ids: Vec<String> = inner.commits.keys().cloned().collect();
-        if !ids.is_empty() && world.chance(0.005) {
-            inner.end(world.pick::<String>(&ids));
+        if !inner.commits.is_empty() && inner.world.chance(0.005) {
+            let ids: Vec<String> = inner.commits.keys().cloned().collect();
+            let id = inner.world.pick(&ids).clone();
+            inner.end(&id);
         }
     }
 }
@@ -127,8 +126,6 @@ impl Inner {
     }
 
     fn trace(&self, text: impl FnOnce() -> String) {
-        if self.traces {
-            println!("            {}", text());
-        }
+        self.world.note(Detail::Everything, text);
     }
 }

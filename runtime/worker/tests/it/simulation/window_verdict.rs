@@ -16,7 +16,7 @@ use super::oracle::{
     window_row,
 };
 use super::scenario::{Scenario, Shape};
-use super::verdict::{Verdicts, enter, millis, same};
+use super::verdict::{Verdicts, enter, lose, millis, same};
 use crate::fixture::header;
 
 /// A group of a window that cannot be computed: its key, and the step that fails.
@@ -193,6 +193,7 @@ pub(crate) fn window_of(row: &Row) -> WindowRow {
         average: row["a"].as_f64(),
         first: text("f"),
         last: text("l"),
+        aggregated: number("g"),
         share: number("share"),
     }
 }
@@ -425,6 +426,7 @@ fn check_step_ledger(
             );
         }
     }
+    lose(&mut expected, history);
     let mut actual = Ledger::default();
     status
         .values()

@@ -1,5 +1,5 @@
 //! Time, chance, and the places where the scheduler takes over.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,17 +19,33 @@ pub(crate) const BEGINNING_MS: i64 = 1_700_000_000_000;
 pub(crate) struct World(Mutex<Inner>);
 
 struct Inner {
+    seed: u64,
     rng: ChaCha8Rng,
     now_ms: i64,
     gates: BTreeMap<u64, Gate>,
     next_gate: u64,
-    /// Probability that a call fails, half of the times after having done its work.
-    fault_rate: f64,
-    /// Probability that a commit is acknowledged before it is ended.
-    slow_to_end_rate: f64,
+    /// How the next calls go that do not go well.
+    misfortunes: VecDeque<Luck>,
+    /// How many of the next commits are acknowledged before they are ended.
+    held_up: usize,
     /// Members of processes that died without a word: their groups learn of it by the session timeout.
     graveyard: Vec<Box<dyn Member>>,
     dying_silently: bool,
+    /// By how much the clocks of processes and that of the log are wrong, ms.
+    clocks_ms: BTreeMap<usize, i64>,
+    log_clock_ms: i64,
+    detail: Detail,
+    notes: Vec<String>,
+}
+
+/// How much is noted down of what happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Detail {
+    Nothing,
+    /// What the story says.
+    Story,
+    /// And what comes of it.
+    Everything,
 }
 
 /// Somewhere a process waits for the scheduler.
@@ -51,16 +67,21 @@ pub(crate) enum Luck {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, detail: Detail) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Inner {
+            seed,
             rng: ChaCha8Rng::seed_from_u64(seed),
             now_ms: BEGINNING_MS,
             gates: BTreeMap::new(),
             next_gate: 0,
-            fault_rate: 0.0,
-            slow_to_end_rate: 0.0,
+            misfortunes: VecDeque::new(),
+            held_up: 0,
             graveyard: Vec::new(),
             dying_silently: false,
+            clocks_ms: BTreeMap::new(),
+            log_clock_ms: 0,
+            detail,
+            notes: Vec::new(),
         })))
     }
 
@@ -85,35 +106,78 @@ impl World {
         &from[self.below(from.len())]
     }
 
-    pub(crate) fn luck(&self) -> Luck {
+    /// What chance decides from here on depends on the seed and this number alone: a story that lacks one of its happenings goes on much as
+    /// before.
+    pub(crate) fn begin_step(&self, number: u64) {
         let mut inner = self.inner();
-        let rate = inner.fault_rate;
-        if rate > 0.0 && inner.rng.random_bool(rate) {
-            if inner.rng.random_bool(0.5) {
-                Luck::FailsBefore
+        inner.rng = ChaCha8Rng::seed_from_u64((inner.seed << 32) ^ number ^ (1 << 31));
+    }
+
+    /// How the next call goes.
+    pub(crate) fn luck(&self) -> Luck {
+        self.inner().misfortunes.pop_front().unwrap_or(Luck::Good)
+    }
+
+    /// The next call that may fail does.
+    pub(crate) fn foretell(&self, luck: Luck) {
+        self.inner().misfortunes.push_back(luck);
+    }
+
+    /// The next commit is acknowledged before it is ended.
+    pub(crate) fn hold_up(&self) {
+        self.inner().held_up += 1;
+    }
+
+    /// Whether a commit is acknowledged before it is ended.
+    pub(crate) fn is_held_up(&self) -> bool {
+        let mut inner = self.inner();
+        let is_held_up = inner.held_up > 0;
+        inner.held_up = inner.held_up.saturating_sub(1);
+        is_held_up
+    }
+
+    /// Nothing of what was foretold comes.
+    pub(crate) fn clear_up(&self) {
+        let mut inner = self.inner();
+        inner.misfortunes.clear();
+        inner.held_up = 0;
+    }
+
+    /// Notes down what happens, where that much is noted.
+    pub(crate) fn note(&self, detail: Detail, text: impl FnOnce() -> String) {
+        let (noted, after_ms) = {
+            let inner = self.inner();
+            (inner.detail, inner.now_ms - BEGINNING_MS)
+        };
+        if noted >= detail {
+            let indent = if detail == Detail::Everything {
+                "    "
             } else {
-                Luck::FailsAfter
-            }
-        } else {
-            Luck::Good
+                ""
+            };
+            let seconds = after_ms as f64 / 1_000.0;
+            let note = format!("{seconds:>8.3} s  {indent}{}", text());
+            self.inner().notes.push(note);
         }
     }
 
-    pub(crate) fn set_fault_rate(&self, rate: f64) {
-        self.inner().fault_rate = rate;
-    }
-
-    pub(crate) fn set_slow_to_end_rate(&self, rate: f64) {
-        self.inner().slow_to_end_rate = rate;
-    }
-
-    pub(crate) fn is_slow_to_end(&self) -> bool {
-        let rate = self.inner().slow_to_end_rate;
-        rate > 0.0 && self.chance(rate)
+    /// What was noted down.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.inner().notes)
     }
 
     pub(crate) fn advance(&self, by_ms: i64) {
         self.inner().now_ms += by_ms;
+    }
+
+    /// Sets the clock of a process.
+    pub(crate) fn set_clock(&self, process: usize, by_ms: i64) {
+        *self.inner().clocks_ms.entry(process).or_default() += by_ms;
+    }
+
+    /// Sets the clock of the log.
+    pub(crate) fn set_log_clock(&self, by_ms: i64) {
+        self.inner().log_clock_ms += by_ms;
     }
 
     pub(crate) fn set_dying_silently(&self, silently: bool) {
@@ -184,6 +248,16 @@ impl Clock for World {
     }
 }
 
+/// The clock of the log.
+pub(crate) struct LogClock(pub(crate) Arc<World>);
+
+impl Clock for LogClock {
+    fn now_ms(&self) -> i64 {
+        let inner = self.0.inner();
+        inner.now_ms + inner.log_clock_ms
+    }
+}
+
 /// A wait for the scheduler.
 pub(crate) struct Pause {
     world: Arc<World>,
@@ -243,7 +317,8 @@ pub(crate) struct ProcessTimer {
 #[async_trait]
 impl Timer for ProcessTimer {
     fn now_ms(&self) -> i64 {
-        self.world.now_ms()
+        let inner = self.world.inner();
+        inner.now_ms + inner.clocks_ms.get(&self.process).copied().unwrap_or(0)
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -12,28 +12,41 @@ pub(super) struct Saved {
 }
 
 impl Cluster {
-    /// Saves the database, or puts it back to where it was saved, while no process is there.
-    pub(super) fn save_or_set_back(&mut self) {
+    /// Saves the database while no process is there.
+    pub(super) fn save_database(&mut self) {
+        let known = self.close_database();
+        self.save(known);
+    }
+
+    /// Puts the database back to where it was saved, while no process is there. Where it would have lost an output's progress altogether, which
+    /// is for a person to judge, it is saved instead.
+    pub(super) fn set_database_back(&mut self) {
+        let known = self.close_database();
+        match self.saved.take() {
+            Some(saved) if saved.known == known => {
+                self.trace(|_| "the database is as it was".to_owned());
+                std::fs::write(self.database.path(), saved.bytes).unwrap();
+            }
+            _ => self.save(known),
+        }
+    }
+
+    fn save(&mut self, known: Vec<bool>) {
+        self.trace(|_| "the database is saved".to_owned());
+        self.saved = Some(Saved {
+            known,
+            bytes: std::fs::read(self.database.path()).unwrap(),
+        });
+    }
+
+    /// Nobody has it open any more. For what it has progress.
+    fn close_database(&mut self) -> Vec<bool> {
         (0..self.processes.len())
             .rev()
             .for_each(|index| self.crash(index, false));
         let known = self.known_progress();
         block_on(self.database.close()).unwrap();
-        let path = self.database.path();
-        match self.saved.take() {
-            // A database that has lost an output's progress altogether is for a person to judge.
-            Some(saved) if saved.known == known => {
-                self.trace(|_| "the database goes back in time".to_owned());
-                std::fs::write(path, saved.bytes).unwrap();
-            }
-            _ => {
-                self.trace(|_| "the database is saved".to_owned());
-                self.saved = Some(Saved {
-                    known,
-                    bytes: std::fs::read(path).unwrap(),
-                });
-            }
-        }
+        known
     }
 
     /// For which outputs and partitions the database has progress.
@@ -67,7 +80,7 @@ impl Cluster {
                 let sources = self.scenario.sources();
                 let of_source =
                     |&(source, partition): &(usize, i32)| task(sources[source], partition);
-                return self.partitions.keys().map(of_source).collect();
+                return self.partitions.iter().map(of_source).collect();
             }
             "tots" => "tot",
             _ => "win",

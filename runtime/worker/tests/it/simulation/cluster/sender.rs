@@ -1,7 +1,4 @@
 //! What comes into the sources: events, and dead letters that are sent again.
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use futures::executor::block_on;
 use tidewheel_engine::wire::dead_letter::Letter;
 use tidewheel_engine::wire::sent_again::Unsendable;
@@ -10,66 +7,36 @@ use tidewheel_log::{Clock as _, Log as _, NewRecord};
 use super::Cluster;
 use crate::fixture::{names, read_all};
 use crate::simulation::scenario::{Again, Event, SOURCES, To};
+use crate::simulation::story::Sending;
 
 impl Cluster {
-    /// Sends some events, and lets some time pass before.
-    pub(super) fn send(&mut self) {
-        let world = Arc::clone(&self.world);
-        world.advance(world.between(0, 4_000));
-        let mut held_back_ms = BTreeMap::new();
-        for (&task, is_asleep) in &mut self.partitions {
-            if *is_asleep && world.chance(0.2) {
-                // What comes first may have been on its way for long.
-                held_back_ms.insert(task, world.between(0, 25_000));
-                *is_asleep = false;
-            } else if world.chance(0.15) {
-                *is_asleep = true;
-            }
-        }
-        let awake: Vec<(usize, i32)> = self
-            .partitions
-            .iter()
-            .filter(|(_, is_asleep)| !**is_asleep)
-            .map(|(task, _)| *task)
-            .collect();
-        if awake.is_empty() {
+    /// Sends an event, unless the story lacks the partition that it goes to.
+    pub(super) fn send(&mut self, sending: &Sending) {
+        let place @ (source, partition) = sending.place;
+        if !self.partitions.contains(&place) {
             return;
         }
-        for _ in 0..world.between(1, 14) {
-            let (source, partition) = *world.pick(&awake);
-            let recent: Vec<Event> = self
-                .events
-                .range((source, partition, 0)..(source, partition + 1, 0))
-                .rev()
-                .take(30)
-                .map(|(_, event)| event.clone())
-                .collect();
-            let event = Event::draw(
-                &world,
-                (source, partition),
-                self.events.len(),
-                world.now_ms() - held_back_ms.get(&(source, partition)).unwrap_or(&0),
-                &recent,
-            );
-            let record = NewRecord {
-                topic: self.plan.sources[source].topic.clone(),
-                partition: Some(partition),
-                key: Some(event.id.clone().into()),
-                value: event.value(),
-                headers: Vec::new(),
-            };
-            let appended = block_on(self.log.append(vec![record])).unwrap()[0];
-            self.events
-                .insert((source, partition, appended.offset), event);
-            if world.chance(0.3) {
-                world.advance(world.between(0, 500));
-            }
-        }
+        let repeated_ms = sending.repeats.and_then(|number| self.sent.get(&number));
+        let sent_ms = self.world.now_ms() - sending.behind_ms;
+        let event = Event {
+            ts_ms: repeated_ms.copied().unwrap_or(sent_ms),
+            ..sending.event.clone()
+        };
+        let record = NewRecord {
+            topic: self.plan.sources[source].topic.clone(),
+            partition: Some(partition),
+            key: Some(event.id.clone().into()),
+            value: event.value(),
+            headers: Vec::new(),
+        };
+        let appended = block_on(self.log.append(vec![record])).unwrap()[0];
+        self.sent.insert(sending.number, event.ts_ms);
+        self.events
+            .insert((source, partition, appended.offset), event);
     }
 
-    /// Sends one of the dead letters of records again, each once. Now and then one that another pipeline could have had.
-    pub(super) fn send_again(&mut self) {
-        let world = Arc::clone(&self.world);
+    /// Sends one of the dead letters of records again, each once; or one that another pipeline could have had.
+    pub(super) fn send_again(&mut self, which: usize, is_ours: bool) {
         let topic = names(&self.plan).dead_letters();
         let letters = block_on(read_all(&self.log, &topic, 0)).into_iter();
         let letters = letters.filter(|record| !self.sent_again.contains(&record.offset));
@@ -82,13 +49,12 @@ impl Cluster {
         if letters.is_empty() {
             return;
         }
-        let (source, letter, record) = world.pick(&letters);
+        let (source, letter, record) = &letters[which % letters.len()];
         let first = self.events[&(*source, letter.partition, letter.offset)].clone();
         let mut repeats_ms = first.again.as_ref().map(|again| again.repeats_ms.clone());
         repeats_ms
             .get_or_insert_default()
             .push(letter.append_time_ms);
-        let is_ours = world.chance(0.85);
         let to = match letter.step.as_deref() {
             _ if !is_ours => To::Nobody,
             None | Some("parsed") => first.to(),
