@@ -8,6 +8,7 @@
 )]
 mod check;
 mod dead_letters;
+mod earlier;
 mod example;
 mod existing_topic;
 mod help;
