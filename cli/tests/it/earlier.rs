@@ -95,7 +95,14 @@ fn make(date: &str, first: &str) {
     let folder = data.path().to_str().unwrap();
     let specs = specs("earlier");
     let dev = Running::start(&[
-        "dev", &specs, "--data", folder, "--send", first, "--listen", "127.0.0.1:0",
+        "dev",
+        &specs,
+        "--data",
+        folder,
+        "--send",
+        first,
+        "--listen",
+        "127.0.0.1:0",
     ]);
     dev.address();
     std::thread::sleep(std::time::Duration::from_secs(8));

@@ -76,10 +76,7 @@ pub(crate) fn remove(place: &Place) -> Result<(), ClusterError> {
 }
 
 /// The processes of a container; none where it does not run.
-pub(crate) fn processes_of_container(
-    place: &Place,
-    id: &str,
-) -> Result<Vec<String>, ClusterError> {
+pub(crate) fn processes_of_container(place: &Place, id: &str) -> Result<Vec<String>, ClusterError> {
     let groups = place.cgroups()?;
     let all = groups.iter().flat_map(|group| with_all_below(group));
     let of_container = all.filter(|group| group.ends_with(id));

@@ -90,9 +90,9 @@ struct Survived<'a> {
 impl Survived<'_> {
     /// Strikes, and returns how long it took until what was sent right after it had become rows.
     fn strike(&mut self, kind: Kind, random: &mut StdRng) -> Duration {
-        let wanted = self.load.created() + self.load.in_time(SENT_UNTIL);
         let began = Instant::now();
         let mut blow = Blow::strike(self.scene, kind, random);
+        let wanted = self.load.created() + self.load.in_time(SENT_UNTIL);
         let mut took = None;
         // What is held longer than the others needed is let go in its time.
         while took.is_none() || blow.is_on() {
@@ -130,8 +130,8 @@ impl Survived<'_> {
 
     /// Whether all events with lower numbers are rows.
     fn are_rows(&mut self, wanted: u64) -> bool {
-        let are_rows =
-            self.load.accepted() >= wanted && self.scene.rows(self.rows, wanted) == wanted - self.rows;
+        let are_rows = self.load.accepted() >= wanted
+            && self.scene.rows(self.rows, wanted) == wanted - self.rows;
         if are_rows {
             self.rows = wanted;
         }

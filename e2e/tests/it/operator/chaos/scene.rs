@@ -49,6 +49,9 @@ spec:
 /// The port of pods by which they tell their metrics.
 const OPERATIONS_PORT: u16 = 9090;
 
+/// What a worker's metrics say of a task that it has.
+const OF_A_TASK: &str = "tidewheel_task_next_offset{";
+
 /// The cluster.
 pub(super) struct Scene {
     pub(super) shop: Shop,
@@ -130,7 +133,7 @@ impl Scene {
         postgres::query(&self.database, &sql).ok()
     }
 
-    /// Waits until every pod is ready, so that whoever is hit next is not the last one left.
+    /// Waits until every pod is ready, so that whoever is hit next is not the last one left, and every worker has something to do.
     pub(super) fn wait_until_ready(&self) {
         let cluster = self.shop.cluster;
         let of = [
@@ -150,6 +153,10 @@ impl Scene {
                     .is_some_and(|(wanted, ready)| wanted == ready)
             });
         }
+        self.shop.until("every worker has tasks", || {
+            let told = self.told();
+            told.is_some_and(|told| told.iter().all(|text| text.contains(OF_A_TASK)))
+        });
         self.shop.until("an operator leads that is there", || {
             let pod = ["get", "pod", &self.leader(), "--namespace", TOOLS];
             cluster.run_kubectl(&pod).is_ok()
@@ -158,15 +165,21 @@ impl Scene {
 
     /// What all workers tell, a line for each series.
     pub(super) fn metrics(&self) -> Vec<String> {
+        let told = self.told().unwrap();
+        let lines = told.iter().flat_map(|text| text.lines());
+        let series = lines.filter(|line| !line.starts_with('#'));
+        series.map(str::to_owned).collect()
+    }
+
+    /// What each worker tells; none where one of them does not answer.
+    fn told(&self) -> Option<Vec<String>> {
         let addresses = self.shop.of_pods("worker", ".status.podIP");
         let told = addresses.iter().map(|address| {
-            let address = SocketAddr::new(address.parse().unwrap(), OPERATIONS_PORT);
-            let port = self.shop.cluster.reach(address).unwrap();
-            forwarded::get(port, "/metrics").unwrap()
+            let address = SocketAddr::new(address.parse().ok()?, OPERATIONS_PORT);
+            let port = self.shop.cluster.reach(address).ok()?;
+            forwarded::get(port, "/metrics").ok()
         });
-        told.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
-            .filter(|line| !line.starts_with('#'))
-            .collect()
+        told.collect()
     }
 
     pub(super) fn everything(&self) -> String {

@@ -29,9 +29,15 @@ pub(super) fn start(cluster: &Cluster) {
         .replace("TOOLBOX", cluster.toolbox_image())
         .replace("BROKERS", &BROKERS.to_string())
         .replace("VOTERS", &voters.collect::<Vec<_>>().join(","))
-        .replace("CLASS_PATH", &kafka::class_path().unwrap().display().to_string())
+        .replace(
+            "CLASS_PATH",
+            &kafka::class_path().unwrap().display().to_string(),
+        )
         .replace("JAVA", &java().display().to_string())
-        .replace("PROGRAMS", &postgres::programs().unwrap().display().to_string())
+        .replace(
+            "PROGRAMS",
+            &postgres::programs().unwrap().display().to_string(),
+        )
         .replace("PASSWORD", PASSWORD)
         .replace("DISK", DISK)
         .replace("NAMESPACE", NAMESPACE)
@@ -54,7 +60,10 @@ pub(super) fn bootstrap() -> String {
 
 /// The URL of the database in pods.
 pub(super) fn database() -> String {
-    database_at(&format!("postgres.{NAMESPACE}.svc.cluster.local"), POSTGRES_PORT)
+    database_at(
+        &format!("postgres.{NAMESPACE}.svc.cluster.local"),
+        POSTGRES_PORT,
+    )
 }
 
 /// The URL of the database from this machine.
@@ -83,7 +92,13 @@ pub(super) fn address_of_service(
 
 /// The addresses of all brokers' pods.
 pub(super) fn broker_addresses(cluster: &Cluster) -> Vec<String> {
-    let get = ["get", "pods", "--selector=app=kafka", "--namespace", NAMESPACE];
+    let get = [
+        "get",
+        "pods",
+        "--selector=app=kafka",
+        "--namespace",
+        NAMESPACE,
+    ];
     let path = "--output=jsonpath={.items[*].status.podIP}";
     let addresses = cluster.run_kubectl(&[&get[..], &[path]].concat()).unwrap();
     addresses.split(' ').map(str::to_owned).collect()
@@ -91,13 +106,19 @@ pub(super) fn broker_addresses(cluster: &Cluster) -> Vec<String> {
 
 /// Takes all room that is left on PostgreSQL's disk.
 pub(super) fn fill_disk(cluster: &Cluster) {
-    // It ends with an error when there is no room left, which is what it is for.
-    let fill = format!("/bin/busybox dd if=/dev/zero of={BALLAST} bs=1M || true");
+    // The second ends with an error when there is no room left, which is what it is for.
+    let fill = format!(
+        "/bin/busybox fallocate -l $(/bin/busybox df -k /data | /bin/busybox awk 'END {{print $4}}')K {BALLAST}
+        /bin/busybox dd if=/dev/zero of={BALLAST}.rest bs=4k || true"
+    );
     in_database(cluster, &fill);
 }
 
 pub(super) fn empty_disk(cluster: &Cluster) {
-    in_database(cluster, &format!("/bin/busybox rm -f {BALLAST}"));
+    in_database(
+        cluster,
+        &format!("/bin/busybox rm -f {BALLAST} {BALLAST}.rest"),
+    );
 }
 
 fn in_database(cluster: &Cluster, script: &str) {
@@ -111,7 +132,14 @@ pub(super) fn about(cluster: &Cluster) -> String {
     let pods = ["get", "pods,events", "--namespace", NAMESPACE];
     let mut text = cluster.run_kubectl(&pods).unwrap_or_default();
     for app in ["app=kafka", "app=postgres"] {
-        let logs = ["logs", "--tail=30", "--selector", app, "--namespace", NAMESPACE];
+        let logs = [
+            "logs",
+            "--tail=30",
+            "--selector",
+            app,
+            "--namespace",
+            NAMESPACE,
+        ];
         text += &cluster.run_kubectl(&logs).unwrap_or_default();
     }
     text
@@ -131,7 +159,11 @@ fn of_this_machine() -> (String, String) {
             .is_some_and(|name| name.to_string_lossy().starts_with("java-"))
     }));
     let class_path = kafka::class_path().unwrap();
-    let more = [class_path.parent().unwrap().to_owned(), postgres::programs().unwrap(), java()];
+    let more = [
+        class_path.parent().unwrap().to_owned(),
+        postgres::programs().unwrap(),
+        java(),
+    ];
     for folder in more {
         if !folders.iter().any(|known| folder.starts_with(known)) {
             folders.push(folder);

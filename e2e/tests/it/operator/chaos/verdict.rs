@@ -16,9 +16,7 @@ pub(super) fn pass(scene: &Scene, events: u64) {
     let shop = &scene.shop;
     let sql = |sql: &str| scene.sql(sql).unwrap_or_default();
     let all = format!("{events}|{events}|0|{}", events - 1);
-    shop.until("every event is a row", || {
-        scene.rows(0, events) >= events
-    });
+    shop.until("every event is a row", || scene.rows(0, events) >= events);
     assert_eq!(
         sql("SELECT count(*), count(DISTINCT number), min(number), max(number) FROM all_orders"),
         all
@@ -32,7 +30,9 @@ pub(super) fn pass(scene: &Scene, events: u64) {
         assert_eq!(missing, "", "not of {other}");
     }
     let windows = sql("SELECT count(*), sum(_revision) FROM per_kind");
-    measured(&format!("chaos: windows by kind, and amendments: {windows}"));
+    measured(&format!(
+        "chaos: windows by kind, and amendments: {windows}"
+    ));
     assert_ledgers(scene, events);
 }
 
@@ -44,7 +44,12 @@ fn assert_ledgers(scene: &Scene, events: u64) {
     let fates = sum(&metrics, "tidewheel_output_fates_total", |labels| {
         format!("{} {}", labels["name"], labels["fate"])
     });
-    let fate = |fate: &str| fates.get(&format!("all_orders {fate}")).copied().unwrap_or(0);
+    let fate = |fate: &str| {
+        fates
+            .get(&format!("all_orders {fate}"))
+            .copied()
+            .unwrap_or(0)
+    };
     assert_eq!(fate("written"), events, "{fates:?}");
     // What was sent again had come before.
     let duplicates = fate("duplicate");
