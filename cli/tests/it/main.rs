@@ -24,3 +24,4 @@ mod roles;
 mod several;
 mod soak;
 mod topics;
+mod windows;
