@@ -270,11 +270,7 @@ fn load(
         let parts: Vec<RecordBatch> = parts.collect::<Result<_, _>>()?;
         let batch = concat(&parts).map_err(|error| WireError::new("run", error))?;
         stored.insert(run.number, run.parts);
-        Ok(Run {
-            number: run.number,
-            batch,
-            stored_parts: Some(run.parts),
-        })
+        Ok(Run::new(run.number, batch, Some(run.parts)))
     };
     for window in &snapshot.windows {
         let emitted = window.emitted.as_ref().map(&mut read).transpose()?;

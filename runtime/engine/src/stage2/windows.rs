@@ -20,8 +20,23 @@ use crate::window::end_of;
 pub(crate) struct Run {
     pub(crate) number: u64,
     pub(crate) batch: RecordBatch,
+    /// How many rows went in.
+    contributions: i64,
     /// In how many parts the state topic has it; none where it does not.
     pub(crate) stored_parts: Option<u32>,
+}
+
+impl Run {
+    /// A run of these groups, which have the columns of [`run_schema`].
+    pub(crate) fn new(number: u64, batch: RecordBatch, stored_parts: Option<u32>) -> Self {
+        let counts = batch.column(batch.num_columns() - 2);
+        Self {
+            number,
+            contributions: counts.as_primitive::<Int64Type>().values().iter().sum(),
+            batch,
+            stored_parts,
+        }
+    }
 }
 
 /// What is kept of a window.
@@ -83,13 +98,8 @@ impl Windows {
 
     /// How many rows went into what is not emitted of a window.
     pub(crate) fn pending_contributions(&self, aggregate: &Aggregate, start_ms: i64) -> i64 {
-        let column = aggregate.partial_schema.fields().len() - 1;
         let runs = self.pending_runs(aggregate, start_ms);
-        let counts = |run: &Run| -> i64 {
-            let counts = run.batch.column(column).as_primitive::<Int64Type>();
-            counts.values().iter().sum()
-        };
-        runs.map(counts).sum()
+        runs.map(|run| run.contributions).sum()
     }
 
     /// The runs of what is not emitted of a window, those of its panes by the panes' starts.
@@ -113,11 +123,7 @@ impl Windows {
     /// A run that is not stored yet.
     fn run(&mut self, batch: RecordBatch) -> Run {
         self.next_run += 1;
-        Run {
-            number: self.next_run - 1,
-            batch,
-            stored_parts: None,
-        }
+        Run::new(self.next_run - 1, batch, None)
     }
 
     /// Adds partials of one pane to those windows over it that are still kept.
