@@ -58,7 +58,7 @@ fn amend_emits_at_the_end_and_again_until_the_allowance_is_over() {
 #[test]
 fn an_amendment_may_be_of_groups_that_were_not_there() {
     // What no value at all comes to is nothing that every function can say.
-    let steps = "    - name: w\n      aggregate: {window: {tumbling: 1m}, late: {allowed: 1m, policy: Amend}, sql: SELECT page, first_value(user_id) AS first FROM clicks GROUP BY page}\n";
+    let steps = "    - name: w\n      aggregate: {window: {tumbling: 1m}, late: {allowed: 1m, policy: Amend}, sql: 'SELECT page, first_value(user_id) AS first FROM clicks GROUP BY page'}\n";
     let mut pipeline = Pipeline::new(plan(steps, &["w"]), 1);
     let click = |offset: i64, ms: i64, page: &str| {
         let members = format!("\"page\": \"{page}\", \"user_id\": \"u{offset}\"");
