@@ -88,13 +88,18 @@ fn clicks(random: &mut Random, size_ms: i64) -> [Vec<Click>; 2] {
 /// Count, sum, and the ids of the first and the last by event time, partition and offset.
 type Totals = (i64, i64, String, String);
 
+/// A click with its time, partition and offset.
+type Member<'a> = (i64, usize, usize, &'a Click);
+
+/// Rows by the start of their window, ms, and page.
+type Expected = BTreeMap<(i64, Option<String>), Totals>;
+
 /// What has to come out, window by window and click by click: rows by start and page, and how many clicks are in no window any more.
 fn plain(
     (size_ms, every_ms, allowed_ms): (i64, i64, i64),
     partitions: &[Vec<Click>],
-) -> (BTreeMap<(i64, Option<String>), Totals>, u64) {
-    let mut members: BTreeMap<(i64, Option<String>), Vec<(i64, usize, usize, &Click)>> =
-        BTreeMap::new();
+) -> (Expected, u64) {
+    let mut members: BTreeMap<(i64, Option<String>), Vec<Member<'_>>> = BTreeMap::new();
     let mut late = 0;
     for (partition, clicks) in partitions.iter().enumerate() {
         let mut watermark_ms = i64::MIN;
@@ -119,9 +124,9 @@ fn plain(
             watermark_ms = watermark_ms.max(click.ts_ms - OUT_OF_ORDER);
         }
     }
-    let totals = |mut of: Vec<(i64, usize, usize, &Click)>| {
+    let totals = |mut of: Vec<Member<'_>>| {
         of.sort_by_key(|&(ts_ms, partition, offset, _)| (ts_ms, partition, offset));
-        let id = |member: Option<&(i64, usize, usize, &Click)>| member.unwrap().3.id.clone();
+        let id = |member: Option<&Member<'_>>| member.unwrap().3.id.clone();
         let sum = of.iter().map(|(.., click)| click.items).sum();
         (of.len() as i64, sum, id(of.first()), id(of.last()))
     };
@@ -129,7 +134,7 @@ fn plain(
     (rows.collect(), late)
 }
 
-fn rows(pipeline: &Pipeline) -> BTreeMap<(i64, Option<String>), Totals> {
+fn rows(pipeline: &Pipeline) -> Expected {
     let number = |row: &Row, name: &str| row[name].parse::<i64>().unwrap();
     let entry = |row: Row| {
         let totals = (
