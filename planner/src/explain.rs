@@ -118,17 +118,25 @@ impl Plan {
     }
 
     fn write_aggregate(&self, f: &mut fmt::Formatter<'_>, aggregate: &Aggregate) -> fmt::Result {
-        let Window::Tumbling { size_ms } = aggregate.window;
         let policy = match aggregate.late.policy {
             LatePolicy::Amend => "amend",
             LatePolicy::DeadLetter => "dead letter",
             LatePolicy::Drop => "drop",
         };
         let millis = |ms: i64| duration(u64::try_from(ms).unwrap_or_default());
+        write!(f, "  windows of {}", millis(aggregate.window.size_ms()))?;
+        if let Window::Hopping { every_ms, .. } = aggregate.window {
+            let pane_ms = aggregate.window.pane_ms();
+            write!(
+                f,
+                " every {} in panes of {}",
+                millis(every_ms),
+                millis(pane_ms)
+            )?;
+        }
         writeln!(
             f,
-            "  windows of {}, late by {} at most ({policy})",
-            millis(size_ms),
+            ", late by {} at most ({policy})",
             millis(aggregate.late.allowed_ms)
         )?;
         let window = if aggregate.argument_sees_window {

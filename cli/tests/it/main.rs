@@ -25,3 +25,4 @@ mod roles;
 mod several;
 mod soak;
 mod topics;
+mod windows;

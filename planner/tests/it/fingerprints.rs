@@ -51,12 +51,26 @@ fn a_renamed_input_does_not_change_a_step() {
 }
 
 #[test]
+fn windows_that_follow_each_other_are_the_same_however_they_are_written() {
+    let hopping = KPI.replace("{tumbling: 1m}", "{hopping: {size: 60s, every: 1m}}");
+    assert_eq!(with_kpi(VALID, &hopping), with_kpi(VALID, KPI));
+}
+
+#[test]
 fn another_meaning_changes_a_step_and_all_that_follow() {
     let plain = with_kpi(VALID, KPI);
     let changed = [
         with_kpi("SELECT source, metric FROM clicks WHERE metric > 2", KPI),
         with_kpi("SELECT source, metric FROM clicks WHERE items > 1", KPI),
         with_kpi(VALID, &KPI.replace("tumbling: 1m", "tumbling: 2m")),
+        with_kpi(
+            VALID,
+            &KPI.replace("{tumbling: 1m}", "{hopping: {size: 1m, every: 10s}}"),
+        ),
+        with_kpi(
+            VALID,
+            &KPI.replace("{tumbling: 1m}", "{hopping: {size: 1m, every: 20s}}"),
+        ),
         with_kpi(
             VALID,
             &KPI.replace("{tumbling: 1m}", "{tumbling: 1m}, late: {allowed: 1m}"),

@@ -35,7 +35,7 @@ use crate::error::EngineError;
 use crate::generation::{Generations, StepGeneration};
 use crate::ledger::Ledger;
 use crate::settled::Settled;
-use crate::window::{closes_at, start_of};
+use crate::window::{closes_at, last_start};
 use crate::wire::acknowledgement::Acknowledgement;
 use crate::wire::dead_letter::DeadLetter;
 use crate::wire::state::{Checkpoint, OffsetRange, Position};
@@ -227,7 +227,7 @@ impl SourceTask {
             closes_at(
                 aggregate.window,
                 aggregate.late,
-                start_of(aggregate.window, newest_ms),
+                last_start(aggregate.window, newest_ms),
             )
         };
         self.partials.iter().map(closes).max()
@@ -428,10 +428,10 @@ impl SourceTask {
                 &self.reasons,
                 step_name,
             );
-            let placed = match (&partials, &plan.steps[step].kind) {
-                (Some(partials), StepKind::Aggregate(aggregate)) => place(aggregate, partials)?,
-                _ => Vec::new(),
-            };
+            let mut placed = Vec::new();
+            for partials in &partials {
+                placed.extend(place(self.aggregate(step), partials)?);
+            }
             self.announce(index, placed, at, &mut effects.log)?;
         }
         if self.main_from <= at {

@@ -152,6 +152,22 @@ pub struct Snapshot {
     pub next_run: u64,
     /// The windows.
     pub windows: Vec<SnapshotWindow>,
+    /// Where windows overlap: what is for those that were not emitted yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub panes: Vec<SnapshotPane>,
+}
+
+/// A pane of a snapshot: a part of time that no window cuts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotPane {
+    /// Its start, ms.
+    pub start_ms: i64,
+    /// The first window in which it counts, ms; none: all over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows_from_ms: Option<i64>,
+    /// The runs of it.
+    pub runs: Vec<SnapshotRun>,
 }
 
 /// A window of a snapshot.
@@ -162,7 +178,7 @@ pub struct SnapshotWindow {
     pub start_ms: i64,
     /// The run that holds what was emitted, where it was.
     pub emitted: Option<SnapshotRun>,
-    /// The runs that were not emitted yet.
+    /// The runs that were not emitted yet; where windows overlap, those that came after it was emitted.
     pub pending: Vec<SnapshotRun>,
 }
 

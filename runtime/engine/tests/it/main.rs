@@ -13,6 +13,7 @@ mod aggregates;
 mod existing_topic;
 mod fixture;
 mod formats;
+mod hopping;
 mod idleness;
 mod isolation;
 mod lateness;

@@ -116,6 +116,7 @@ fn partials() {
         from: 0,
         to: 6,
         watermark_ms: Some(T0 + 900 - MINUTE),
+        windows_from_ms: None,
     };
     let mut groups = 0;
     for record in &written {
@@ -150,6 +151,7 @@ fn stored_partials_give_the_same_windows() {
             from: 6,
             to: 6,
             watermark_ms: Some(closing_ms),
+            windows_from_ms: None,
         };
         let bytes = golden(
             "partial-watermark.v1.bin",
