@@ -22,7 +22,7 @@ use crate::sink_place::{Known, SinkPlace, acknowledged, sink_places};
 use crate::wire::acknowledgement::{Acknowledgement, Missing, Place};
 use crate::wire::state::{
     Checkpoint, OffsetRange, OutputProgress, PartialsProgress, Position, SOURCE_PROGRESS_KEY,
-    SourceProgress, Versioned, version,
+    SourceProgress, Versioned,
 };
 
 /// What was found when the task was taken over.
@@ -211,8 +211,10 @@ impl SourceTask {
             };
             (self.step_name(partials.step), progress)
         });
+        let of_outputs = self.outputs.iter().map(|output| &output.ledger);
+        let ledgers = of_outputs.chain(self.partials.iter().map(|partials| &partials.ledger));
         let progress = SourceProgress {
-            version: version(),
+            version: SourceProgress::version_for(ledgers),
             revision: self.setup.generations.revision,
             start_offset: self.start_offset,
             main: done(Position {

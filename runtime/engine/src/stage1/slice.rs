@@ -109,6 +109,10 @@ impl<'a> Slice<'a> {
                 continue;
             }
             let absent = records[record as usize].value.is_none();
+            if absent && source.foreign {
+                fates[record as usize] = Fate::Tombstone;
+                continue;
+            }
             let (reason, message) = if absent {
                 (Reason::Empty.as_str(), "the record has no value".to_owned())
             } else {
