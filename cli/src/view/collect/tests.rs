@@ -253,6 +253,7 @@ fn the_series_that_are_read_are_those_that_ingestion_has() {
     let schema = tidewheel_decode::EventSchema {
         fields: Vec::new(),
         unknown: tidewheel_decode::UnknownFields::Keep,
+        format: tidewheel_decode::EventFormat::Json,
     };
     let source = tidewheel_ingest::Source {
         namespace: "shop".into(),

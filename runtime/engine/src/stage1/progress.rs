@@ -1,12 +1,12 @@
 //! How a source task begins: from nothing, or from the progress in its state topic and in its sinks.
 use std::collections::BTreeMap;
 
-use tidewheel_decode::Decoder;
 use tidewheel_log::NewRecord;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Source, StepKind};
 
 use super::append_time::AppendTime;
+use super::events::Events;
 use super::parts::{Parts, behind, joined};
 use super::refused::refused_ahead;
 use super::watermark::{Idleness, PartitionWatermark};
@@ -147,7 +147,7 @@ impl SourceTask {
             has_news: recovered.acknowledgement != Acknowledgement::default(),
             acknowledgement: recovered.acknowledgement,
             passed_over: passed,
-            decoder: Decoder::new(source.events.clone()),
+            events: Events::of(&source.events),
             reasons: Default::default(),
             at: at.next_offset,
             watermark: PartitionWatermark::new(

@@ -135,10 +135,14 @@ async fn retention_took_what_was_not_read() {
     let fates = "tidewheel_output_fates_total";
     third.until_count(fates, &lost, 15).await;
     let lost = ["name=\"per_minute\"", "fate=\"lost\""];
-    third.until_count("tidewheel_step_fates_total", &lost, 15).await;
+    third
+        .until_count("tidewheel_step_fates_total", &lost, 15)
+        .await;
     let ends = scene.ground.end(&topic, 0) + scene.ground.end(&topic, 1);
     let rows = ["name=\"orders_once\""];
-    third.until_count("tidewheel_output_read_total", &rows, ends).await;
+    third
+        .until_count("tidewheel_output_read_total", &rows, ends)
+        .await;
     third.until_count(fates, &rows, ends).await;
     scene.workers.push(third);
     scene.ends_with(stored).await;

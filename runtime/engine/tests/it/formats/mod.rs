@@ -497,7 +497,10 @@ fn progress_that_counts_tombstones() {
         &pipeline.state_of("clicks", 0, "progress").unwrap(),
     );
     let progress = SourceProgress::decode(&bytes).unwrap();
-    for ledger in [&progress.outputs["once"].ledger, &progress.steps["w"].ledger] {
+    for ledger in [
+        &progress.outputs["once"].ledger,
+        &progress.steps["w"].ledger,
+    ] {
         assert_eq!((ledger.tombstone, ledger.balance()), (1, 0));
     }
     let unknown = String::from_utf8(bytes.to_vec()).unwrap();
