@@ -58,7 +58,7 @@ fn decoded(header: &[u8]) -> Cow<'_, [u8]> {
             }
             (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
                 (Some(high), Some(low)) => {
-                    value.push(high << 4 | low);
+                    value.push((high << 4) | low);
                     rest = after;
                 }
                 _ => value.push(byte),

@@ -1,6 +1,7 @@
 //! Every refusal, word for word: field, code, and what to send instead.
 use std::fmt::Write;
 
+use tidewheel_decode::cloud_events::CloudEvents;
 use tidewheel_decode::{Code, UnknownFields};
 
 use crate::fixture::{clicks, decode_one, decoder};

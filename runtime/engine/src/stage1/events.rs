@@ -127,7 +127,7 @@ fn cloud_event<'a>(events: &CloudEvents, record: &'a Record) -> Found<'a> {
 
 fn attribute(header: &Header) -> Option<(&str, Cow<'_, [u8]>)> {
     let name = header.name.strip_prefix(ATTRIBUTE)?;
-    Some((name, Cow::Borrowed(&*header.value)))
+    Some((name, Cow::Borrowed(header.value.as_ref())))
 }
 
 fn content_type(headers: &[Header]) -> Option<Cow<'_, str>> {

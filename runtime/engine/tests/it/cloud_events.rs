@@ -89,12 +89,10 @@ fn events_of_every_mode_are_rows() {
         ],
     );
     let rows = pipeline.rows("all");
-    let column = |name: &str| -> Vec<&str> {
-        let value = |row| -> Option<&str> {
-            let row: &crate::fixture::Row = row;
-            row.get(name).map(String::as_str)
-        };
-        rows.iter().map(|row| value(row).unwrap_or("-")).collect()
+    let column = |name: &str| -> Vec<String> {
+        let values = rows.iter().map(|row| row.get(name));
+        let texts = values.map(|value| value.map_or("-", String::as_str).to_owned());
+        texts.collect()
     };
     assert_eq!(column("_offset"), ["0", "1", "2", "3", "4"]);
     assert_eq!(column("id"), ["s", "s", "2", "3", "4"]);
