@@ -4,6 +4,7 @@ use std::fmt;
 use arrow::datatypes::{DataType, Schema};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
+use tidewheel_decode::EventFormat;
 
 use crate::plan::{
     Aggregate, Call, ColumnType, LatePolicy, Output, Plan, Relation, RowNode, RowProgram, Source,
@@ -53,7 +54,11 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &Source) -> fmt::Result {
     } else {
         format!("{} partitions of {}", source.partitions, source.topic)
     };
-    writeln!(f, "source {} ({topic}, from {start})", source.name)?;
+    let format = match source.events.format {
+        EventFormat::Json => "",
+        EventFormat::CloudEvents => ", CloudEvents",
+    };
+    writeln!(f, "source {} ({topic}, from {start}{format})", source.name)?;
     writeln!(f, "  columns {}", schema(&source.events.arrow_schema()))?;
     writeln!(
         f,

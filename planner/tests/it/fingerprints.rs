@@ -1,5 +1,5 @@
 //! Equal fingerprints share state: they follow the meaning of a step, and nothing else.
-use crate::cases::plan_of;
+use crate::cases::{judged, plan_of};
 
 const KPI: &str = "{name: kpi, aggregate: {window: {tumbling: 1m}, sql: 'SELECT source, count(*) AS n FROM valid GROUP BY source'}}";
 
@@ -103,6 +103,22 @@ fn another_meaning_changes_a_step_and_all_that_follow() {
     }
     let distinct: std::collections::BTreeSet<&String> = changed.iter().collect();
     assert_eq!(distinct.len(), changed.len());
+}
+
+#[test]
+fn events_of_another_format_change_what_reads_them() {
+    let specs = include_str!("good/existing-topic.yaml");
+    let of = |specs: &str| {
+        let (plans, problems) = judged("source", specs);
+        assert!(problems.is_empty(), "{problems:?}");
+        plans[0].steps[0].fingerprint.clone()
+    };
+    let with = |format: &str| {
+        let kafka = format!("{{topic: Orders.v1, format: {format}}}");
+        of(&specs.replace("{topic: Orders.v1}", &kafka))
+    };
+    assert_eq!(with("Json"), of(specs));
+    assert_ne!(with("CloudEvents"), of(specs));
 }
 
 #[test]

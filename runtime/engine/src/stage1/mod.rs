@@ -2,6 +2,7 @@
 mod addressed;
 mod announce;
 mod append_time;
+mod events;
 mod fates;
 mod fold;
 mod parts;
@@ -17,12 +18,12 @@ mod watermark;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidewheel_decode::Decoder;
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Aggregate, Plan, Relation, Source, StepKind};
 
 use self::append_time::AppendTime;
+use self::events::Events;
 use self::fates::{Reasons, count};
 use self::fold::place;
 use self::reach::{companions, reached, row_outputs};
@@ -74,7 +75,7 @@ pub struct SourceTask {
     has_news: bool,
     acknowledgement: Acknowledgement,
     passed_over: Option<OffsetRange>,
-    decoder: Decoder,
+    events: Events,
     reasons: Reasons,
     /// Everything below was taken, by whoever had not got it yet.
     at: i64,
@@ -324,7 +325,7 @@ impl SourceTask {
             plan,
             (self.setup.source, self.setup.partition),
             records,
-            &mut self.decoder,
+            &mut self.events,
             watermark,
             append,
             &mut self.reasons,

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::{Field, Schema};
 use datafusion_common::DataFusionError;
-use tidewheel_decode::Decoder;
+use tidewheel_decode::DecodeError;
 use tidewheel_log::Record;
 use tidewheel_planner::plan::{Aggregate, Deduplicate, LatePolicy, Plan, RowProgram, Window};
 
 use super::addressed::Addressed;
 use super::append_time::AppendTime;
+use super::events::{Events, Found};
 use super::fates::{Fate, Reasons};
 use super::fold::{SlicePartials, fold_isolating};
 use super::reach::reached;
-use super::source_record::SourceRecord;
 use super::times::{Times, event_times, is_future, judge_times};
 use super::watermark::PartitionWatermark;
 use crate::deduplication::Deduplication;
@@ -74,7 +74,7 @@ impl<'a> Slice<'a> {
         plan: &'a Plan,
         (source, partition): (usize, i32),
         records: &'a [Record],
-        decoder: &mut Decoder,
+        events: &mut Events,
         watermark: &mut PartitionWatermark,
         append: &mut AppendTime,
         reasons: &'a mut Reasons,
@@ -82,11 +82,7 @@ impl<'a> Slice<'a> {
         let input = source;
         let source = &plan.sources[input];
         let append_ms = records.iter().map(|record| append.of(record)).collect();
-        let decoded = decoder.decode_records(
-            records
-                .iter()
-                .map(|record| SourceRecord { record, partition }),
-        );
+        let (decoded, mut found) = events.read(records, partition);
         let mut fates = vec![Fate::Present; records.len()];
         let mut dead = Vec::new();
         let addressed = Addressed::read(plan, input, records);
@@ -108,19 +104,27 @@ impl<'a> Slice<'a> {
             if fates[record as usize] != Fate::Present {
                 continue;
             }
-            let absent = records[record as usize].value.is_none();
-            let (reason, message) = if absent {
-                (Reason::Empty.as_str(), "the record has no value".to_owned())
-            } else {
-                (error.code, error.to_string())
+            let error = match std::mem::replace(&mut found[record as usize], Found::NoValue) {
+                Found::NoValue if source.foreign => {
+                    fates[record as usize] = Fate::Tombstone;
+                    continue;
+                }
+                Found::NoValue => DecodeError {
+                    field: None,
+                    code: Reason::Empty.as_str(),
+                    reason: "the record has no value".to_owned(),
+                },
+                Found::Refused(error) => error,
+                Found::Event(_) => error,
             };
+            let (reason, message) = (error.code, error.to_string());
             fates[record as usize] = reasons.fate(reason);
             dead.push(Dead {
                 record,
                 reason,
                 message,
                 step: None,
-                field: error.field.filter(|_| !absent),
+                field: error.field,
             });
         }
         let mut times = Times {

@@ -18,6 +18,9 @@ use super::{WireError, json};
 use crate::ledger::Ledger;
 
 const VERSION: u8 = 1;
+/// Version of the progress of a source of which a ledger counts tombstones. Builds that know only version 1 would lose the count: they
+/// refuse this one.
+const VERSION_WITH_TOMBSTONES: u8 = 2;
 
 /// A place in a partition, and the watermark there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +195,18 @@ pub struct SnapshotRun {
     pub parts: u32,
 }
 
+impl SourceProgress {
+    /// The version that says all that the ledgers of its steps and outputs hold.
+    pub(crate) fn version_for<'a>(ledgers: impl IntoIterator<Item = &'a Ledger>) -> u8 {
+        let mut ledgers = ledgers.into_iter();
+        if ledgers.any(|ledger| ledger.tombstone > 0) {
+            VERSION_WITH_TOMBSTONES
+        } else {
+            VERSION
+        }
+    }
+}
+
 /// The version that this build writes.
 pub(crate) const fn version() -> u8 {
     VERSION
@@ -200,6 +215,8 @@ pub(crate) const fn version() -> u8 {
 /// A value that begins with its version.
 pub(crate) trait Versioned: Serialize + DeserializeOwned {
     const WHAT: &'static str;
+    /// The newest version that can be read; those before it can be, too.
+    const NEWEST: u8;
     fn version(&self) -> u8;
 
     fn to_bytes(&self) -> Bytes {
@@ -209,7 +226,7 @@ pub(crate) trait Versioned: Serialize + DeserializeOwned {
     fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
         let value: Self =
             serde_json::from_slice(bytes).map_err(|error| WireError::new(Self::WHAT, error))?;
-        if value.version() != VERSION {
+        if !(VERSION..=Self::NEWEST).contains(&value.version()) {
             return Err(WireError::new(
                 Self::WHAT,
                 format!("version {} is not known here", value.version()),
@@ -220,19 +237,20 @@ pub(crate) trait Versioned: Serialize + DeserializeOwned {
 }
 
 macro_rules! versioned {
-    ($($kind:ty: $what:literal),*) => {$(
+    ($($kind:ty: $what:literal, $newest:expr;)*) => {$(
         impl Versioned for $kind {
             const WHAT: &'static str = $what;
+            const NEWEST: u8 = $newest;
             fn version(&self) -> u8 { self.version }
         }
     )*};
 }
 versioned!(
-    SourceProgress: "progress of a source",
-    StepProgress: "progress of a step",
-    Snapshot: "snapshot",
-    Waiting: "waiting",
-    Acknowledged: "acknowledged"
+    SourceProgress: "progress of a source", VERSION_WITH_TOMBSTONES;
+    StepProgress: "progress of a step", VERSION;
+    Snapshot: "snapshot", VERSION;
+    Waiting: "waiting", VERSION;
+    Acknowledged: "acknowledged", VERSION;
 );
 
 /// The key of a source task's progress.
