@@ -45,6 +45,10 @@ else
 	@TIDEWHEEL_SOAK_KILLS=$${TIDEWHEEL_SOAK_KILLS:-100} scripts/test.sh --test it soak:: -- --nocapture
 endif
 
+.PHONY: chaos
+chaos: ## Kill, hold, cut off and fill up whatever runs on a cluster with three brokers, 200 times: about an hour
+	@$(GIVE_BACK); scripts/prerequisites.sh cluster && TIDEWHEEL_CHAOS_KILLS=$${TIDEWHEEL_CHAOS_KILLS:-200} scripts/test.sh --test it chaos:: -- --nocapture
+
 .PHONY: image
 image: ## Make the image of the program without any registry, as an archive
 	@$(GIVE_BACK); scripts/prerequisites.sh && $(BUILD) && $(CARGO_TARGET_DIR)/release/tidewheel-cluster image

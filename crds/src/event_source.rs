@@ -80,11 +80,10 @@ pub struct EventSourceSpec {
     /// The topic that holds the events of `http` and `generator`. It is made as declared here; that of `kafka` is never altered.
     #[serde(default)]
     pub topic: Topic,
-    /// Events are posted over HTTP, as JSON objects, arrays or NDJSON. The answer comes once they are stored. `http: {}` takes them from everybody.
+    /// Events are posted over HTTP, as JSON objects, arrays or NDJSON, or as CloudEvents. The answer comes once they are stored. `http: {}` takes them from everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
-    /// Events are read from a topic that exists already, of somebody else's: records whose values are JSON objects, committed ones only. Nothing of it is ever
-    /// altered.
+    /// Events are read from a topic that exists already, of somebody else's: committed records only. Nothing of it is ever altered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<Kafka>,
     /// Events are made up at a declared rate, the same ones for the same seed.
@@ -118,8 +117,27 @@ fn source_rules() -> Vec<Rule> {
             .message("each column of the key must be in schema.fields")
             .field_path(".key"),
     ];
+    rules.push(cloud_events_rule());
     rules.extend(generator::rules());
     rules
+}
+
+/// Where unknown fields are rejected, no CloudEvent would pass that has an attribute without a column.
+fn cloud_events_rule() -> Rule {
+    let is = |origin: &str| {
+        format!(
+            "(has(self.{origin}) && has(self.{origin}.format) && self.{origin}.format == 'CloudEvents')"
+        )
+    };
+    let rule = format!(
+        "!({} || {}) || self.schema.unknownFields != 'Reject' || ['specversion', 'id', 'source', 'type'].all(a, \
+         self.schema.fields.exists(f, !has(f.from) && (has(f.path) ? f.path == a : f.name == a)))",
+        is("http"),
+        is("kafka")
+    );
+    Rule::new(rule)
+        .message("every CloudEvent has `specversion`, `id`, `source` and `type`, which `unknownFields: Reject` refuses without columns: add a column for each, or choose `Keep` or `Drop`")
+        .field_path(".schema.unknownFields")
 }
 
 /// The columns of an event.
@@ -339,7 +357,7 @@ impl Default for Topic {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Kafka {
-    /// Name of the topic, on the cluster that pipelines run on. Its values are JSON. It is read and never altered.
+    /// Name of the topic, on the cluster that pipelines run on. It is read and never altered.
     #[schemars(
         length(min = 1, max = 249),
         regex(pattern = shape::TOPIC),
@@ -350,12 +368,37 @@ pub struct Kafka {
         ])
     )]
     pub topic: String,
+    /// What the events are that stand in its records.
+    #[serde(default, skip_serializing_if = "Format::is_default")]
+    #[schemars(transform = describe_variants)]
+    pub format: Format,
+}
+
+/// What events are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Format {
+    /// JSON objects.
+    #[default]
+    Json,
+    /// CloudEvents 1.0, in structured mode (JSON) or binary mode (attributes in headers). Paths see one JSON object of each: its attributes, such as `id`
+    /// and `time`, and its data in `data`, or in `data_base64` where that is neither JSON nor text.
+    CloudEvents,
+}
+
+impl Format {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Ingestion over HTTP.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Http {
+    /// What the events are that are posted. Those of CloudEvents are stored as JSON in structured mode, however they came.
+    #[serde(default, skip_serializing_if = "Format::is_default")]
+    #[schemars(transform = describe_variants)]
+    pub format: Format,
     /// Who may send events. Everybody if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
@@ -461,6 +504,17 @@ impl EventSourceSpec {
             (None, Some(kafka), None) => Some(Origin::Kafka(kafka)),
             (None, None, Some(generator)) => Some(Origin::Generator(generator)),
             _ => None,
+        }
+    }
+}
+
+impl EventSourceSpec {
+    /// What the events are.
+    pub fn format(&self) -> Format {
+        match self.origin() {
+            Some(Origin::Http(http)) => http.format,
+            Some(Origin::Kafka(kafka)) => kafka.format,
+            Some(Origin::Generator(_)) | None => Format::Json,
         }
     }
 }

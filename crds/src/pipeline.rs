@@ -171,16 +171,47 @@ pub struct Aggregate {
     pub sql: String,
 }
 
-/// Windows of event time.
+/// Windows of event time: exactly one of `tumbling` and `hopping`. They are aligned to 1970-01-01 in UTC.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("has(self.tumbling) != has(self.hopping)")
+        .message("say which windows: exactly one of `tumbling`, such as `{tumbling: 1m}`, and `hopping`, such as `{hopping: {size: 10m, every: 1m}}`"),
+]))]
 pub struct Window {
     /// Windows of this size that follow each other, aligned to 1970-01-01 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [
         Rule::new("self > duration('0s') && self <= duration('8784h')")
             .message("a window must be longer than 0s and at most 366d, such as 1m"),
     ]))]
-    pub tumbling: Duration,
+    pub tumbling: Option<Duration>,
+    /// Windows that overlap, such as the last 10 minutes of every minute. An event counts in each that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hopping: Option<Hopping>,
+}
+
+/// Windows of one size, of which one begins every so often.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("self.every <= self.size")
+        .message("`every` must be at most `size`: events between two windows would be in none")
+        .field_path(".every"),
+]))]
+pub struct Hopping {
+    /// Size of a window.
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self > duration('0s') && self <= duration('8784h')")
+            .message("a window must be longer than 0s and at most 366d, such as 10m"),
+    ]))]
+    pub size: Duration,
+    /// How far the starts of two windows are apart. One that divides `size` costs least: a window is put together from the pieces into which the
+    /// bounds of all windows cut it, of which there may be 1440.
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self > duration('0s')").message("must be longer than 0s, such as 1m"),
+    ]))]
+    pub every: Duration,
 }
 
 /// What becomes of late events.
@@ -393,6 +424,26 @@ impl Step {
             (Some(sql), None, None) => Some(StepKind::Sql(sql)),
             (None, Some(deduplicate), None) => Some(StepKind::Deduplicate(deduplicate)),
             (None, None, Some(aggregate)) => Some(StepKind::Aggregate(aggregate)),
+            _ => None,
+        }
+    }
+}
+
+/// Which windows a step has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowKind {
+    /// Windows of this size that follow each other.
+    Tumbling(Duration),
+    /// Windows that overlap.
+    Hopping(Hopping),
+}
+
+impl Window {
+    /// Which windows these are; none where the spec does not say exactly one kind.
+    pub fn kind(&self) -> Option<WindowKind> {
+        match (self.tumbling, self.hopping) {
+            (Some(size), None) => Some(WindowKind::Tumbling(size)),
+            (None, Some(hopping)) => Some(WindowKind::Hopping(hopping)),
             _ => None,
         }
     }

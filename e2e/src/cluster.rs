@@ -44,6 +44,7 @@ mod way;
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
 };
@@ -68,6 +69,7 @@ use self::{
     run::run_with,
     said::Said,
 };
+use crate::{ports, process};
 
 /// What a cluster is made of.
 #[derive(Debug, Clone)]
@@ -310,17 +312,62 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::Missing`] for a cluster that was given, [`ClusterError::Failed`] where the container does not run.
     pub fn kill_container(&self, namespace: &str, pod: &str) -> Result<(), ClusterError> {
+        self.signal_container(namespace, pod, "KILL", None)
+    }
+
+    /// Sends a signal, such as `STOP`, to every process of a pod's container, or to those that are called `program` only.
+    ///
+    /// # Errors
+    /// As [`Self::kill_container`]; also where no process is called that.
+    pub fn signal_container(
+        &self,
+        namespace: &str,
+        pod: &str,
+        signal: &str,
+        program: Option<&str>,
+    ) -> Result<(), ClusterError> {
+        let mut processes = self.processes_of(namespace, pod)?;
+        if let Some(program) = program {
+            processes.retain(|id| process::name(id).as_deref() == Some(program));
+        }
+        if processes.is_empty() {
+            return Err(nothing_runs(namespace, pod));
+        }
+        cgroups::signal(signal, &processes)
+    }
+
+    /// The network of a pod: a file for `nsenter --net`, as long as the pod runs.
+    ///
+    /// # Errors
+    /// As [`Self::kill_container`].
+    pub fn network_of(&self, namespace: &str, pod: &str) -> Result<PathBuf, ClusterError> {
+        let processes = self.processes_of(namespace, pod)?;
+        let first = processes.first();
+        let first = first.ok_or_else(|| nothing_runs(namespace, pod))?;
+        Ok(PathBuf::from(format!("/proc/{first}/ns/net")))
+    }
+
+    fn processes_of(&self, namespace: &str, pod: &str) -> Result<Vec<String>, ClusterError> {
         let place = self.own_place("the node's processes")?;
         let path = "--output=jsonpath={.status.containerStatuses[0].containerID}";
         let id = self.run_kubectl(&["get", "pod", pod, "--namespace", namespace, path])?;
-        let id = id.trim_start_matches("containerd://");
-        if !id.is_empty() && cgroups::kill_container(place, id)? {
-            return Ok(());
+        match id.trim_start_matches("containerd://") {
+            "" => Ok(Vec::new()),
+            id => cgroups::processes_of_container(place, id),
         }
-        Err(ClusterError::Failed {
-            doing: format!("killing the container of {namespace}/{pod}"),
-            said: "no process of it is there".to_owned(),
-        })
+    }
+
+    /// A port of 127.0.0.1 that leads to an address in the cluster's network, for as long as this process runs.
+    ///
+    /// # Errors
+    /// [`ClusterError::Missing`] for a cluster that was given, [`ClusterError::Server`] where no port is free.
+    pub fn reach(&self, target: SocketAddr) -> Result<u16, ClusterError> {
+        let place = self.own_place("the network")?;
+        let mut listeners = ports::listen(1)?;
+        let listener = listeners.remove(0);
+        let port = ports::port(&listener)?;
+        relay::forward(listener, place.relay(), target);
+        Ok(port)
     }
 
     /// Applies YAML, as `kubectl apply` does.
@@ -419,6 +466,13 @@ fn client(name: &str) -> Result<PathBuf, ClusterError> {
         what: name.to_owned(),
         how: "put it into PATH, or run scripts/servers.sh kubernetes".to_owned(),
     })
+}
+
+fn nothing_runs(namespace: &str, pod: &str) -> ClusterError {
+    ClusterError::Failed {
+        doing: format!("looking for the processes of {namespace}/{pod}"),
+        said: "none is there".to_owned(),
+    }
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -15,7 +15,7 @@ mod permissions;
 mod settings;
 mod unended;
 
-use std::{net::SocketAddr, sync::OnceLock, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::OnceLock, time::Duration};
 
 use rdkafka::{
     ClientConfig,
@@ -81,6 +81,14 @@ pub struct Secure {
     pub password: &'static str,
     /// The certificate that the broker shows, which nobody else has signed; for `ssl.ca.pem`.
     pub certificate_pem: String,
+}
+
+/// The class path of Kafka's programs, for whoever starts a broker in another way.
+///
+/// # Errors
+/// [`ServerError::NotInstalled`] where Kafka was not fetched.
+pub fn class_path() -> Result<PathBuf, ServerError> {
+    Ok(Installation::find()?.class_path().to_owned())
 }
 
 /// A broker. When it is dropped, or the process that started it ends in whatever way, it is killed and its folder removed.

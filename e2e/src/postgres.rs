@@ -356,6 +356,14 @@ log_lock_waits = on
     }
 }
 
+/// The folder of PostgreSQL's programs, for whoever starts a server in another way.
+///
+/// # Errors
+/// [`ServerError::NotInstalled`] where there is none that is new enough.
+pub fn programs() -> Result<PathBuf, ServerError> {
+    Ok(Installation::find()?.programs().to_owned())
+}
+
 /// Runs SQL on the database at a URL, as [`Postgres::sql`] does.
 ///
 /// # Errors

@@ -146,6 +146,12 @@ fn send(signal: &str, process: u32) -> Result<bool, ServerError> {
     Ok(status.success())
 }
 
+/// What a process is called by the system: the name of its program, cut after 15 bytes; none where it has ended.
+pub(crate) fn name(id: &str) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
 /// The last lines of a file, as far as there is one.
 pub(crate) fn end_of(log: &Path) -> String {
     let lines: Vec<String> = File::open(log)

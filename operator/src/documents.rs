@@ -40,7 +40,10 @@ impl Documents {
             spec.resources = None;
             spec.topic.deletion_policy = DeletionPolicy::Retain;
             // Who may send is the affair of those who take events.
-            spec.http = spec.http.map(|_| Http::default());
+            spec.http = spec.http.map(|http| Http {
+                format: http.format,
+                ..Http::default()
+            });
             document(source, &spec)
         });
         let sinks = sinks.iter().map(|sink| {

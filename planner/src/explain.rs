@@ -4,6 +4,7 @@ use std::fmt;
 use arrow::datatypes::{DataType, Schema};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
+use tidewheel_decode::EventFormat;
 
 use crate::plan::{
     Aggregate, Call, ColumnType, LatePolicy, Output, Plan, Relation, RowNode, RowProgram, Source,
@@ -53,7 +54,11 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &Source) -> fmt::Result {
     } else {
         format!("{} partitions of {}", source.partitions, source.topic)
     };
-    writeln!(f, "source {} ({topic}, from {start})", source.name)?;
+    let format = match source.events.format {
+        EventFormat::Json => "",
+        EventFormat::CloudEvents => ", CloudEvents",
+    };
+    writeln!(f, "source {} ({topic}, from {start}{format})", source.name)?;
     writeln!(f, "  columns {}", schema(&source.events.arrow_schema()))?;
     writeln!(
         f,
@@ -118,17 +123,25 @@ impl Plan {
     }
 
     fn write_aggregate(&self, f: &mut fmt::Formatter<'_>, aggregate: &Aggregate) -> fmt::Result {
-        let Window::Tumbling { size_ms } = aggregate.window;
         let policy = match aggregate.late.policy {
             LatePolicy::Amend => "amend",
             LatePolicy::DeadLetter => "dead letter",
             LatePolicy::Drop => "drop",
         };
         let millis = |ms: i64| duration(u64::try_from(ms).unwrap_or_default());
+        write!(f, "  windows of {}", millis(aggregate.window.size_ms()))?;
+        if let Window::Hopping { every_ms, .. } = aggregate.window {
+            let pane_ms = aggregate.window.pane_ms();
+            write!(
+                f,
+                " every {} in panes of {}",
+                millis(every_ms),
+                millis(pane_ms)
+            )?;
+        }
         writeln!(
             f,
-            "  windows of {}, late by {} at most ({policy})",
-            millis(size_ms),
+            ", late by {} at most ({policy})",
             millis(aggregate.late.allowed_ms)
         )?;
         let window = if aggregate.argument_sees_window {

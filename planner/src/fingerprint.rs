@@ -5,7 +5,7 @@ use datafusion_common::Column;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::{Expr, LogicalPlan};
 use sha2::{Digest, Sha256};
-use tidewheel_decode::{EventSchema, Part, UnknownFields};
+use tidewheel_decode::{EventFormat, EventSchema, Part, UnknownFields};
 
 /// Version of the state's layout. Steps of different versions never share state.
 pub const STATE_FORMAT: u32 = 1;
@@ -51,6 +51,10 @@ pub(crate) fn event_schema(events: &EventSchema, key: &[usize]) -> Vec<String> {
             field.data_type.name().to_owned(),
             required.to_owned(),
         ]);
+    }
+    match events.format {
+        EventFormat::Json => {}
+        EventFormat::CloudEvents => parts.push("cloud events".to_owned()),
     }
     parts
 }

@@ -68,6 +68,9 @@ pub struct AllottedStep {
     pub cut_ms: Option<i64>,
     /// Size of its windows, ms.
     pub size_ms: i64,
+    /// How far the starts of its windows are apart, ms, where they overlap; none: each begins where the one before it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_ms: Option<i64>,
     /// Allowed lateness, ms.
     pub allowed_ms: i64,
     /// How many partitions each source that feeds it had when the generation began, by source: all of them are waited for before a
@@ -90,6 +93,13 @@ pub struct AllottedOutput {
     /// The newest plan does not have it.
     #[serde(default)]
     pub retired: bool,
+}
+
+impl AllottedStep {
+    /// Its windows.
+    pub fn window(&self) -> Window {
+        Window::overlapping(self.size_ms, self.every_ms.unwrap_or(self.size_ms))
+    }
 }
 
 impl Allotment {
@@ -200,12 +210,15 @@ fn next_steps(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, Allott
         let fingerprint = step_fingerprint(plan, index, aggregate);
         let before = known.and_then(|known| known.steps.get(name));
         let goes_on = before.filter(|before| before.fingerprint == fingerprint && !before.retired);
-        let Window::Tumbling { size_ms } = aggregate.window;
         let step = goes_on.cloned().unwrap_or(AllottedStep {
             fingerprint,
             number: before.map_or(1, |before| before.number + 1),
             cut_ms: None,
-            size_ms,
+            size_ms: aggregate.window.size_ms(),
+            every_ms: match aggregate.window {
+                Window::Tumbling { .. } => None,
+                Window::Hopping { every_ms, .. } => Some(every_ms),
+            },
             allowed_ms: aggregate.late.allowed_ms,
             feeders: BTreeMap::new(),
             retired: false,

@@ -44,6 +44,7 @@ pub mod source;
 mod sql;
 mod steps;
 pub mod topics;
+pub mod window;
 
 pub use fingerprint::STATE_FORMAT;
 pub use problem::Problem;

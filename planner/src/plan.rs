@@ -16,6 +16,8 @@ use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 
+pub use crate::window::Window;
+
 /// A validated pipeline.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -237,7 +239,7 @@ pub struct Aggregate {
     /// It has exactly one input. Where `argument_sees_window` is set, that input has two more columns at its end,
     /// `window_start` and `window_end`.
     pub argument: RowProgram,
-    /// Whether `argument` computes with the window's bounds.
+    /// Whether `argument` computes with the window's bounds. Not where windows overlap: an event is aggregated once for all of its windows.
     pub argument_sees_window: bool,
     /// How many of `argument.schema`'s first columns are the group key (the window itself not counted).
     pub group_columns: usize,
@@ -249,7 +251,7 @@ pub struct Aggregate {
     pub window: Window,
     /// How late an event may be, and what becomes of those that are later.
     pub late: Late,
-    /// Columns of a partial: `_window` (window or pane start, ms), group columns, the state columns of each call in turn, `_contributions`.
+    /// Columns of a partial: `_window` (start of the pane, ms: that of the window where windows do not overlap), group columns, the state columns of each call in turn, `_contributions`.
     pub partial_schema: SchemaRef,
     /// What `result` reads: group columns, `window_start`, `window_end`, then one column for each call.
     pub merged_schema: SchemaRef,
@@ -271,16 +273,6 @@ pub struct Call {
 /// Columns the engine appends after `argument.schema` to order `first_value` and `last_value` by event time,
 /// ties broken by the place in the log: `_event_time` (timestamp), `_partition` (Int32, which of all source partitions that feed the step), `_offset` (Int64), `_ordinal` (Int32, the row within its record).
 pub const ORDER_COLUMNS: [&str; 4] = ["_event_time", "_partition", "_offset", "_ordinal"];
-
-/// The windows of an aggregate step, aligned to the epoch in UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Window {
-    /// Windows of equal size that follow each other.
-    Tumbling {
-        /// Size of a window.
-        size_ms: i64,
-    },
-}
 
 /// Late data of an aggregate step. A row counts while the watermark of its partition is below window end + `allowed_ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

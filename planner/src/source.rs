@@ -1,7 +1,9 @@
 //! EventSources: from their specs to what the engine decodes.
 use std::sync::Arc;
 
-use tidewheel_crds::event_source::{EventSourceSpec, Field, FieldType, From, UnknownFields};
+use tidewheel_crds::event_source::{
+    EventSourceSpec, Field, FieldType, Format, From, UnknownFields,
+};
 use tidewheel_crds::pipeline::SourceRef;
 use tidewheel_decode as decode;
 
@@ -38,6 +40,10 @@ pub fn event_schema(
             UnknownFields::Keep => decode::UnknownFields::Keep,
             UnknownFields::Drop => decode::UnknownFields::Drop,
             UnknownFields::Reject => decode::UnknownFields::Reject,
+        },
+        format: match spec.format() {
+            Format::Json => decode::EventFormat::Json,
+            Format::CloudEvents => decode::EventFormat::CloudEvents,
         },
     };
     let problems = judge(source, &schema);
@@ -140,6 +146,7 @@ fn clashes(source: &Resource<EventSourceSpec>, schema: &decode::EventSchema) -> 
         let alone = decode::EventSchema {
             fields,
             unknown: schema.unknown,
+            format: schema.format,
         };
         alone.validate().err()
     };

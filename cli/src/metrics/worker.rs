@@ -279,6 +279,7 @@ impl Families {
         self.add(read, read.value(&labels, ledger.read as f64));
         let plain = [
             ("written", ledger.written),
+            ("tombstone", ledger.tombstone),
             ("duplicate", ledger.duplicate),
             ("late", ledger.late),
             ("earlier_generation", ledger.earlier_generation),

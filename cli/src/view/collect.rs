@@ -143,7 +143,9 @@ fn ledger(of: &OutputLedger) -> Ledger {
             .stage2
             .as_ref()
             .map_or(0, |second| second.in_flight + open(second.read)),
-        filtered: stages().flat_map(|stage| stage.filtered.values()).sum(),
+        filtered: stages()
+            .map(|stage| stage.filtered.values().sum::<u64>() + stage.tombstone)
+            .sum(),
         duplicates: stages().map(|stage| stage.duplicate).sum(),
         late: stages()
             .map(|stage| stage.late + stage.earlier_generation)

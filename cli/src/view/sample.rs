@@ -1,6 +1,6 @@
 //! A command that sends an event of a schema.
 use serde_json::{Map, Value};
-use tidewheel_decode::{EventSchema, Field, FieldType};
+use tidewheel_decode::{EventFormat, EventSchema, Field, FieldType, cloud_events};
 use uuid::Uuid;
 
 use super::text;
@@ -39,7 +39,11 @@ pub(crate) fn curl(
     } else {
         ""
     };
-    let event = Value::Object(event(schema, generated, now_ms, id)).to_string();
+    let mut event = event(schema, generated, now_ms, id);
+    if schema.format == EventFormat::CloudEvents {
+        complete(&mut event, id);
+    }
+    let event = Value::Object(event).to_string();
     let command = format!(
         "curl {}{path}{key} --json '{}'",
         address.url,
@@ -66,6 +70,17 @@ fn event(schema: &EventSchema, generated: &[usize], now_ms: i64, id: Uuid) -> Ma
         insert(&mut event, &field.path, value(field, now_ms, id));
     }
     event
+}
+
+/// Makes a CloudEvent of what has the columns of one.
+fn complete(event: &mut Map<String, Value>, id: Uuid) {
+    event.insert("specversion".to_owned(), cloud_events::VERSION.into());
+    for attribute in cloud_events::REQUIRED {
+        event.entry(attribute).or_insert_with(|| match attribute {
+            "id" => id.to_string().into(),
+            _ => "a".into(),
+        });
+    }
 }
 
 fn insert(object: &mut Map<String, Value>, path: &[String], value: Value) {

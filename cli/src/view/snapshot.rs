@@ -105,7 +105,7 @@ pub(crate) struct Ledger {
     pub(crate) written: u64,
     /// What is in windows that are not written yet.
     pub(crate) open: u64,
-    /// What a WHERE or HAVING left out.
+    /// What a WHERE or HAVING left out, and what holds no event: tombstones.
     pub(crate) filtered: u64,
     /// What a deduplication left out.
     pub(crate) duplicates: u64,

@@ -48,6 +48,7 @@ fn schema() -> EventSchema {
             field("referrer", FieldType::Text, false),
         ],
         unknown: UnknownFields::Keep,
+        format: tidewheel_decode::EventFormat::Json,
     }
 }
 
@@ -363,6 +364,17 @@ fn the_sample_event_decodes_under_its_schema() {
     let event = event.strip_suffix('\'').unwrap();
     let decoded = tidewheel_decode::Decoder::new(schema.into()).decode([event.as_bytes()]);
     assert!(decoded.refused.is_empty(), "{event}");
+}
+
+#[test]
+fn the_sample_of_a_source_of_cloud_events_is_one() {
+    let mut schema = schema();
+    schema.format = tidewheel_decode::EventFormat::CloudEvents;
+    let command = curl(address(None, false), &schema, &[], NOW_MS, Uuid::nil());
+    let (_, event) = command.split_once("--json '").unwrap();
+    let event = event.strip_suffix('\'').unwrap();
+    tidewheel_decode::cloud_events::CloudEvents::check(event.as_bytes()).unwrap();
+    assert!(event.contains(r#""attributes""#), "{event}");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 )]
 mod check;
 mod dead_letters;
+mod earlier;
 mod example;
 mod existing_topic;
 mod help;
@@ -24,3 +25,4 @@ mod roles;
 mod several;
 mod soak;
 mod topics;
+mod windows;

@@ -23,6 +23,7 @@ fn every_field_has_a_row() {
         "schema.fields[].generate",
         "generator.fields[].oneOf[].weight",
         "steps[].aggregate.window.tumbling",
+        "steps[].aggregate.window.hopping.every",
         "postgres.connection.secretRef.key",
     ] {
         assert!(reference.contains(&format!("| `{path}` |")), "{path}");

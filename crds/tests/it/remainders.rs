@@ -28,10 +28,23 @@ fn unknown_and_wrong_optional_members_are_left_out_and_nothing_else() {
 
 #[test]
 fn without_a_required_member_the_optional_one_around_it_is_left_out() {
-    let spec = pipeline(json!({"name": "kpi", "aggregate": {"window": {}, "sql": "SELECT 1"}}));
+    let spec = pipeline(json!({"name": "kpi", "aggregate": {"window": {"tumbling": "1m"}}}));
     let rest: PipelineSpec = serde_json::from_value(rest(Kind::Pipeline, &spec).unwrap()).unwrap();
     assert_eq!(rest.steps[0].name, "kpi");
     assert_eq!(rest.steps[0].kind(), None);
+}
+
+#[test]
+fn windows_of_no_kind_are_left_to_be_told_of() {
+    let hopping = json!({"hopping": {"size": "10m"}});
+    for window in [json!({}), hopping] {
+        let step = json!({"name": "kpi", "aggregate": {"window": window, "sql": "SELECT 1"}});
+        let spec = pipeline(step);
+        let rest: PipelineSpec =
+            serde_json::from_value(rest(Kind::Pipeline, &spec).unwrap()).unwrap();
+        let aggregate = rest.steps[0].aggregate.as_ref().unwrap();
+        assert_eq!(aggregate.window.kind(), None);
+    }
 }
 
 #[test]

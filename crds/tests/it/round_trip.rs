@@ -3,7 +3,7 @@ use tidewheel_crds::{
     Duration, EventSource, Kind, Pipeline, Sink, Start, admitted,
     event_source::{FieldType, Generate, Origin, UnknownFields},
     generator::ValueKind,
-    pipeline::{LatePolicy, StepKind},
+    pipeline::{LatePolicy, StepKind, WindowKind},
     violations,
 };
 
@@ -60,8 +60,11 @@ fn the_example_is_accepted_and_means_what_it_says() {
         panic!("aggregate")
     };
     assert_eq!(
-        (kpi.window.tumbling, kpi.late.policy),
-        (Duration::from_secs(60), LatePolicy::Amend)
+        (kpi.window.kind(), kpi.late.policy),
+        (
+            Some(WindowKind::Tumbling(Duration::from_secs(60))),
+            LatePolicy::Amend
+        )
     );
     assert!(kpi.sql.starts_with("SELECT source, count(*) AS count"));
     assert_eq!(

@@ -70,19 +70,20 @@ pub(crate) fn remove(place: &Place) -> Result<(), ClusterError> {
                 said: format!("these are still there: {}", processes.join(", ")),
             });
         }
-        kill(&processes)?;
+        signal("KILL", &processes)?;
         std::thread::sleep(LOOK_EVERY);
     }
 }
 
-/// Ends all processes of a container. Whether there was any.
-pub(crate) fn kill_container(place: &Place, id: &str) -> Result<bool, ClusterError> {
+/// The processes of a container; none where it does not run.
+pub(crate) fn processes_of_container(place: &Place, id: &str) -> Result<Vec<String>, ClusterError> {
     let groups = place.cgroups()?;
     let all = groups.iter().flat_map(|group| with_all_below(group));
     let of_container = all.filter(|group| group.ends_with(id));
-    let processes: Vec<String> = of_container.flat_map(|group| processes(&group)).collect();
-    kill(&processes)?;
-    Ok(!processes.is_empty())
+    let mut processes: Vec<String> = of_container.flat_map(|group| processes(&group)).collect();
+    processes.sort_unstable();
+    processes.dedup();
+    Ok(processes)
 }
 
 /// A group and those in it, each before those that are in it; nothing where it is not there.
@@ -120,13 +121,14 @@ fn removed(group: &Path) -> bool {
     }
 }
 
-fn kill(processes: &[String]) -> Result<(), ClusterError> {
+/// Sends them a signal, such as `KILL`, as far as they are there.
+pub(crate) fn signal(signal: &str, processes: &[String]) -> Result<(), ClusterError> {
     if processes.is_empty() {
         return Ok(());
     }
     match run(
-        Command::new("kill").arg("-KILL").args(processes),
-        "ending processes",
+        Command::new("kill").args(["-s", signal]).args(processes),
+        "sending processes a signal",
     ) {
         // Some have ended since.
         Err(ClusterError::Failed { .. }) => Ok(()),

@@ -6,6 +6,7 @@ mod hold;
 
 use std::{
     fs::{File, TryLockError},
+    io::{ErrorKind, Read},
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
@@ -179,12 +180,16 @@ fn check_way(place: &Place, address: Ipv4Addr, port: u16) -> Result<(), ClusterE
 /// [`ClusterError::Missing`] where kind or Docker has gone since, [`ClusterError::Failed`] where they cannot do it.
 pub(crate) fn remove(place: &Place) -> Result<(), ClusterError> {
     let mark = mark(place);
-    let lock = match File::open(&mark) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+    let mut lock = match File::open(&mark) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         file => file.map_err(io_at("opening", &mark))?,
     };
+    // From the file that was opened: whoever puts the cluster away at the same time may remove it meanwhile.
+    let mut made_in = String::new();
+    lock.read_to_string(&mut made_in)
+        .map_err(io_at("reading", &mark))?;
     named(missing(&NEEDED[..2]))?;
-    check_engine(place, &mark)?;
+    check_engine(place, &made_in)?;
     let deadline = Instant::now() + ENDS_WITHIN;
     loop {
         // Whatever a run of kind has begun fails when the node is gone; what it still begins is found in the next round.
@@ -212,12 +217,7 @@ pub(crate) fn remove(place: &Place) -> Result<(), ClusterError> {
 }
 
 /// Another engine would say that nothing is there.
-fn check_engine(place: &Place, mark: &Path) -> Result<(), ClusterError> {
-    let made_in = match std::fs::read_to_string(mark) {
-        // Whoever put it away at the same time was quicker.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        made_in => made_in.map_err(io_at("reading", mark))?,
-    };
+fn check_engine(place: &Place, made_in: &str) -> Result<(), ClusterError> {
     if engine()? == made_in {
         return Ok(());
     }

@@ -49,6 +49,11 @@ impl Installation {
         })
     }
 
+    /// Where the jars are, as a class path.
+    pub(crate) fn class_path(&self) -> &Path {
+        &self.class_path
+    }
+
     /// Prepares a broker's folder.
     pub(crate) fn format(
         &self,

@@ -47,6 +47,11 @@ impl Installation {
         })
     }
 
+    /// The folder that they are in.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     /// Makes a database cluster in `data`, a folder in `folder`.
     pub(crate) fn init(
         &self,

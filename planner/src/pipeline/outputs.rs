@@ -8,7 +8,7 @@ use crate::graph::reachable;
 use crate::nearest::suggestion;
 use crate::output;
 use crate::pipeline::Planning;
-use crate::plan::{Output, StepKind, Target, Window};
+use crate::plan::{Output, StepKind, Target};
 use crate::problem::{Code, Problem};
 use crate::relation::Facts;
 use crate::resource::{Resource, Subject, member};
@@ -68,12 +68,11 @@ impl Planning<'_> {
         let windowed = from.windowed.as_ref();
         let step = windowed.and_then(|windowed| self.planned.get(windowed.aggregate));
         match step.map(|step| &step.kind) {
-            Some(StepKind::Aggregate(aggregate)) => {
-                let Window::Tumbling { size_ms } = aggregate.window;
-                size_ms
-                    .saturating_add(aggregate.late.allowed_ms)
-                    .unsigned_abs()
-            }
+            Some(StepKind::Aggregate(aggregate)) => aggregate
+                .window
+                .size_ms()
+                .saturating_add(aggregate.late.allowed_ms)
+                .unsigned_abs(),
             _ => 0,
         }
     }

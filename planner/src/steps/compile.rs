@@ -1,9 +1,10 @@
 //! One step: from its spec and what is known of its inputs to a step of the plan.
 use std::collections::BTreeSet;
 
+use tidewheel_crds::Duration;
 use tidewheel_crds::pipeline::{
-    Aggregate as AggregateSpec, Deduplicate as DeduplicateSpec, LatePolicy as SpecPolicy,
-    StepKind as SpecKind,
+    Aggregate as AggregateSpec, Deduplicate as DeduplicateSpec, Hopping, LatePolicy as SpecPolicy,
+    StepKind as SpecKind, Window as WindowSpec, WindowKind,
 };
 
 use crate::fingerprint::digest;
@@ -13,10 +14,11 @@ use crate::plan::{
 };
 use crate::problem::{Code, Problem};
 use crate::relation::{Facts, KeyColumn, Lineage, Windowed, lineage};
-use crate::resource::member;
+use crate::resource::{Path, member};
+use crate::sql::SqlProblem;
 use crate::sql::lower::Lowered;
 use crate::sql::parse::Parsed;
-use crate::sql::windowed::WINDOW_START;
+use crate::sql::windowed::{WINDOW_END, WINDOW_START};
 use crate::steps::deduplicate;
 use crate::steps::read::ReadStep;
 use crate::steps::{aggregate, rows};
@@ -124,29 +126,22 @@ fn aggregate_step(
         ));
         return Err(problems);
     }
-    let size_ms = i64::try_from(spec.window.tumbling.as_millis()).unwrap_or(i64::MAX);
-    if size_ms == 0 {
-        let mut path = step.path.clone();
-        path.extend(member!["aggregate", "window", "tumbling"]);
-        let problem = step.subject.error(
-            &path,
-            Code::InvalidWindow,
-            "a window of no length holds nothing",
-        );
-        problems.push(problem.help("write a length such as `1m`"));
-    }
+    let window = window(step, &spec.window).map_err(|problem| problems.push(*problem));
     let compiled = aggregate::compile(
         parsed,
         &inputs.iter().map(|f| f.readable()).collect::<Vec<_>>(),
     );
-    let compiled = match compiled {
-        Ok(compiled) if problems.is_empty() => compiled,
-        Ok(_) => return Err(problems),
-        Err(found) => {
+    let (window, compiled) = match (window, compiled) {
+        (Ok(window), Ok(compiled)) => (window, compiled),
+        (Err(()), Ok(_)) => return Err(problems),
+        (_, Err(found)) => {
             problems.extend(found.into_iter().map(|p| step.sql_problem(p)));
             return Err(problems);
         }
     };
+    if compiled.argument_sees_window && window.pane_ms() < window.size_ms() {
+        return Err(vec![step.sql_problem(computes_with_many(parsed))]);
+    }
     let group_columns = compiled.group_origins.len();
     let late = Late {
         allowed_ms: i64::try_from(spec.late.allowed.as_millis()).unwrap_or(i64::MAX),
@@ -156,7 +151,6 @@ fn aggregate_step(
             SpecPolicy::Drop => LatePolicy::Drop,
         },
     };
-    let window = Window::Tumbling { size_ms };
     let groups: Vec<Lineage> = compiled
         .group_origins
         .iter()
@@ -178,8 +172,9 @@ fn aggregate_step(
     key.extend((0..group_columns).map(|g| key_column(compiled.merged_schema.field(g).name(), g)));
     let argument = program(compiled.argument, compiled.argument_schema, inputs);
     let meaning = format!(
-        "{}\ntumbling {size_ms} late {} {}",
+        "{}\n{} late {} {}",
         compiled.canonical,
+        meaning_of(window),
         late.allowed_ms,
         policy_name(late.policy)
     );
@@ -233,6 +228,75 @@ fn aggregate_step(
         StepKind::Aggregate(Box::new(kind)),
         facts,
     ))
+}
+
+/// The windows of a step; or what is wrong with them.
+fn window(step: &ReadStep<'_>, spec: &WindowSpec) -> Result<Window, Box<Problem>> {
+    let wrong = |member: Path, message: String, help: &str| {
+        let mut path = step.path.clone();
+        path.extend(member!["aggregate", "window"]);
+        path.extend(member);
+        let problem = step.subject.error(&path, Code::InvalidWindow, message);
+        Box::new(problem.help(help))
+    };
+    let of_no_length = || "a window of no length holds nothing".to_owned();
+    let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    let (size_ms, every_ms) = match spec.kind() {
+        None => {
+            let message = "windows are of exactly one kind".to_owned();
+            let help = "write `{tumbling: 1m}`, or `{hopping: {size: 10m, every: 1m}}`";
+            return Err(wrong(Path::new(), message, help));
+        }
+        Some(WindowKind::Tumbling(size)) if size == Duration::ZERO => {
+            let help = "write a length such as `1m`";
+            return Err(wrong(member!["tumbling"], of_no_length(), help));
+        }
+        Some(WindowKind::Tumbling(size)) => (millis(size), millis(size)),
+        Some(WindowKind::Hopping(Hopping { size, .. })) if size == Duration::ZERO => {
+            let help = "write a length such as `10m`";
+            return Err(wrong(member!["hopping", "size"], of_no_length(), help));
+        }
+        Some(WindowKind::Hopping(Hopping { size, every }))
+            if every == Duration::ZERO || every > size =>
+        {
+            let message = format!("windows of {size} cannot begin every {every}");
+            let help = "write a time above 0s and of at most the size, such as `1m`";
+            return Err(wrong(member!["hopping", "every"], message, help));
+        }
+        Some(WindowKind::Hopping(Hopping { size, every })) => (millis(size), millis(every)),
+    };
+    let window = Window::overlapping(size_ms, every_ms);
+    let (pane_ms, panes) = (window.pane_ms(), size_ms / window.pane_ms());
+    if panes > Window::MAX_PANES {
+        let shown = |ms: i64| Duration::from_millis(ms.unsigned_abs());
+        let (size, every, pane) = (shown(size_ms), shown(every_ms), shown(pane_ms));
+        let message = format!(
+            "windows of {size} every {every} are cut by each other's bounds into {panes} pieces of {pane}, and each is put together from all of them"
+        );
+        let help = format!(
+            "write an `every` that divides {size} at most {} times",
+            Window::MAX_PANES
+        );
+        return Err(wrong(member!["hopping", "every"], message, &help));
+    }
+    Ok(window)
+}
+
+fn computes_with_many(parsed: &Parsed) -> SqlProblem {
+    let message = "where windows overlap an event is in several, and is aggregated once for all of them: their bounds are not known by then";
+    let bounds = [WINDOW_END, WINDOW_START];
+    let named = bounds.into_iter().find(|name| parsed.word(name).is_some());
+    SqlProblem::new(Code::InvalidWindow, message)
+        .help("compute with `window_start` and `window_end` outside of aggregate functions, GROUP BY and WHERE: beside them in the SELECT list, in HAVING, or in a `sql` step that follows")
+        .about(named.unwrap_or(WINDOW_START))
+}
+
+/// What a fingerprint says of windows.
+fn meaning_of(window: Window) -> String {
+    match window {
+        Window::Tumbling { size_ms } => format!("tumbling {size_ms}"),
+        Window::Hopping { size_ms, every_ms } => format!("hopping {size_ms} every {every_ms}"),
+    }
 }
 
 fn policy_name(policy: LatePolicy) -> &'static str {
@@ -300,7 +364,7 @@ fn windowed_input(step: &ReadStep<'_>, input: &Facts, help: &str) -> Problem {
         .into_iter()
         .find(|(name, _)| *name == input.name)
         .and_then(|(_, span)| span);
-    step.sql_problem(crate::sql::SqlProblem::new(Code::WindowedInput, message).at(span))
+    step.sql_problem(SqlProblem::new(Code::WindowedInput, message).at(span))
         .help(help)
 }
 

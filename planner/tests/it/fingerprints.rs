@@ -1,5 +1,5 @@
 //! Equal fingerprints share state: they follow the meaning of a step, and nothing else.
-use crate::cases::plan_of;
+use crate::cases::{judged, plan_of};
 
 const KPI: &str = "{name: kpi, aggregate: {window: {tumbling: 1m}, sql: 'SELECT source, count(*) AS n FROM valid GROUP BY source'}}";
 
@@ -51,12 +51,26 @@ fn a_renamed_input_does_not_change_a_step() {
 }
 
 #[test]
+fn windows_that_follow_each_other_are_the_same_however_they_are_written() {
+    let hopping = KPI.replace("{tumbling: 1m}", "{hopping: {size: 60s, every: 1m}}");
+    assert_eq!(with_kpi(VALID, &hopping), with_kpi(VALID, KPI));
+}
+
+#[test]
 fn another_meaning_changes_a_step_and_all_that_follow() {
     let plain = with_kpi(VALID, KPI);
     let changed = [
         with_kpi("SELECT source, metric FROM clicks WHERE metric > 2", KPI),
         with_kpi("SELECT source, metric FROM clicks WHERE items > 1", KPI),
         with_kpi(VALID, &KPI.replace("tumbling: 1m", "tumbling: 2m")),
+        with_kpi(
+            VALID,
+            &KPI.replace("{tumbling: 1m}", "{hopping: {size: 1m, every: 10s}}"),
+        ),
+        with_kpi(
+            VALID,
+            &KPI.replace("{tumbling: 1m}", "{hopping: {size: 1m, every: 20s}}"),
+        ),
         with_kpi(
             VALID,
             &KPI.replace("{tumbling: 1m}", "{tumbling: 1m}, late: {allowed: 1m}"),
@@ -89,6 +103,22 @@ fn another_meaning_changes_a_step_and_all_that_follow() {
     }
     let distinct: std::collections::BTreeSet<&String> = changed.iter().collect();
     assert_eq!(distinct.len(), changed.len());
+}
+
+#[test]
+fn events_of_another_format_change_what_reads_them() {
+    let specs = include_str!("good/existing-topic.yaml");
+    let of = |specs: &str| {
+        let (plans, problems) = judged("source", specs);
+        assert!(problems.is_empty(), "{problems:?}");
+        plans[0].steps[0].fingerprint.clone()
+    };
+    let with = |format: &str| {
+        let kafka = format!("{{topic: Orders.v1, format: {format}}}");
+        of(&specs.replace("{topic: Orders.v1}", &kafka))
+    };
+    assert_eq!(with("Json"), of(specs));
+    assert_ne!(with("CloudEvents"), of(specs));
 }
 
 #[test]

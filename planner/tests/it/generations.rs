@@ -173,3 +173,12 @@ fn a_plan_without_an_age_is_the_newest() {
     let next = of(&whole(None), Some(&known));
     assert_eq!((next.steps["kpi"].number, next.plan_revision), (2, Some(5)));
 }
+
+#[test]
+fn windows_that_overlap_are_allotted_with_the_distance_of_their_starts() {
+    let hopping = KPI.replace("{tumbling: 1m}", "{hopping: {size: 10m, every: 1m}}");
+    let allotted = of(&plan(None, &[ONCE, &hopping], &["kpi"]), None);
+    let step = &Allotment::decode(&allotted.encode()).unwrap().steps["kpi"];
+    assert_eq!((step.size_ms, step.every_ms), (600_000, Some(60_000)));
+    assert_eq!(step.window().every_ms(), 60_000);
+}

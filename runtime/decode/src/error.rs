@@ -17,6 +17,8 @@ pub struct DecodeError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Code {
+    /// Not a CloudEvent, where events are.
+    NotCloudEvent,
     /// Nothing but white space.
     Empty,
     /// More bytes than an event may have.
@@ -55,7 +57,8 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order in which a decoder meets them.
-    pub const ALL: [Code; 17] = [
+    pub const ALL: [Code; 18] = [
+        Code::NotCloudEvent,
         Code::Empty,
         Code::TooLarge,
         Code::InvalidUtf8,
@@ -78,6 +81,7 @@ impl Code {
     /// The stable word.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::NotCloudEvent => "NotCloudEvent",
             Self::Empty => "Empty",
             Self::TooLarge => "TooLarge",
             Self::InvalidUtf8 => "InvalidUtf8",
@@ -101,6 +105,9 @@ impl Code {
     /// One sentence for a reference table.
     pub const fn meaning(self) -> &'static str {
         match self {
+            Self::NotCloudEvent => {
+                "The source takes CloudEvents 1.0, and an attribute is missing or is not what it has to be."
+            }
             Self::Empty => "There is nothing but white space.",
             Self::TooLarge => "The event has more bytes than are allowed.",
             Self::InvalidUtf8 => "The event is not UTF-8.",

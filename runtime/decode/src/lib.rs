@@ -3,7 +3,7 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use tidewheel_decode::{Decoder, EventSchema, Field, FieldType, Part, UnknownFields};
+//! use tidewheel_decode::{Decoder, EventFormat, EventSchema, Field, FieldType, Part, UnknownFields};
 //!
 //! let field = |name: &str, path: &[&str], data_type, required| Field {
 //!     name: name.to_owned(),
@@ -18,6 +18,7 @@
 //!         field("metric", &["attributes", "metric"], FieldType::Double, false),
 //!     ],
 //!     unknown: UnknownFields::Keep,
+//!     format: EventFormat::Json,
 //! };
 //! schema.validate()?;
 //!
@@ -64,6 +65,7 @@
 //! absent or null too.
 pub mod array;
 pub mod body;
+pub mod cloud_events;
 mod columns;
 mod decoder;
 mod error;
@@ -89,5 +91,6 @@ pub use limits::{DEFAULT_MAX_EVENT_BYTES, MAX_BATCH_BYTES, MAX_DEPTH, MAX_MEMBER
 pub use message_key::{BoundKey, MessageKey};
 pub use parts::EventRecord;
 pub use schema::{
-    EXTRA_COLUMN, EventSchema, Field, FieldType, Part, SchemaError, TYPE_METADATA, UnknownFields,
+    EXTRA_COLUMN, EventFormat, EventSchema, Field, FieldType, Part, SchemaError, TYPE_METADATA,
+    UnknownFields,
 };

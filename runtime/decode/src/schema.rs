@@ -23,6 +23,18 @@ pub struct EventSchema {
     pub fields: Vec<Field>,
     /// What becomes of members that no column takes.
     pub unknown: UnknownFields,
+    /// How an event stands in what carries it. Decoders take JSON: see the variants.
+    pub format: EventFormat,
+}
+
+/// How an event stands in the request or record that carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum EventFormat {
+    /// As one JSON object.
+    #[default]
+    Json,
+    /// As a CloudEvent, in structured or binary mode: see [`cloud_events`](crate::cloud_events), which makes one JSON object of it.
+    CloudEvents,
 }
 
 /// A declared column.

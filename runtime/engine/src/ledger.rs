@@ -9,6 +9,7 @@ use crate::wire::dead_letter::Reason;
 ///
 /// `read` is counted where something comes in and the fates where it goes out, so that [`Ledger::balance`] can fail.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ledger {
     /// What came in.
     pub read: u64,
@@ -17,6 +18,9 @@ pub struct Ledger {
     /// Left out by a WHERE or HAVING, by step.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub filtered: BTreeMap<String, u64>,
+    /// A record without a value in a topic of somebody else's, which says that its key was deleted: there is no event in it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tombstone: u64,
     /// Left out by a deduplication.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub duplicate: u64,
@@ -51,6 +55,7 @@ impl Ledger {
     pub fn settled(&self) -> u64 {
         self.written
             + self.filtered.values().sum::<u64>()
+            + self.tombstone
             + self.duplicate
             + self.late
             + self.earlier_generation
@@ -76,6 +81,7 @@ impl Ledger {
     pub fn add(&mut self, other: &Self) {
         self.read += other.read;
         self.written += other.written;
+        self.tombstone += other.tombstone;
         self.duplicate += other.duplicate;
         self.late += other.late;
         self.earlier_generation += other.earlier_generation;

@@ -1,16 +1,36 @@
 //! Window arithmetic. All times are ms since the epoch, in UTC.
+//!
+//! An event is aggregated in its pane (see [`tidewheel_planner::window`]), which lies in one window where windows do not overlap, and in
+//! several where they do.
 use tidewheel_planner::plan::{Late, LatePolicy, Window};
 
-/// The start of the window that holds an event time.
-pub fn start_of(window: Window, event_ms: i64) -> i64 {
-    let Window::Tumbling { size_ms } = window;
-    event_ms.div_euclid(size_ms) * size_ms
+/// The start of the last window that holds a time: of the only one where windows do not overlap.
+pub fn last_start(window: Window, at_ms: i64) -> i64 {
+    floor(at_ms, window.every_ms())
+}
+
+/// The start of the first window that holds a time.
+pub fn first_start(window: Window, at_ms: i64) -> i64 {
+    let every_ms = window.every_ms();
+    floor(at_ms.saturating_sub(window.size_ms()), every_ms).saturating_add(every_ms)
+}
+
+/// The starts of the windows that hold the pane that starts at `pane_ms`, but for those before `from_ms`; ascending.
+pub fn starts_over(
+    window: Window,
+    pane_ms: i64,
+    from_ms: Option<i64>,
+) -> impl Iterator<Item = i64> {
+    let (first_ms, last_ms) = (first_start(window, pane_ms), last_start(window, pane_ms));
+    let next = move |start_ms: &i64| start_ms.checked_add(window.every_ms());
+    std::iter::successors(Some(first_ms), next)
+        .take_while(move |&start_ms| start_ms <= last_ms)
+        .filter(move |start_ms| from_ms.is_none_or(|from_ms| from_ms <= *start_ms))
 }
 
 /// The end of the window that starts at `start_ms`; the first moment that is not in it.
 pub fn end_of(window: Window, start_ms: i64) -> i64 {
-    let Window::Tumbling { size_ms } = window;
-    start_ms.saturating_add(size_ms)
+    start_ms.saturating_add(window.size_ms())
 }
 
 /// The watermark at which a window takes no more rows.
@@ -28,16 +48,116 @@ pub fn emits_at(window: Window, late: Late, start_ms: i64) -> i64 {
 
 /// Counts the moments at which some window is emitted: two watermarks with the same count emit the same windows.
 pub fn emission_count(window: Window, late: Late, watermark_ms: i64) -> i64 {
-    let Window::Tumbling { size_ms } = window;
-    let delay_ms = emits_at(window, late, 0) - end_of(window, 0);
-    watermark_ms.saturating_sub(delay_ms).div_euclid(size_ms)
+    watermark_ms
+        .saturating_sub(emits_at(window, late, 0))
+        .div_euclid(window.every_ms())
 }
 
 /// The first window start whose window may still take rows at this watermark.
 pub fn first_open(window: Window, late: Late, watermark_ms: i64) -> i64 {
-    let Window::Tumbling { size_ms } = window;
-    watermark_ms
+    let every_ms = window.every_ms();
+    let closed_ms = watermark_ms
         .saturating_sub(late.allowed_ms)
-        .div_euclid(size_ms)
-        * size_ms
+        .saturating_sub(window.size_ms());
+    floor(closed_ms, every_ms).saturating_add(every_ms)
+}
+
+/// The last multiple of `step_ms` that is not after `at_ms`.
+pub(crate) fn floor(at_ms: i64, step_ms: i64) -> i64 {
+    at_ms.div_euclid(step_ms).saturating_mul(step_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPES: [(i64, i64); 7] = [
+        (10, 10),
+        (10, 5),
+        (10, 1),
+        (10, 4),
+        (9, 6),
+        (7, 3),
+        (60, 59),
+    ];
+    const POLICIES: [LatePolicy; 3] = [LatePolicy::Amend, LatePolicy::DeadLetter, LatePolicy::Drop];
+
+    /// Every window of a shape near the epoch, from the definition alone.
+    fn all(size_ms: i64, every_ms: i64) -> Vec<(i64, i64)> {
+        let starts = (-500..=500).filter(|start_ms| start_ms % every_ms == 0);
+        starts
+            .map(|start_ms| (start_ms, start_ms + size_ms))
+            .collect()
+    }
+
+    #[test]
+    fn the_windows_over_a_pane_are_those_that_hold_every_moment_of_it() {
+        for (size_ms, every_ms) in SHAPES {
+            let window = Window::overlapping(size_ms, every_ms);
+            for at_ms in -100..100 {
+                let holding = all(size_ms, every_ms).into_iter();
+                let holding =
+                    holding.filter(|(start_ms, end_ms)| (*start_ms..*end_ms).contains(&at_ms));
+                let holding: Vec<i64> = holding.map(|(start_ms, _)| start_ms).collect();
+                let pane_ms = floor(at_ms, window.pane_ms());
+                assert!(pane_ms <= at_ms && at_ms < pane_ms + window.pane_ms());
+                let over: Vec<i64> = starts_over(window, pane_ms, None).collect();
+                assert_eq!(over, holding, "{size_ms} every {every_ms}: {at_ms}");
+                assert_eq!(last_start(window, at_ms), *holding.last().unwrap_or(&0));
+                let later: Vec<i64> = starts_over(window, pane_ms, Some(at_ms - 2)).collect();
+                let expected = holding
+                    .into_iter()
+                    .filter(|start_ms| at_ms - 2 <= *start_ms);
+                assert_eq!(later, expected.collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_open_window_is_the_first_that_is_not_closed() {
+        for (size_ms, every_ms) in SHAPES {
+            let window = Window::overlapping(size_ms, every_ms);
+            let late = Late {
+                allowed_ms: 3,
+                policy: LatePolicy::Amend,
+            };
+            for watermark_ms in -100..100 {
+                let starts = all(size_ms, every_ms)
+                    .into_iter()
+                    .map(|(start_ms, _)| start_ms);
+                let open =
+                    starts.filter(|&start_ms| watermark_ms < closes_at(window, late, start_ms));
+                assert_eq!(Some(first_open(window, late, watermark_ms)), open.min());
+            }
+        }
+    }
+
+    #[test]
+    fn watermarks_that_emit_the_same_windows_count_the_same() {
+        for (size_ms, every_ms) in SHAPES {
+            let window = Window::overlapping(size_ms, every_ms);
+            for policy in POLICIES {
+                let late = Late {
+                    allowed_ms: 3,
+                    policy,
+                };
+                let emitted = |watermark_ms: i64| {
+                    let starts = all(size_ms, every_ms).into_iter();
+                    starts
+                        .filter(|&(start_ms, _)| emits_at(window, late, start_ms) <= watermark_ms)
+                        .count()
+                };
+                for watermark_ms in -100..100 {
+                    let more = emitted(watermark_ms + 1) > emitted(watermark_ms);
+                    let counts = [watermark_ms, watermark_ms + 1]
+                        .map(|watermark_ms| emission_count(window, late, watermark_ms));
+                    assert_eq!(
+                        counts[1] > counts[0],
+                        more,
+                        "{size_ms} every {every_ms}: {watermark_ms}"
+                    );
+                }
+            }
+        }
+    }
 }

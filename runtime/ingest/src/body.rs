@@ -19,12 +19,17 @@ pub(crate) enum Encoding {
     Gzip,
 }
 
-/// Checks what the headers say of the body.
-pub(crate) fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
+/// Checks that the headers say that the body is JSON, or nothing.
+pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), Refusal> {
     let content_type = headers.get(header::CONTENT_TYPE);
     if content_type.is_some_and(|value| !value.to_str().is_ok_and(is_json)) {
         return Err(Refusal::ContentType);
     }
+    Ok(())
+}
+
+/// How the headers say that the body is compressed.
+pub(crate) fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     match (encodings.next(), encodings.next()) {
         (None, _) => Ok(Encoding::Plain),

@@ -1,10 +1,12 @@
 //! Events to records: checked against the schema, ids filled in, keyed. No I/O.
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array as _, RecordBatch};
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
-use tidewheel_decode::{DecodeError, Decoded, Decoder, EventSchema, MessageKey};
+use tidewheel_decode::cloud_events::CloudEvents;
+use tidewheel_decode::{DecodeError, Decoded, Decoder, EventFormat, EventSchema, MessageKey};
 use tidewheel_log::NewRecord;
 
 use crate::fill::{self, Fill, Ids, Made};
@@ -74,21 +76,28 @@ impl Checker {
         }
     }
 
-    /// Checks events, each of which should be one JSON object.
+    /// Checks events, each of which should be one JSON object; those of CloudEvents are in structured mode.
     pub fn check(&mut self, events: &[Bytes]) -> Checked {
+        let mut no_cloud_events = self.no_cloud_events(events);
+        let event = |(index, event)| match no_cloud_events.contains_key(&index) {
+            false => Bytes::as_ref(event),
+            // Nothing is no event, whatever it is of: the decoder refuses it.
+            true => &[],
+        };
         let Decoded {
             batch,
             rows,
             refused,
-        } = self.decoder.decode(events.iter().map(Bytes::as_ref));
+        } = self.decoder.decode((0..).zip(events).map(event));
         let mut checked = Checked {
             records: Vec::with_capacity(rows.len()),
             ..Checked::default()
         };
         let by_decoder = refused.into_iter();
-        checked
-            .refused
-            .extend(by_decoder.map(|(index, error)| RefusedEvent::new(index, error)));
+        checked.refused.extend(by_decoder.map(|(index, error)| {
+            let error = no_cloud_events.remove(&index).unwrap_or(error);
+            RefusedEvent::new(index, error)
+        }));
         let refused_by_decoder = checked.refused.len();
 
         let key = self.key.bind(&batch);
@@ -123,6 +132,27 @@ impl Checker {
             checked.refused.sort_by_key(|refused| refused.index);
         }
         checked
+    }
+
+    /// The events that are no CloudEvents, where events have to be, by index.
+    fn no_cloud_events(&self, events: &[Bytes]) -> HashMap<u32, DecodeError> {
+        match self.decoder.schema().format {
+            EventFormat::Json => HashMap::new(),
+            EventFormat::CloudEvents => (0..)
+                .zip(events)
+                .filter_map(|(index, event)| Some((index, CloudEvents::check(event).err()?)))
+                .collect(),
+        }
+    }
+}
+
+impl Checked {
+    /// Of a single event, which was refused.
+    pub(crate) fn refused(error: DecodeError) -> Self {
+        Self {
+            refused: vec![RefusedEvent::new(0, error)],
+            ..Self::default()
+        }
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 use bytes::Bytes;
+use tidewheel_decode::{DEFAULT_MAX_EVENT_BYTES, EventFormat};
 use tidewheel_log::{Log, LogError, NewRecord};
 use tokio::time::timeout;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -16,6 +17,7 @@ use tracing::{Instrument as _, debug, info, info_span, warn};
 use crate::answer::Outcome;
 use crate::body;
 use crate::check::Checked;
+use crate::cloud_events;
 use crate::ingest::Shared;
 use crate::memory::Share;
 use crate::refusal::Refusal;
@@ -25,6 +27,9 @@ use crate::source::{ActiveSource, Sender, Target};
 
 /// Memory that an event costs besides its bytes: its record, its key, its place in the answer.
 const EVENT_OVERHEAD_BYTES: usize = 512;
+
+/// How many bytes a byte of data can become as JSON.
+const ESCAPED: usize = 6;
 
 /// Bodies from this size on are checked on a thread where they hold nobody up.
 const BLOCKING_FROM_BYTES: usize = 256 << 10;
@@ -123,6 +128,11 @@ async fn receive(
         return Err(Refusal::Method);
     }
     let sender = source.authenticate(&head.headers)?;
+    let is_cloud_event = source.spec.schema.format == EventFormat::CloudEvents;
+    let is_binary = is_cloud_event && cloud_events::is_binary(&head.headers)?;
+    if !is_binary {
+        body::expect_json(&head.headers)?;
+    }
     let encoding = body::encoding(&head.headers)?;
     sender.pay(0)?;
     let mut share = shared.memory.share();
@@ -139,6 +149,7 @@ async fn receive(
         source: source.clone(),
         sender,
         body,
+        binary: is_binary.then_some(head.headers),
         share,
     };
     let settings = shared.settings.clone();
@@ -155,12 +166,29 @@ struct Unchecked {
     source: Arc<ActiveSource>,
     sender: Sender,
     body: Bytes,
+    /// The headers, where they hold the attributes of a CloudEvent and the body its data.
+    binary: Option<HeaderMap>,
     share: Share,
 }
 
 impl Unchecked {
     fn check(mut self, settings: &IngestSettings) -> Result<(Checked, Share), Refusal> {
-        let events = split(&self.body, settings.max_events_per_request)?;
+        let events = match &self.binary {
+            None => split(&self.body, settings.max_events_per_request)?,
+            Some(headers) => {
+                self.share
+                    .grow(ESCAPED * self.body.len().min(DEFAULT_MAX_EVENT_BYTES))
+                    .map_err(|_| Refusal::Overloaded)?;
+                let schema = &self.source.spec.schema;
+                match cloud_events::from_binary(schema, headers, &self.body) {
+                    Ok(event) => vec![Bytes::from(event)],
+                    Err(error) => {
+                        self.sender.pay(1)?;
+                        return Ok((Checked::refused(error), self.share));
+                    }
+                }
+            }
+        };
         self.sender.pay(events.len())?;
         // Columns and texts that are made of the body are never larger than it.
         let cost_bytes = self.body.len() + EVENT_OVERHEAD_BYTES * events.len();

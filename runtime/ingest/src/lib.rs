@@ -26,6 +26,7 @@
 mod answer;
 mod body;
 mod check;
+mod cloud_events;
 mod events;
 mod fill;
 mod ingest;

@@ -43,6 +43,10 @@ pub(crate) enum Refusal {
         "the content type is not JSON: send `Content-Type: application/json` or `application/x-ndjson`, in UTF-8"
     )]
     ContentType,
+    #[error(
+        "CloudEvents are read in JSON alone: send `application/cloudevents+json` or `application/cloudevents-batch+json`, or the attributes in `ce-` headers"
+    )]
+    CloudEventsFormat,
     #[error("the content encoding is not supported: send `Content-Encoding: gzip`, or none")]
     ContentEncoding,
     #[error("the body is not valid gzip: it is damaged or was cut off")]
@@ -92,7 +96,9 @@ impl Refusal {
             | Self::DecompressedTooLarge { .. }
             | Self::TooManyEvents { .. }
             | Self::RecordTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::ContentType | Self::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ContentType | Self::CloudEventsFormat | Self::ContentEncoding => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::BrokenBody | Self::Gzip | Self::Empty | Self::Unreadable(_) => {
                 StatusCode::BAD_REQUEST
             }
@@ -116,7 +122,7 @@ impl Refusal {
             Self::BodyTooLarge { .. } | Self::DecompressedTooLarge { .. } => "BodyTooLarge",
             Self::TooManyEvents { .. } => "TooManyEvents",
             Self::RecordTooLarge { .. } => "RecordTooLarge",
-            Self::ContentType => "ContentType",
+            Self::ContentType | Self::CloudEventsFormat => "ContentType",
             Self::ContentEncoding => "ContentEncoding",
             Self::Gzip => "Gzip",
             Self::Empty => "Empty",

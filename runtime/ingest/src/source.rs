@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use parking_lot::Mutex;
-use tidewheel_decode::{EventSchema, FieldType};
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tidewheel_decode::{EventFormat, EventSchema, FieldType};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::check::Checker;
 use crate::keys::{ApiKeys, Presented};
@@ -215,16 +215,21 @@ fn cors(spec: &Source, label: &str) -> Result<Option<CorsLayer>, SourceError> {
     } else {
         AllowOrigin::list(origins)
     };
-    let layer = CorsLayer::new()
-        .allow_origin(allowed)
-        .allow_methods([Method::POST])
-        .allow_headers([
+    let headers = match spec.schema.format {
+        EventFormat::Json => AllowHeaders::list([
             header::CONTENT_TYPE,
             header::CONTENT_ENCODING,
             header::AUTHORIZATION,
             HeaderName::from_static("x-api-key"),
             REQUEST_ID,
-        ])
+        ]),
+        // Attributes have whatever names senders give them.
+        EventFormat::CloudEvents => AllowHeaders::mirror_request(),
+    };
+    let layer = CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::POST])
+        .allow_headers(headers)
         .expose_headers([header::RETRY_AFTER, REQUEST_ID])
         .max_age(Duration::from_secs(600));
     Ok(Some(layer))

@@ -95,7 +95,7 @@ async fn next(
             step.feeders = feeders(plan, index, partitions);
         }
         if let Some(before) = before.filter(|before| before.number < step.number) {
-            step.cut_ms = cut(log, names, plan, index, before, step.size_ms).await?;
+            step.cut_ms = cut(log, names, plan, index, before, step.window()).await?;
         }
     }
     for (source, &partitions) in plan.sources.iter().zip(partitions) {

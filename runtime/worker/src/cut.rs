@@ -7,7 +7,7 @@
 //!              ^ cut             ^ F
 //! ```
 //!
-//! No event may be counted in two windows that stay, or in none. So the cut is the last moment up to `F` at which an old and a new window begin
+//! No event may be counted in two windows that stay, or in none, but where windows overlap anyway. So the cut is the last moment up to `F` at which an old and a new window begin
 //! together. Where that cannot be (retention has taken events since then, or an even older generation wrote windows since then), the cut is
 //! `F` itself, and events between it and the first new window that starts after it are in none.
 use tidewheel_engine::window::first_open;
@@ -16,26 +16,27 @@ use tidewheel_log::{Log, first_record};
 use tidewheel_planner::generations::AllottedStep;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Late, LatePolicy, Plan, Window};
+use tidewheel_planner::window::greatest_common_divisor;
 
 use crate::context::sources_of;
 use crate::error::WorkerError;
 use crate::recovery::read_compacted;
 
-/// Where a step's new generation, with windows of `size_ms`, begins, ms; none: nothing of `before` is final.
+/// Where a step's new generation, with such windows, begins, ms; none: nothing of `before` is final.
 pub(crate) async fn cut(
     log: &dyn Log,
     names: &PipelineNames,
     plan: &Plan,
     step: usize,
     before: &AllottedStep,
-    size_ms: i64,
+    window: Window,
 ) -> Result<Option<i64>, WorkerError> {
     let name = &plan.steps[step].name;
     let open_ms = first_open_window(log, names, name, before).await?;
     let Some(final_ms) = open_ms.max(before.cut_ms) else {
         return Ok(None);
     };
-    let Some(together_ms) = together(final_ms, before, size_ms) else {
+    let Some(together_ms) = together(final_ms, before, window) else {
         return Ok(Some(final_ms));
     };
     let kept_from_ms = if together_ms == final_ms {
@@ -54,21 +55,14 @@ pub(crate) async fn cut(
     Ok(Some(final_ms))
 }
 
-/// The last moment up to `final_ms` at which a window of the generation before and one of `size_ms` begin together, unless it lies in what an
+/// The last moment up to `final_ms` at which a window of the generation before and one of these begin together, unless it lies in what an
 /// even older generation wrote.
-fn together(final_ms: i64, before: &AllottedStep, size_ms: i64) -> Option<i64> {
-    let common_ms = before
-        .size_ms
-        .checked_mul(size_ms / greatest_common_divisor(before.size_ms, size_ms))?;
+fn together(final_ms: i64, before: &AllottedStep, window: Window) -> Option<i64> {
+    let (before_ms, every_ms) = (before.window().every_ms(), window.every_ms());
+    let common_ms =
+        before_ms.checked_mul(every_ms / greatest_common_divisor(before_ms, every_ms))?;
     let together_ms = final_ms.div_euclid(common_ms).checked_mul(common_ms)?;
     (before.cut_ms.is_none_or(|cut_ms| cut_ms <= together_ms)).then_some(together_ms)
-}
-
-fn greatest_common_divisor(mut a: i64, mut b: i64) -> i64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 /// The start of the first window of a generation that may still change: no partition of any source can add to those before it.
@@ -81,9 +75,6 @@ async fn first_open_window(
     let topic = names.state(step);
     let Some(info) = log.topic(&topic).await? else {
         return Ok(None);
-    };
-    let window = Window::Tumbling {
-        size_ms: of.size_ms,
     };
     let late = Late {
         allowed_ms: of.allowed_ms,
@@ -101,7 +92,7 @@ async fn first_open_window(
         let Some(watermark_ms) = watermark_ms else {
             return Ok(None);
         };
-        let open_ms = first_open(window, late, watermark_ms);
+        let open_ms = first_open(of.window(), late, watermark_ms);
         lowest_ms = Some(lowest_ms.map_or(open_ms, |lowest_ms| lowest_ms.min(open_ms)));
     }
     Ok(lowest_ms)
@@ -183,34 +174,52 @@ mod tests {
             number: 1,
             cut_ms,
             size_ms,
+            every_ms: None,
             allowed_ms: 0,
             feeders: BTreeMap::new(),
             retired: false,
         }
     }
 
+    fn tumbling(size_ms: i64) -> Window {
+        Window::Tumbling { size_ms }
+    }
+
+    #[test]
+    fn where_windows_overlap_their_starts_count_and_not_their_size() {
+        let hopping = Window::overlapping(60, 20);
+        let overlapped = AllottedStep {
+            every_ms: Some(20),
+            ..before(60, None)
+        };
+        assert_eq!(together(130, &overlapped, hopping), Some(120));
+        assert_eq!(together(150, &overlapped, hopping), Some(140));
+        assert_eq!(together(150, &overlapped, tumbling(60)), Some(120));
+        assert_eq!(together(150, &before(30, None), hopping), Some(120));
+    }
+
     #[test]
     fn windows_of_one_size_go_on_where_the_old_ones_end() {
-        assert_eq!(together(120, &before(60, None), 60), Some(120));
+        assert_eq!(together(120, &before(60, None), tumbling(60)), Some(120));
     }
 
     #[test]
     fn sizes_that_divide_go_back_to_the_start_of_the_larger_window() {
-        assert_eq!(together(180, &before(60, None), 30), Some(180));
-        assert_eq!(together(180, &before(60, None), 120), Some(120));
-        assert_eq!(together(-60, &before(60, None), 120), Some(-120));
+        assert_eq!(together(180, &before(60, None), tumbling(30)), Some(180));
+        assert_eq!(together(180, &before(60, None), tumbling(120)), Some(120));
+        assert_eq!(together(-60, &before(60, None), tumbling(120)), Some(-120));
     }
 
     #[test]
     fn sizes_that_do_not_divide_go_back_to_where_both_begin() {
-        assert_eq!(together(50, &before(10, None), 15), Some(30));
-        assert_eq!(together(20, &before(10, None), 15), Some(0));
+        assert_eq!(together(50, &before(10, None), tumbling(15)), Some(30));
+        assert_eq!(together(20, &before(10, None), tumbling(15)), Some(0));
     }
 
     #[test]
     fn nothing_goes_back_into_an_even_older_generation() {
-        assert_eq!(together(50, &before(10, Some(30)), 15), Some(30));
-        assert_eq!(together(50, &before(10, Some(31)), 15), None);
+        assert_eq!(together(50, &before(10, Some(30)), tumbling(15)), Some(30));
+        assert_eq!(together(50, &before(10, Some(31)), tumbling(15)), None);
     }
 
     #[test]
@@ -233,6 +242,9 @@ mod tests {
 
     #[test]
     fn sizes_that_never_meet_within_the_calendar_do_not_overflow() {
-        assert_eq!(together(50, &before(i64::MAX, None), i64::MAX - 1), None);
+        assert_eq!(
+            together(50, &before(i64::MAX, None), tumbling(i64::MAX - 1)),
+            None
+        );
     }
 }

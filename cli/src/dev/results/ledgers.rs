@@ -33,6 +33,8 @@ pub(crate) struct StageLedger {
     pub(crate) written: u64,
     /// Left out by a WHERE or HAVING, by step.
     pub(crate) filtered: std::collections::BTreeMap<String, u64>,
+    /// Records without a value in an existing topic: their keys were deleted.
+    pub(crate) tombstone: u64,
     /// Left out by a deduplication.
     pub(crate) duplicate: u64,
     /// Too late, and dropped.
@@ -55,6 +57,7 @@ impl StageLedger {
             read: ledger.read,
             written: ledger.written,
             filtered: ledger.filtered.clone(),
+            tombstone: ledger.tombstone,
             duplicate: ledger.duplicate,
             late: ledger.late,
             earlier_generation: ledger.earlier_generation,
@@ -72,8 +75,12 @@ impl StageLedger {
             .values()
             .chain(self.dead_lettered.values())
             .sum();
-        let left_out =
-            self.duplicate + self.late + self.earlier_generation + self.skipped + self.lost;
+        let left_out = self.tombstone
+            + self.duplicate
+            + self.late
+            + self.earlier_generation
+            + self.skipped
+            + self.lost;
         let settled = self.written + named + left_out;
         i128::from(self.read) - i128::from(settled) - i128::from(self.in_flight)
     }

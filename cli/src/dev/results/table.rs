@@ -144,6 +144,7 @@ fn write_stage(
             .map(|(step, count)| format!("{count} filtered by {step}")),
     );
     let plain = [
+        (stage.tombstone, "tombstones"),
         (stage.duplicate, "duplicate"),
         (stage.late, "late and dropped"),
         (stage.earlier_generation, "of an earlier generation"),

@@ -153,6 +153,7 @@ impl<'a> Objects<'a> {
         let schema = EventSchema {
             fields: topic.columns.iter().enumerate().map(member).collect(),
             unknown: UnknownFields::Drop,
+            format: tidewheel_decode::EventFormat::Json,
         };
         Self {
             columns: &topic.columns,

@@ -151,6 +151,7 @@ fn a_ledger_of_windows_counts_what_is_on_its_way_as_open() {
         read,
         written,
         filtered: BTreeMap::from([("having".to_owned(), 1)]),
+        tombstone: 0,
         duplicate: 1,
         late: 1,
         earlier_generation: 0,
@@ -165,7 +166,8 @@ fn a_ledger_of_windows_counts_what_is_on_its_way_as_open() {
         balanced: false,
         stage1: StageLedger {
             skipped: 7,
-            ..stage(112, 100, 0)
+            tombstone: 3,
+            ..stage(115, 100, 0)
         },
         stage2: Some(stage(90, 50, 30)),
     };
@@ -176,10 +178,10 @@ fn a_ledger_of_windows_counts_what_is_on_its_way_as_open() {
     let of = collected([], Vec::new(), &[other, ledger]);
     let expected = Ledger {
         output: "kpi".into(),
-        read: 105,
+        read: 108,
         written: 50,
         open: 40,
-        filtered: 2,
+        filtered: 5,
         duplicates: 2,
         late: 2,
         lost: 0,
@@ -251,6 +253,7 @@ fn the_series_that_are_read_are_those_that_ingestion_has() {
     let schema = tidewheel_decode::EventSchema {
         fields: Vec::new(),
         unknown: tidewheel_decode::UnknownFields::Keep,
+        format: tidewheel_decode::EventFormat::Json,
     };
     let source = tidewheel_ingest::Source {
         namespace: "shop".into(),

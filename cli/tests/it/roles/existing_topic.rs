@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::program::root;
 use crate::roles::foreign::{Foreign, ForeignProducer, In, Isolation, Out};
-use crate::roles::ground::Ground;
+use crate::roles::ground::{Ground, Role};
 
 /// What somebody has set on a topic of theirs, none of it as Tidewheel would have it.
 const THEIRS: [(&str, &str); 5] = [
@@ -123,11 +123,8 @@ fn keyless(foreign: &Foreign, topic: &str) {
     foreign.producer(&[]).send(topic, &records);
 }
 
-/// What has to become of a record: its row, or a dead letter's reason.
-fn verdict(record: &In) -> Result<Value, &'static str> {
-    let Some(value) = record.value.as_ref() else {
-        return Err("Empty");
-    };
+/// What has to become of a record that has a value: its row, or a dead letter's reason.
+fn verdict(record: &In, value: &[u8]) -> Result<Value, &'static str> {
     if value.len() > 1 << 20 {
         return Err("TooLarge");
     }
@@ -159,14 +156,22 @@ const SEEN: &str =
     "SELECT order_id, tenant, attempt, (extract(epoch FROM sent_at) * 1000)::bigint AS sent_ms,
     place, share, amount FROM seen ORDER BY share, place";
 
-/// Every committed record of the topic is a row or a dead letter, with what stands beside it; nothing else is.
-async fn judge(ground: &Ground, foreign: &Foreign, namespace: &str, topic: &str) {
+/// Every committed record of the topic is a row or a dead letter, with what stands beside it, or a tombstone, of which there is nothing
+/// but a count; nothing else is.
+async fn judge(
+    (ground, foreign): (&Ground, &Foreign),
+    worker: &Role,
+    namespace: &str,
+    topic: &str,
+) {
     let records = foreign.read(topic, Isolation::Committed);
     let (mut rows, mut reasons) = (Vec::new(), BTreeMap::<&str, usize>::new());
+    let mut tombstones = 0;
     for record in &records {
-        match verdict(record) {
-            Ok(row) => rows.push(row),
-            Err(reason) => *reasons.entry(reason).or_default() += 1,
+        match record.value.as_deref().map(|value| verdict(record, value)) {
+            None => tombstones += 1,
+            Some(Ok(row)) => rows.push(row),
+            Some(Err(reason)) => *reasons.entry(reason).or_default() += 1,
         }
     }
     ground
@@ -197,6 +202,15 @@ async fn judge(ground: &Ground, foreign: &Foreign, namespace: &str, topic: &str)
         }
     }
     assert_eq!(told, reasons);
+    let seen = "name=\"seen\"";
+    let fates = "tidewheel_output_fates_total";
+    let of_tombstones = [seen, "fate=\"tombstone\""];
+    worker.until_count(fates, &of_tombstones, tombstones).await;
+    let all = records.len() as i64;
+    worker
+        .until_count("tidewheel_output_read_total", &[seen], all)
+        .await;
+    worker.until_count(fates, &[seen], all).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -234,7 +248,7 @@ async fn an_existing_topic_is_read_as_it_is_and_never_altered() {
         made.stdout
     );
     worker.ready().await;
-    judge(&ground, &foreign, namespace, topic).await;
+    judge((&ground, &foreign), &worker, namespace, topic).await;
 
     // Its owner adds partitions, and fills them.
     foreign.grow(topic, 5).await;
@@ -256,13 +270,13 @@ async fn an_existing_topic_is_read_as_it_is_and_never_altered() {
     ] {
         assert!(made.stdout.contains(text), "{}", made.stdout);
     }
-    judge(&ground, &foreign, namespace, topic).await;
+    judge((&ground, &foreign), &worker, namespace, topic).await;
 
     // Somebody else goes on from where the first was killed, and the topic is as its owner has it.
     drop(worker);
     fill(&foreign, topic);
     let worker = ground.role("worker", &[]);
-    judge(&ground, &foreign, namespace, topic).await;
+    judge((&ground, &foreign), &worker, namespace, topic).await;
     assert_eq!(worker.stop(), 0);
     let after = foreign.describe(topic).await;
     assert_eq!((before.partitions, after.partitions), (3, 5));
@@ -279,6 +293,6 @@ async fn records_without_keys_are_read_from_a_topic_with_times_of_its_broker() {
     keyless(&foreign, topic);
     assert_eq!(ground.provision().code, 0);
     let worker = ground.role("worker", &[]);
-    judge(&ground, &foreign, namespace, topic).await;
+    judge((&ground, &foreign), &worker, namespace, topic).await;
     assert_eq!(worker.stop(), 0);
 }

@@ -233,6 +233,27 @@ impl Role {
         panic!("{path} says {last}");
     }
 
+    /// Waits until the series of a metric with these labels add up to this, over all of its tasks.
+    pub(crate) async fn until_count(&self, metric: &str, labels: &[&str], wanted: i64) {
+        let mut text = String::new();
+        for _ in 0..LOOKS {
+            text = self.get("/metrics").await.1;
+            let is_of = |line: &&str| {
+                let rest = line.strip_prefix(metric);
+                rest.is_some_and(|rest| rest.starts_with('{'))
+                    && labels.iter().all(|label| line.contains(label))
+            };
+            let values = text.lines().filter(is_of);
+            let values =
+                values.map(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap());
+            if values.sum::<i64>() == wanted {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        panic!("{metric} {labels:?} is not {wanted} in\n{text}");
+    }
+
     /// Ends it with SIGTERM. Its exit code.
     pub(crate) fn stop(self) -> i32 {
         self.running.stop()

@@ -1,5 +1,6 @@
 //! The roles as a cluster runs them, on a real Kafka and a real PostgreSQL.
 mod away;
+mod cloud_events;
 mod dry_run;
 mod existing_topic;
 mod faults;

@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,10 +14,15 @@ use tidewheel_e2e::{cache, cluster::Place, not_tried};
 
 use super::{holder, leftovers, name, tidewheel};
 
+/// Held by the test whose machine is there: whoever makes a cluster looks for those that others have left behind, and asks its Docker
+/// engine after them. Tests leave some behind on purpose.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// A machine with stand-ins in PATH, a cache of its own, and what is real besides: Kafka and PostgreSQL.
 struct Machine {
     folder: TempDir,
     name: String,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Machine {
@@ -25,6 +31,8 @@ impl Machine {
         let machine = Self {
             folder: TempDir::new().unwrap(),
             name: name(of),
+            // A test that failed has put away what it had.
+            _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner),
         };
         fs::create_dir(machine.folder.path().join("state")).unwrap();
         for program in ["docker", "kind", "kubectl", "helm"] {

@@ -59,37 +59,54 @@ impl Forwarded {
 
     /// Posts a body and returns the answer, head and all.
     pub(super) fn post(&self, path: &str, headers: &str, body: &[u8]) -> io::Result<String> {
-        let length = body.len();
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n"
-        );
-        self.ask(&[head.as_bytes(), body].concat())
+        post(self.port, ANSWERS_WITHIN, path, headers, body)
     }
 
     /// Gets something and returns the answer, head and all.
     pub(super) fn get(&self, path: &str) -> io::Result<String> {
-        self.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
+        get(self.port, path)
     }
+}
 
-    fn ask(&self, request: &[u8]) -> io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
-        stream.write_all(request)?;
-        let mut answer = Vec::new();
-        let mut part = [0; 4096];
-        // No further: whoever forwards may reset what was closed.
-        while !is_whole(&answer) {
-            let count = stream.read(&mut part)?;
-            if count == 0 {
-                let answer = String::from_utf8_lossy(&answer);
-                return Err(io::Error::other(format!(
-                    "the connection ended after: {answer}"
-                )));
-            }
-            answer.extend_from_slice(&part[..count]);
+/// Posts a body to a port of this machine, over a connection of its own, and returns the answer, head and all.
+pub(super) fn post(
+    port: u16,
+    patience: Duration,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> io::Result<String> {
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n"
+    );
+    ask(port, patience, &[head.as_bytes(), body].concat())
+}
+
+/// Gets something from a port of this machine, over a connection of its own, and returns the answer, head and all.
+pub(super) fn get(port: u16, path: &str) -> io::Result<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    ask(port, ANSWERS_WITHIN, request.as_bytes())
+}
+
+fn ask(port: u16, patience: Duration, request: &[u8]) -> io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.write_all(request)?;
+    let mut answer = Vec::new();
+    let mut part = [0; 4096];
+    // No further: whoever forwards may reset what was closed.
+    while !is_whole(&answer) {
+        let count = stream.read(&mut part)?;
+        if count == 0 {
+            let answer = String::from_utf8_lossy(&answer);
+            return Err(io::Error::other(format!(
+                "the connection ended after: {answer}"
+            )));
         }
-        String::from_utf8(answer).map_err(io::Error::other)
+        answer.extend_from_slice(&part[..count]);
     }
+    String::from_utf8(answer).map_err(io::Error::other)
 }
 
 /// Whether an answer is there with all of its body.

@@ -8,7 +8,7 @@ use std::{
 
 use tidewheel_e2e::measured;
 
-use super::{forwarded::Forwarded, shop::Shop};
+use super::{sender::Sender, shop::Shop};
 
 /// Events have numbers, and a worker has much to do for each.
 const SOURCE: &str = r#"
@@ -34,11 +34,13 @@ spec:
   sources:
     - {name: orders}
   steps:
+    - name: unique_orders
+      deduplicate: {from: orders, by: [number], within: 1h}
     - name: costly
       sql: >-
         SELECT number,
                length(regexp_replace(repeat(CAST(number AS text) || '-abc', WORK), '([0-9]+)-([a-c]+)', '\2\1', 'g')) AS effort
-        FROM orders
+        FROM unique_orders
   outputs:
     - {name: orders, from: costly, postgres: {sink: warehouse}}
   scaling: {min: 1, max: 3, catchUpWithin: 10s}
@@ -55,15 +57,15 @@ const MOST: usize = 10_000;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Sends numbered events at a rate, and writes down what is seen meanwhile.
-struct Sender<'a> {
+struct Load<'a> {
     shop: &'a Shop,
-    ingest: Forwarded,
+    sender: RefCell<Sender>,
     sent: RefCell<usize>,
     began: Instant,
     seen: RefCell<String>,
 }
 
-impl Sender<'_> {
+impl Load<'_> {
     /// Sends so many events in each second while something is not so yet.
     fn send_until(&self, what: &str, rate: usize, is_so: impl Fn(&Self) -> bool) {
         let mut began = Instant::now();
@@ -86,15 +88,9 @@ impl Sender<'_> {
 
     fn send(&self, count: usize) {
         let first = self.sent.replace_with(|sent| *sent + count);
-        let mut body = String::new();
-        for number in first..first + count {
-            let _ = writeln!(
-                body,
-                r#"{{"number": {number}, "ts": "2026-01-01T00:00:00Z"}}"#
-            );
-        }
-        let answer = self.ingest.post("/v1/events", "", body.as_bytes()).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+        let event = |number| format!(r#"{{"number": {number}, "ts": "2026-01-01T00:00:00Z"}}"#);
+        let events: Vec<String> = (first..first + count).map(event).collect();
+        self.sender.borrow_mut().send(&events);
     }
 
     /// What people see of the Pipeline, where it is another than before.
@@ -145,8 +141,8 @@ fn workers_follow_a_load_that_rises_tenfold_and_falls_again() {
         shop.wait_for(what, "Ready");
     }
     shop.until_reason("pipeline/orders", "ScalingActive", "ReplicasFixed");
-    let sender = Sender {
-        ingest: Forwarded::to(shop.cluster, shop.name, "service/orders-ingest", 8080),
+    let load = Load {
+        sender: RefCell::new(Sender::to(&shop, "service/orders-ingest")),
         shop: &shop,
         sent: RefCell::new(0),
         began: Instant::now(),
@@ -154,14 +150,14 @@ fn workers_follow_a_load_that_rises_tenfold_and_falls_again() {
     };
     // What is calm and what is busy depends on the machine.
     let probed = Instant::now();
-    sender.send(PROBE);
+    load.send(PROBE);
     shop.until("one worker has done what it was given", || {
         shop.sql("SELECT count(*) FROM orders") == PROBE.to_string()
     });
     let by_one = PROBE as f64 / probed.elapsed().as_secs_f64();
     let calm = (by_one / 4.0).max(10.0) as usize;
     let busy = 10 * calm;
-    sender.say(&format!(
+    load.say(&format!(
         "one worker gets {by_one:.0} events done in a second: {calm} are calm, {busy} are busy"
     ));
     shop.apply(&pipeline);
@@ -171,28 +167,28 @@ fn workers_follow_a_load_that_rises_tenfold_and_falls_again() {
     }
 
     let since = Instant::now();
-    sender.send_until("calm: one worker is enough", calm, |sender| {
-        assert_eq!(sender.replicas(), 1);
+    load.send_until("calm: one worker is enough", calm, |load| {
+        assert_eq!(load.replicas(), 1);
         since.elapsed() > Duration::from_secs(15)
     });
-    sender.send_until("busy: there are more workers", busy, |sender| {
-        sender.replicas() > 1
+    load.send_until("busy: there are more workers", busy, |load| {
+        load.replicas() > 1
     });
     // Whoever scales by hand is put right.
     shop.kubectl(&["scale", "deployment/orders-worker", "--replicas=1"]);
-    sender.send_until(
+    load.send_until(
         "there are more again, after somebody made them one",
         busy,
-        |sender| sender.replicas() > 1,
+        |load| load.replicas() > 1,
     );
-    sender.send_until("calm: what waited is drained", calm, |sender| {
-        sender.lag().is_some_and(|lag| lag < calm)
+    load.send_until("calm: what waited is drained", calm, |load| {
+        load.lag().is_some_and(|lag| lag < calm)
     });
-    sender.send_until("one worker is enough again", calm, |sender| {
-        sender.replicas() == 1
+    load.send_until("one worker is enough again", calm, |load| {
+        load.replicas() == 1
     });
 
-    let sent = *sender.sent.borrow();
+    let sent = *load.sent.borrow();
     let all = format!("{sent}|{sent}");
     shop.until("every event is a row, once", || {
         shop.sql("SELECT count(*), count(DISTINCT number) FROM orders") == all

@@ -1,4 +1,4 @@
-//! Who sends requests to the example's source: from this machine to a pod, or from a pod to the Service.
+//! Who sends requests to a source: from this machine to a pod, or from a pod to the Service of the example's.
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
     process::{Child, ChildStdin, ChildStdout, Stdio},
@@ -30,9 +30,13 @@ pub(super) struct Sender {
     cluster: &'static Cluster,
     namespace: &'static str,
     way: Way,
+    /// Of the source, as kubectl names it.
+    service: &'static str,
     /// How often it had to send again.
     pub(super) again: u64,
 }
+
+const CLICKS: &str = "service/clicks-ingest";
 
 /// The way of a request.
 enum Way {
@@ -51,7 +55,12 @@ struct Shell {
 
 impl Sender {
     pub(super) fn outside(shop: &Shop) -> Self {
-        Self::new(shop, Way::ToPod(None))
+        Self::to(shop, CLICKS)
+    }
+
+    /// To another source than the example's.
+    pub(super) fn to(shop: &Shop, service: &'static str) -> Self {
+        Self::new(shop, service, Way::ToPod(None))
     }
 
     /// In a pod of its own.
@@ -61,14 +70,15 @@ impl Sender {
             .apply(&pod(shop.name, "sender", image, &["sleep", "3600"], ""))
             .unwrap();
         shop.wait_for("pod/sender", "Ready");
-        Self::new(shop, Way::ToService(None))
+        Self::new(shop, CLICKS, Way::ToService(None))
     }
 
-    fn new(shop: &Shop, way: Way) -> Self {
+    fn new(shop: &Shop, service: &'static str, way: Way) -> Self {
         Self {
             cluster: shop.cluster,
             namespace: shop.name,
             way,
+            service,
             again: 0,
         }
     }
@@ -85,11 +95,10 @@ impl Sender {
     }
 
     fn is_accepted(&mut self, body: &str) -> bool {
-        let (cluster, namespace) = (self.cluster, self.namespace);
+        let (cluster, namespace, service) = (self.cluster, self.namespace, self.service);
         let is_accepted = match &mut self.way {
             Way::ToPod(forwarded) => {
                 if forwarded.is_none() {
-                    let service = "service/clicks-ingest";
                     *forwarded = Forwarded::open(cluster, namespace, service, 8080).ok();
                 }
                 let answer = forwarded

@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
-use tidewheel_decode::{DecodeError, Decoder, EventSchema, Field, FieldType, Part, UnknownFields};
+use tidewheel_decode::{
+    DecodeError, Decoder, EventFormat, EventSchema, Field, FieldType, Part, UnknownFields,
+};
 
 /// A field whose path is written with dots.
 pub(crate) fn field(name: &str, path: &str, data_type: FieldType) -> Field {
@@ -24,7 +26,11 @@ pub(crate) fn required(name: &str, path: &str, data_type: FieldType) -> Field {
 }
 
 pub(crate) fn decoder(fields: Vec<Field>, unknown: UnknownFields) -> Decoder {
-    let schema = EventSchema { fields, unknown };
+    let schema = EventSchema {
+        fields,
+        unknown,
+        format: EventFormat::Json,
+    };
     schema.validate().unwrap();
     Decoder::new(Arc::new(schema))
 }

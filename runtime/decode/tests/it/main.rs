@@ -8,6 +8,7 @@
 )]
 
 mod batches;
+mod cloud_events;
 mod fixture;
 mod hostile;
 mod oracle;

@@ -57,6 +57,7 @@ fn decode(fields: Vec<Field>, record: Carried<'_>) -> Result<Vec<String>, Decode
     let schema = EventSchema {
         fields,
         unknown: UnknownFields::Drop,
+        format: tidewheel_decode::EventFormat::Json,
     };
     schema.validate().unwrap();
     let mut decoded = Decoder::new(Arc::new(schema)).decode_records([record]);
@@ -181,6 +182,7 @@ fn a_part_needs_a_column_that_can_hold_it() {
     let schema = EventSchema {
         fields: vec![part(Part::Offset, FieldType::Text, false)],
         unknown: UnknownFields::Drop,
+        format: tidewheel_decode::EventFormat::Json,
     };
     assert_eq!(
         schema.validate().unwrap_err().to_string(),

@@ -7,6 +7,7 @@ fn problem(fields: Vec<Field>) -> String {
     let schema = EventSchema {
         fields,
         unknown: UnknownFields::Keep,
+        format: tidewheel_decode::EventFormat::Json,
     };
     schema.validate().unwrap_err().to_string()
 }
@@ -42,6 +43,7 @@ fn paths_may_share_objects_and_names_may_be_prefixes_of_each_other() {
     let schema = EventSchema {
         fields,
         unknown: UnknownFields::Drop,
+        format: tidewheel_decode::EventFormat::Json,
     };
     schema.validate().unwrap();
 }
@@ -51,6 +53,7 @@ fn the_arrow_schema_is_the_declared_columns_and_what_is_kept() {
     let mut schema = EventSchema {
         fields: clicks(),
         unknown: UnknownFields::Keep,
+        format: tidewheel_decode::EventFormat::Json,
     };
     let describe = |schema: &EventSchema| {
         schema

@@ -5,10 +5,12 @@ use arrow::array::RecordBatch;
 use tidewheel_log::NewRecord;
 
 use super::SourceTask;
+use super::fold::Placed;
 use crate::effects::Effects;
 use crate::error::EngineError;
 use crate::sabotage::{self, Bug};
 use crate::window::emission_count;
+use crate::wire::WireError;
 use crate::wire::batch::{MAX_BATCH_BYTES, chunks};
 use crate::wire::partial::{self, PartialHeader};
 use crate::wire::watermark::WatermarkRecord;
@@ -29,6 +31,7 @@ impl SourceTask {
                 from: partials.from,
                 to: partials.from,
                 watermark_ms: None,
+                windows_from_ms: None,
             };
             let topic = self
                 .names
@@ -103,7 +106,7 @@ impl SourceTask {
     pub(super) fn announce(
         &mut self,
         index: usize,
-        placed: Vec<(u32, RecordBatch)>,
+        placed: Vec<Placed>,
         from: i64,
         log: &mut Vec<NewRecord>,
     ) -> Result<(), EngineError> {
@@ -118,12 +121,23 @@ impl SourceTask {
             from,
             to: self.at,
             watermark_ms,
+            windows_from_ms: None,
         };
         let topic = self.names.partials(
             &self.setup.plan.steps[step].name,
             self.partials[index].generation.number,
         );
-        let mut batches: BTreeMap<u32, RecordBatch> = placed.into_iter().collect();
+        let mut batches: BTreeMap<u32, Vec<(Option<i64>, RecordBatch)>> = BTreeMap::new();
+        for Placed {
+            target,
+            windows_from_ms,
+            partials,
+        } in placed
+        {
+            let batches = batches.entry(target).or_default();
+            let chunks = chunks(&partials, MAX_BATCH_BYTES).into_iter();
+            batches.extend(chunks.map(|chunk| (windows_from_ms, chunk)));
+        }
         let told = &mut self.partials[index].told;
         if sabotage::is(Bug::PlacedBySource) {
             let (by, of) = (self.setup.partition.unsigned_abs(), told.len() as u32);
@@ -133,29 +147,37 @@ impl SourceTask {
                 .collect();
         }
         for (target, told) in told.iter_mut().enumerate() {
-            let batch = batches.remove(&(target as u32));
-            if batch.is_none() && (emissions.is_none() || *told == emissions) {
+            let mut batches = batches.remove(&(target as u32)).unwrap_or_default();
+            if batches.is_empty() && (emissions.is_none() || *told == emissions) {
                 continue;
             }
             *told = emissions;
-            let parts = batch.map_or_else(
-                || vec![None],
-                |batch| {
-                    chunks(&batch, MAX_BATCH_BYTES)
-                        .into_iter()
-                        .map(Some)
-                        .collect()
-                },
-            );
-            for part in parts {
+            let last = batches.pop();
+            let mut push = |header: &PartialHeader, batch: Option<&RecordBatch>| {
                 log.push(NewRecord {
                     topic: topic.clone(),
                     partition: Some(target as i32),
                     key: None,
-                    value: Some(partial::encode(&header, part.as_ref())?),
+                    value: Some(partial::encode(header, batch)?),
                     headers: Vec::new(),
                 });
+                Ok::<_, WireError>(())
+            };
+            // The watermark closes windows to what comes after it: only the last record has it.
+            for (windows_from_ms, batch) in &batches {
+                let header = PartialHeader {
+                    watermark_ms: None,
+                    windows_from_ms: *windows_from_ms,
+                    ..header.clone()
+                };
+                push(&header, Some(batch))?;
             }
+            let windows_from_ms = last.as_ref().and_then(|(from_ms, _)| *from_ms);
+            let header = PartialHeader {
+                windows_from_ms,
+                ..header.clone()
+            };
+            push(&header, last.as_ref().map(|(_, batch)| batch))?;
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ pub(crate) enum Fate {
     Present,
     /// A step left it out; index into the plan's steps.
     Filtered(u16),
+    /// It has no value: whoever fills the topic has deleted its key.
+    Tombstone,
     /// A deduplication left it out.
     Duplicate,
     /// Too late and dropped.
@@ -49,6 +51,7 @@ pub(crate) fn count(
     for &fate in fates {
         match fate {
             Fate::Present => ledger.written += 1,
+            Fate::Tombstone => ledger.tombstone += 1,
             Fate::Duplicate => ledger.duplicate += 1,
             Fate::Late => ledger.late += 1,
             Fate::EarlierGeneration => ledger.earlier_generation += 1,

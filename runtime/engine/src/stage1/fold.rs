@@ -90,13 +90,34 @@ fn fold(
     fold.into_partials()
 }
 
+/// Partials of a slice.
+pub(super) struct SlicePartials {
+    /// They count only in windows that start here or later, ms; none: in all that hold their pane.
+    pub(super) windows_from_ms: Option<i64>,
+    pub(super) batch: RecordBatch,
+}
+
+/// Partials of a slice for one partition of the partials topic.
+pub(super) struct Placed {
+    pub(super) target: u32,
+    pub(super) windows_from_ms: Option<i64>,
+    pub(super) partials: RecordBatch,
+}
+
 /// Splits partials by the partition that their groups go to; partitions without any are left out.
-pub(crate) fn place(
+pub(super) fn place(
     aggregate: &Aggregate,
-    partials: &RecordBatch,
-) -> Result<Vec<(u32, RecordBatch)>, EngineError> {
+    partials: &SlicePartials,
+) -> Result<Vec<Placed>, EngineError> {
+    let windows_from_ms = partials.windows_from_ms;
+    let partials = &partials.batch;
+    let placed = |target, partials| Placed {
+        target,
+        windows_from_ms,
+        partials,
+    };
     if aggregate.partitions == 1 {
-        return Ok(vec![(0, partials.clone())]);
+        return Ok(vec![placed(0, partials.clone())]);
     }
     let keys = &partials.columns()[1..=aggregate.group_columns];
     let targets = placement::partitions(keys, partials.num_rows(), aggregate.partitions)?;
@@ -110,7 +131,7 @@ pub(crate) fn place(
         .map(|(target, rows)| {
             let batch = arrow::compute::take_record_batch(partials, &UInt32Array::from(rows));
             batch
-                .map(|batch| (target as u32, batch))
+                .map(|batch| placed(target as u32, batch))
                 .map_err(|error| crate::wire::WireError::new("partial", error).into())
         })
         .collect()

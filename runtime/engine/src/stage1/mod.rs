@@ -2,6 +2,7 @@
 mod addressed;
 mod announce;
 mod append_time;
+mod events;
 mod fates;
 mod fold;
 mod parts;
@@ -17,12 +18,12 @@ mod watermark;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidewheel_decode::Decoder;
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Aggregate, Plan, Relation, Source, StepKind};
 
 use self::append_time::AppendTime;
+use self::events::Events;
 use self::fates::{Reasons, count};
 use self::fold::place;
 use self::reach::{companions, reached, row_outputs};
@@ -35,7 +36,7 @@ use crate::error::EngineError;
 use crate::generation::{Generations, StepGeneration};
 use crate::ledger::Ledger;
 use crate::settled::Settled;
-use crate::window::{closes_at, start_of};
+use crate::window::{closes_at, last_start};
 use crate::wire::acknowledgement::Acknowledgement;
 use crate::wire::dead_letter::DeadLetter;
 use crate::wire::state::{Checkpoint, OffsetRange, Position};
@@ -74,7 +75,7 @@ pub struct SourceTask {
     has_news: bool,
     acknowledgement: Acknowledgement,
     passed_over: Option<OffsetRange>,
-    decoder: Decoder,
+    events: Events,
     reasons: Reasons,
     /// Everything below was taken, by whoever had not got it yet.
     at: i64,
@@ -227,7 +228,7 @@ impl SourceTask {
             closes_at(
                 aggregate.window,
                 aggregate.late,
-                start_of(aggregate.window, newest_ms),
+                last_start(aggregate.window, newest_ms),
             )
         };
         self.partials.iter().map(closes).max()
@@ -324,7 +325,7 @@ impl SourceTask {
             plan,
             (self.setup.source, self.setup.partition),
             records,
-            &mut self.decoder,
+            &mut self.events,
             watermark,
             append,
             &mut self.reasons,
@@ -428,10 +429,10 @@ impl SourceTask {
                 &self.reasons,
                 step_name,
             );
-            let placed = match (&partials, &plan.steps[step].kind) {
-                (Some(partials), StepKind::Aggregate(aggregate)) => place(aggregate, partials)?,
-                _ => Vec::new(),
-            };
+            let mut placed = Vec::new();
+            for partials in &partials {
+                placed.extend(place(self.aggregate(step), partials)?);
+            }
             self.announce(index, placed, at, &mut effects.log)?;
         }
         if self.main_from <= at {

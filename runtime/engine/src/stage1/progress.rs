@@ -1,12 +1,12 @@
 //! How a source task begins: from nothing, or from the progress in its state topic and in its sinks.
 use std::collections::BTreeMap;
 
-use tidewheel_decode::Decoder;
 use tidewheel_log::NewRecord;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Source, StepKind};
 
 use super::append_time::AppendTime;
+use super::events::Events;
 use super::parts::{Parts, behind, joined};
 use super::refused::refused_ahead;
 use super::watermark::{Idleness, PartitionWatermark};
@@ -22,7 +22,7 @@ use crate::sink_place::{Known, SinkPlace, acknowledged, sink_places};
 use crate::wire::acknowledgement::{Acknowledgement, Missing, Place};
 use crate::wire::state::{
     Checkpoint, OffsetRange, OutputProgress, PartialsProgress, Position, SOURCE_PROGRESS_KEY,
-    SourceProgress, Versioned, version,
+    SourceProgress, Versioned,
 };
 
 /// What was found when the task was taken over.
@@ -147,7 +147,7 @@ impl SourceTask {
             has_news: recovered.acknowledgement != Acknowledgement::default(),
             acknowledgement: recovered.acknowledgement,
             passed_over: passed,
-            decoder: Decoder::new(source.events.clone()),
+            events: Events::of(&source.events),
             reasons: Default::default(),
             at: at.next_offset,
             watermark: PartitionWatermark::new(
@@ -212,8 +212,10 @@ impl SourceTask {
             };
             (self.step_name(partials.step), progress)
         });
+        let of_outputs = self.outputs.iter().map(|output| &output.ledger);
+        let ledgers = of_outputs.chain(self.partials.iter().map(|partials| &partials.ledger));
         let progress = SourceProgress {
-            version: version(),
+            version: SourceProgress::version_for(ledgers),
             revision: self.setup.generations.revision,
             start_offset: self.start_offset,
             main: done(Position {

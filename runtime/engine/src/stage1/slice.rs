@@ -1,27 +1,27 @@
 //! Runs the stage-1 steps over one slice of records.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::{Field, Schema};
 use datafusion_common::DataFusionError;
-use tidewheel_decode::Decoder;
+use tidewheel_decode::DecodeError;
 use tidewheel_log::Record;
-use tidewheel_planner::plan::{Aggregate, Deduplicate, LatePolicy, Plan, RowProgram};
+use tidewheel_planner::plan::{Aggregate, Deduplicate, LatePolicy, Plan, RowProgram, Window};
 
 use super::addressed::Addressed;
 use super::append_time::AppendTime;
+use super::events::{Events, Found};
 use super::fates::{Fate, Reasons};
-use super::fold::fold_isolating;
+use super::fold::{SlicePartials, fold_isolating};
 use super::reach::reached;
-use super::source_record::SourceRecord;
 use super::times::{Times, event_times, is_future, judge_times};
 use super::watermark::PartitionWatermark;
 use crate::deduplication::Deduplication;
 use crate::error::EngineError;
 use crate::rows::{Failure, Rows, evaluate};
 use crate::timestamp::{rfc3339, timestamp_type, timestamps};
-use crate::window::{closes_at, end_of, start_of};
+use crate::window::{closes_at, end_of, first_open, first_start, floor, last_start};
 use crate::wire::dead_letter::Reason;
 use crate::wire::placement;
 use crate::wire::state::OffsetRange;
@@ -74,7 +74,7 @@ impl<'a> Slice<'a> {
         plan: &'a Plan,
         (source, partition): (usize, i32),
         records: &'a [Record],
-        decoder: &mut Decoder,
+        events: &mut Events,
         watermark: &mut PartitionWatermark,
         append: &mut AppendTime,
         reasons: &'a mut Reasons,
@@ -82,11 +82,7 @@ impl<'a> Slice<'a> {
         let input = source;
         let source = &plan.sources[input];
         let append_ms = records.iter().map(|record| append.of(record)).collect();
-        let decoded = decoder.decode_records(
-            records
-                .iter()
-                .map(|record| SourceRecord { record, partition }),
-        );
+        let (decoded, mut found) = events.read(records, partition);
         let mut fates = vec![Fate::Present; records.len()];
         let mut dead = Vec::new();
         let addressed = Addressed::read(plan, input, records);
@@ -108,19 +104,27 @@ impl<'a> Slice<'a> {
             if fates[record as usize] != Fate::Present {
                 continue;
             }
-            let absent = records[record as usize].value.is_none();
-            let (reason, message) = if absent {
-                (Reason::Empty.as_str(), "the record has no value".to_owned())
-            } else {
-                (error.code, error.to_string())
+            let error = match std::mem::replace(&mut found[record as usize], Found::NoValue) {
+                Found::NoValue if source.foreign => {
+                    fates[record as usize] = Fate::Tombstone;
+                    continue;
+                }
+                Found::NoValue => DecodeError {
+                    field: None,
+                    code: Reason::Empty.as_str(),
+                    reason: "the record has no value".to_owned(),
+                },
+                Found::Refused(error) => error,
+                Found::Event(_) => error,
             };
+            let (reason, message) = (error.code, error.to_string());
             fates[record as usize] = reasons.fate(reason);
             dead.push(Dead {
                 record,
                 reason,
                 message,
                 step: None,
-                field: error.field.filter(|_| !absent),
+                field: error.field,
             });
         }
         let mut times = Times {
@@ -262,14 +266,15 @@ impl<'a> Slice<'a> {
         Ok(Traced { rows, fates })
     }
 
-    /// The partial half of an aggregate step: the partials of this slice, and what became of each record.
+    /// The partial half of an aggregate step: the partials of this slice, and what became of each record. One that came too late for some of
+    /// its windows counts in the others.
     pub(crate) fn aggregate(
         &mut self,
         step: usize,
         aggregate: &Aggregate,
         begun: Begun,
         input: &Traced,
-    ) -> Result<(Option<RecordBatch>, Vec<Fate>), EngineError> {
+    ) -> Result<(Vec<SlicePartials>, Vec<Fate>), EngineError> {
         let offered = self.addressed.for_step(step, input)?;
         let input = offered.as_ref();
         let mut fates = inherited(&[Some(input)], Fate::Filtered(step as u16));
@@ -284,21 +289,32 @@ impl<'a> Slice<'a> {
         };
         let (arguments, failures) = evaluate(&aggregate.argument, &[Some(rows)]);
         self.bury(step, failures, &mut fates);
-        let arguments = self.in_time(step, aggregate, begun, arguments, &mut fates)?;
+        let (arguments, shortened) = self.in_time(step, aggregate, begun, arguments, &mut fates)?;
         let calls = self
             .call_rows(step, aggregate, &arguments)
             .map_err(failed)?;
-        let (partials, failures, counted) =
-            fold_isolating(aggregate, &calls, &self.windows(aggregate, &calls.records))
-                .map_err(|error| EngineError::aggregation(&self.plan.steps[step].name, &error))?;
-        for record in counted {
-            fates[record as usize] = Fate::Present;
+        let mut folded = Vec::new();
+        for (windows_from_ms, calls) in by_first_window(calls, &shortened)
+            .map_err(|error| EngineError::aggregation(&self.plan.steps[step].name, &error))?
+        {
+            let (partials, failures, counted) =
+                fold_isolating(aggregate, &calls, &self.panes(aggregate, &calls.records)).map_err(
+                    |error| EngineError::aggregation(&self.plan.steps[step].name, &error),
+                )?;
+            for record in counted {
+                fates[record as usize] = Fate::Present;
+            }
+            self.bury(step, failures, &mut fates);
+            folded.extend(partials.map(|batch| SlicePartials {
+                windows_from_ms,
+                batch,
+            }));
         }
-        self.bury(step, failures, &mut fates);
-        Ok((partials, fates))
+        Ok((folded, fates))
     }
 
-    /// The rows whose windows still take them; the others are accounted for.
+    /// The rows that some of their windows still take, and by record the first of these windows, ms, where it is not the first of all; the
+    /// other rows are accounted for.
     fn in_time(
         &mut self,
         step: usize,
@@ -306,39 +322,51 @@ impl<'a> Slice<'a> {
         begun: Begun,
         rows: Rows,
         fates: &mut [Fate],
-    ) -> Result<Rows, EngineError> {
+    ) -> Result<(Rows, BTreeMap<u32, i64>), EngineError> {
+        let Aggregate { window, late, .. } = *aggregate;
+        let overlap = matches!(window, Window::Hopping { .. });
         let repeated = self.taken_by_replay(begun.replayed);
         let mut kept = Vec::with_capacity(rows.records.len());
-        let mut late = Vec::new();
+        let mut too_late = Vec::new();
+        let mut shortened = BTreeMap::new();
         for (row, &record) in rows.records.iter().enumerate() {
-            let start_ms = start_of(
-                aggregate.window,
-                self.times.event_us[record as usize].div_euclid(1_000),
-            );
+            let event_ms = self.times.event_us[record as usize].div_euclid(1_000);
+            let last_ms = last_start(window, event_ms);
             let watermark_ms = self.times.before_ms[record as usize];
-            if begun.cut_ms.is_some_and(|cut_ms| start_ms < cut_ms) {
+            if begun.cut_ms.is_some_and(|cut_ms| last_ms < cut_ms) {
                 fates[record as usize] = Fate::EarlierGeneration;
             } else if repeated.contains(&record) {
                 fates[record as usize] = Fate::Skipped;
-            } else if watermark_ms
-                .is_some_and(|ms| ms >= closes_at(aggregate.window, aggregate.late, start_ms))
-            {
-                late.push((record, start_ms));
+            } else if watermark_ms.is_some_and(|ms| ms >= closes_at(window, late, last_ms)) {
+                too_late.push((record, last_ms));
             } else {
                 kept.push(row as u32);
+                // A window that is the only one is open here.
+                if overlap {
+                    let open_ms = watermark_ms.map(|ms| first_open(window, late, ms));
+                    let from_ms = begun.cut_ms.max(open_ms);
+                    let first_ms = first_start(window, event_ms);
+                    let missed = from_ms.filter(|from_ms| first_ms < *from_ms);
+                    shortened.extend(missed.map(|from_ms| (record, from_ms)));
+                }
             }
         }
         // Rows of one record need not be neighbours.
-        late.sort_unstable();
-        late.dedup_by_key(|(record, _)| *record);
-        for (record, start_ms) in late {
-            if aggregate.late.policy == LatePolicy::Drop {
+        too_late.sort_unstable();
+        too_late.dedup_by_key(|(record, _)| *record);
+        let which = if overlap {
+            "the last of its windows"
+        } else {
+            "its window"
+        };
+        for (record, start_ms) in too_late {
+            if late.policy == LatePolicy::Drop {
                 fates[record as usize] = Fate::Late;
                 continue;
             }
             let message = format!(
-                "its window ended at {} and the watermark of its partition is {}",
-                rfc3339(end_of(aggregate.window, start_ms)),
+                "{which} ended at {} and the watermark of its partition is {}",
+                rfc3339(end_of(window, start_ms)),
                 self.times.before_ms[record as usize].map_or_else(|| "unknown".to_owned(), rfc3339),
             );
             fates[record as usize] = self.reasons.fate(Reason::Late.as_str());
@@ -351,10 +379,12 @@ impl<'a> Slice<'a> {
             });
         }
         if kept.len() == rows.records.len() {
-            return Ok(rows);
+            return Ok((rows, shortened));
         }
-        rows.take(&UInt32Array::from(kept))
-            .map_err(|error| EngineError::aggregation(&self.plan.steps[step].name, &error))
+        let rows = rows
+            .take(&UInt32Array::from(kept))
+            .map_err(|error| EngineError::aggregation(&self.plan.steps[step].name, &error))?;
+        Ok((rows, shortened))
     }
 
     /// Records that were sent again, and repeat what this generation of a step has read anew and could take: it counts each once. What was
@@ -371,21 +401,19 @@ impl<'a> Slice<'a> {
         })
     }
 
-    fn windows(&self, aggregate: &Aggregate, records: &[u32]) -> Vec<i64> {
+    /// The start of the pane of each record, ms.
+    fn panes(&self, aggregate: &Aggregate, records: &[u32]) -> Vec<i64> {
+        let pane_ms = aggregate.window.pane_ms();
+        let event_ms = |&record: &u32| self.times.event_us[record as usize].div_euclid(1_000);
         records
             .iter()
-            .map(|&record| {
-                start_of(
-                    aggregate.window,
-                    self.times.event_us[record as usize].div_euclid(1_000),
-                )
-            })
+            .map(|record| floor(event_ms(record), pane_ms))
             .collect()
     }
 
-    /// `rows` with `window_start` and `window_end` at the end.
+    /// `rows` with `window_start` and `window_end` at the end. Where a step asks for that, each window is one pane.
     fn with_window(&self, aggregate: &Aggregate, rows: &Rows) -> Result<Rows, DataFusionError> {
-        let starts = self.windows(aggregate, &rows.records);
+        let starts = self.panes(aggregate, &rows.records);
         let ends = starts
             .iter()
             .map(|&start_ms| end_of(aggregate.window, start_ms));
@@ -466,6 +494,25 @@ impl<'a> Slice<'a> {
             });
         }
     }
+}
+
+/// Rows apart by the first window that takes them, none where all do; `shortened` has it of records for which that is not so.
+fn by_first_window(
+    rows: Rows,
+    shortened: &BTreeMap<u32, i64>,
+) -> Result<Vec<(Option<i64>, Rows)>, DataFusionError> {
+    if shortened.is_empty() {
+        return Ok(vec![(None, rows)]);
+    }
+    let mut apart: BTreeMap<Option<i64>, Vec<u32>> = BTreeMap::new();
+    for (row, record) in (0..).zip(&rows.records) {
+        let from_ms = shortened.get(record).copied();
+        apart.entry(from_ms).or_default().push(row);
+    }
+    let apart = apart.into_iter();
+    apart
+        .map(|(from_ms, picked)| Ok((from_ms, rows.take(&UInt32Array::from(picked))?)))
+        .collect()
 }
 
 /// For each row, which row of its record it is.

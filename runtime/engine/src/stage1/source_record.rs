@@ -5,12 +5,14 @@ use tidewheel_log::Record;
 /// A record and the partition that it stands in.
 pub(crate) struct SourceRecord<'a> {
     pub(crate) record: &'a Record,
+    /// The event in it, as JSON.
+    pub(crate) event: &'a [u8],
     pub(crate) partition: i32,
 }
 
 impl EventRecord for SourceRecord<'_> {
     fn event(&self) -> &[u8] {
-        self.record.value.as_deref().unwrap_or_default()
+        self.event
     }
 
     fn key(&self) -> Option<&[u8]> {

@@ -242,6 +242,10 @@ fn isolate(
 
 /// The groups of a run as `result` reads them.
 fn merged(aggregate: &Aggregate, run: &RecordBatch) -> Result<RecordBatch, DataFusionError> {
+    if run.num_rows() == 0 {
+        // Some accumulators cannot say what no group at all comes to.
+        return Ok(RecordBatch::new_empty(aggregate.merged_schema.clone()));
+    }
     let mut fold = Fold::new(aggregate)?;
     fold.add_partials(run)?;
     let results = fold.into_results()?;

@@ -22,7 +22,7 @@ use tidewheel_planner::plan::{Aggregate, Output, Plan, StepKind};
 use self::changes::{Changes, compare};
 use self::emission::{chain, window_outputs};
 use self::refused::RefusedGroups;
-use self::windows::{Windows, by_window};
+use self::windows::{Pane, Windows, by_pane, in_window};
 use crate::effects::{Effects, Refusal, TableWrite, take_up_to};
 use crate::error::EngineError;
 use crate::generation::Generations;
@@ -30,7 +30,7 @@ use crate::ledger::Ledger;
 use crate::publish::publish;
 use crate::sabotage::{self, Bug};
 use crate::settled::Settled;
-use crate::window::{closes_at, emits_at, end_of};
+use crate::window::{closes_at, emits_at, end_of, last_start, starts_over};
 use crate::wire::acknowledgement::Acknowledgement;
 use crate::wire::partial::{self, PartialHeader};
 use crate::wire::row::removal;
@@ -181,17 +181,14 @@ impl StepTask {
     /// Windows with contributions that were not emitted, by start.
     pub fn open_windows(&self) -> Vec<OpenWindow> {
         let aggregate = self.aggregate();
-        let pending = self
-            .windows
-            .by_start
-            .iter()
-            .filter(|(_, window)| !window.pending.is_empty());
+        let windows = self.windows.by_start.iter();
+        let pending = windows.filter(|(_, window)| window.is_pending());
         pending
-            .map(|(&start_ms, window)| OpenWindow {
+            .map(|(&start_ms, _)| OpenWindow {
                 start_ms,
                 end_ms: end_of(aggregate.window, start_ms),
                 emits_at_ms: emits_at(aggregate.window, aggregate.late, start_ms),
-                contributions: window.pending_contributions(aggregate),
+                contributions: self.windows.pending_contributions(aggregate, start_ms),
             })
             .collect()
     }
@@ -339,25 +336,34 @@ impl StepTask {
             self.hear(&header);
             return Ok(());
         };
-        let windows = by_window(&partials).map_err(|error| self.failed(&error))?;
-        for (start_ms, part) in windows {
-            let contributions = contributions(&part);
+        let from_ms = header.windows_from_ms;
+        for (pane_ms, part) in by_pane(&partials).map_err(|error| self.failed(&error))? {
+            let over = starts_over(aggregate.window, pane_ms, from_ms);
+            let (purged, kept): (Vec<i64>, Vec<i64>) =
+                over.partition(|&start_ms| self.is_purged(aggregate, start_ms));
+            let as_of = |start_ms: i64| in_window(aggregate, &part, start_ms);
             if !silent {
+                // A row counts once in each of its windows.
+                let read = contributions(&part) * (purged.len() + kept.len()) as u64;
                 self.outputs
                     .iter_mut()
-                    .for_each(|output| output.ledger.read += contributions);
-            }
-            if self.is_purged(aggregate, start_ms) {
-                if !silent {
+                    .for_each(|output| output.ledger.read += read);
+                for start_ms in purged {
+                    let part = as_of(start_ms).map_err(|error| self.failed(&error))?;
                     self.bury_purged(record, &header, start_ms, &part, log);
                 }
-                continue;
+            } else {
+                for &start_ms in &kept {
+                    let part = as_of(start_ms).map_err(|error| self.failed(&error))?;
+                    self.count_again(&plan, aggregate, start_ms, &part)?;
+                }
             }
-            if silent {
-                self.count_again(&plan, aggregate, start_ms, &part)?;
-            }
+            let pane = Pane {
+                start_ms: pane_ms,
+                from_ms,
+            };
             self.windows
-                .add(aggregate, start_ms, &part)
+                .add(aggregate, pane, &kept, &part)
                 .map_err(|error| self.failed(&error))?;
         }
         self.hear(&header);
@@ -429,9 +435,7 @@ impl StepTask {
             .windows
             .by_start
             .iter()
-            .filter(|&(&start_ms, window)| {
-                !window.pending.is_empty() && self.is_due(aggregate, start_ms)
-            })
+            .filter(|&(&start_ms, window)| window.is_pending() && self.is_due(aggregate, start_ms))
             .map(|(&start_ms, _)| start_ms)
             .collect();
         for start_ms in due {
@@ -470,11 +474,18 @@ impl StepTask {
         let plan = Arc::clone(&self.setup.plan);
         let aggregate = aggregate_of(&plan, self.setup.step);
         while let Some((&start_ms, window)) = self.windows.by_start.first_key_value() {
-            if !self.is_purged(aggregate, start_ms) || !window.pending.is_empty() {
+            if !self.is_purged(aggregate, start_ms) || window.is_pending() {
                 break;
             }
             self.windows.by_start.pop_first();
         }
+        let mut panes = std::mem::take(&mut self.windows.panes);
+        // Windows that are due were emitted, the last over a pane after all others.
+        panes.retain(|pane, _| {
+            let last_ms = last_start(aggregate.window, pane.start_ms);
+            !self.is_due(aggregate, last_ms)
+        });
+        self.windows.panes = panes;
     }
 
     fn progress(&self) -> StepProgress {

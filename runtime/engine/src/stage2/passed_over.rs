@@ -27,9 +27,9 @@ impl StepTask {
         self.purge();
         let plan = Arc::clone(&self.setup.plan);
         let aggregate = aggregate_of(&plan, self.setup.step);
-        let windows = self.windows.by_start.values();
-        let pending: i64 = windows
-            .map(|window| window.pending_contributions(aggregate))
+        let starts_ms = self.windows.by_start.keys();
+        let pending: i64 = starts_ms
+            .map(|&start_ms| self.windows.pending_contributions(aggregate, start_ms))
             .sum();
         for output in &mut self.outputs {
             let lost = output.ledger.balance().saturating_sub(pending);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidewheel_log::NewRecord;
 use tidewheel_planner::names::PipelineNames;
 
-use super::windows::{Run, WindowState, Windows};
+use super::windows::{Pane, Run, WindowState, Windows};
 use super::{
     RefusedGroups, StepSetup, StepTask, WindowOutput, aggregate_of, chain, window_outputs,
 };
@@ -21,7 +21,8 @@ use crate::wire::batch::concat;
 use crate::wire::batch::{self, MAX_BATCH_BYTES};
 use crate::wire::refusal::{Origin, WindowOrigin};
 use crate::wire::state::{
-    Position, Snapshot, SnapshotRun, SnapshotWindow, StepKey, StepProgress, Versioned, version,
+    Position, Snapshot, SnapshotPane, SnapshotRun, SnapshotWindow, StepKey, StepProgress,
+    Versioned, version,
 };
 
 /// What was found when the task was taken over.
@@ -175,31 +176,31 @@ impl StepTask {
             headers: Vec::new(),
         };
         let mut live = BTreeMap::new();
+        let mut store = |run: &mut Run| -> Result<SnapshotRun, EngineError> {
+            let parts = match run.stored_parts {
+                Some(parts) => parts,
+                None => {
+                    let parts = batch::chunks(&run.batch, MAX_BATCH_BYTES);
+                    for (part, rows) in parts.iter().enumerate() {
+                        let mut bytes = Vec::new();
+                        batch::encode(rows, &mut bytes)?;
+                        log.push(record(
+                            StepKey::Run(run.number, part as u32),
+                            Some(bytes.into()),
+                        ));
+                    }
+                    parts.len() as u32
+                }
+            };
+            run.stored_parts = Some(parts);
+            live.insert(run.number, parts);
+            Ok(SnapshotRun {
+                number: run.number,
+                parts,
+            })
+        };
         let mut windows = Vec::with_capacity(self.windows.by_start.len());
         for (&start_ms, window) in &mut self.windows.by_start {
-            let mut store = |run: &mut Run| -> Result<SnapshotRun, EngineError> {
-                let parts = match run.stored_parts {
-                    Some(parts) => parts,
-                    None => {
-                        let parts = batch::chunks(&run.batch, MAX_BATCH_BYTES);
-                        for (part, rows) in parts.iter().enumerate() {
-                            let mut bytes = Vec::new();
-                            batch::encode(rows, &mut bytes)?;
-                            log.push(record(
-                                StepKey::Run(run.number, part as u32),
-                                Some(bytes.into()),
-                            ));
-                        }
-                        parts.len() as u32
-                    }
-                };
-                run.stored_parts = Some(parts);
-                live.insert(run.number, parts);
-                Ok(SnapshotRun {
-                    number: run.number,
-                    parts,
-                })
-            };
             let emitted = window.emitted.as_mut().map(&mut store).transpose()?;
             let pending = window
                 .pending
@@ -213,6 +214,15 @@ impl StepTask {
                     true => Vec::new(),
                     false => pending,
                 },
+            });
+        }
+        let mut panes = Vec::with_capacity(self.windows.panes.len());
+        for (pane, runs) in &mut self.windows.panes {
+            let runs = runs.iter_mut().map(&mut store);
+            panes.push(SnapshotPane {
+                start_ms: pane.start_ms,
+                windows_from_ms: pane.from_ms,
+                runs: runs.collect::<Result<_, _>>()?,
             });
         }
         for (&number, &parts) in self
@@ -230,6 +240,7 @@ impl StepTask {
             watermarks: self.watermarks.clone(),
             next_run: self.windows.next_run,
             windows,
+            panes,
         };
         log.push(record(StepKey::Snapshot, Some(snapshot.to_bytes())));
         self.snapshot_pending = Some(self.at);
@@ -262,11 +273,7 @@ fn load(
         let parts: Vec<RecordBatch> = parts.collect::<Result<_, _>>()?;
         let batch = concat(&parts).map_err(|error| WireError::new("run", error))?;
         stored.insert(run.number, run.parts);
-        Ok(Run {
-            number: run.number,
-            batch,
-            stored_parts: Some(run.parts),
-        })
+        Ok(Run::new(run.number, batch, Some(run.parts)))
     };
     for window in &snapshot.windows {
         let emitted = window.emitted.as_ref().map(&mut read).transpose()?;
@@ -278,6 +285,15 @@ fn load(
         windows
             .by_start
             .insert(window.start_ms, WindowState { emitted, pending });
+    }
+    for pane in &snapshot.panes {
+        let runs = pane.runs.iter().map(&mut read);
+        let runs = runs.collect::<Result<_, _>>()?;
+        let pane = Pane {
+            start_ms: pane.start_ms,
+            from_ms: pane.windows_from_ms,
+        };
+        windows.panes.insert(pane, runs);
     }
     Ok((windows, stored))
 }

@@ -1,21 +1,42 @@
 //! The windows of a step task: runs of partial aggregates, merged by size.
+//!
+//! What comes for windows that do not overlap goes to the window. Where windows overlap it goes to its pane, once for all windows over it
+//! that were not emitted; the panes of a window are folded when it is emitted. A window that was emitted has a run of its own, and what comes for
+//! it later goes there, too. A pane is no longer needed once the last window over it was emitted.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion_common::DataFusionError;
-use tidewheel_planner::plan::Aggregate;
+use tidewheel_planner::plan::{Aggregate, Window};
 
 use crate::fold::{Fold, run_schema};
+use crate::window::end_of;
 
 /// A run: partial aggregates of one window, each group once.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) number: u64,
     pub(crate) batch: RecordBatch,
+    /// How many rows went in.
+    contributions: i64,
     /// In how many parts the state topic has it; none where it does not.
     pub(crate) stored_parts: Option<u32>,
+}
+
+impl Run {
+    /// A run of these groups, which have the columns of [`run_schema`].
+    pub(crate) fn new(number: u64, batch: RecordBatch, stored_parts: Option<u32>) -> Self {
+        let counts = batch.column(batch.num_columns() - 2);
+        Self {
+            number,
+            contributions: counts.as_primitive::<Int64Type>().values().iter().sum(),
+            batch,
+            stored_parts,
+        }
+    }
 }
 
 /// What is kept of a window.
@@ -23,33 +44,23 @@ pub(crate) struct Run {
 pub(crate) struct WindowState {
     /// What was emitted, as one run.
     pub(crate) emitted: Option<Run>,
-    /// What came since, largest run first, each at least twice as large as the next.
+    /// What came since, largest run first, each at least twice as large as the next. What came before is in panes where windows overlap.
     pub(crate) pending: Vec<Run>,
 }
 
-impl WindowState {
-    /// How many rows went into what is not emitted.
-    pub(crate) fn pending_contributions(&self, aggregate: &Aggregate) -> i64 {
-        let column = aggregate.partial_schema.fields().len() - 1;
-        self.pending
-            .iter()
-            .map(|run| {
-                run.batch
-                    .column(column)
-                    .as_primitive::<Int64Type>()
-                    .values()
-                    .iter()
-                    .sum::<i64>()
-            })
-            .sum()
-    }
+/// Which part of a step's rows a run holds where windows overlap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Pane {
+    /// Its start, ms.
+    pub(crate) start_ms: i64,
+    /// The first window in which it counts, ms; none: all over it.
+    pub(crate) from_ms: Option<i64>,
+}
 
-    fn bytes(&self) -> usize {
-        self.pending
-            .iter()
-            .chain(&self.emitted)
-            .map(|run| run.batch.get_array_memory_size())
-            .sum()
+impl WindowState {
+    /// Whether there is something that was not emitted.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.emitted.is_none() || !self.pending.is_empty()
     }
 }
 
@@ -57,6 +68,8 @@ impl WindowState {
 #[derive(Debug)]
 pub(crate) struct Windows {
     pub(crate) by_start: BTreeMap<i64, WindowState>,
+    /// Where windows overlap: what is for windows that were not emitted, each pane's largest run first.
+    pub(crate) panes: BTreeMap<Pane, Vec<Run>>,
     pub(crate) next_run: u64,
     schema: SchemaRef,
 }
@@ -65,6 +78,7 @@ impl Windows {
     pub(crate) fn new(aggregate: &Aggregate) -> Self {
         Self {
             by_start: BTreeMap::new(),
+            panes: BTreeMap::new(),
             next_run: 0,
             schema: run_schema(aggregate),
         }
@@ -76,27 +90,78 @@ impl Windows {
 
     /// Bytes of Arrow memory that the windows take.
     pub(crate) fn bytes(&self) -> usize {
-        self.by_start.values().map(WindowState::bytes).sum()
+        let windows = self.by_start.values();
+        let windows = windows.flat_map(|window| window.pending.iter().chain(&window.emitted));
+        let runs = windows.chain(self.panes.values().flatten());
+        runs.map(|run| run.batch.get_array_memory_size()).sum()
+    }
+
+    /// How many rows went into what is not emitted of a window.
+    pub(crate) fn pending_contributions(&self, aggregate: &Aggregate, start_ms: i64) -> i64 {
+        let runs = self.pending_runs(aggregate, start_ms);
+        runs.map(|run| run.contributions).sum()
+    }
+
+    /// The runs of what is not emitted of a window, those of its panes by the panes' starts.
+    fn pending_runs(&self, aggregate: &Aggregate, start_ms: i64) -> impl Iterator<Item = &Run> {
+        let window = self.by_start.get(&start_ms);
+        let at = |start_ms: i64| Pane {
+            start_ms,
+            from_ms: None,
+        };
+        let panes = at(start_ms)..at(end_of(aggregate.window, start_ms));
+        let panes = window
+            .filter(|window| window.emitted.is_none())
+            .map(|_| self.panes.range(panes));
+        let counts = move |pane: &Pane| pane.from_ms.is_none_or(|from_ms| from_ms <= start_ms);
+        let of_panes = panes.into_iter().flatten();
+        let of_panes = of_panes.filter(move |(pane, _)| counts(pane));
+        let own = window.into_iter().flat_map(|window| &window.pending);
+        own.chain(of_panes.flat_map(|(_, runs)| runs))
     }
 
     /// A run that is not stored yet.
     fn run(&mut self, batch: RecordBatch) -> Run {
         self.next_run += 1;
-        Run {
-            number: self.next_run - 1,
-            batch,
-            stored_parts: None,
-        }
+        Run::new(self.next_run - 1, batch, None)
     }
 
-    /// Adds partials of one window, merging runs so that only few remain.
+    /// Adds partials of one pane to those windows over it that are still kept.
     pub(crate) fn add(
         &mut self,
         aggregate: &Aggregate,
-        start_ms: i64,
+        pane: Pane,
+        windows: &[i64],
         partials: &RecordBatch,
     ) -> Result<(), DataFusionError> {
-        let mut pending = std::mem::take(&mut self.by_start.entry(start_ms).or_default().pending);
+        let overlap = matches!(aggregate.window, Window::Hopping { .. });
+        let mut is_awaited = false;
+        for &start_ms in windows {
+            let window = self.by_start.entry(start_ms).or_default();
+            if overlap && window.emitted.is_none() {
+                is_awaited = true;
+                continue;
+            }
+            let pending = std::mem::take(&mut window.pending);
+            let partials = in_window(aggregate, partials, start_ms)?;
+            let pending = self.pushed(aggregate, pending, &partials)?;
+            self.by_start.entry(start_ms).or_default().pending = pending;
+        }
+        if is_awaited {
+            let runs = self.panes.remove(&pane).unwrap_or_default();
+            let runs = self.pushed(aggregate, runs, partials)?;
+            self.panes.insert(pane, runs);
+        }
+        Ok(())
+    }
+
+    /// Runs with partials of the same window or pane added, merged so that only few remain.
+    fn pushed(
+        &mut self,
+        aggregate: &Aggregate,
+        mut pending: Vec<Run>,
+        partials: &RecordBatch,
+    ) -> Result<Vec<Run>, DataFusionError> {
         let mut outgrown = Vec::new();
         let mut rows = partials.num_rows();
         while let Some(last) = pending.pop_if(|last| last.batch.num_rows() < rows * 2) {
@@ -108,8 +173,7 @@ impl Windows {
         let batch = self.fold(aggregate, &batches)?;
         let run = self.run(batch);
         pending.push(run);
-        self.by_start.entry(start_ms).or_default().pending = pending;
-        Ok(())
+        Ok(pending)
     }
 
     /// All that is pending in a window, as one run.
@@ -118,14 +182,13 @@ impl Windows {
         aggregate: &Aggregate,
         start_ms: i64,
     ) -> Result<Option<RecordBatch>, DataFusionError> {
-        let Some(window) = self
-            .by_start
-            .get(&start_ms)
-            .filter(|window| !window.pending.is_empty())
-        else {
+        let runs = self.pending_runs(aggregate, start_ms);
+        let batches = runs.map(|run| in_window(aggregate, &run.batch, start_ms));
+        let batches: Vec<RecordBatch> = batches.collect::<Result<_, _>>()?;
+        if batches.is_empty() {
             return Ok(None);
-        };
-        let batches: Vec<&RecordBatch> = window.pending.iter().map(|run| &run.batch).collect();
+        }
+        let batches: Vec<&RecordBatch> = batches.iter().collect();
         self.fold(aggregate, &batches).map(Some)
     }
 
@@ -155,10 +218,23 @@ impl Windows {
     }
 }
 
-/// Splits partials by window: the start of each and its rows.
-pub(crate) fn by_window(
+/// Partials of a pane as those of a window over it. A window that is a pane has them as they are.
+pub(crate) fn in_window(
+    aggregate: &Aggregate,
     partials: &RecordBatch,
-) -> Result<Vec<(i64, RecordBatch)>, DataFusionError> {
+    start_ms: i64,
+) -> Result<RecordBatch, DataFusionError> {
+    if let Window::Tumbling { .. } = aggregate.window {
+        return Ok(partials.clone());
+    }
+    let mut columns = partials.columns().to_vec();
+    let starts = Int64Array::from(vec![start_ms; partials.num_rows()]);
+    columns[0] = Arc::new(starts) as ArrayRef;
+    Ok(RecordBatch::try_new(partials.schema(), columns)?)
+}
+
+/// Splits partials by pane: the start of each and its rows.
+pub(crate) fn by_pane(partials: &RecordBatch) -> Result<Vec<(i64, RecordBatch)>, DataFusionError> {
     let mut rows: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
     for (row, &start_ms) in partials
         .column(0)

@@ -44,7 +44,7 @@ pub enum Reason {
     Late,
     /// The sink refused a value.
     Refused,
-    /// A record without a value.
+    /// A record without a value in a topic of ours, where nothing deletes: elsewhere it is a tombstone, and no dead letter.
     Empty,
     /// A contribution came for a window that is no longer kept.
     WindowPurged,

@@ -23,8 +23,13 @@ pub struct PartialHeader {
     pub from: i64,
     /// ... to before this one.
     pub to: i64,
-    /// The watermark of the source partition there, ms since the epoch; none before its first event.
+    /// The watermark of the source partition there, ms since the epoch; none before its first event, and where more of these offsets follows
+    /// in another record.
     pub watermark_ms: Option<i64>,
+    /// The batch counts only in windows that start here or later, ms; none: in all that hold it. Where windows overlap some of them may have
+    /// been closed to an event, or be those of an earlier generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows_from_ms: Option<i64>,
 }
 
 /// Encodes a partial.

@@ -18,6 +18,9 @@ use super::{WireError, json};
 use crate::ledger::Ledger;
 
 const VERSION: u8 = 1;
+/// Version of the progress of a source of which a ledger counts tombstones. Builds that know only version 1 would lose the count: they
+/// refuse this one.
+const VERSION_WITH_TOMBSTONES: u8 = 2;
 
 /// A place in a partition, and the watermark there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +155,22 @@ pub struct Snapshot {
     pub next_run: u64,
     /// The windows.
     pub windows: Vec<SnapshotWindow>,
+    /// Where windows overlap: what is for those that were not emitted yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub panes: Vec<SnapshotPane>,
+}
+
+/// A pane of a snapshot: a part of time that no window cuts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotPane {
+    /// Its start, ms.
+    pub start_ms: i64,
+    /// The first window in which it counts, ms; none: all over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows_from_ms: Option<i64>,
+    /// The runs of it.
+    pub runs: Vec<SnapshotRun>,
 }
 
 /// A window of a snapshot.
@@ -162,7 +181,7 @@ pub struct SnapshotWindow {
     pub start_ms: i64,
     /// The run that holds what was emitted, where it was.
     pub emitted: Option<SnapshotRun>,
-    /// The runs that were not emitted yet.
+    /// The runs that were not emitted yet; where windows overlap, those that came after it was emitted.
     pub pending: Vec<SnapshotRun>,
 }
 
@@ -176,6 +195,18 @@ pub struct SnapshotRun {
     pub parts: u32,
 }
 
+impl SourceProgress {
+    /// The version that says all that the ledgers of its steps and outputs hold.
+    pub(crate) fn version_for<'a>(ledgers: impl IntoIterator<Item = &'a Ledger>) -> u8 {
+        let mut ledgers = ledgers.into_iter();
+        if ledgers.any(|ledger| ledger.tombstone > 0) {
+            VERSION_WITH_TOMBSTONES
+        } else {
+            VERSION
+        }
+    }
+}
+
 /// The version that this build writes.
 pub(crate) const fn version() -> u8 {
     VERSION
@@ -184,6 +215,8 @@ pub(crate) const fn version() -> u8 {
 /// A value that begins with its version.
 pub(crate) trait Versioned: Serialize + DeserializeOwned {
     const WHAT: &'static str;
+    /// The newest version that can be read; those before it can be, too.
+    const NEWEST: u8;
     fn version(&self) -> u8;
 
     fn to_bytes(&self) -> Bytes {
@@ -193,7 +226,7 @@ pub(crate) trait Versioned: Serialize + DeserializeOwned {
     fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
         let value: Self =
             serde_json::from_slice(bytes).map_err(|error| WireError::new(Self::WHAT, error))?;
-        if value.version() != VERSION {
+        if !(VERSION..=Self::NEWEST).contains(&value.version()) {
             return Err(WireError::new(
                 Self::WHAT,
                 format!("version {} is not known here", value.version()),
@@ -204,19 +237,20 @@ pub(crate) trait Versioned: Serialize + DeserializeOwned {
 }
 
 macro_rules! versioned {
-    ($($kind:ty: $what:literal),*) => {$(
+    ($($kind:ty: $what:literal, $newest:expr;)*) => {$(
         impl Versioned for $kind {
             const WHAT: &'static str = $what;
+            const NEWEST: u8 = $newest;
             fn version(&self) -> u8 { self.version }
         }
     )*};
 }
 versioned!(
-    SourceProgress: "progress of a source",
-    StepProgress: "progress of a step",
-    Snapshot: "snapshot",
-    Waiting: "waiting",
-    Acknowledged: "acknowledged"
+    SourceProgress: "progress of a source", VERSION_WITH_TOMBSTONES;
+    StepProgress: "progress of a step", VERSION;
+    Snapshot: "snapshot", VERSION;
+    Waiting: "waiting", VERSION;
+    Acknowledged: "acknowledged", VERSION;
 );
 
 /// The key of a source task's progress.

@@ -22,6 +22,7 @@ fn said(words: &[(i32, Option<i64>)]) -> Vec<Record> {
             from: offset,
             to: offset + 1,
             watermark_ms,
+            windows_from_ms: None,
         };
         Record {
             offset,

@@ -8,7 +8,7 @@ use tidewheel_engine::wire::sent_again::Unsendable;
 use tidewheel_engine::wire::state::SourceProgress;
 use tidewheel_log::{Header, Record};
 
-use crate::fixture::{MINUTE, Pipeline, T0, header, plan_of, record, source_setup};
+use crate::fixture::{MINUTE, Pipeline, T0, header, plan, plan_of, record, source_setup};
 
 const SPECS: &str = "
 apiVersion: tidewheel.dev/v1alpha1
@@ -76,11 +76,6 @@ fn key_headers_timestamp_and_place_are_columns() {
                 key: None,
                 ..produced(7, "", 2, 1)
             },
-            // A tombstone, as compacted topics have them.
-            Record {
-                value: None,
-                ..produced(8, "c", 2, 1)
-            },
         ],
     );
     let rows = pipeline.rows("once");
@@ -93,12 +88,77 @@ fn key_headers_timestamp_and_place_are_columns() {
     let letter = |reason: &str, offset| (reason.to_owned(), "-".to_owned(), offset);
     assert_eq!(
         pipeline.dead_letters(),
-        [
-            letter("InvalidUtf8", 6),
-            letter("Missing", 7),
-            letter("Empty", 8)
-        ]
+        [letter("InvalidUtf8", 6), letter("Missing", 7)]
     );
+}
+
+/// Compacted topics have them. They are no events: nothing of them is judged, and no step sees them.
+#[test]
+fn a_record_without_a_value_is_a_tombstone_and_nothing_but_counted() {
+    let mut pipeline = Pipeline::new(plan_of(SPECS), 1);
+    let tombstone = |record: Record| Record {
+        value: None,
+        ..record
+    };
+    let empty = Record {
+        value: Some(Bytes::new()),
+        ..produced(4, "a", 2, 1)
+    };
+    pipeline.send(
+        0,
+        &[
+            // To a deduplication its key is not known by it.
+            tombstone(produced(0, "a", 1, 0)),
+            produced(1, "a", 2, 1),
+            tombstone(Record {
+                key: None,
+                ..produced(2, "", 2, 1)
+            }),
+            // To a deduplication it is no repetition.
+            tombstone(produced(3, "a", 2, 1)),
+            empty,
+        ],
+    );
+    assert_eq!(written(&pipeline), ["1"]);
+    assert_eq!(
+        pipeline.dead_letters(),
+        [("Empty".to_owned(), "-".to_owned(), 4)],
+        "no bytes are not the same as no value"
+    );
+    let ledger = &pipeline.sources[0].ledgers().outputs["once"];
+    let fates = (ledger.read, ledger.written, ledger.tombstone);
+    assert_eq!((fates, ledger.balance()), ((5, 1, 3), 0));
+    assert_eq!(
+        pipeline.sources[0].watermark_ms(),
+        Some(T0 + MINUTE),
+        "what is no event moves no watermark"
+    );
+    let bytes = pipeline.state_of("clicks", 0, "progress").unwrap();
+    let progress = SourceProgress::decode(&bytes).unwrap();
+    let recovered = Recovered {
+        sinks: BTreeMap::from([("once".to_owned(), progress.main)]),
+        progress: Some(progress),
+        ..Recovered::default()
+    };
+    let setup = source_setup(&pipeline.plan, 0, 1);
+    let task = SourceTask::begin(setup, recovered, &StartAt::default()).unwrap();
+    assert_eq!(task.ledgers().outputs["once"], *ledger);
+}
+
+/// Nobody deletes from a topic of ours: what has no value there is not meant.
+#[test]
+fn a_record_without_a_value_in_a_topic_of_ours_is_a_dead_letter() {
+    let steps = "    - {name: all, sql: SELECT * FROM clicks}";
+    let mut pipeline = Pipeline::new(plan(steps, &["all"]), 1);
+    pipeline.send(
+        0,
+        &[Record {
+            value: None,
+            ..record(0, 0, "")
+        }],
+    );
+    let letter = ("Empty".to_owned(), "-".to_owned(), 0);
+    assert_eq!(pipeline.dead_letters(), [letter]);
 }
 
 #[test]

@@ -23,6 +23,11 @@ pub(crate) type Row = BTreeMap<String, String>;
 
 /// Plans `steps` over `clicks`; each output is named after the step that it takes.
 pub(crate) fn plan(steps: &str, outputs: &[&str]) -> Arc<Plan> {
+    plan_over(include_str!("base.yaml"), steps, outputs)
+}
+
+/// The same with another source `clicks` and sink `warehouse`.
+pub(crate) fn plan_over(base: &str, steps: &str, outputs: &[&str]) -> Arc<Plan> {
     let outputs: String = outputs
         .iter()
         .map(|from| {
@@ -33,7 +38,6 @@ pub(crate) fn plan(steps: &str, outputs: &[&str]) -> Arc<Plan> {
         "apiVersion: tidewheel.dev/v1alpha1\nkind: Pipeline\nmetadata: {{name: kpis, namespace: shop}}\nspec:\n  \
          sources: [{{name: clicks}}]\n  steps:\n{steps}\n  outputs:\n{outputs}"
     );
-    let base = include_str!("base.yaml");
     let (_, mut plans, problems) = judge(load::load_texts([
         ("base.yaml", base),
         ("kpis.yaml", pipeline.as_str()),

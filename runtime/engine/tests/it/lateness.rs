@@ -56,6 +56,27 @@ fn amend_emits_at_the_end_and_again_until_the_allowance_is_over() {
 }
 
 #[test]
+fn an_amendment_may_be_of_groups_that_were_not_there() {
+    // What no value at all comes to is nothing that every function can say.
+    let steps = "    - name: w\n      aggregate: {window: {tumbling: 1m}, late: {allowed: 1m, policy: Amend}, sql: 'SELECT page, first_value(user_id) AS first FROM clicks GROUP BY page'}\n";
+    let mut pipeline = Pipeline::new(plan(steps, &["w"]), 1);
+    let click = |offset: i64, ms: i64, page: &str| {
+        let members = format!("\"page\": \"{page}\", \"user_id\": \"u{offset}\"");
+        record(offset, 10 * MINUTE, &event("e", ms, &members))
+    };
+    pipeline.send(0, &[click(0, 0, "/"), click(1, 2 * MINUTE, "/")]);
+    pipeline.send(0, &[click(2, 1, "/new")]);
+    let rows = pipeline.rows("w").into_iter();
+    let rows: Vec<_> = rows
+        .map(|row| (row["page"].clone(), row["first"].clone()))
+        .collect();
+    assert_eq!(
+        rows,
+        [("/", "u0"), ("/new", "u2")].map(|(page, first)| (page.to_owned(), first.to_owned()))
+    );
+}
+
+#[test]
 fn dead_letter_and_drop_emit_once_when_the_allowance_is_over() {
     for (policy, letters, dropped) in [("DeadLetter", 1, 0), ("Drop", 0, 1)] {
         let mut pipeline = Pipeline::new(

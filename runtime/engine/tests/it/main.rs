@@ -10,9 +10,11 @@
 mod acknowledged;
 mod added_partitions;
 mod aggregates;
+mod cloud_events;
 mod existing_topic;
 mod fixture;
 mod formats;
+mod hopping;
 mod idleness;
 mod isolation;
 mod lateness;

@@ -52,6 +52,11 @@ fn take_over(pipeline: &mut Pipeline, records: &[Record], at: i64) {
         "filling the deduplication has no effects"
     );
     pipeline.sources[0] = task;
+    take_over_steps(pipeline, 1);
+}
+
+/// Begins the tasks of stage 2 anew from what is in the state topics and in the tables.
+pub(crate) fn take_over_steps(pipeline: &mut Pipeline, source_partitions: i32) {
     for partition in 0..pipeline.steps.len() {
         let state = pipeline.state_map("w", partition as i32);
         let end = pipeline.partials[partition].len() as i64;
@@ -70,8 +75,8 @@ fn take_over(pipeline: &mut Pipeline, records: &[Record], at: i64) {
             refusals: Vec::new(),
             outdated: BTreeMap::new(),
         };
-        let mut task =
-            StepTask::begin(step_setup(&pipeline.plan, partition as i32, 1), &recovered).unwrap();
+        let setup = step_setup(&pipeline.plan, partition as i32, source_partitions);
+        let mut task = StepTask::begin(setup, &recovered).unwrap();
         let again: Vec<Record> =
             pipeline.partials[partition][task.next_offset() as usize..].to_vec();
         if !again.is_empty() {

@@ -125,6 +125,7 @@ pub(crate) fn schema(spec: &EventSourceSpec) -> decode::EventSchema {
     };
     decode::EventSchema {
         fields: spec.schema.fields.iter().map(field).collect(),
+        format: decode::EventFormat::Json,
         unknown: match spec.schema.unknown_fields {
             UnknownFields::Keep => decode::UnknownFields::Keep,
             UnknownFields::Drop => decode::UnknownFields::Drop,

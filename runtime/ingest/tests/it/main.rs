@@ -8,6 +8,7 @@
 )]
 
 mod accept;
+mod cloud_events;
 mod connections;
 mod cors;
 mod keys;

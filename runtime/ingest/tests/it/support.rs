@@ -42,6 +42,7 @@ pub(crate) fn schema() -> EventSchema {
             field("amount", FieldType::Double, false),
         ],
         unknown: UnknownFields::Keep,
+        format: tidewheel_decode::EventFormat::Json,
     }
 }
 

@@ -10,7 +10,6 @@ use crate::program::{Ended, run};
 use crate::roles::faults::kafka::admin;
 use crate::roles::faults::orders::{FIRST, SECOND, number};
 use crate::roles::faults::scene::{Scene, said, until_metric};
-use crate::roles::ground::Role;
 use crate::soak::topic;
 
 /// How often something is looked at until it is as it has to be.
@@ -50,26 +49,6 @@ async fn delete_below(scene: &Scene, topic: &str, offset: i64) {
         .unwrap();
     let deleted = admin(scene).delete_records(&below, &AdminOptions::new());
     deleted.await.unwrap();
-}
-
-/// Waits until the series of a metric with these labels add up to this, over all tasks of a worker.
-async fn until_count(worker: &Role, metric: &str, labels: &[&str], wanted: i64) {
-    let mut text = String::new();
-    for _ in 0..LOOKS {
-        text = worker.get("/metrics").await.1;
-        let is_of = |line: &&str| {
-            let rest = line.strip_prefix(metric);
-            rest.is_some_and(|rest| rest.starts_with('{'))
-                && labels.iter().all(|label| line.contains(label))
-        };
-        let values = text.lines().filter(is_of);
-        let values = values.map(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap());
-        if values.sum::<i64>() == wanted {
-            return;
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    panic!("{metric} {labels:?} is not {wanted} in\n{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,13 +133,17 @@ async fn retention_took_what_was_not_read() {
     scene.has_rows(stored.len() as u64).await;
     let lost = ["name=\"orders_once\"", "fate=\"lost\""];
     let fates = "tidewheel_output_fates_total";
-    until_count(&third, fates, &lost, 15).await;
+    third.until_count(fates, &lost, 15).await;
     let lost = ["name=\"per_minute\"", "fate=\"lost\""];
-    until_count(&third, "tidewheel_step_fates_total", &lost, 15).await;
+    third
+        .until_count("tidewheel_step_fates_total", &lost, 15)
+        .await;
     let ends = scene.ground.end(&topic, 0) + scene.ground.end(&topic, 1);
     let rows = ["name=\"orders_once\""];
-    until_count(&third, "tidewheel_output_read_total", &rows, ends).await;
-    until_count(&third, fates, &rows, ends).await;
+    third
+        .until_count("tidewheel_output_read_total", &rows, ends)
+        .await;
+    third.until_count(fates, &rows, ends).await;
     scene.workers.push(third);
     scene.ends_with(stored).await;
 }

@@ -2,6 +2,8 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test --release -p tidewheel-engine --test it formats` writes files that are missing or have changed. A
 //! changed file is a changed format: it needs a new version, and the old file has to stay readable.
+mod letters;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +27,7 @@ use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::plan::Plan;
 
 use crate::fixture::{
-    MINUTE, Pipeline, T0, event, plan, record, rows_of, source_setup, step_setup,
+    MINUTE, Pipeline, T0, event, plan, plan_over, record, rows_of, source_setup, step_setup,
 };
 
 const STEPS: &str = "
@@ -116,6 +118,7 @@ fn partials() {
         from: 0,
         to: 6,
         watermark_ms: Some(T0 + 900 - MINUTE),
+        windows_from_ms: None,
     };
     let mut groups = 0;
     for record in &written {
@@ -150,6 +153,7 @@ fn stored_partials_give_the_same_windows() {
             from: 6,
             to: 6,
             watermark_ms: Some(closing_ms),
+            windows_from_ms: None,
         };
         let bytes = golden(
             "partial-watermark.v1.bin",
@@ -479,6 +483,36 @@ fn progress_that_has_passed_over_offsets() {
     assert_eq!(SourceProgress::decode(&stored).unwrap(), progress);
 }
 
+/// Version 2 says nothing but that there are tombstones, which builds of version 1 do not count.
+#[test]
+fn progress_that_counts_tombstones() {
+    let base = include_str!("../base.yaml")
+        .replace("http: {}", "kafka: {topic: Clicks.v1}")
+        .replace("  topic: {partitions: 2}\n", "");
+    let mut pipeline = Pipeline::new(plan_over(&base, STEPS, &["once", "w"]), 1);
+    let mut records = clicks();
+    records[1].value = None;
+    pipeline.send(0, &records[..1]);
+    let progress = || pipeline.state_of("clicks", 0, "progress").unwrap();
+    assert!(progress().starts_with(br#"{"version":1,"#));
+    pipeline.send(0, &records[1..]);
+    let bytes = golden(
+        "source-progress-tombstones.v2.json",
+        &pipeline.state_of("clicks", 0, "progress").unwrap(),
+    );
+    let progress = SourceProgress::decode(&bytes).unwrap();
+    for ledger in [
+        &progress.outputs["once"].ledger,
+        &progress.steps["w"].ledger,
+    ] {
+        assert_eq!((ledger.tombstone, ledger.balance()), (1, 0));
+    }
+    let unknown = String::from_utf8(bytes.to_vec()).unwrap();
+    let unknown = unknown.replacen("\"tombstone\"", "\"unheard_of\"", 1);
+    let error = SourceProgress::decode(unknown.as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("unheard_of"), "{error}");
+}
+
 #[test]
 fn our_columns_on_rows() {
     let (mut pipeline, _) = pipeline();
@@ -510,7 +544,7 @@ fn what_a_newer_build_wrote_is_refused_and_not_guessed() {
     let newer =
         String::from_utf8(progress.to_vec())
             .unwrap()
-            .replacen("\"version\":1", "\"version\":2", 1);
+            .replacen("\"version\":1", "\"version\":3", 1);
     assert!(SourceProgress::decode(newer.as_bytes()).is_err());
     assert!(WatermarkRecord::decode(br#"{"version":2}"#).is_err());
     for key in [

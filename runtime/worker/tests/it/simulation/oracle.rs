@@ -257,18 +257,28 @@ pub(crate) fn fate_of(
     Fate::Rows(values_of_n.into_iter().flat_map(of_tags).collect())
 }
 
-pub(crate) fn start_of(shape: Shape, ts_ms: i64) -> i64 {
-    ts_ms.div_euclid(shape.size_ms) * shape.size_ms
+/// The starts of the windows that hold a time, the last one first.
+fn starts(shape: Shape, ts_ms: i64) -> impl Iterator<Item = i64> {
+    let last_ms = ts_ms.div_euclid(shape.every_ms) * shape.every_ms;
+    let before = move |start_ms: &i64| Some(start_ms - shape.every_ms);
+    std::iter::successors(Some(last_ms), before)
+        .take_while(move |start_ms| ts_ms < start_ms + shape.size_ms)
 }
 
-/// Whether rows of time `ts_ms` enter their window.
+/// Whether rows of time `ts_ms` enter any window: the last that holds them is the last to close.
 pub(crate) fn entry(
     shape: Shape,
     cut_ms: Option<i64>,
     ts_ms: i64,
     watermark_ms: Option<i64>,
 ) -> Entry {
-    let start_ms = start_of(shape, ts_ms);
+    let mut starts = starts(shape, ts_ms);
+    let last_ms = starts.next().unwrap();
+    entry_of(shape, cut_ms, last_ms, watermark_ms)
+}
+
+/// Whether rows enter the window that starts at `start_ms` and holds them.
+fn entry_of(shape: Shape, cut_ms: Option<i64>, start_ms: i64, watermark_ms: Option<i64>) -> Entry {
     if cut_ms.is_some_and(|cut_ms| start_ms < cut_ms) {
         Entry::EarlierGeneration
     } else if watermark_ms.is_some_and(|ms| ms >= start_ms + shape.size_ms + shape.allowed_ms) {
@@ -311,9 +321,12 @@ pub(crate) fn members(
                 continue;
             };
             for row in rows {
-                if entry(shape, cut_ms, row.ts_ms, *watermark_ms) == Entry::Counts {
+                for start_ms in starts(shape, row.ts_ms) {
+                    if entry_of(shape, cut_ms, start_ms, *watermark_ms) != Entry::Counts {
+                        continue;
+                    }
                     let group = row.kind.filter(|_| grouped).map(str::to_owned);
-                    let key = (start_of(shape, row.ts_ms), group);
+                    let key = (start_ms, group);
                     members.entry(key).or_default().push((
                         row.ts_ms,
                         partition,

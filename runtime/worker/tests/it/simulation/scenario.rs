@@ -83,23 +83,40 @@ pub(crate) struct Version {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) size_ms: i64,
+    /// How far the starts of two windows are apart: the size where windows do not overlap.
+    pub(crate) every_ms: i64,
     pub(crate) policy: LatePolicy,
     pub(crate) allowed_ms: i64,
 }
 
 impl Shape {
     fn draw(world: &World, sizes_ms: &[i64]) -> Self {
+        let size_ms = *world.pick(sizes_ms);
         Self {
-            size_ms: *world.pick(sizes_ms),
+            size_ms,
+            every_ms: Self::every_ms(world, size_ms),
             policy: *world.pick(&POLICIES),
             allowed_ms: *world.pick(&ALLOWED_MS),
         }
     }
 
+    /// Of windows of a size, how far their starts are apart.
+    fn every_ms(world: &World, size_ms: i64) -> i64 {
+        match world.chance(0.4) {
+            true => world.between(1, size_ms / 1_000) * 1_000,
+            false => size_ms,
+        }
+    }
+
     fn yaml(&self) -> String {
+        let (size_s, every_s) = (self.size_ms / 1_000, self.every_ms / 1_000);
+        let window = if every_s == size_s {
+            format!("tumbling: {size_s}s")
+        } else {
+            format!("hopping: {{size: {size_s}s, every: {every_s}s}}")
+        };
         format!(
-            "window: {{tumbling: {}s}}, late: {{allowed: {}s, policy: {:?}}}",
-            self.size_ms / 1_000,
+            "window: {{{window}}}, late: {{allowed: {}s, policy: {:?}}}",
             self.allowed_ms / 1_000,
             self.policy
         )
@@ -123,7 +140,11 @@ impl Scenario {
                     5 => next.formula = 1 - next.formula,
                     0 => next.add += 1,
                     1 => next.factor += 1,
-                    2 => next.windows.size_ms = *world.pick(&[4_000, 5_000, 7_000, 15_000, 20_000]),
+                    2 => {
+                        let size_ms = *world.pick(&[4_000, 5_000, 7_000, 15_000, 20_000]);
+                        next.windows.size_ms = size_ms;
+                        next.windows.every_ms = Shape::every_ms(world, size_ms);
+                    }
                     3 => next.windows = Shape::draw(world, &[next.windows.size_ms]),
                     _ => next.skipped = if next.skipped == "skip" { "c" } else { "skip" },
                 }

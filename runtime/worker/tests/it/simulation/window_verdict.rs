@@ -59,23 +59,23 @@ fn staying<T>(
     of: impl Fn(usize, &Members) -> BTreeMap<Key, T>,
 ) -> BTreeMap<Key, (i64, T)> {
     let mut expected = BTreeMap::new();
-    // Of windows that stay, by start.
+    // Of windows that stay, by start, where the next one begins: the end where they do not overlap.
     let mut ends: BTreeMap<i64, i64> = BTreeMap::new();
-    let mut size_ms = 0;
+    let mut every_ms = 0;
     for (allotted, version) in history.generations(step) {
         let stays = |start_ms: i64| allotted.cut_ms.is_some_and(|cut_ms| start_ms < cut_ms);
         expected.retain(|(start_ms, _), _| stays(*start_ms));
         ends.retain(|start_ms, _| stays(*start_ms));
         for (start_ms, _) in expected.keys() {
-            ends.entry(*start_ms).or_insert(start_ms + size_ms);
+            ends.entry(*start_ms).or_insert(start_ms + every_ms);
         }
-        size_ms = allotted.size_ms;
+        every_ms = allotted.window().every_ms();
         // Nobody ran it.
         let Some(version) = version else { continue };
         let shape = shape(&cluster.scenario, step, version);
         let members = members(shape, step == "win", allotted.cut_ms, &verdicts[version]);
         for (start_ms, _) in members.keys() {
-            let end_ms = start_ms + shape.size_ms;
+            let end_ms = start_ms + shape.every_ms;
             assert!(
                 !ends.range(..end_ms).any(|(_, end)| end > start_ms),
                 "two windows that stay hold the time of {start_ms}"
