@@ -159,8 +159,11 @@ pub(crate) fn comparison(name: &str, contenders: &[Contender]) -> Comparison {
     }
 }
 
+/// Somebody's part of the processor time.
+type CpuOf = fn(&Spent) -> Duration;
+
 /// Whose processor time has a column.
-const CPU: [(&str, fn(&Spent) -> Duration); 3] = [
+const CPU: [(&str, CpuOf); 3] = [
     ("own CPU", |spent| spent.contender),
     ("Kafka's CPU", |spent| spent.kafka),
     ("PostgreSQL's CPU", |spent| spent.postgres),

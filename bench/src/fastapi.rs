@@ -1,11 +1,12 @@
 //! Ingestion over HTTP acknowledged by Kafka, beside FastAPI with uvicorn.
 use std::net::TcpListener;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::Failure;
 use crate::client::{Target, post_all};
-use crate::contest::{Contender, Round, comparison};
+use crate::contest::{Contender, Round, Spent, comparison};
 use crate::events::Events;
 use crate::figures::Report;
 use crate::peers::{Peer, python_versions};
@@ -15,7 +16,6 @@ use crate::stack::{Meter, Role, Stack, Topic};
 const EVENTS: usize = 300_000;
 const BATCH: usize = 100;
 const PARTITIONS: u32 = 6;
-const ROUNDS: usize = 3;
 /// Events sent one a request are fewer by this than those in batches: all take about as long.
 const SINGLE_OF: usize = 10;
 /// The share of the events that is sent once before anything is measured.
@@ -123,7 +123,7 @@ impl Servers {
     }
 }
 
-pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
+pub(crate) fn measure(events: Option<usize>, rounds: usize) -> Result<Report, Failure> {
     let events = events.unwrap_or(EVENTS).div_ceil(BATCH * SINGLE_OF) * BATCH * SINGLE_OF;
     let (_, lines) = Events::new(7, 10_000, 5_000).lines(events);
     let singles = lines[..events / SINGLE_OF].to_vec();
@@ -155,7 +155,7 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
         partitions: PARTITIONS,
         events: 0,
     };
-    for round in 0..=ROUNDS {
+    for round in 0..=rounds {
         for way in &mut ways {
             let share = if round == 0 { WARM_UP_OF } else { 1 };
             let bodies = &way.bodies[..way.bodies.len() / share];
@@ -175,7 +175,11 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
                 if round > 0 {
                     way.contenders[index].rounds.push(Round {
                         events: events as f64,
-                        spent,
+                        // It has no part in this.
+                        spent: Spent {
+                            postgres: Duration::ZERO,
+                            ..spent
+                        },
                         peak_bytes: servers.peak_bytes(index),
                         answers,
                         verdict: None,
@@ -188,20 +192,21 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
         if count != topic.events as i64 {
             return Err(format!("Kafka has {count} events of {}", topic.events).into());
         }
-        eprintln!("fastapi: round {round} of {ROUNDS}, where 0 is not measured");
+        eprintln!("fastapi: round {round} of {rounds}, where 0 is not measured");
     }
-    report(events, &ways)
+    report(events, rounds, &ways)
 }
 
-fn report(events: usize, ways: &[Way]) -> Result<Report, Failure> {
-    let mut report = Report::new(
+fn report(events: usize, rounds: usize, ways: &[Way]) -> Result<Report, Failure> {
+    let mut report = Report::of_rounds(
         "fastapi",
         format!(
             "events of about 450 bytes, from as many clients on the same machine as are named, each with one request at a time; \
              answered 202 once Kafka has every event of the request, which is checked against the topic's {PARTITIONS} partitions; \
-             medians of {ROUNDS} rounds, by turns; all share this machine"
+             medians of {rounds} rounds, by turns; all share this machine"
         ),
         events,
+        rounds,
     );
     for way in ways {
         let name = format!(

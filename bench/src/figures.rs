@@ -115,6 +115,14 @@ impl Report {
         }
     }
 
+    /// The same, of a measurement of so many rounds.
+    pub(crate) fn of_rounds(name: &str, method: String, events: usize, rounds: usize) -> Self {
+        Self {
+            command: format!("make bench BENCH=\"{name} --events {events} --rounds {rounds}\""),
+            ..Self::new(name, method, events)
+        }
+    }
+
     /// Says what something was run with.
     pub(crate) fn set(&mut self, of: &str, values: impl Into<String>) {
         self.settings.push(Setting {

@@ -28,6 +28,9 @@ use clap::{Parser, Subcommand};
 
 use crate::figures::{Machine, Report};
 
+/// How often contenders that stand beside each other take part, unless somebody says otherwise.
+const ROUNDS: usize = 3;
+
 /// Whatever a measurement fails with ends the program.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -69,9 +72,17 @@ enum What {
     /// Ingestion over HTTP in batches of 100 that a real Kafka acknowledges, as a ratio to librdkafka's own producer.
     Acknowledged,
     /// Ingestion over HTTP that a real Kafka acknowledges, one event a request and batches of 100, beside FastAPI with uvicorn.
-    Fastapi,
-    /// A worker beside the consumers that people write in Python: rates, costs, what a kill -9 does to the result, and ages of events.
-    Pipelines,
+    Fastapi {
+        /// How often everybody takes part.
+        #[arg(long, default_value_t = ROUNDS)]
+        rounds: usize,
+    },
+    /// A worker beside Flink SQL, Kafka Streams and Python consumers: rates, costs, what a kill -9 does to the result, and ages of events.
+    Pipelines {
+        /// How often everybody takes part.
+        #[arg(long, default_value_t = ROUNDS)]
+        rounds: usize,
+    },
     /// All of these, one after the other.
     All,
 }
@@ -88,8 +99,10 @@ fn main() -> Result<(), Failure> {
         What::Worker => reports.push(worker::measure(arguments.events)?),
         What::Latency => reports.push(latency::measure(arguments.events)?),
         What::Acknowledged => reports.push(acknowledged::measure(arguments.events)?),
-        What::Fastapi => reports.push(fastapi::measure(arguments.events)?),
-        What::Pipelines => reports.push(pipelines::measure(arguments.events)?),
+        What::Fastapi { rounds } => reports.push(fastapi::measure(arguments.events, rounds)?),
+        What::Pipelines { rounds } => {
+            reports.push(pipelines::measure(arguments.events, rounds)?);
+        }
         What::All => {
             // First, and alone in its process: the peak is that of the whole process.
             reports.push(memory_in_its_own_process(arguments.events)?);
@@ -99,8 +112,8 @@ fn main() -> Result<(), Failure> {
             reports.push(worker::measure(arguments.events)?);
             reports.push(latency::measure(arguments.events)?);
             reports.push(acknowledged::measure(arguments.events)?);
-            reports.push(fastapi::measure(arguments.events)?);
-            reports.push(pipelines::measure(arguments.events)?);
+            reports.push(fastapi::measure(arguments.events, ROUNDS)?);
+            reports.push(pipelines::measure(arguments.events, ROUNDS)?);
         }
     }
     figures::print(&machine, &reports, arguments.json)?;

@@ -64,6 +64,17 @@ impl Entrant {
         }
     }
 
+    /// What its consumer group is called, after the topic.
+    fn group(self) -> &'static str {
+        match self {
+            Self::Tidewheel => "tidewheel",
+            Self::Flink => "flink",
+            Self::KafkaStreams => "streams",
+            Self::PythonTuned => "python-tuned",
+            Self::PythonPlain => "python-plain",
+        }
+    }
+
     pub(super) fn settings(self) -> Result<String, Failure> {
         Ok(match self {
             Self::Tidewheel => format!(
@@ -135,13 +146,15 @@ impl Entry {
     /// Starts it, or starts it again where it was.
     pub(super) fn start(&mut self, stack: &Stack) -> Result<(), Failure> {
         let (topic, kafka) = (stack.topic(), stack.kafka.bootstrap());
+        // Each reads everything: nobody goes on where another one was.
+        let group = format!("{topic}.{}", self.entrant.group());
         let place = [
             "--kafka",
             kafka,
             "--topic",
             &topic,
             "--group",
-            &topic,
+            &group,
             "--database",
             &self.url,
             "--job",
@@ -152,7 +165,11 @@ impl Entry {
             Entrant::Flink => {
                 let folder = self.folder.path().to_string_lossy();
                 let arguments = [&place[..], &["--state", &folder]].concat();
-                Running::Peer(Peer::java("flink", "dev.tidewheel.bench.Flink", &arguments)?)
+                Running::Peer(Peer::java(
+                    "flink",
+                    "dev.tidewheel.bench.Flink",
+                    &arguments,
+                )?)
             }
             Entrant::KafkaStreams => {
                 let folder = self.folder.path().to_string_lossy();
@@ -178,6 +195,13 @@ impl Entry {
     /// Kills it (SIGKILL), with everything that it has started.
     pub(super) fn kill(&mut self) {
         self.running = None;
+    }
+
+    /// Gives its place on the disk back.
+    pub(super) async fn leave(mut self, stack: &Stack) -> Result<(), Failure> {
+        self.kill();
+        self.database.close().await;
+        stack.drop_database(&self.url)
     }
 
     /// # Errors

@@ -19,7 +19,6 @@ use crate::stack::{Meter, Stack, Topic};
 
 const EVENTS: usize = 3_000_000;
 const PARTITIONS: u32 = 6;
-const ROUNDS: usize = 3;
 /// The share of the events after which is measured: programs have started, and tables and indexes are no longer empty.
 const WARM_UP: f64 = 0.25;
 /// Who is not done after this much more is stopped there, and measured so far.
@@ -77,30 +76,31 @@ impl Job {
     }
 }
 
-pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
+pub(crate) fn measure(events: Option<usize>, rounds: usize) -> Result<Report, Failure> {
     let events = events.unwrap_or(EVENTS);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(run(events))
+    runtime.block_on(run(events, rounds))
 }
 
-async fn run(events: usize) -> Result<Report, Failure> {
+async fn run(events: usize, rounds: usize) -> Result<Report, Failure> {
     let (lines, truth) = make(events)?;
     let mut stack = Stack::start()?;
-    let mut report = Report::new(
+    let mut report = Report::of_rounds(
         "pipelines",
         format!(
             "from a topic of {PARTITIONS} partitions that is full to PostgreSQL, windows of 10 s by method (count, sum, least, greatest), and \
              with them every event as a row; measured between the moments when a quarter of the events and all of them are in windows that \
-             are committed (who takes more than {} s is stopped there), so that starting is left out; medians of {ROUNDS} rounds, by turns; \
+             are committed (who takes more than {} s is stopped there), so that starting is left out; medians of {rounds} rounds, by turns; \
              all share this machine",
             LONGEST.as_secs()
         ),
         events,
+        rounds,
     );
     for job in [Job::Windows, Job::RowsAndWindows] {
-        let contenders = catch_up_by_turns(&mut stack, job, &lines, &truth).await?;
+        let contenders = catch_up_by_turns(&mut stack, job, rounds, &lines, &truth).await?;
         let name = format!("{}, {events} events", job.name());
         report.comparisons.push(comparison(&name, &contenders));
     }
@@ -163,11 +163,12 @@ fn fill(stack: &Stack, lines: &[Bytes]) -> Result<(), Failure> {
 async fn catch_up_by_turns(
     stack: &mut Stack,
     job: Job,
+    rounds: usize,
     lines: &[Bytes],
     truth: &Truth,
 ) -> Result<Vec<Contender>, Failure> {
     let mut contenders = Entrant::ALL.map(|entrant| Contender::new(entrant.name()));
-    for round in 1..=ROUNDS {
+    for round in 1..=rounds {
         deploy(stack, job)?;
         fill(stack, lines)?;
         for turn in 0..Entrant::ALL.len() {
@@ -182,6 +183,7 @@ async fn catch_up_by_turns(
                 true => Some(entry.judge(truth).await?),
                 false => None,
             };
+            entry.leave(stack).await?;
             contenders[index].rounds.push(Round {
                 events: caught.events,
                 spent: caught.spent,
@@ -190,7 +192,7 @@ async fn catch_up_by_turns(
                 verdict,
             });
             eprintln!(
-                "pipelines: {}, round {round} of {ROUNDS}, {}: {:.0} events in {:.1} s",
+                "pipelines: {}, round {round} of {rounds}, {}: {:.0} events in {:.1} s",
                 job.name(),
                 entrant.name(),
                 caught.events,
@@ -275,6 +277,7 @@ async fn killed(stack: &mut Stack, lines: &[Bytes], truth: &Truth) -> Result<Com
         await_quiet(&mut entry).await?;
         entry.kill();
         let verdict = entry.judge(truth).await?;
+        entry.leave(stack).await?;
         let counts = [
             verdict.rows_lost,
             verdict.rows_doubled,
@@ -361,6 +364,7 @@ async fn ages(stack: &mut Stack) -> Result<Comparison, Failure> {
             .bind(warm.as_secs_f64())
             .fetch_one(entry.database())
             .await?;
+        entry.leave(stack).await?;
         let cost = |cpu: Duration| cpu.as_secs_f64() / (events as f64 / 1e6);
         let values = [
             ages.get(1),

@@ -104,6 +104,14 @@ impl Stack {
         Ok(self.postgres.url(&self.postgres.database()?))
     }
 
+    /// Removes the database of a URL that was returned by one of these.
+    pub(crate) fn drop_database(&self, url: &str) -> Result<(), Failure> {
+        let (_, name) = url.rsplit_once('/').ok_or("the URL names no database")?;
+        self.postgres
+            .sql("postgres", &format!("DROP DATABASE {name} WITH (FORCE)"))?;
+        Ok(())
+    }
+
     /// A connection of each of `connections` to the database that has the pipeline's tables.
     pub(crate) async fn database(&self, connections: u32) -> Result<PgPool, Failure> {
         let options = sqlx::postgres::PgPoolOptions::new().max_connections(connections);
