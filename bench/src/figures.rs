@@ -286,8 +286,8 @@ mod tests {
 
     #[test]
     fn figures_have_three_digits_that_count() {
-        let texts = [1_234_567.8, 999.6, 45.67, 3.14159, 0.0].map(figure_text);
-        assert_eq!(texts, ["1,234,567", "1000", "45.7", "3.14", "0.00"]);
+        let texts = [1_234_567.8, 999.6, 45.67, 3.456, 0.0].map(figure_text);
+        assert_eq!(texts, ["1,234,567", "1000", "45.7", "3.46", "0.00"]);
     }
 
     #[test]
