@@ -71,8 +71,12 @@ check: ## Check format, lints, documentation, licences and advisories
 	@scripts/prerequisites.sh rustfmt clippy
 	@scripts/check.sh
 
+# Measurements that need nobody else's programs.
+WITHOUT_PEERS := decode log ingest memory worker latency acknowledged
+
 .PHONY: bench
-bench: ## Measure the engine, the log, ingestion, and whole roles on a real Kafka and PostgreSQL
+bench: ## Measure the engine, the log, ingestion, and whole roles on a real Kafka and PostgreSQL, beside what people use today
 	@scripts/prerequisites.sh servers
+	@$(if $(filter $(WITHOUT_PEERS),$(BENCH)),,scripts/peers.sh)
 	@$(BUILD)
 	@$(CARGO_TARGET_DIR)/release/tidewheel-bench $(BENCH)

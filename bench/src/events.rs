@@ -45,6 +45,11 @@ impl Events {
         let late_ms = self.random.random_range(0..5_000);
         let at_ms = (self.now_ms() - late_ms).max(START_MS);
         self.made += 1;
+        self.at(at_ms)
+    }
+
+    /// An event that happens at a time of the first days of 2026, ms since the epoch.
+    pub(crate) fn at(&mut self, at_ms: i64) -> &str {
         let (id, user) = (
             self.random.random::<u128>(),
             self.random.random_range(0..self.keys),

@@ -12,7 +12,7 @@ use crate::figures::Report;
 use crate::pipeline::{BY_METHOD, EVENTS as EVERY_EVENT, WINDOWS, resources};
 use crate::stack::{Stack, Topic, send};
 
-const PER_SECOND: usize = 5_000;
+pub(crate) const PER_SECOND: usize = 5_000;
 const EVENTS: usize = 150_000;
 const PARTITIONS: u32 = 6;
 /// What is sent first and not measured, seconds: Kafka's Java compiles what it runs, and the database's caches are filled.
@@ -22,8 +22,9 @@ const ALONE: usize = 20;
 /// How often some events are sent.
 const TICK: Duration = Duration::from_millis(2);
 
-/// By the database's own record of when each transaction was committed.
-const AGES: &str = "
+/// How old events were when their rows were committed, ms, by the database's own record: how many, p50, p99, the oldest. The first
+/// seconds are left out.
+pub(crate) const AGES: &str = "
     WITH aged AS (
         SELECT 1000 * extract(epoch FROM pg_xact_commit_timestamp(xmin) - ts)::float8 AS ms
         FROM events WHERE ts > (SELECT min(ts) FROM events) + make_interval(secs => $1))
@@ -107,7 +108,7 @@ async fn await_rows(database: &PgPool, rows: i64) -> Result<(), Failure> {
 }
 
 /// Sends events of now, in time.
-fn produce(stack: &Stack, numbers: Range<usize>) -> Result<(), Failure> {
+pub(crate) fn produce(stack: &Stack, numbers: Range<usize>) -> Result<(), Failure> {
     let events = numbers.len();
     let topic = Topic {
         partitions: PARTITIONS,

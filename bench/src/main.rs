@@ -3,22 +3,33 @@
 //! A figure alone says as much about the machine as about the program; a ratio between two ways of doing the same work, measured
 //! by turns in one process, can be compared anywhere.
 mod acknowledged;
+mod client;
+mod contest;
 mod decode;
 mod deployment;
+mod docs;
 mod engine;
 mod events;
+mod fastapi;
 mod figures;
 mod ingest;
 mod latency;
 mod log;
 mod memory;
+mod peers;
 mod pipeline;
+mod pipelines;
 mod stack;
 mod worker;
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
-use crate::figures::Report;
+use crate::figures::{Machine, Report};
+
+/// How often contenders that stand beside each other take part, unless somebody says otherwise.
+const ROUNDS: usize = 3;
 
 /// Whatever a measurement fails with ends the program.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -39,6 +50,9 @@ struct Arguments {
     /// Print one JSON document instead of tables.
     #[arg(long, global = true)]
     json: bool,
+    /// Also put the tables into this file, between the lines that mark their places.
+    #[arg(long, global = true, value_name = "FILE")]
+    docs: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -57,12 +71,25 @@ enum What {
     Latency,
     /// Ingestion over HTTP in batches of 100 that a real Kafka acknowledges, as a ratio to librdkafka's own producer.
     Acknowledged,
+    /// Ingestion over HTTP that a real Kafka acknowledges, one event a request and batches of 100, beside FastAPI with uvicorn.
+    Fastapi {
+        /// How often everybody takes part.
+        #[arg(long, default_value_t = ROUNDS)]
+        rounds: usize,
+    },
+    /// A worker beside Flink SQL, Kafka Streams and Python consumers: rates, costs, what a kill -9 does to the result, and ages of events.
+    Pipelines {
+        /// How often everybody takes part.
+        #[arg(long, default_value_t = ROUNDS)]
+        rounds: usize,
+    },
     /// All of these, one after the other.
     All,
 }
 
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
+    let machine = Machine::read();
     let mut reports = Vec::new();
     match arguments.what.unwrap_or(What::All) {
         What::Decode => reports.push(decode::measure(arguments.events)?),
@@ -72,6 +99,10 @@ fn main() -> Result<(), Failure> {
         What::Worker => reports.push(worker::measure(arguments.events)?),
         What::Latency => reports.push(latency::measure(arguments.events)?),
         What::Acknowledged => reports.push(acknowledged::measure(arguments.events)?),
+        What::Fastapi { rounds } => reports.push(fastapi::measure(arguments.events, rounds)?),
+        What::Pipelines { rounds } => {
+            reports.push(pipelines::measure(arguments.events, rounds)?);
+        }
         What::All => {
             // First, and alone in its process: the peak is that of the whole process.
             reports.push(memory_in_its_own_process(arguments.events)?);
@@ -81,9 +112,14 @@ fn main() -> Result<(), Failure> {
             reports.push(worker::measure(arguments.events)?);
             reports.push(latency::measure(arguments.events)?);
             reports.push(acknowledged::measure(arguments.events)?);
+            reports.push(fastapi::measure(arguments.events, ROUNDS)?);
+            reports.push(pipelines::measure(arguments.events, ROUNDS)?);
         }
     }
-    figures::print(&reports, arguments.json)?;
+    figures::print(&machine, &reports, arguments.json)?;
+    if let Some(file) = arguments.docs {
+        docs::write(&file, &machine, &reports)?;
+    }
     Ok(())
 }
 

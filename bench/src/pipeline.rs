@@ -16,6 +16,15 @@ pub(crate) const BY_METHOD: &str = "
                  min(metric) AS min_metric, max(metric) AS max_metric
           FROM clicks GROUP BY method";
 
+/// Windows of ten seconds by method: results come often enough to show how far somebody is.
+pub(crate) const BY_METHOD_SHORT: &str = "
+    - name: per_method
+      aggregate:
+        window: {tumbling: 10s}
+        sql: |
+          SELECT method, count(*) AS count, sum(metric) AS sum_metric, min(metric) AS min_metric, max(metric) AS max_metric
+          FROM clicks GROUP BY method";
+
 /// Windows of a minute by user, each event once.
 pub(crate) const BY_USER: &str = "
     - name: unique_clicks
@@ -30,6 +39,9 @@ pub(crate) const BY_USER: &str = "
 /// The output that every pipeline has.
 pub(crate) const WINDOWS: &str =
     "{name: per_minute, from: per_minute, postgres: {sink: warehouse}}";
+/// The output of windows of ten seconds.
+pub(crate) const SHORT_WINDOWS: &str =
+    "{name: per_method, from: per_method, postgres: {sink: warehouse}}";
 /// The output of every event.
 pub(crate) const EVENTS: &str = "{name: events, from: clicks, postgres: {sink: warehouse}}";
 

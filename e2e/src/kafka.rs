@@ -29,7 +29,10 @@ use crate::{
     usage::Usage,
 };
 
-pub use self::permissions::{Operation, Resource};
+pub use self::{
+    install::VERSION,
+    permissions::{Operation, Resource},
+};
 
 /// What it is called in messages.
 const SERVER: &str = "the broker";

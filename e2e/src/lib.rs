@@ -17,4 +17,4 @@ mod usage;
 
 pub use server::ServerError;
 pub use told::{measured, not_tried};
-pub use usage::Usage;
+pub use usage::{Usage, descendants, machine_cpu};

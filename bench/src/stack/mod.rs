@@ -1,4 +1,5 @@
 //! A real Kafka, a real PostgreSQL, and the roles of the program as processes of their own, as a cluster has them.
+mod meter;
 mod role;
 mod topic;
 
@@ -10,6 +11,7 @@ use sqlx::postgres::PgPool;
 use tempfile::TempDir;
 use tidewheel_e2e::{Usage, kafka, postgres};
 
+pub(crate) use self::meter::Meter;
 pub(crate) use self::role::Role;
 pub(crate) use self::topic::{Topic, send};
 use crate::Failure;
@@ -92,11 +94,28 @@ impl Stack {
             .arg(self.folder.path().join("secrets"))
     }
 
-    /// A connection of each of `connections` to the database.
+    /// The URL of the database that has the pipeline's tables.
+    pub(crate) fn url(&self) -> String {
+        self.postgres.url(&self.database)
+    }
+
+    /// Makes another database, which is empty, and returns its URL.
+    pub(crate) fn another_database(&self) -> Result<String, Failure> {
+        Ok(self.postgres.url(&self.postgres.database()?))
+    }
+
+    /// Removes the database of a URL that was returned by one of these.
+    pub(crate) fn drop_database(&self, url: &str) -> Result<(), Failure> {
+        let (_, name) = url.rsplit_once('/').ok_or("the URL names no database")?;
+        self.postgres
+            .sql("postgres", &format!("DROP DATABASE {name} WITH (FORCE)"))?;
+        Ok(())
+    }
+
+    /// A connection of each of `connections` to the database that has the pipeline's tables.
     pub(crate) async fn database(&self, connections: u32) -> Result<PgPool, Failure> {
         let options = sqlx::postgres::PgPoolOptions::new().max_connections(connections);
-        let url = self.postgres.url(&self.database);
-        Ok(options.connect(&url).await?)
+        Ok(options.connect(&self.url()).await?)
     }
 
     /// What every client of the measurements is configured with.

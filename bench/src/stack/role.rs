@@ -52,6 +52,11 @@ impl Role {
         Ok(role)
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has used of the machine.
     pub(crate) fn usage(&self) -> Usage {
         Usage::of(self.child.id()).unwrap_or_default()

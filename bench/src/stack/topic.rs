@@ -50,6 +50,18 @@ impl Topic {
         Ok(config.create()?)
     }
 
+    /// How many events it has, where nobody writes transactions to it.
+    pub(crate) fn count(&self, stack: &Stack) -> Result<i64, Failure> {
+        let consumer: BaseConsumer = stack.client().create()?;
+        let mut count = 0;
+        for partition in 0..self.partitions {
+            let (first, end) =
+                consumer.fetch_watermarks(&stack.topic(), partition as i32, PATIENCE)?;
+            count += end - first;
+        }
+        Ok(count)
+    }
+
     /// Reads all events and does nothing with them. Seconds.
     pub(crate) fn read_alone(&self, stack: &Stack) -> Result<f64, Failure> {
         let consumer: BaseConsumer = stack.client().set("group.id", "bare").create()?;

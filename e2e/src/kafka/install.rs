@@ -11,7 +11,8 @@ use crate::{
     server::{ServerError, io},
 };
 
-const FOLDER: &str = "kafka-4.3.1";
+/// The version that `scripts/servers.sh` fetches.
+pub const VERSION: &str = "4.3.1";
 /// For tests: quick to start and small rather than fast.
 const QUICK: [&str; 3] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
 /// As `kafka-server-start.sh` and `kafka-run-class.sh` have it.
@@ -39,7 +40,7 @@ pub(crate) struct Installation {
 
 impl Installation {
     pub(crate) fn find() -> Result<Self, ServerError> {
-        let folder = cache::folder()?.join(FOLDER);
+        let folder = cache::folder()?.join(format!("kafka-{VERSION}"));
         if !folder.join("complete").is_file() {
             let what = format!("there is no Kafka in {}", folder.display());
             return Err(ServerError::NotInstalled { what });
