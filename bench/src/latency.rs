@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(2);
 
 /// How old events were when their rows were committed, ms, by the database's own record: how many, p50, p99, the oldest. The first
 /// seconds are left out.
-pub(crate) const AGES: &str = "
+const AGES: &str = "
     WITH aged AS (
         SELECT 1000 * extract(epoch FROM pg_xact_commit_timestamp(xmin) - ts)::float8 AS ms
         FROM events WHERE ts > (SELECT min(ts) FROM events) + make_interval(secs => $1))
@@ -108,7 +108,7 @@ async fn await_rows(database: &PgPool, rows: i64) -> Result<(), Failure> {
 }
 
 /// Sends events of now, in time.
-pub(crate) fn produce(stack: &Stack, numbers: Range<usize>) -> Result<(), Failure> {
+fn produce(stack: &Stack, numbers: Range<usize>) -> Result<(), Failure> {
     let events = numbers.len();
     let topic = Topic {
         partitions: PARTITIONS,

@@ -5,7 +5,6 @@ mod truth;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sqlx::Row as _;
 
 use self::entrant::{Entrant, Entry};
 use self::truth::Truth;
@@ -13,7 +12,7 @@ use crate::Failure;
 use crate::contest::{Contender, Round, Spent, comparison};
 use crate::events::Events;
 use crate::figures::{Column, Comparison, Report, Row};
-use crate::latency::{AGES, PER_SECOND, produce};
+use crate::latency::PER_SECOND;
 use crate::pipeline::{BY_METHOD_SHORT, EVENTS as EVERY_EVENT, SHORT_WINDOWS, resources};
 use crate::stack::{Meter, Stack, Topic};
 
@@ -30,10 +29,6 @@ const BEGINS_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How far who is killed has come.
 const KILLED_AFTER: f64 = 0.4;
-/// What is sent at a steady rate before ages are measured, seconds.
-const LATENCY_WARM_UP: usize = 30;
-/// For how long ages are measured, seconds.
-const LATENCY_SECONDS: usize = 30;
 const HOUR_MS: i64 = 3_600_000;
 
 /// What is made of the events.
@@ -107,7 +102,6 @@ async fn run(events: usize, rounds: usize) -> Result<Report, Failure> {
     report
         .comparisons
         .push(killed(&mut stack, &lines, &truth).await?);
-    report.comparisons.push(ages(&mut stack).await?);
     for entrant in Entrant::ALL {
         report.set(entrant.name(), entrant.settings()?);
     }
@@ -337,80 +331,4 @@ async fn await_quiet(entry: &mut Entry) -> Result<(), Failure> {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     Ok(())
-}
-
-/// How old events are when their rows are committed, at a steady rate.
-async fn ages(stack: &mut Stack) -> Result<Comparison, Failure> {
-    let job = Job::RowsAndWindows;
-    let mut rows = Vec::new();
-    for entrant in Entrant::ALL {
-        deploy(stack, job)?;
-        let mut entry = entrant.enter(stack, job).await?;
-        entry.start(stack)?;
-        let started = Instant::now();
-        // Whoever starts slowly is not behind when ages are measured.
-        produce(stack, 0..PER_SECOND)?;
-        await_rows(&mut entry, PER_SECOND as u64).await?;
-        let warm_up = LATENCY_WARM_UP * PER_SECOND;
-        produce(stack, PER_SECOND..warm_up)?;
-        let warm = started.elapsed();
-        let begin = Meter::read(stack, entry.id());
-        let events = LATENCY_SECONDS * PER_SECOND;
-        produce(stack, warm_up..warm_up + events)?;
-        let spent = begin.until(&Meter::read(stack, entry.id()));
-        await_rows(&mut entry, (warm_up + events) as u64).await?;
-        entry.kill();
-        let ages = sqlx::query(AGES)
-            .bind(warm.as_secs_f64())
-            .fetch_one(entry.database())
-            .await?;
-        entry.leave(stack).await?;
-        let cost = |cpu: Duration| cpu.as_secs_f64() / (events as f64 / 1e6);
-        let values = [
-            ages.get(1),
-            ages.get(2),
-            ages.get(3),
-            cost(spent.contender),
-            cost(spent.kafka),
-            cost(spent.postgres),
-            spent.others * 100.0,
-        ];
-        rows.push(Row {
-            name: entrant.name().to_owned(),
-            values: values.map(Some).into(),
-        });
-        eprintln!("pipelines: ages of {}", entrant.name());
-    }
-    let columns = [
-        ("p50", "ms"),
-        ("p99", "ms"),
-        ("longest", "ms"),
-        ("own CPU", "s per million"),
-        ("Kafka's CPU", "s per million"),
-        ("PostgreSQL's CPU", "s per million"),
-        ("other programs", "% of the machine"),
-    ];
-    Ok(Comparison {
-        name: format!(
-            "from the producer's call to the committed row, {PER_SECOND} events/s, rows and windows, {LATENCY_SECONDS} s after {LATENCY_WARM_UP} s"
-        ),
-        columns: columns.map(|(name, unit)| Column::new(name, unit)).into(),
-        rows,
-    })
-}
-
-/// Waits for the rows of all events.
-async fn await_rows(entry: &mut Entry, rows: u64) -> Result<(), Failure> {
-    let begin = Instant::now();
-    loop {
-        let seen = entry.rows().await?;
-        entry.still_runs()?;
-        if seen >= rows {
-            return Ok(());
-        }
-        if begin.elapsed() > BEGINS_WITHIN {
-            return Err(format!("{seen} rows of {rows} events").into());
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
 }
