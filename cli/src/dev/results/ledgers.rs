@@ -1,7 +1,7 @@
 //! Ledgers: where every record went, of each output over all of its tasks.
 use serde::Serialize;
 use tidewheel_engine::Ledger;
-use tidewheel_planner::plan::{Output, Plan, Relation, RowNode, Stage, StepKind};
+use tidewheel_planner::plan::{Output, Plan, Relation, RowNode, Stage, StepKind, Window};
 use tidewheel_worker::Status;
 
 use crate::dev::pipelines::Pipelines;
@@ -143,9 +143,11 @@ fn output_ledger(plan: &Plan, output: &Output, status: &Status) -> OutputLedger 
                 &sum(status, 2, |task| task.ledgers.get(&output.name)),
                 open.unsigned_abs(),
             );
-            // A record that becomes several rows goes into windows several times.
-            let agree = first.written == second.read
-                || multiplies(plan, Relation::Step(step)) && first.written <= second.read;
+            // A record that becomes several rows goes into windows several times, and so does each of its rows where they overlap.
+            let is_multiplied =
+                has_overlapping_windows(plan, step) || multiplies(plan, Relation::Step(step));
+            let agree =
+                first.written == second.read || is_multiplied && first.written <= second.read;
             (first, Some(second), agree)
         }
     };
@@ -157,6 +159,13 @@ fn output_ledger(plan: &Plan, output: &Output, status: &Status) -> OutputLedger 
         balanced,
         stage1,
         stage2,
+    }
+}
+
+fn has_overlapping_windows(plan: &Plan, step: usize) -> bool {
+    match &plan.steps[step].kind {
+        StepKind::Aggregate(aggregate) => matches!(aggregate.window, Window::Hopping { .. }),
+        _ => false,
     }
 }
 
