@@ -1,9 +1,17 @@
 //! The three kinds in a real cluster.
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
 use tidewheel_e2e::cluster::NAMESPACE;
 
 use super::{path, with_kinds};
 
 const KINDS: [&str; 3] = ["eventsources", "pipelines", "sinks"];
+
+/// How long the API server may take to publish what it knows of a kind.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(60);
 
 #[test]
 fn fields_are_explained() {
@@ -26,10 +34,20 @@ fn fields_are_explained() {
             "FIELD: deadLetter <Object>",
         ),
     ] {
-        let said = cluster.run_kubectl(&["explain", field]).unwrap();
-        let description = said.split("DESCRIPTION:").nth(1).unwrap_or_default();
-        let sentence = description.split_whitespace().count() > 3;
-        assert!(said.contains(expected) && sentence, "{said}");
+        // The API server publishes what it knows of a kind a moment after it takes resources of it.
+        let began = Instant::now();
+        loop {
+            let said = match cluster.run_kubectl(&["explain", field]) {
+                Ok(said) => said,
+                Err(error) => error.to_string(),
+            };
+            let description = said.split("DESCRIPTION:").nth(1).unwrap_or_default();
+            if said.contains(expected) && description.split_whitespace().count() > 3 {
+                break;
+            }
+            assert!(began.elapsed() < PUBLISHED_WITHIN, "{said}");
+            sleep(Duration::from_millis(250));
+        }
     }
 }
 

@@ -1,5 +1,11 @@
 //! What may happen to a pod.
-use std::{fmt, io::Write as _, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    fmt,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use rand::{rngs::StdRng, seq::IndexedRandom};
 
@@ -201,7 +207,7 @@ impl<'a> Blow<'a> {
     }
 
     /// Nothing gets from this network to a broker, or from a broker to it; nobody is told.
-    fn cut_off(&self, network: &PathBuf) {
+    fn cut_off(&self, network: &Path) {
         let brokers = self.scene.broker_addresses().join(", ");
         self.filter(
             network,
@@ -215,11 +221,11 @@ impl<'a> Blow<'a> {
         );
     }
 
-    fn let_in(&self, network: &PathBuf) {
+    fn let_in(&self, network: &Path) {
         self.filter(network, "delete table ip cut\n");
     }
 
-    fn filter(&self, network: &PathBuf, rules: &str) {
+    fn filter(&self, network: &Path, rules: &str) {
         let mut nft = std::process::Command::new("nsenter")
             .arg(format!("--net={}", network.display()))
             .args(["nft", "--file", "-"])

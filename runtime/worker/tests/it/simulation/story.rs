@@ -34,7 +34,7 @@ pub(crate) enum Happening {
     TimePasses {
         ms: i64,
     },
-    Event(Sending),
+    Event(Box<Sending>),
     /// A dead letter is sent again.
     SentAgain {
         which: usize,
@@ -275,7 +275,7 @@ impl Drawing<'_> {
             if recent.len() > REPEATABLE {
                 recent.remove(0);
             }
-            self.add(Happening::Event(sending));
+            self.add(Happening::Event(Box::new(sending)));
             if chance.chance(0.3) {
                 let ms = chance.between(0, 500);
                 self.add(Happening::TimePasses { ms });
