@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::error::AttemptError;
 use crate::made_anew;
 use crate::recovery::{leave_word, take_over};
+use crate::schemas;
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 use crate::watermarks::Seen;
@@ -195,6 +196,7 @@ impl<'a> SourceAttempt<'a> {
 
     async fn take(&mut self, fetched: &Fetched) -> Result<(), AttemptError> {
         let mut rest = fetched.records.as_slice();
+        self.learn(rest).await?;
         loop {
             let before = self.task.next_offset();
             let effects =
@@ -218,6 +220,15 @@ impl<'a> SourceAttempt<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Learns the schemas that records name. Nothing is taken before all are there.
+    async fn learn(&mut self, records: &[Record]) -> Result<(), AttemptError> {
+        for id in self.task.unknown_schemas(records) {
+            let schema = schemas::wait_for(self.context, self.key, self.stop, id).await?;
+            self.task.learn(id, schema);
+        }
+        Ok(())
     }
 
     /// What there is to do at the end of the log: idleness, and closing windows where that is asked for.
