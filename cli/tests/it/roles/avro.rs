@@ -1,6 +1,5 @@
 //! A topic in Avro, whose schemas stand in a registry: on a real Kafka, with a registry of the test's own that speaks TLS and wants a password.
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::json;
 use tidewheel_e2e::registry::SchemaRegistry;
@@ -9,7 +8,6 @@ use crate::program::root;
 use crate::roles::foreign::{Foreign, In, Isolation, Out};
 use crate::roles::ground::{Ground, Role, check};
 
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 const PASSWORD: &str = "pässword of nobody";
 /// 2026-01-01T00:00:00Z, µs.
 const T0_US: i64 = 1_767_225_600_000_000;
@@ -95,86 +93,119 @@ async fn says(worker: &Role, texts: &[&str]) {
     worker.until("/readyz", is_said).await;
 }
 
-async fn letters(foreign: &Foreign, topic: &str, wanted: usize) -> Vec<In> {
-    loop {
-        let letters = foreign.read(topic, Isolation::Committed);
-        if letters.len() >= wanted {
-            return letters;
+/// A topic of two partitions, a registry that has the first version, and what a pod would have mounted.
+struct Scene {
+    registry: SchemaRegistry,
+    ground: Ground,
+    foreign: Foreign,
+    topic: String,
+    /// The topic of dead letters.
+    dead: String,
+}
+
+impl Scene {
+    async fn begin(namespace: &str) -> Self {
+        let registry = SchemaRegistry::guarded("reader", PASSWORD).await.unwrap();
+        registry.add(11, ("orders-value", 1), "AVRO", &schema(""), &[]);
+        let topic = format!("Shop.orders.{namespace}");
+        let specs = root().join(Path::new("cli/tests/it/specs/avro"));
+        let own = format!("namespace: {namespace}");
+        let replaced = [
+            ("namespace: web", own.as_str()),
+            ("TOPIC", &topic),
+            ("https://registry.example", &registry.url()),
+        ];
+        let ground = Ground::with(&specs, &replaced);
+        let secret = Path::new(&ground.path("secrets")).join("registry");
+        std::fs::create_dir(&secret).unwrap();
+        for (key, value) in [
+            ("username", "reader"),
+            ("password", PASSWORD),
+            ("ca.crt", registry.authority()),
+        ] {
+            std::fs::write(secret.join(key), value).unwrap();
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        let foreign = Foreign::at(ground.kafka.bootstrap());
+        foreign.make(&topic, 2, &[]).await;
+        assert_eq!(ground.provision().code, 0);
+        Self {
+            registry,
+            ground,
+            foreign,
+            topic,
+            dead: format!("{namespace}.shop.dead-letters"),
+        }
+    }
+
+    fn send(&self, records: &[Out]) {
+        self.foreign.producer(&[]).send(&self.topic, records);
+    }
+
+    fn add_second(&self) {
+        self.registry.add(21, ("paid", 4), "AVRO", PAID, &[]);
+        let paid = [("shop.Paid", "paid", 4)];
+        let version = ("orders-value", 2);
+        self.registry.add(12, version, "AVRO", &second(), &paid);
+    }
+
+    async fn until_rows(&self, wanted: &str) {
+        let count = "SELECT count(*) FROM found";
+        self.ground.until(count, wanted).await;
+    }
+
+    fn letters(&self) -> Vec<In> {
+        self.foreign.read(&self.dead, Isolation::Committed)
     }
 }
 
+/// Once before anything is read, and once as a second version comes between records of the first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_in_avro_are_rows_and_an_outage_of_the_registry_loses_none() {
-    let (namespace, topic) = ("roles-avro", "Shop.orders.avro");
-    let registry = SchemaRegistry::guarded("reader", PASSWORD).await.unwrap();
-    registry.add(11, ("orders-value", 1), "AVRO", &schema(""), &[]);
-    let specs = root().join(Path::new("cli/tests/it/specs/avro"));
-    let own = format!("namespace: {namespace}");
-    let replaced = [
-        ("namespace: web", own.as_str()),
-        ("TOPIC", topic),
-        ("REGISTRY", &registry.url()),
-    ];
-    let ground = Ground::with(&specs, &replaced);
-    let secret = Path::new(&ground.path("secrets")).join("registry");
-    std::fs::create_dir(&secret).unwrap();
-    for (key, value) in [
-        ("username", "reader"),
-        ("password", PASSWORD),
-        ("ca.crt", registry.authority()),
-    ] {
-        std::fs::write(secret.join(key), value).unwrap();
-    }
-    let foreign = Foreign::at(ground.kafka.bootstrap());
-    foreign.make(topic, 2, &[]).await;
-    assert_eq!(ground.provision().code, 0);
-    let producer = foreign.producer(&[]);
+async fn the_schema_registry_is_away() {
+    let scene = Scene::begin("roles-avro-away").await;
     let orders = (0..100).map(|number| record(number % 2, old(number as u32)));
-    producer.send(topic, &orders.collect::<Vec<_>>());
-
-    // The registry is away from the beginning.
-    registry.set_away(true);
-    let worker = ground.role("worker", &[]);
+    scene.send(&orders.collect::<Vec<_>>());
+    scene.registry.set_away(true);
+    let worker = scene.ground.role("worker", &[]);
     says(&worker, &["answers 503", "/schemas/ids/11"]).await;
-    let dead = format!("{namespace}.shop.dead-letters");
-    assert_eq!(ground.sql("SELECT count(*) FROM found"), "0");
-    assert_eq!(foreign.read(&dead, Isolation::Committed), []);
-    registry.set_away(false);
-    ground.until("SELECT count(*) FROM found", "100").await;
+    assert_eq!(scene.ground.sql("SELECT count(*) FROM found"), "0");
+    assert_eq!(scene.letters(), []);
+    scene.registry.set_away(false);
+    scene.until_rows("100").await;
 
-    // A second version comes between records of the first, and the registry is away again.
-    registry.add(21, ("paid", 4), "AVRO", PAID, &[]);
-    let paid = [("shop.Paid", "paid", 4)];
-    registry.add(12, ("orders-value", 2), "AVRO", &second(), &paid);
-    registry.set_away(true);
+    scene.add_second();
+    scene.registry.set_away(true);
     let orders = (100..140).map(|number| match number % 4 {
         0 => record(0, new(number)),
         2 => record(0, old(number)),
         _ => record(1, old(number)),
     });
-    producer.send(topic, &orders.collect::<Vec<_>>());
+    scene.send(&orders.collect::<Vec<_>>());
     says(&worker, &["answers 503", "/schemas/ids/12"]).await;
     // The other partition goes on with what is known.
-    ground
-        .until("SELECT count(*) FROM found WHERE _partition = 1", "70")
-        .await;
-    assert_eq!(foreign.read(&dead, Isolation::Committed), []);
-    registry.set_away(false);
-    ground.until("SELECT count(*) FROM found", "140").await;
-    let rows = ground.rows("SELECT suit, amount, day, _extra FROM found WHERE suit IS NOT NULL");
+    let of_other = "SELECT count(*) FROM found WHERE _partition = 1";
+    scene.ground.until(of_other, "70").await;
+    scene.registry.set_away(false);
+    scene.until_rows("140").await;
+    let rows = "SELECT suit, amount, day, _extra FROM found WHERE suit IS NOT NULL";
     let row = json!({"suit": "HEARTS", "amount": 12.34, "day": "1970-01-02", "_extra": {"points": [1, 2]}});
-    assert_eq!(rows, vec![row; 10]);
+    assert_eq!(scene.ground.rows(rows), vec![row; 10]);
+    let once = "SELECT count(DISTINCT id), count(DISTINCT (_partition, _offset)) FROM found";
+    assert_eq!(scene.ground.sql(once), "140|140");
+    assert_eq!(scene.letters(), []);
+    // Each schema was read once for the process, but for tasks that begin together.
+    let asked = scene.registry.asked();
+    let of_first = asked.iter().filter(|path| *path == "/schemas/ids/11");
+    assert!(of_first.count() <= 2, "{asked:?}");
+    assert_eq!(worker.stop(), 0);
+}
 
-    // What does not fit, and an id of which the registry says for a while that it has no schema.
-    registry.add(
-        13,
-        ("odd", 1),
-        "AVRO",
-        &schema(r#", {"name": "day", "type": "int"}"#),
-        &[],
-    );
+/// It says so for a while, in its own words. And what else does not fit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_schema_registry_does_not_know_a_schema() {
+    let scene = Scene::begin("roles-avro-unknown").await;
+    let worker = scene.ground.role("worker", &[]);
+    let other = schema(r#", {"name": "day", "type": "int"}"#);
+    scene.registry.add(13, ("odd", 1), "AVRO", &other, &[]);
     let odd = [
         order(13, 200, &zigzag(7)),
         order(99, 201, &[]),
@@ -182,21 +213,22 @@ async fn records_in_avro_are_rows_and_an_outage_of_the_registry_loses_none() {
         [old(202), b"more".to_vec()].concat(),
     ];
     let odd = odd.map(|value| record(0, value));
-    producer.send(topic, &odd);
-    producer.send(topic, &[record(0, new(203))]);
-    ground.until("SELECT count(*) FROM found", "141").await;
-    let letters = letters(&foreign, &dead, 4).await;
+    scene.send(&odd);
+    says(
+        &worker,
+        &["says that there is no such schema", "/schemas/ids/99"],
+    )
+    .await;
+    assert_eq!(scene.letters(), []);
+    scene.send(&[record(0, old(203))]);
+    scene.until_rows("1").await;
+    let letters = scene.letters();
     let told = letters.iter().map(|letter| {
-        let header = |name| letter.header(name).unwrap_or_default().to_owned();
+        let header = |name| letter.header(name).unwrap_or_default();
         (header("tidewheel-reason"), header("tidewheel-field"))
     });
-    let told: Vec<_> = told.collect();
-    let told: Vec<_> = told
-        .iter()
-        .map(|(reason, field)| (reason.as_str(), field.as_str()))
-        .collect();
     assert_eq!(
-        told,
+        told.collect::<Vec<_>>(),
         [
             ("WrongType", "day"),
             ("NotAvro", ""),
@@ -209,12 +241,12 @@ async fn records_in_avro_are_rows_and_an_outage_of_the_registry_loses_none() {
     assert_eq!(values.collect::<Vec<_>>(), sent.collect::<Vec<_>>());
     let message = letters[1].header("tidewheel-message").unwrap();
     assert!(message.contains("the schema 99 that the value names is not in the schema registry"));
-    let once = "SELECT count(DISTINCT id), count(DISTINCT (_partition, _offset)) FROM found";
-    assert_eq!(ground.sql(once), "141|141");
-    // Each that is there was read once for the process.
-    let of_first = registry.asked();
-    let of_first = of_first.iter().filter(|path| *path == "/schemas/ids/11");
-    assert!(of_first.count() <= 2, "of two tasks that began together");
+    // Once it has it, records of that id are read.
+    scene
+        .registry
+        .add(99, ("late", 1), "AVRO", &schema(""), &[]);
+    scene.send(&[record(0, order(99, 204, &[]))]);
+    scene.until_rows("2").await;
     assert_eq!(worker.stop(), 0);
 }
 
@@ -224,7 +256,7 @@ async fn a_worker_that_cannot_ask_says_what_is_missing() {
     let replaced = [
         ("namespace: web", "namespace: roles-avro-refused"),
         ("TOPIC", "Shop.refused.avro"),
-        ("REGISTRY", "http://127.0.0.1:1"),
+        ("https://registry.example", "http://127.0.0.1:1"),
     ];
     let ground = Ground::with(&specs, &replaced);
     let ended = ground.refused("worker");
