@@ -4,7 +4,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tidewheel_decode::writer_schema::WriterSchema;
 use tidewheel_planner::plan::Plan;
-use tidewheel_registry::{Access, Registry};
+use tidewheel_registry::{Access, Registry, RegistryError};
 use tidewheel_worker::{Schemas, SchemasError, SchemasOf};
 
 use crate::failure::Failure;
@@ -16,7 +16,10 @@ struct Asked(Registry);
 impl Schemas for Asked {
     async fn schema(&self, id: u32) -> Result<Arc<WriterSchema>, SchemasError> {
         let schema = self.0.schema(id).await;
-        schema.map_err(|error| SchemasError(error.to_string()))
+        schema.map_err(|error| match error {
+            RegistryError::NotYet { .. } => SchemasError::NotYet(error.to_string()),
+            _ => SchemasError::Unavailable(error.to_string()),
+        })
     }
 }
 

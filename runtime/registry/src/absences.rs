@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 /// taken a schema, and others hear of it later.
 const SURE_AFTER: Duration = Duration::from_secs(10);
 
-/// How many ids are remembered: whoever makes ids up does not fill the memory.
-const MAX_IDS: usize = 10_000;
+/// How many ids are remembered, far more than a task asks for at once: whoever makes ids up does not fill the memory.
+const MAX_IDS: usize = 1_000_000;
 
 /// The ids of which a registry says that it has no schema.
 #[derive(Debug, Default)]

@@ -224,11 +224,12 @@ impl<'a> SourceAttempt<'a> {
 
     /// Learns the schemas that records name. Nothing is taken before all are there.
     async fn learn(&mut self, records: &[Record]) -> Result<(), AttemptError> {
-        for id in self.task.unknown_schemas(records) {
-            let schema = schemas::wait_for(self.context, self.key, self.stop, id).await?;
-            self.task.learn(id, schema);
-        }
-        Ok(())
+        let ids = self.task.unknown_schemas(records);
+        let task = &mut self.task;
+        schemas::read(self.context, (self.key, self.stop), ids, |id, schema| {
+            task.learn(id, schema);
+        })
+        .await
     }
 
     /// What there is to do at the end of the log: idleness, and closing windows where that is asked for.
