@@ -36,7 +36,7 @@ const PAID: &str = r#"{"type": "record", "name": "Paid", "namespace": "shop", "f
 
 /// A whole number as Avro writes it.
 fn zigzag(number: i64) -> Vec<u8> {
-    let mut left = (number << 1 ^ number >> 63).cast_unsigned();
+    let mut left = ((number << 1) ^ (number >> 63)).cast_unsigned();
     let mut bytes = Vec::new();
     while left > 0x7f {
         bytes.push((left & 0x7f) as u8 | 0x80);

@@ -37,7 +37,7 @@ fn read(avro: &mut Avro, value: &[u8]) -> Result<String, &'static str> {
 
 /// A length or number as Avro writes it.
 fn zigzag(number: i64) -> Vec<u8> {
-    let mut left = (number << 1 ^ number >> 63).cast_unsigned();
+    let mut left = ((number << 1) ^ (number >> 63)).cast_unsigned();
     let mut bytes = Vec::new();
     while left > 0x7f {
         bytes.push((left & 0x7f) as u8 | 0x80);

@@ -14,5 +14,6 @@ mod generations;
 mod markers;
 mod on_kafka;
 mod refusals;
+mod schemas;
 mod simulation;
 mod starts;
