@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tidewheel_decode::avro::AvroSchema;
 use tidewheel_decode::writer_schema::WriterSchema;
-use tidewheel_log::{Cleanup, EmbeddedLog, NewRecord, Options, TopicSettings};
+use tidewheel_log::{Cleanup, EmbeddedLog, Log as _, NewRecord, Options, TopicSettings};
 use tidewheel_sinks::Sink;
 use tidewheel_sinks::embedded::Columns;
 use tidewheel_worker::{Control, Limits, Schemas, SchemasError, SchemasOf, SystemTimer, Worker};
