@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::AttemptError;
 use crate::made_anew;
+use crate::pace::Pace;
 use crate::recovery::{leave_word, take_over};
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
@@ -42,6 +43,7 @@ pub(crate) struct SourceAttempt<'a> {
     committed_at_ms: i64,
     /// Up to where the progress in the log goes.
     covered: i64,
+    pace: Pace,
     /// Whether a sink refused some of the rows that came last.
     is_refused: bool,
     records: u64,
@@ -147,6 +149,7 @@ impl<'a> SourceAttempt<'a> {
             seen: told.seen,
             committed_at_ms: context.timer.now_ms(),
             covered,
+            pace: Pace::new(context.limits.batch_records),
             is_refused: false,
             records: 0,
         })
@@ -185,7 +188,7 @@ impl<'a> SourceAttempt<'a> {
 
     /// How many records to take at once.
     fn most_records(&self) -> usize {
-        let most = self.context.limits.batch_records;
+        let most = self.pace.records();
         if self.is_refused {
             most.min(RECORDS_AFTER_REFUSALS)
         } else {
@@ -197,9 +200,10 @@ impl<'a> SourceAttempt<'a> {
         let mut rest = fetched.records.as_slice();
         loop {
             let before = self.task.next_offset();
-            let effects =
-                self.task
-                    .process(rest, fetched.next_offset, self.context.timer.now_ms())?;
+            let began_ms = self.context.timer.now_ms();
+            let effects = self.task.process(rest, fetched.next_offset, began_ms)?;
+            let took_ms = self.context.timer.now_ms() - began_ms;
+            self.pace.took(effects.consumed, took_ms);
             let (taken, left) = rest.split_at(effects.consumed);
             rest = left;
             let moved = self.task.next_offset() != before && effects.consumed > 0;
