@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use tidewheel_engine::sabotage::{self, Bug};
 use tidewheel_engine::stage1::{Recovered, SourceSetup, SourceTask, StartAt};
+use tidewheel_engine::window::rows_from;
 use tidewheel_engine::wire::acknowledgement::Acknowledgement;
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
 use tidewheel_engine::{Effects, EngineError};
@@ -333,12 +334,10 @@ async fn start_at(
     let (log, declared) = (context.log.as_ref(), &context.plan.sources[source]);
     let first = context.first(&declared.name, partition);
     let mut cuts = BTreeMap::new();
-    for step in context
-        .plan
-        .steps
-        .iter()
-        .filter(|step| matches!(step.kind, StepKind::Aggregate(_)))
-    {
+    for step in &context.plan.steps {
+        let StepKind::Aggregate(aggregate) = &step.kind else {
+            continue;
+        };
         let cut_ms = context
             .generations
             .steps
@@ -346,7 +345,7 @@ async fn start_at(
             .and_then(|generation| generation.cut_ms);
         if let Some(cut_ms) = cut_ms {
             let max_future_ms = i64::try_from(declared.max_future_ms).unwrap_or(i64::MAX);
-            let since_ms = cut_ms.saturating_sub(max_future_ms);
+            let since_ms = rows_from(aggregate.window, cut_ms).saturating_sub(max_future_ms);
             cuts.insert(
                 step.name.clone(),
                 log.offset_at(&declared.topic, partition, since_ms).await?,
