@@ -217,6 +217,10 @@ fn what_comes_for_a_final_session_is_told() {
     pipeline.deliver(before);
     pipeline.close();
     assert_eq!(pipeline.dead_letters()[0].0, "WindowPurged");
+    assert_eq!(
+        header(&pipeline.dead[0], "tidewheel-message").unwrap(),
+        "sessions that would hold 2026-01-01T00:00:00Z are final; contributions of clicks/0 from offset 0 to before 1"
+    );
     let ledger = pipeline.window_ledger("w");
     let dead = ledger.dead_lettered["WindowPurged"];
     assert_eq!(
