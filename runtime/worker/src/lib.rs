@@ -14,6 +14,7 @@ mod input;
 mod made_anew;
 mod outdated;
 mod recovery;
+pub mod replay;
 mod source_attempt;
 mod status;
 mod step_attempt;
