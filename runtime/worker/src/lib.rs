@@ -13,6 +13,7 @@ mod error;
 mod input;
 mod made_anew;
 mod outdated;
+mod pace;
 mod recovery;
 pub mod replay;
 mod source_attempt;

@@ -21,5 +21,6 @@ mod lateness;
 mod recovery;
 mod refusals;
 mod sent_again;
+mod sessions;
 mod ties;
 mod topic_outputs;

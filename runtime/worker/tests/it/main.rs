@@ -8,6 +8,7 @@
 )]
 
 mod around;
+mod beside;
 mod end_to_end;
 mod fixture;
 mod generations;
