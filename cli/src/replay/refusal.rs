@@ -9,7 +9,7 @@ use crate::view::text::timestamp;
 pub(super) fn refused(error: ReplayError, args: &ReplayArgs) -> Failure {
     let help = match &error {
         ReplayError::NoWindows => {
-            "rows of events, and what is in topics, is never computed again: their outputs have each row once".to_owned()
+            "tumbling and hopping windows in tables are computed again; rows of events, sessions, and what is in topics are left as they are".to_owned()
         }
         ReplayError::NeverRan => {
             "start its workers first: what they have read and closed decides what can be computed again".to_owned()

@@ -85,7 +85,9 @@ pub(super) async fn replace(
         .await
         .map_err(refused_whole)?;
     (replaced.windows, replaced.rows) = (count(&written, 0)?, count(&written, 1)?);
-    let others = statements.delete_others(replacement.first_ms, replacement.last_ms);
+    // Shorter windows of before may start after the last of these.
+    let last_ms = replacement.end_ms.map_or(replacement.last_ms, |ms| ms - 1);
+    let others = statements.delete_others(replacement.first_ms, last_ms);
     replaced.removed = count(&session.run_for(others, patience).await?, 0)?;
     session
         .run("COMMIT".to_owned())

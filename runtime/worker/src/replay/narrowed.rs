@@ -1,7 +1,9 @@
 //! The part of a plan that is replayed: windows in tables, each emitted once.
 use std::collections::BTreeMap;
 
-use tidewheel_planner::plan::{LatePolicy, Output, Plan, Relation, Stage, StepKind, TableKind};
+use tidewheel_planner::plan::{
+    Aggregate, LatePolicy, Output, Plan, Relation, Stage, StepKind, Window,
+};
 
 use super::range::{Range, starts_in};
 use super::{Read, ReplayError, ReplayedOutput};
@@ -22,6 +24,8 @@ pub enum Why {
     Rows,
     /// It goes to a topic, in which nothing can be replaced.
     Topic,
+    /// It has sessions: where they begin depends on all events before, and no time parts those that are final from the others.
+    Sessions,
 }
 
 /// The windows of the plan's tables that lie in `range` as a whole. `numbers`: the generations of aggregate steps.
@@ -32,12 +36,12 @@ pub(super) fn replayed_outputs(
 ) -> Result<Vec<ReplayedOutput>, ReplayError> {
     let mut replayed = Vec::new();
     for (index, output) in plan.outputs.iter().enumerate() {
-        let Some(step) = step_of(plan, output).filter(|_| is_replayed(output)) else {
+        let Some((step, aggregate)) = aggregate_of(plan, output) else {
             continue;
         };
-        let StepKind::Aggregate(aggregate) = &plan.steps[step].kind else {
+        if left_alone(plan, output).is_some() {
             continue;
-        };
+        }
         let (window, name) = (aggregate.window, &plan.steps[step].name);
         let starts_ms = starts_in(window, range).ok_or_else(|| ReplayError::NoWindow {
             step: name.clone(),
@@ -60,13 +64,11 @@ pub(super) fn replayed_outputs(
 
 /// The outputs that are left as they are.
 pub(super) fn untouched(plan: &Plan) -> Vec<Untouched> {
-    let left = plan.outputs.iter().filter(|output| !is_replayed(output));
-    let left = left.map(|output| Untouched {
-        output: output.name.clone(),
-        why: match output.table() {
-            Some(_) => Why::Rows,
-            None => Why::Topic,
-        },
+    let left = plan.outputs.iter().filter_map(|output| {
+        Some(Untouched {
+            output: output.name.clone(),
+            why: left_alone(plan, output)?,
+        })
     });
     left.collect()
 }
@@ -93,18 +95,96 @@ pub(super) fn narrowed(plan: &Plan, replayed: &[ReplayedOutput], reads: &[Read])
     narrowed
 }
 
-fn is_replayed(output: &Output) -> bool {
-    output.table().is_some() && *output.kind() != TableKind::Rows
+/// Why an output is left as it is; none where it is replayed.
+fn left_alone(plan: &Plan, output: &Output) -> Option<Why> {
+    match (output.table(), aggregate_of(plan, output)) {
+        (None, _) => Some(Why::Topic),
+        (Some(_), None) => Some(Why::Rows),
+        (Some(_), Some((_, aggregate))) => {
+            matches!(aggregate.window, Window::Session { .. }).then_some(Why::Sessions)
+        }
+    }
 }
 
-/// The aggregate step whose windows an output has; none where it has rows of events.
-fn step_of(plan: &Plan, output: &Output) -> Option<usize> {
+/// The aggregate step whose windows an output has, and its index; none where it has rows of events.
+fn aggregate_of<'a>(plan: &'a Plan, output: &Output) -> Option<(usize, &'a Aggregate)> {
     let Relation::Step(from) = output.from else {
         return None;
     };
-    match (&plan.steps[from].kind, plan.steps[from].stage) {
-        (StepKind::Aggregate(_), _) => Some(from),
-        (_, Stage::Two(step)) => Some(step),
-        (_, Stage::One) => None,
+    let step = match (&plan.steps[from].kind, plan.steps[from].stage) {
+        (StepKind::Aggregate(_), _) => from,
+        (_, Stage::Two(step)) => step,
+        (_, Stage::One) => return None,
+    };
+    match &plan.steps[step].kind {
+        StepKind::Aggregate(aggregate) => Some((step, aggregate)),
+        StepKind::Rows(_) | StepKind::Deduplicate(_) => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use tidewheel_planner::load::load_texts;
+    use tidewheel_planner::{judge, problem};
+
+    use super::*;
+
+    const PIPELINE: &str = "apiVersion: tidewheel.dev/v1alpha1
+kind: EventSource
+metadata: {name: events, namespace: shop}
+spec:
+  schema:
+    fields:
+      - {name: id, type: text, required: true}
+      - {name: ts, type: timestamp, required: true}
+  eventTime: {field: ts}
+  key: [id]
+  topic: {partitions: 1}
+  http: {}
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Sink
+metadata: {name: tables, namespace: shop}
+spec:
+  postgres: {connection: {secretRef: {name: tables, key: url}}}
+---
+apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {name: kpis, namespace: shop}
+spec:
+  sources: [{name: events}]
+  steps:
+    - {name: minutes, aggregate: {window: {tumbling: 1m}, sql: SELECT count(*) AS n FROM events}}
+    - {name: visits, aggregate: {window: {session: {gap: 1m}}, late: {allowed: 1m, policy: DeadLetter}, sql: 'SELECT id, count(*) AS n FROM events GROUP BY id'}}
+    - {name: more, sql: SELECT window_start, n FROM minutes WHERE n > 1}
+  outputs:
+    - {name: rows, from: events, postgres: {sink: tables}}
+    - {name: minutes, from: minutes, postgres: {sink: tables}}
+    - {name: visits, from: visits, postgres: {sink: tables}}
+    - {name: more, from: more, postgres: {sink: tables}}
+";
+
+    #[test]
+    fn windows_that_lie_at_times_of_their_own_are_replayed_and_nothing_else() {
+        let (_, plans, problems) = judge(load_texts([("pipeline.yaml", PIPELINE)]));
+        assert!(!plans.is_empty(), "{}", problem::render(&problems));
+        let plan = &plans[0];
+        let range = Range {
+            from_ms: 0,
+            to_ms: 120_000,
+        };
+        let replayed = replayed_outputs(plan, &BTreeMap::new(), range).unwrap();
+        let replayed: Vec<_> = replayed
+            .iter()
+            .map(|replayed| (replayed.output, replayed.step.as_str()))
+            .collect();
+        assert_eq!(replayed, [(1, "minutes"), (3, "minutes")]);
+        let left: Vec<_> = untouched(plan)
+            .into_iter()
+            .map(|left| (left.output, left.why))
+            .collect();
+        let expected = [("rows", Why::Rows), ("visits", Why::Sessions)];
+        assert_eq!(left, expected.map(|(name, why)| (name.to_owned(), why)));
     }
 }
