@@ -159,7 +159,7 @@ fn newest_of(source: &Source, progress: &SourceProgress, earliest: i64) -> Optio
 
 /// When the records before `earliest` had come at the latest, ms, as far as it is known. In somebody else's topic the records that follow may
 /// claim that they came before those.
-fn told_at(progress: &SourceProgress, earliest: i64) -> Option<i64> {
+pub(crate) fn told_at(progress: &SourceProgress, earliest: i64) -> Option<i64> {
     let mut checkpoints = progress.checkpoints.iter();
     let next = checkpoints.find(|checkpoint| checkpoint.position.next_offset >= earliest);
     next.map(|checkpoint| checkpoint.append_time_ms)
@@ -167,7 +167,7 @@ fn told_at(progress: &SourceProgress, earliest: i64) -> Option<i64> {
 }
 
 /// The progress of the task of a partition; none where it has not begun.
-async fn progress_of(
+pub(crate) async fn progress_of(
     log: &dyn Log,
     state_topic: &str,
     partition: i32,

@@ -15,6 +15,7 @@ mod made_anew;
 mod outdated;
 mod pace;
 mod recovery;
+pub mod replay;
 mod source_attempt;
 mod status;
 mod step_attempt;

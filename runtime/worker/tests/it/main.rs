@@ -15,5 +15,6 @@ mod generations;
 mod markers;
 mod on_kafka;
 mod refusals;
+mod replay;
 mod simulation;
 mod starts;
