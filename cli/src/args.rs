@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::acknowledge::args::AcknowledgeArgs;
 use crate::dead_letters::args::DeadLettersArgs;
+use crate::replay::args::ReplayArgs;
 use crate::roles::args::{
     GenerateArgs, IngestArgs, OperatorArgs, ProvisionArgs, SinkArgs, WorkerArgs,
 };
@@ -75,6 +76,11 @@ pub(crate) enum Command {
     /// A task stops where events were deleted before it had read them, or where a table's progress is gone that it had written. It says so,
     /// and waits until somebody acknowledges exactly that, by its hash. Without --hash this lists what waits, and changes nothing.
     Acknowledge(AcknowledgeArgs),
+    /// Compute windows of the past again, from what the sources still have
+    ///
+    /// Computes the windows of a Pipeline between two times again, by its SQL, from the events that its sources' topics have now, and puts them
+    /// in the place of what the tables have. Only windows that no worker writes any more; what was late or a duplicate is so again.
+    Replay(ReplayArgs),
     /// Print the CustomResourceDefinitions of EventSource, Pipeline and Sink
     Crds,
 }

@@ -10,6 +10,7 @@ mod logging;
 mod metrics;
 mod place;
 mod printed;
+mod replay;
 mod roles;
 mod runtime;
 mod served;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Operator(operator) => roles::operator(operator),
         Command::DeadLetters(letters) => dead_letters::run(letters),
         Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
+        Command::Replay(replay) => replay::run(&replay),
         Command::Crds => crds(),
     };
     match outcome {

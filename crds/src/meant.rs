@@ -97,13 +97,20 @@ pub(crate) fn example(schema: &JSONSchemaProps, name: &str) -> Option<String> {
     Some(format!("`{name}: {value}`"))
 }
 
-/// A value of the right form: a duration, or an object with all that must be there.
+/// A value of the right form: a duration, or an object with all that must be there; where nothing must, with its only duration.
 fn placeholder(schema: &JSONSchemaProps) -> Option<String> {
     if is_duration(schema) {
         return Some("1m".to_owned());
     }
     let properties = schema.properties.as_ref()?;
     let mut required: Vec<&String> = schema.required.iter().flatten().collect();
+    if required.is_empty() {
+        let mut durations = properties.iter().filter(|(_, field)| is_duration(field));
+        required.extend(durations.next().map(|(name, _)| name));
+        if durations.next().is_some() {
+            return None;
+        }
+    }
     required.sort_by_key(|name| *name != "name");
     let fields: Vec<String> = required
         .into_iter()

@@ -159,6 +159,11 @@ pub struct Deduplicate {
 /// Groups rows in windows of event time.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("!has(self.window.session) || self.late.policy != 'Amend'")
+        .message("a session is written once, when it is final, and never amended, as would be the default: write `late: {policy: DeadLetter}`, or `Drop`")
+        .field_path(".late.policy"),
+]))]
 pub struct Aggregate {
     /// The windows. Their bounds are the columns `window_start` and `window_end` of the result.
     pub window: Window,
@@ -171,12 +176,12 @@ pub struct Aggregate {
     pub sql: String,
 }
 
-/// Windows of event time: exactly one of `tumbling` and `hopping`. They are aligned to 1970-01-01 in UTC.
+/// Windows of event time: exactly one of `tumbling`, `hopping` and `session`.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
-    Rule::new("has(self.tumbling) != has(self.hopping)")
-        .message("say which windows: exactly one of `tumbling`, such as `{tumbling: 1m}`, and `hopping`, such as `{hopping: {size: 10m, every: 1m}}`"),
+    Rule::new("[has(self.tumbling), has(self.hopping), has(self.session)].exists_one(given, given)")
+        .message("say which windows: exactly one of `{tumbling: 1m}`, `{hopping: {size: 10m, every: 1m}}` and `{session: {gap: 30m}}`"),
 ]))]
 pub struct Window {
     /// Windows of this size that follow each other, aligned to 1970-01-01 in UTC.
@@ -186,9 +191,25 @@ pub struct Window {
             .message("a window must be longer than 0s and at most 366d, such as 1m"),
     ]))]
     pub tumbling: Option<Duration>,
-    /// Windows that overlap, such as the last 10 minutes of every minute. An event counts in each that holds it.
+    /// Windows that overlap, such as the last 10 minutes of every minute, aligned to 1970-01-01 in UTC. An event counts in each that holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hopping: Option<Hopping>,
+    /// Windows of each group's own: events of a group that follow each other without a gap are in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
+}
+
+/// Windows that last as long as events come.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Session {
+    /// How long nothing has to come until a session is over. `window_start` is the time of its first event, `window_end` that of its last plus
+    /// the gap.
+    #[schemars(extend("x-kubernetes-validations" = [
+        Rule::new("self > duration('0s') && self <= duration('8784h')")
+            .message("a gap must be longer than 0s and at most 366d, such as 30m"),
+    ]))]
+    pub gap: Duration,
 }
 
 /// Windows of one size, of which one begins every so often.
@@ -436,14 +457,17 @@ pub enum WindowKind {
     Tumbling(Duration),
     /// Windows that overlap.
     Hopping(Hopping),
+    /// Windows of each group's own, which end after such a gap.
+    Session(Duration),
 }
 
 impl Window {
     /// Which windows these are; none where the spec does not say exactly one kind.
     pub fn kind(&self) -> Option<WindowKind> {
-        match (self.tumbling, self.hopping) {
-            (Some(size), None) => Some(WindowKind::Tumbling(size)),
-            (None, Some(hopping)) => Some(WindowKind::Hopping(hopping)),
+        match (self.tumbling, self.hopping, self.session) {
+            (Some(size), None, None) => Some(WindowKind::Tumbling(size)),
+            (None, Some(hopping), None) => Some(WindowKind::Hopping(hopping)),
+            (None, None, Some(session)) => Some(WindowKind::Session(session.gap)),
             _ => None,
         }
     }

@@ -130,7 +130,10 @@ impl Plan {
             LatePolicy::Drop => "drop",
         };
         let millis = |ms: i64| duration(u64::try_from(ms).unwrap_or_default());
-        write!(f, "  windows of {}", millis(aggregate.window.size_ms()))?;
+        match aggregate.window {
+            Window::Session { gap_ms } => write!(f, "  sessions with gaps of {}", millis(gap_ms))?,
+            of_a_size => write!(f, "  windows of {}", millis(of_a_size.size_ms()))?,
+        }
         if let Window::Hopping { every_ms, .. } = aggregate.window {
             let pane_ms = aggregate.window.pane_ms();
             write!(

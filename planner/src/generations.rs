@@ -71,6 +71,9 @@ pub struct AllottedStep {
     /// How far the starts of its windows are apart, ms, where they overlap; none: each begins where the one before it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every_ms: Option<i64>,
+    /// Its windows are sessions, with this gap, ms; none: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap_ms: Option<i64>,
     /// Allowed lateness, ms.
     pub allowed_ms: i64,
     /// How many partitions each source that feeds it had when the generation began, by source: all of them are waited for before a
@@ -98,7 +101,10 @@ pub struct AllottedOutput {
 impl AllottedStep {
     /// Its windows.
     pub fn window(&self) -> Window {
-        Window::overlapping(self.size_ms, self.every_ms.unwrap_or(self.size_ms))
+        match self.gap_ms {
+            Some(gap_ms) => Window::Session { gap_ms },
+            None => Window::overlapping(self.size_ms, self.every_ms.unwrap_or(self.size_ms)),
+        }
     }
 }
 
@@ -216,8 +222,12 @@ fn next_steps(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, Allott
             cut_ms: None,
             size_ms: aggregate.window.size_ms(),
             every_ms: match aggregate.window {
-                Window::Tumbling { .. } => None,
                 Window::Hopping { every_ms, .. } => Some(every_ms),
+                Window::Tumbling { .. } | Window::Session { .. } => None,
+            },
+            gap_ms: match aggregate.window {
+                Window::Session { gap_ms } => Some(gap_ms),
+                Window::Tumbling { .. } | Window::Hopping { .. } => None,
             },
             allowed_ms: aggregate.late.allowed_ms,
             feeders: BTreeMap::new(),

@@ -256,13 +256,13 @@ pub struct Aggregate {
     pub group_columns: usize,
     /// The schema that `calls` and `filters` are bound to: `argument.schema` and [`ORDER_COLUMNS`].
     pub call_schema: SchemaRef,
-    /// The aggregate functions.
+    /// The aggregate functions. Where windows are sessions one more, the last: the time of the last event.
     pub calls: Vec<Call>,
     /// The windows.
     pub window: Window,
     /// How late an event may be, and what becomes of those that are later.
     pub late: Late,
-    /// Columns of a partial: `_window` (start of the pane, ms: that of the window where windows do not overlap), group columns, the state columns of each call in turn, `_contributions`.
+    /// Columns of a partial: `_window` (start of the pane, ms: that of the window where windows do not overlap, of sessions the first event), group columns, the state columns of each call in turn, `_contributions`.
     pub partial_schema: SchemaRef,
     /// What `result` reads: group columns, `window_start`, `window_end`, then one column for each call.
     pub merged_schema: SchemaRef,

@@ -11,7 +11,7 @@
 //!  panes of 2 s      | | | | | | | | | |
 //! ```
 
-/// The windows of an aggregate step, aligned to the epoch in UTC.
+/// The windows of an aggregate step. Those of equal size are aligned to the epoch in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
     /// Windows of equal size that follow each other.
@@ -25,6 +25,12 @@ pub enum Window {
         size_ms: i64,
         /// How far the starts of two windows are apart, less than the size.
         every_ms: i64,
+    },
+    /// Windows of each group's own, which hold its events as long as they follow each other by less than the gap. They begin with their
+    /// first event and end the gap after their last one.
+    Session {
+        /// How far apart events are no longer in one, which is the size of a window of one event.
+        gap_ms: i64,
     },
 }
 
@@ -41,24 +47,36 @@ impl Window {
         }
     }
 
-    /// Size of a window.
+    /// Size of a window; the least that it may have.
     pub const fn size_ms(self) -> i64 {
         match self {
             Self::Tumbling { size_ms } | Self::Hopping { size_ms, .. } => size_ms,
+            Self::Session { gap_ms } => gap_ms,
         }
     }
 
-    /// How far the starts of two windows are apart.
+    /// How far the starts of two windows are apart; the least that they may be. A session may begin at any moment.
     pub const fn every_ms(self) -> i64 {
         match self {
             Self::Tumbling { size_ms } => size_ms,
             Self::Hopping { every_ms, .. } => every_ms,
+            Self::Session { .. } => 1,
         }
     }
 
-    /// Length of a pane. A tumbling window is one.
+    /// How far the moments are apart at which windows are emitted. Sessions end at any time: those are emitted together that end within a
+    /// sixteenth of the gap, but at least a second and at most a minute.
+    pub fn emission_step_ms(self) -> i64 {
+        match self {
+            Self::Tumbling { .. } | Self::Hopping { .. } => self.every_ms(),
+            Self::Session { gap_ms } => (gap_ms / 16).clamp(1_000, 60_000),
+        }
+    }
+
+    /// Length of a pane. A tumbling window is one; a session is made of moments.
     pub const fn pane_ms(self) -> i64 {
         match self {
+            Self::Session { .. } => 1,
             Self::Tumbling { size_ms } => size_ms,
             Self::Hopping { size_ms, every_ms } => greatest_common_divisor(size_ms, every_ms),
         }

@@ -54,7 +54,7 @@ const TASK_VALUES: [(Declared, Value); 8] = [
     (
         task_gauge(
             "tidewheel_task_open_windows",
-            "Windows with contributions that were not emitted; of tasks of aggregate steps.",
+            "Windows with contributions that were not emitted, all sessions as one; of tasks of aggregate steps.",
         ),
         |task| (task.stage == 2).then_some(task.open_windows.len() as f64),
     ),

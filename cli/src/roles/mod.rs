@@ -63,7 +63,7 @@ fn run_until_told<F: Future<Output = Result<(), Failure>>>(
 }
 
 /// The log on Kafka. To be called within the runtime.
-fn open_log(place: &kafka::KafkaPlace) -> Result<KafkaLog, Failure> {
+pub(crate) fn open_log(place: &kafka::KafkaPlace) -> Result<KafkaLog, Failure> {
     KafkaLog::new(place.connection()?).map_err(misused)
 }
 

@@ -2,7 +2,7 @@
 use chrono::{DateTime, SecondsFormat};
 
 /// `1234567` as `1,234,567`.
-pub(super) fn count(n: u64) -> String {
+pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -46,7 +46,7 @@ pub(crate) fn timestamp(ms: i64) -> String {
 }
 
 /// `1 row`, `1,204 rows`.
-pub(super) fn rows(n: u64) -> String {
+pub(crate) fn rows(n: u64) -> String {
     format!("{} {}", count(n), if n == 1 { "row" } else { "rows" })
 }
 

@@ -19,6 +19,7 @@ fn help_teaches() {
         "dead-letters show",
         "dead-letters resend",
         "acknowledge",
+        "replay",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let ended = run(&args);

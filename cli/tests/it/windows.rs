@@ -47,6 +47,7 @@ fn the_windows_of_the_example_equal_a_plain_computation() {
     let requests = rows(&document, "requests");
     assert_eq!(requests.len(), 6_000);
     hopping(&document, requests);
+    sessions(&document, requests);
     let ledgers = document["ledgers"].as_array().unwrap();
     assert!(ledgers.iter().all(|ledger| ledger["balanced"] == true));
 }
@@ -69,6 +70,32 @@ fn hopping(document: &Value, requests: &[Value]) {
         assert_eq!(millis(&row["window_end"]), start_ms + 6 * HOUR_MS);
         let group = (start_ms, row["method"].as_str().unwrap().to_owned());
         (group, figures(row))
+    });
+    assert_eq!(found.collect::<BTreeMap<_, _>>(), expected);
+}
+
+fn sessions(document: &Value, requests: &[Value]) {
+    let mut by_visitor: BTreeMap<&str, Vec<(i64, &Value)>> = BTreeMap::new();
+    for request in requests {
+        let visitor = by_visitor.entry(request["user_id"].as_str().unwrap());
+        visitor.or_default().push((millis(&request["ts"]), request));
+    }
+    let mut expected = BTreeMap::new();
+    for (visitor, mut requests) in by_visitor {
+        requests.sort_by_key(|(ts_ms, _)| *ts_ms);
+        for visit in requests.chunk_by(|a, b| b.0 - a.0 < HOUR_MS / 2) {
+            let mut figures = Figures::default();
+            visit
+                .iter()
+                .for_each(|(_, request)| add(&mut figures, request));
+            let end_ms = visit[visit.len() - 1].0 + HOUR_MS / 2;
+            expected.insert((visit[0].0, visitor.to_owned()), (end_ms, figures));
+        }
+    }
+    let found = rows(document, "visits").iter().map(|row| {
+        let visitor = row["user_id"].as_str().unwrap().to_owned();
+        let key = (millis(&row["window_start"]), visitor);
+        (key, (millis(&row["window_end"]), figures(row)))
     });
     assert_eq!(found.collect::<BTreeMap<_, _>>(), expected);
 }

@@ -44,6 +44,13 @@ fn with_operator() -> &'static Cluster {
     cluster
 }
 
+/// Deletes a pod as a node does that is cut off: it says no farewell. `wait` is for how long kubectl waits until it is gone.
+fn delete_at_once(cluster: &Cluster, namespace: &str, pod: &str, wait: &str) {
+    let delete = ["delete", "pod", pod, "--namespace", namespace];
+    let now = ["--grace-period=0", "--force", wait];
+    cluster.run_kubectl(&[&delete[..], &now].concat()).unwrap();
+}
+
 fn install(cluster: &Cluster) {
     // Many workloads share the node.
     let values = [

@@ -43,7 +43,11 @@ pub(crate) struct Aggregated {
 }
 
 /// Compiles the query of an aggregate step over its one input.
-pub(crate) fn compile(parsed: &Parsed, inputs: &[Readable]) -> Result<Aggregated, Vec<SqlProblem>> {
+pub(crate) fn compile(
+    parsed: &Parsed,
+    inputs: &[Readable],
+    is_session: bool,
+) -> Result<Aggregated, Vec<SqlProblem>> {
     let [input] = inputs else {
         judge(parsed, Context::Aggregate, inputs)?;
         let message = format!(
@@ -81,7 +85,7 @@ pub(crate) fn compile(parsed: &Parsed, inputs: &[Readable]) -> Result<Aggregated
     let plan = simplify(plan).map_err(fail)?;
     let node = find_aggregate(&plan).map_err(|problem| vec![problem])?;
     let cut = Cut::new(&plan, node, &seen, input.schema.fields().len())?;
-    cut.compile(&plan, node, &seen)
+    cut.compile(&plan, node, &seen, is_session)
 }
 
 fn taken(name: &str, input: &str) -> SqlProblem {

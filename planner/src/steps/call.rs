@@ -14,6 +14,7 @@ use crate::plan::{Call, ORDER_COLUMNS};
 use crate::problem::Code;
 use crate::sql::SqlProblem;
 use crate::sql::lower::physical;
+use crate::sql::registry::FUNCTIONS;
 use crate::sql::result::internal;
 
 /// An argument, a filter or an ordering of a call: an expression over the aggregation's input.
@@ -41,6 +42,22 @@ pub(crate) struct CallSpec {
     order_by: Vec<(Bound, SortOptions)>,
     ignore_nulls: bool,
     text: String,
+}
+
+/// The time of a group's last event.
+pub(crate) fn last_event(schema: &SchemaRef) -> DfResult<Call> {
+    let [event_time, ..] = ORDER_COLUMNS;
+    let column = Column::new_with_schema(event_time, schema)?;
+    let max = FUNCTIONS.aggregate("max").cloned();
+    let max = max.ok_or_else(|| DataFusionError::Internal("there is no max".to_owned()))?;
+    let function = AggregateExprBuilder::new(max, vec![Arc::new(column)])
+        .schema(Arc::clone(schema))
+        .alias("_last")
+        .build()?;
+    Ok(Call {
+        function: Arc::new(function),
+        filter: None,
+    })
 }
 
 impl CallSpec {

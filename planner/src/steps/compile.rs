@@ -126,21 +126,31 @@ fn aggregate_step(
         ));
         return Err(problems);
     }
-    let window = window(step, &spec.window).map_err(|problem| problems.push(*problem));
+    let window = window(step, &spec.window)
+        .map_err(|problem| problems.extend(problem.map(|problem| *problem)));
+    let is_session = matches!(window, Ok(Window::Session { .. }));
+    if is_session && spec.late.policy == SpecPolicy::Amend {
+        let mut path = step.path.clone();
+        path.extend(member!["aggregate", "late", "policy"]);
+        let message = "a session is written once, when it is final, and never amended";
+        let problem = step.subject.error(&path, Code::InvalidWindow, message);
+        problems.push(problem.help("write `late: {policy: DeadLetter}`, or `Drop`"));
+    }
     let compiled = aggregate::compile(
         parsed,
         &inputs.iter().map(|f| f.readable()).collect::<Vec<_>>(),
+        is_session,
     );
     let (window, compiled) = match (window, compiled) {
-        (Ok(window), Ok(compiled)) => (window, compiled),
-        (Err(()), Ok(_)) => return Err(problems),
+        (Ok(window), Ok(compiled)) if problems.is_empty() => (window, compiled),
+        (_, Ok(_)) => return Err(problems),
         (_, Err(found)) => {
             problems.extend(found.into_iter().map(|p| step.sql_problem(p)));
             return Err(problems);
         }
     };
-    if compiled.argument_sees_window && window.pane_ms() < window.size_ms() {
-        return Err(vec![step.sql_problem(computes_with_many(parsed))]);
+    if compiled.argument_sees_window && !matches!(window, Window::Tumbling { .. }) {
+        return Err(vec![step.sql_problem(computes_too_early(window, parsed))]);
     }
     let group_columns = compiled.group_origins.len();
     let late = Late {
@@ -230,23 +240,20 @@ fn aggregate_step(
     ))
 }
 
-/// The windows of a step; or what is wrong with them.
-fn window(step: &ReadStep<'_>, spec: &WindowSpec) -> Result<Window, Box<Problem>> {
+/// The windows of a step; or what is wrong with them, unless the schema has said so.
+fn window(step: &ReadStep<'_>, spec: &WindowSpec) -> Result<Window, Option<Box<Problem>>> {
     let wrong = |member: Path, message: String, help: &str| {
         let mut path = step.path.clone();
         path.extend(member!["aggregate", "window"]);
         path.extend(member);
         let problem = step.subject.error(&path, Code::InvalidWindow, message);
-        Box::new(problem.help(help))
+        Some(Box::new(problem.help(help)))
     };
     let of_no_length = || "a window of no length holds nothing".to_owned();
     let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     let (size_ms, every_ms) = match spec.kind() {
-        None => {
-            let message = "windows are of exactly one kind".to_owned();
-            let help = "write `{tumbling: 1m}`, or `{hopping: {size: 10m, every: 1m}}`";
-            return Err(wrong(Path::new(), message, help));
-        }
+        // There are none or too many, or what was wrong was left out.
+        None => return Err(None),
         Some(WindowKind::Tumbling(size)) if size == Duration::ZERO => {
             let help = "write a length such as `1m`";
             return Err(wrong(member!["tumbling"], of_no_length(), help));
@@ -264,6 +271,16 @@ fn window(step: &ReadStep<'_>, spec: &WindowSpec) -> Result<Window, Box<Problem>
             return Err(wrong(member!["hopping", "every"], message, help));
         }
         Some(WindowKind::Hopping(Hopping { size, every })) => (millis(size), millis(every)),
+        Some(WindowKind::Session(gap)) if gap == Duration::ZERO => {
+            let message = "without a gap a session never ends".to_owned();
+            let help = "write a length such as `30m`";
+            return Err(wrong(member!["session", "gap"], message, help));
+        }
+        Some(WindowKind::Session(gap)) => {
+            return Ok(Window::Session {
+                gap_ms: millis(gap),
+            });
+        }
     };
     let window = Window::overlapping(size_ms, every_ms);
     let (pane_ms, panes) = (window.pane_ms(), size_ms / window.pane_ms());
@@ -282,8 +299,15 @@ fn window(step: &ReadStep<'_>, spec: &WindowSpec) -> Result<Window, Box<Problem>
     Ok(window)
 }
 
-fn computes_with_many(parsed: &Parsed) -> SqlProblem {
-    let message = "where windows overlap an event is in several, and is aggregated once for all of them: their bounds are not known by then";
+fn computes_too_early(window: Window, parsed: &Parsed) -> SqlProblem {
+    let message = match window {
+        Window::Session { .. } => {
+            "the bounds of a session are not known before all of its events are"
+        }
+        _ => {
+            "where windows overlap an event is in several, and is aggregated once for all of them: their bounds are not known by then"
+        }
+    };
     let bounds = [WINDOW_END, WINDOW_START];
     let named = bounds.into_iter().find(|name| parsed.word(name).is_some());
     SqlProblem::new(Code::InvalidWindow, message)
@@ -296,6 +320,7 @@ fn meaning_of(window: Window) -> String {
     match window {
         Window::Tumbling { size_ms } => format!("tumbling {size_ms}"),
         Window::Hopping { size_ms, every_ms } => format!("hopping {size_ms} every {every_ms}"),
+        Window::Session { gap_ms } => format!("session {gap_ms}"),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::sql::types::{marker, stored};
 use crate::sql::windowed::{WINDOW_END, WINDOW_START};
 use crate::sql::{SqlProblem, types};
 use crate::steps::aggregate::Aggregated;
-use crate::steps::call::{Argument, CallSpec};
+use crate::steps::call::{Argument, CallSpec, last_event};
 use crate::steps::merge::{
     MERGED, above, call_schema, merged_schema, partial_schema, reads_window,
 };
@@ -188,6 +188,7 @@ impl Cut {
         plan: &LogicalPlan,
         node: &AggregateNode,
         seen: &Readable,
+        is_session: bool,
     ) -> Result<Aggregated, Vec<SqlProblem>> {
         let fail = |e: datafusion_common::DataFusionError| vec![internal(&e)];
         let (argument_plan, argument_schema) = self.argument(&node.input).map_err(fail)?;
@@ -196,7 +197,7 @@ impl Cut {
         let argument =
             lower(&argument_plan, &argument_schema, std::slice::from_ref(seen)).map_err(fail)?;
         let call_schema = call_schema(&argument_schema);
-        let calls: Vec<Call> = self
+        let mut calls: Vec<Call> = self
             .calls
             .iter()
             .map(|call| call.build(&call_schema))
@@ -210,6 +211,9 @@ impl Cut {
             .collect();
         if !unusable.is_empty() {
             return Err(unusable);
+        }
+        if is_session {
+            calls.push(last_event(&call_schema).map_err(fail)?);
         }
         let group_fields: Vec<Field> = argument_schema
             .fields()

@@ -6,7 +6,7 @@ use std::path::Path;
 use tidewheel_planner::generations::{
     Allotment, AllottedSource, NewerPlan, partials_topics, step_numbers,
 };
-use tidewheel_planner::plan::Plan;
+use tidewheel_planner::plan::{Plan, Window};
 
 use crate::cases::judged;
 
@@ -181,4 +181,14 @@ fn windows_that_overlap_are_allotted_with_the_distance_of_their_starts() {
     let step = &Allotment::decode(&allotted.encode()).unwrap().steps["kpi"];
     assert_eq!((step.size_ms, step.every_ms), (600_000, Some(60_000)));
     assert_eq!(step.window().every_ms(), 60_000);
+}
+
+#[test]
+fn sessions_are_allotted_with_their_gap() {
+    let sessions = KPI.replace("{tumbling: 1m}", "{session: {gap: 30m}}");
+    let sessions = sessions.replace("{allowed: 5m}", "{policy: Drop}");
+    let allotted = of(&plan(None, &[ONCE, &sessions], &["kpi"]), None);
+    let step = &Allotment::decode(&allotted.encode()).unwrap().steps["kpi"];
+    assert_eq!((step.gap_ms, step.every_ms), (Some(1_800_000), None));
+    assert_eq!(step.window(), Window::Session { gap_ms: 1_800_000 });
 }

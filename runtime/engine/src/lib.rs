@@ -22,6 +22,7 @@ mod publish;
 mod rows;
 #[doc(hidden)]
 pub mod sabotage;
+mod session;
 mod settled;
 mod sink_place;
 pub mod stage1;

@@ -60,6 +60,12 @@ pub enum Bug {
     PlacedBySource,
     /// What a database has beyond the log is written there again.
     SinksAheadNotSkipped,
+    /// Sessions of different batches and partitions are not joined.
+    SessionsApart,
+    /// Sessions are emitted as soon as the watermark has passed their last event.
+    SessionsWithoutGap,
+    /// What goes on with a session of an earlier generation is a session of its own.
+    SessionsDivided,
 }
 
 #[cfg(feature = "sabotage")]

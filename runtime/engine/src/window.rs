@@ -4,13 +4,18 @@
 //! several where they do.
 use tidewheel_planner::plan::{Late, LatePolicy, Window};
 
+use crate::sabotage::{self, Bug};
+
 /// The start of the last window that holds a time: of the only one where windows do not overlap.
 pub fn last_start(window: Window, at_ms: i64) -> i64 {
     floor(at_ms, window.every_ms())
 }
 
-/// The start of the first window that holds a time.
+/// The start of the first window that holds a time; of sessions, as if there were nothing but that time.
 pub fn first_start(window: Window, at_ms: i64) -> i64 {
+    if let Window::Session { .. } = window {
+        return at_ms;
+    }
     let every_ms = window.every_ms();
     floor(at_ms.saturating_sub(window.size_ms()), every_ms).saturating_add(every_ms)
 }
@@ -33,13 +38,21 @@ pub fn end_of(window: Window, start_ms: i64) -> i64 {
     start_ms.saturating_add(window.size_ms())
 }
 
-/// The watermark at which a window takes no more rows.
+/// The watermark at which a window takes no more rows; at which no session takes a row of that time.
 pub fn closes_at(window: Window, late: Late, start_ms: i64) -> i64 {
-    end_of(window, start_ms).saturating_add(late.allowed_ms)
+    match window {
+        Window::Session { .. } => start_ms.saturating_add(late.allowed_ms).saturating_add(1),
+        _ => end_of(window, start_ms).saturating_add(late.allowed_ms),
+    }
 }
 
-/// The watermark at which a window is emitted first.
+/// The watermark at which a window is emitted first; a session of one event.
 pub fn emits_at(window: Window, late: Late, start_ms: i64) -> i64 {
+    if let Window::Session { .. } = window {
+        let step_ms = window.emission_step_ms();
+        let due_ms = end_of(window, start_ms).saturating_add(late.allowed_ms);
+        return floor(due_ms.saturating_add(step_ms - 1), step_ms);
+    }
     match late.policy {
         LatePolicy::Amend => end_of(window, start_ms),
         LatePolicy::DeadLetter | LatePolicy::Drop => closes_at(window, late, start_ms),
@@ -48,18 +61,40 @@ pub fn emits_at(window: Window, late: Late, start_ms: i64) -> i64 {
 
 /// Counts the moments at which some window is emitted: two watermarks with the same count emit the same windows.
 pub fn emission_count(window: Window, late: Late, watermark_ms: i64) -> i64 {
+    let offset_ms = match window {
+        Window::Session { .. } => 0,
+        _ => emits_at(window, late, 0),
+    };
     watermark_ms
-        .saturating_sub(emits_at(window, late, 0))
-        .div_euclid(window.every_ms())
+        .saturating_sub(offset_ms)
+        .div_euclid(window.emission_step_ms())
 }
 
-/// The first window start whose window may still take rows at this watermark.
+/// The last moment up to a watermark at which sessions are emitted: those are final that end the allowance before it.
+pub fn sessions_final_at(window: Window, watermark_ms: i64) -> i64 {
+    floor(watermark_ms, window.emission_step_ms())
+}
+
+/// The first window start whose window may still take rows at this watermark; the first time at which a row may still come to sessions.
 pub fn first_open(window: Window, late: Late, watermark_ms: i64) -> i64 {
+    if let Window::Session { .. } = window {
+        return watermark_ms.saturating_sub(late.allowed_ms);
+    }
     let every_ms = window.every_ms();
     let closed_ms = watermark_ms
         .saturating_sub(late.allowed_ms)
         .saturating_sub(window.size_ms());
     floor(closed_ms, every_ms).saturating_add(every_ms)
+}
+
+/// The first time whose rows have a part in windows that start at `cut_ms` or later. Of sessions it is before that: where such rows belong to
+/// one that started earlier, it may go on behind the cut.
+pub fn rows_from(window: Window, cut_ms: i64) -> i64 {
+    match window {
+        Window::Session { .. } if sabotage::is(Bug::SessionsDivided) => cut_ms,
+        Window::Session { gap_ms } => cut_ms.saturating_sub(gap_ms).saturating_add(1),
+        _ => cut_ms,
+    }
 }
 
 /// The last multiple of `step_ms` that is not after `at_ms`.

@@ -36,6 +36,7 @@
 //! # Ok(())
 //! # }
 //! ```
+mod collected;
 pub mod embedded;
 mod fencing;
 pub mod postgres;
@@ -47,6 +48,8 @@ use std::fmt;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use tidewheel_planner::plan::Table;
+
+pub use self::collected::Collected;
 
 /// A place that results go to.
 #[async_trait]

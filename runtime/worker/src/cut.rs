@@ -10,12 +10,16 @@
 //! No event may be counted in two windows that stay, or in none, but where windows overlap anyway. So the cut is the last moment up to `F` at which an old and a new window begin
 //! together. Where that cannot be (retention has taken events since then, or an even older generation wrote windows since then), the cut is
 //! `F` itself, and events between it and the first new window that starts after it are in none.
-use tidewheel_engine::window::first_open;
+//!
+//! Of sessions `F` is where the first begins that is not final. A session belongs to the generation under which it begins: the new one reads
+//! from the gap before the cut, and leaves out what began before it. Where sessions become windows of another kind or the other way round,
+//! those over the cut stay as they are or have no row.
+use tidewheel_engine::window::{first_open, rows_from};
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress, StepKey, StepProgress};
 use tidewheel_log::{Log, first_record};
 use tidewheel_planner::generations::AllottedStep;
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Late, LatePolicy, Plan, Window};
+use tidewheel_planner::plan::{Late, LatePolicy, Plan, Source, Window};
 use tidewheel_planner::window::greatest_common_divisor;
 
 use crate::context::sources_of;
@@ -39,20 +43,28 @@ pub(crate) async fn cut(
     let Some(together_ms) = together(final_ms, before, window) else {
         return Ok(Some(final_ms));
     };
-    let kept_from_ms = if together_ms == final_ms {
+    let from_ms = rows_from(window, together_ms);
+    let kept_from_ms = if from_ms == final_ms {
         i64::MIN
     } else {
         kept_from(log, names, plan, step).await?
     };
-    if kept_from_ms <= together_ms {
+    if kept_from_ms <= from_ms {
         return Ok(Some(together_ms));
     }
+    let cut_ms = match window {
+        // Where the first begins that is known to have lost none of its events, if anything is known of that.
+        Window::Session { gap_ms } if kept_from_ms < i64::MAX => {
+            final_ms.max(kept_from_ms.saturating_add(gap_ms))
+        }
+        _ => final_ms,
+    };
     tracing::warn!(
         step = name,
-        cut_ms = final_ms,
+        cut_ms,
         "retention has taken events that the windows before the cut would need: events between it and the next window are in no window"
     );
-    Ok(Some(final_ms))
+    Ok(Some(cut_ms))
 }
 
 /// The last moment up to `final_ms` at which a window of the generation before and one of these begin together, unless it lies in what an
@@ -86,13 +98,14 @@ async fn first_open_window(
         let progress = values
             .get(&StepKey::Progress.encode(of.number))
             .map(|bytes| StepProgress::decode(bytes));
-        let watermark_ms = progress
-            .transpose()?
-            .and_then(|progress| progress.watermark_ms);
-        let Some(watermark_ms) = watermark_ms else {
+        let Some(progress) = progress.transpose()? else {
+            return Ok(None);
+        };
+        let Some(watermark_ms) = progress.watermark_ms else {
             return Ok(None);
         };
         let open_ms = first_open(of.window(), late, watermark_ms);
+        let open_ms = (progress.sessions_from_ms).map_or(open_ms, |from_ms| from_ms.min(open_ms));
         lowest_ms = Some(lowest_ms.map_or(open_ms, |lowest_ms| lowest_ms.min(open_ms)));
     }
     Ok(lowest_ms)
@@ -129,15 +142,24 @@ async fn kept_from(
                     told_ms.map_or(record.append_time_ms, |ms| ms.max(record.append_time_ms));
                 came_ms.saturating_add(max_future_ms)
             });
+            let gone_ms = gone_ms.min(newest_of(source, &progress, earliest).unwrap_or(i64::MAX));
             kept_from_ms = kept_from_ms.max(gone_ms.saturating_add(1));
         }
     }
     Ok(kept_from_ms)
 }
 
+/// The newest time of the records before `earliest`, or a later one, ms; none where they were not all read, or none had a time.
+fn newest_of(source: &Source, progress: &SourceProgress, earliest: i64) -> Option<i64> {
+    let all_were_read = earliest <= progress.main.next_offset;
+    let watermark_ms = progress.event_watermark_ms.filter(|_| all_were_read)?;
+    let out_of_order_ms = i64::try_from(source.max_out_of_order_ms).unwrap_or(i64::MAX);
+    Some(watermark_ms.saturating_add(out_of_order_ms))
+}
+
 /// When the records before `earliest` had come at the latest, ms, as far as it is known. In somebody else's topic the records that follow may
 /// claim that they came before those.
-fn told_at(progress: &SourceProgress, earliest: i64) -> Option<i64> {
+pub(crate) fn told_at(progress: &SourceProgress, earliest: i64) -> Option<i64> {
     let mut checkpoints = progress.checkpoints.iter();
     let next = checkpoints.find(|checkpoint| checkpoint.position.next_offset >= earliest);
     next.map(|checkpoint| checkpoint.append_time_ms)
@@ -145,7 +167,7 @@ fn told_at(progress: &SourceProgress, earliest: i64) -> Option<i64> {
 }
 
 /// The progress of the task of a partition; none where it has not begun.
-async fn progress_of(
+pub(crate) async fn progress_of(
     log: &dyn Log,
     state_topic: &str,
     partition: i32,
@@ -175,6 +197,7 @@ mod tests {
             cut_ms,
             size_ms,
             every_ms: None,
+            gap_ms: None,
             allowed_ms: 0,
             feeders: BTreeMap::new(),
             retired: false,
@@ -196,6 +219,18 @@ mod tests {
         assert_eq!(together(150, &overlapped, hopping), Some(140));
         assert_eq!(together(150, &overlapped, tumbling(60)), Some(120));
         assert_eq!(together(150, &before(30, None), hopping), Some(120));
+    }
+
+    #[test]
+    fn sessions_begin_anywhere() {
+        let sessions = Window::Session { gap_ms: 60 };
+        let before_them = AllottedStep {
+            gap_ms: Some(60),
+            ..before(60, None)
+        };
+        assert_eq!(together(123, &before_them, sessions), Some(123));
+        assert_eq!(together(123, &before_them, tumbling(60)), Some(120));
+        assert_eq!(together(123, &before(60, None), sessions), Some(120));
     }
 
     #[test]

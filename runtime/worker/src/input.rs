@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tidewheel_engine::EngineError;
 use tidewheel_log::{Assignment, LogError, Member};
 use tidewheel_sinks::SinkError;
@@ -126,8 +126,7 @@ async fn work(
                         let task_stop = CancellationToken::new();
                         runs += 1;
                         running.insert(partition, (runs, task_stop.clone()));
-                        let (context, run) = (context.clone(), (partition, runs));
-                        tasks.push(Box::pin(async move { (run, run_task(context, input, partition, task_stop).await) }));
+                        tasks.push(begin_task(context.clone(), input, (partition, runs), task_stop));
                     }
                 }
                 Assignment::Revoked(partitions) => {
@@ -200,6 +199,23 @@ async fn finish(taken: &Running, tasks: &mut Tasks) {
             None => return,
         }
     }
+}
+
+/// Begins the task of a partition. It computes apart from the group, to whose other members it would look dead meanwhile, and from the
+/// other tasks.
+fn begin_task(
+    context: Arc<Context>,
+    input: Input,
+    run: Run,
+    stop: CancellationToken,
+) -> BoxFuture<'static, (Run, Ended)> {
+    let timer = context.timer.clone();
+    let (task, ended) = run_task(context, input, run.0, stop).remote_handle();
+    let running = timer.spawn(Box::pin(task));
+    Box::pin(async move {
+        running.await;
+        (run, ended.await)
+    })
 }
 
 /// Attempts a task again and again until it is told to stop or a newer plan has it.

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use tidewheel_engine::sabotage::{self, Bug};
 use tidewheel_engine::stage1::{Recovered, SourceSetup, SourceTask, StartAt};
+use tidewheel_engine::window::rows_from;
 use tidewheel_engine::wire::acknowledgement::Acknowledgement;
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
 use tidewheel_engine::{Effects, EngineError};
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::AttemptError;
 use crate::made_anew;
+use crate::pace::Pace;
 use crate::recovery::{leave_word, take_over};
 use crate::schemas;
 use crate::status::TaskKey;
@@ -43,6 +45,7 @@ pub(crate) struct SourceAttempt<'a> {
     committed_at_ms: i64,
     /// Up to where the progress in the log goes.
     covered: i64,
+    pace: Pace,
     /// Whether a sink refused some of the rows that came last.
     is_refused: bool,
     records: u64,
@@ -148,6 +151,7 @@ impl<'a> SourceAttempt<'a> {
             seen: told.seen,
             committed_at_ms: context.timer.now_ms(),
             covered,
+            pace: Pace::new(context.limits.batch_records),
             is_refused: false,
             records: 0,
         })
@@ -186,7 +190,7 @@ impl<'a> SourceAttempt<'a> {
 
     /// How many records to take at once.
     fn most_records(&self) -> usize {
-        let most = self.context.limits.batch_records;
+        let most = self.pace.records();
         if self.is_refused {
             most.min(RECORDS_AFTER_REFUSALS)
         } else {
@@ -199,9 +203,10 @@ impl<'a> SourceAttempt<'a> {
         self.learn(rest).await?;
         loop {
             let before = self.task.next_offset();
-            let effects =
-                self.task
-                    .process(rest, fetched.next_offset, self.context.timer.now_ms())?;
+            let began_ms = self.context.timer.now_ms();
+            let effects = self.task.process(rest, fetched.next_offset, began_ms)?;
+            let took_ms = self.context.timer.now_ms() - began_ms;
+            self.pace.took(effects.consumed, took_ms);
             let (taken, left) = rest.split_at(effects.consumed);
             rest = left;
             let moved = self.task.next_offset() != before && effects.consumed > 0;
@@ -341,12 +346,10 @@ async fn start_at(
     let (log, declared) = (context.log.as_ref(), &context.plan.sources[source]);
     let first = context.first(&declared.name, partition);
     let mut cuts = BTreeMap::new();
-    for step in context
-        .plan
-        .steps
-        .iter()
-        .filter(|step| matches!(step.kind, StepKind::Aggregate(_)))
-    {
+    for step in &context.plan.steps {
+        let StepKind::Aggregate(aggregate) = &step.kind else {
+            continue;
+        };
         let cut_ms = context
             .generations
             .steps
@@ -354,7 +357,7 @@ async fn start_at(
             .and_then(|generation| generation.cut_ms);
         if let Some(cut_ms) = cut_ms {
             let max_future_ms = i64::try_from(declared.max_future_ms).unwrap_or(i64::MAX);
-            let since_ms = cut_ms.saturating_sub(max_future_ms);
+            let since_ms = rows_from(aggregate.window, cut_ms).saturating_sub(max_future_ms);
             cuts.insert(
                 step.name.clone(),
                 log.offset_at(&declared.topic, partition, since_ms).await?,

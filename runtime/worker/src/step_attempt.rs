@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::AttemptError;
 use crate::outdated::outdated;
+use crate::pace::Pace;
 use crate::recovery::{leave_word, take_over};
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
@@ -31,6 +32,7 @@ pub(crate) struct StepAttempt<'a> {
     writers: TableWriters<'a>,
     task: StepTask,
     reader: Box<dyn Reader>,
+    pace: Pace,
     /// Where partials begin that the newest snapshot leaves to be read.
     retained_from: i64,
     looked_at_ms: i64,
@@ -99,6 +101,7 @@ impl<'a> StepAttempt<'a> {
             writers,
             task,
             reader,
+            pace: Pace::new(context.limits.batch_records),
             retained_from: earliest,
             looked_at_ms: 0,
             committed_at_ms: context.timer.now_ms(),
@@ -127,7 +130,7 @@ impl<'a> StepAttempt<'a> {
             let limits = self.context.limits;
             let fetched = tokio::select! {
                 biased;
-                fetched = self.reader.fetch(limits.batch_records, limits.batch_bytes, limits.fetch_wait) => fetched?,
+                fetched = self.reader.fetch(self.pace.records(), limits.batch_bytes, limits.fetch_wait) => fetched?,
                 () = self.stop.cancelled() => break,
             };
             let began_ms = self.context.timer.now_ms();
@@ -143,9 +146,10 @@ impl<'a> StepAttempt<'a> {
     async fn take(&mut self, fetched: &Fetched) -> Result<(), AttemptError> {
         let mut rest = fetched.records.as_slice();
         loop {
-            let effects =
-                self.task
-                    .process(rest, fetched.next_offset, self.context.timer.now_ms())?;
+            let began_ms = self.context.timer.now_ms();
+            let effects = self.task.process(rest, fetched.next_offset, began_ms)?;
+            let took_ms = self.context.timer.now_ms() - began_ms;
+            self.pace.took(effects.consumed, took_ms);
             self.records += effects.consumed as u64;
             self.context.board.update(self.key, |status| {
                 status.work.records += effects.consumed as u64;

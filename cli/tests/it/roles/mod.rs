@@ -15,6 +15,7 @@ pub(crate) mod mounted;
 mod moved;
 mod newer_groups;
 mod permissions;
+mod replay;
 mod retained;
 mod topics;
 mod web_analytics;

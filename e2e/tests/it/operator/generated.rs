@@ -1,5 +1,5 @@
 //! Events that a generator makes.
-use super::shop::Shop;
+use super::{delete_at_once, shop::Shop};
 
 const COUNT: usize = 20_000;
 
@@ -49,8 +49,7 @@ fn a_generator_whose_pod_is_deleted_makes_each_of_its_events_once() {
     shop.until("some of them are rows", || so_far() > 0);
     let pod = shop.of_pods("generate", ".metadata.name");
     let [pod] = &pod[..] else { panic!("{pod:?}") };
-    let now = ["--grace-period=0", "--force", "--timeout=60s"];
-    shop.kubectl(&[&["delete", "pod", pod.as_str()][..], &now].concat());
+    delete_at_once(shop.cluster, shop.name, pod, "--timeout=60s");
     assert!(so_far() < COUNT, "it was in the middle of it");
     shop.until("all of them are rows", || so_far() >= COUNT);
     assert_eq!(count(), format!("{COUNT}|{COUNT}"));

@@ -2,6 +2,7 @@
 use tidewheel_e2e::cluster::NAMESPACE;
 
 use super::{
+    delete_at_once,
     flow::Flow,
     leader::{end_leader_of, leader},
     shop::Shop,
@@ -29,8 +30,7 @@ fn pods_that_are_killed_or_deleted_lose_and_double_nothing() {
             }
         }
         for name in &names {
-            let now = ["--grace-period=0", "--force", "--timeout=60s"];
-            shop.kubectl(&[&["delete", "pod", name][..], &now].concat());
+            delete_at_once(shop.cluster, shop.name, name, "--timeout=60s");
             flow.until_rows_grow_by(&shop, 200);
             shop.until("there are as many again", || {
                 let path = "--output=jsonpath={.status.readyReplicas}";

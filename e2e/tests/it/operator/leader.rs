@@ -6,7 +6,7 @@ use tidewheel_e2e::{
     not_tried,
 };
 
-use super::{shop::Shop, turns::disturbing};
+use super::{delete_at_once, shop::Shop, turns::disturbing};
 
 /// How soon another acts after the one that leads has ended. The documentation says 15 s; the rest is for machines that are busy.
 const TAKES_OVER_WITHIN: Duration = Duration::from_secs(20);
@@ -22,9 +22,7 @@ pub(super) fn leader(cluster: &Cluster, namespace: &str) -> String {
 
 /// Ends the pod that leads as a node does that is cut off: it says no farewell.
 pub(super) fn end_leader_of(cluster: &Cluster, leader: &str) {
-    let now = ["--grace-period=0", "--force", "--timeout=60s"];
-    let delete = ["delete", "pod", leader, "--namespace", NAMESPACE];
-    cluster.run_kubectl(&[&delete[..], &now].concat()).unwrap();
+    delete_at_once(cluster, NAMESPACE, leader, "--timeout=60s");
 }
 
 /// Waits until all replicas of the operator are there, one of which leads, and returns it.

@@ -37,7 +37,7 @@ use crate::error::EngineError;
 use crate::generation::{Generations, StepGeneration};
 use crate::ledger::Ledger;
 use crate::settled::Settled;
-use crate::window::{closes_at, last_start};
+use crate::window::{closes_at, emits_at, last_start};
 use crate::wire::acknowledgement::Acknowledgement;
 use crate::wire::dead_letter::DeadLetter;
 use crate::wire::state::{Checkpoint, OffsetRange, Position};
@@ -237,11 +237,9 @@ impl SourceTask {
         let newest_ms = self.watermark.by_events_ms?.saturating_add(out_of_order_ms);
         let closes = |partials: &Partials| {
             let aggregate = self.aggregate(partials.step);
-            closes_at(
-                aggregate.window,
-                aggregate.late,
-                last_start(aggregate.window, newest_ms),
-            )
+            let Aggregate { window, late, .. } = *aggregate;
+            let start_ms = last_start(window, newest_ms);
+            closes_at(window, late, start_ms).max(emits_at(window, late, start_ms))
         };
         self.partials.iter().map(closes).max()
     }

@@ -1,6 +1,7 @@
 //! How a source task begins: from nothing, or from the progress in its state topic and in its sinks.
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use tidewheel_log::NewRecord;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Source, StepKind};
@@ -56,6 +57,27 @@ impl SourceProgress {
     /// Reads a value of the state topic.
     pub fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
         Ok(Self::from_bytes(bytes)?)
+    }
+
+    /// A value of the state topic of a pipeline that has taken the offsets from `from` to before `to`: steps that are new read them anew, and what
+    /// was sent again of them counts once.
+    pub fn of_all_taken(from: i64, to: i64) -> Bytes {
+        let taken = Self {
+            version: Self::version_for([]),
+            revision: 0,
+            start_offset: from,
+            main: Position {
+                next_offset: to,
+                watermark_ms: None,
+            },
+            append_time_ms: None,
+            event_watermark_ms: None,
+            steps: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            checkpoints: Vec::new(),
+            passed_over: None,
+        };
+        taken.to_bytes()
     }
 }
 

@@ -20,8 +20,9 @@ use super::watermark::PartitionWatermark;
 use crate::deduplication::Deduplication;
 use crate::error::EngineError;
 use crate::rows::{Failure, Rows, evaluate};
+use crate::session;
 use crate::timestamp::{rfc3339, timestamp_type, timestamps};
-use crate::window::{closes_at, end_of, first_open, first_start, floor, last_start};
+use crate::window::{closes_at, end_of, first_open, first_start, floor, last_start, rows_from};
 use crate::wire::dead_letter::Reason;
 use crate::wire::placement;
 use crate::wire::state::OffsetRange;
@@ -294,13 +295,17 @@ impl<'a> Slice<'a> {
             .call_rows(step, aggregate, &arguments)
             .map_err(failed)?;
         let mut folded = Vec::new();
-        for (windows_from_ms, calls) in by_first_window(calls, &shortened)
-            .map_err(|error| EngineError::aggregation(&self.plan.steps[step].name, &error))?
-        {
-            let (partials, failures, counted) =
-                fold_isolating(aggregate, &calls, &self.panes(aggregate, &calls.records)).map_err(
-                    |error| EngineError::aggregation(&self.plan.steps[step].name, &error),
-                )?;
+        let apart = by_first_window(calls, &shortened)
+            .map_err(|error| EngineError::aggregation(&self.plan.steps[step].name, &error))?;
+        for (windows_from_ms, calls) in apart {
+            let panes = self.panes(aggregate, &calls)?;
+            let folded_once = fold_isolating(aggregate, &calls, &panes);
+            let (mut partials, failures, counted) = folded_once
+                .map_err(|error| EngineError::aggregation(&self.plan.steps[step].name, &error))?;
+            if let (Window::Session { .. }, false) = (aggregate.window, failures.is_empty()) {
+                // Rows that are left out may have stood between others.
+                partials = self.fold_without(step, aggregate, &calls, &failures)?;
+            }
             for record in counted {
                 fates[record as usize] = Fate::Present;
             }
@@ -326,6 +331,7 @@ impl<'a> Slice<'a> {
         let Aggregate { window, late, .. } = *aggregate;
         let overlap = matches!(window, Window::Hopping { .. });
         let repeated = self.taken_by_replay(begun.replayed);
+        let rows_from_ms = begun.cut_ms.map(|cut_ms| rows_from(window, cut_ms));
         let mut kept = Vec::with_capacity(rows.records.len());
         let mut too_late = Vec::new();
         let mut shortened = BTreeMap::new();
@@ -333,7 +339,7 @@ impl<'a> Slice<'a> {
             let event_ms = self.times.event_us[record as usize].div_euclid(1_000);
             let last_ms = last_start(window, event_ms);
             let watermark_ms = self.times.before_ms[record as usize];
-            if begun.cut_ms.is_some_and(|cut_ms| last_ms < cut_ms) {
+            if rows_from_ms.is_some_and(|from_ms| last_ms < from_ms) {
                 fates[record as usize] = Fate::EarlierGeneration;
             } else if repeated.contains(&record) {
                 fates[record as usize] = Fate::Skipped;
@@ -354,19 +360,22 @@ impl<'a> Slice<'a> {
         // Rows of one record need not be neighbours.
         too_late.sort_unstable();
         too_late.dedup_by_key(|(record, _)| *record);
-        let which = if overlap {
-            "the last of its windows"
-        } else {
-            "its window"
-        };
         for (record, start_ms) in too_late {
             if late.policy == LatePolicy::Drop {
                 fates[record as usize] = Fate::Late;
                 continue;
             }
+            let end = rfc3339(end_of(window, start_ms));
+            let what = match window {
+                Window::Tumbling { .. } => format!("its window ended at {end}"),
+                Window::Hopping { .. } => format!("the last of its windows ended at {end}"),
+                Window::Session { .. } => {
+                    let at = rfc3339(start_ms);
+                    format!("sessions that would hold {at} may be final")
+                }
+            };
             let message = format!(
-                "{which} ended at {} and the watermark of its partition is {}",
-                rfc3339(end_of(window, start_ms)),
+                "{what} and the watermark of its partition is {}",
                 self.times.before_ms[record as usize].map_or_else(|| "unknown".to_owned(), rfc3339),
             );
             fates[record as usize] = self.reasons.fate(Reason::Late.as_str());
@@ -401,19 +410,46 @@ impl<'a> Slice<'a> {
         })
     }
 
-    /// The start of the pane of each record, ms.
-    fn panes(&self, aggregate: &Aggregate, records: &[u32]) -> Vec<i64> {
-        let pane_ms = aggregate.window.pane_ms();
+    /// Partials of `calls` but for the records that failed.
+    fn fold_without(
+        &self,
+        step: usize,
+        aggregate: &Aggregate,
+        calls: &Rows,
+        failures: &[Failure],
+    ) -> Result<Option<RecordBatch>, EngineError> {
+        let failed: BTreeSet<u32> = failures.iter().map(|failure| failure.record).collect();
+        let rows = (0..).zip(&calls.records);
+        let rows = rows.filter(|(_, record)| !failed.contains(record));
+        let rows: Vec<u32> = rows.map(|(row, _)| row).collect();
+        let wrong =
+            |error: DataFusionError| EngineError::aggregation(&self.plan.steps[step].name, &error);
+        let calls = calls.take(&UInt32Array::from(rows)).map_err(wrong)?;
+        let panes = self.panes(aggregate, &calls)?;
+        let (partials, ..) = fold_isolating(aggregate, &calls, &panes).map_err(wrong)?;
+        Ok(partials)
+    }
+
+    /// The start of the pane of each row, ms, or of the session that it makes with others. Rows begin with the group columns.
+    fn panes(&self, aggregate: &Aggregate, rows: &Rows) -> Result<Vec<i64>, EngineError> {
         let event_ms = |&record: &u32| self.times.event_us[record as usize].div_euclid(1_000);
-        records
-            .iter()
-            .map(|record| floor(event_ms(record), pane_ms))
-            .collect()
+        let times = rows.records.iter().map(event_ms);
+        if let Window::Session { gap_ms } = aggregate.window {
+            let times: Vec<i64> = times.collect();
+            let groups = &rows.batch.columns()[..aggregate.group_columns];
+            return Ok(session::starts(groups, &times, &times, gap_ms)?);
+        }
+        let pane_ms = aggregate.window.pane_ms();
+        Ok(times.map(|event_ms| floor(event_ms, pane_ms)).collect())
     }
 
     /// `rows` with `window_start` and `window_end` at the end. Where a step asks for that, each window is one pane.
     fn with_window(&self, aggregate: &Aggregate, rows: &Rows) -> Result<Rows, DataFusionError> {
-        let starts = self.panes(aggregate, &rows.records);
+        let event_ms = |&record: &u32| self.times.event_us[record as usize].div_euclid(1_000);
+        let starts = rows.records.iter().map(event_ms);
+        let starts: Vec<i64> = starts
+            .map(|event_ms| last_start(aggregate.window, event_ms))
+            .collect();
         let ends = starts
             .iter()
             .map(|&start_ms| end_of(aggregate.window, start_ms));

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
 use datafusion_common::DataFusionError;
-use tidewheel_planner::plan::{Aggregate, Plan, Relation, RowProgram, StepKind, TableKind};
+use tidewheel_planner::plan::{Aggregate, Plan, Relation, RowProgram, StepKind, TableKind, Window};
 
 use crate::effects::WindowRow;
 use crate::error::EngineError;
@@ -250,9 +250,18 @@ fn merged(aggregate: &Aggregate, run: &RecordBatch) -> Result<RecordBatch, DataF
     fold.add_partials(run)?;
     let results = fold.into_results()?;
     let starts = results.windows.values();
-    let ends = starts
-        .iter()
-        .map(|&start_ms| end_of(aggregate.window, start_ms) * 1_000);
+    let ends: Vec<i64> = match (aggregate.window, results.values.last()) {
+        (Window::Session { gap_ms }, Some(last)) => {
+            let last = last.as_primitive::<TimestampMicrosecondType>().values();
+            let end_ms = |us: &i64| us.div_euclid(1_000).saturating_add(gap_ms);
+            last.iter().map(end_ms).collect()
+        }
+        (window, _) => {
+            let end_ms = |&start_ms: &i64| end_of(window, start_ms);
+            starts.iter().map(end_ms).collect()
+        }
+    };
+    let ends = ends.into_iter().map(|ms| ms * 1_000);
     let mut columns = results.keys;
     columns.push(Arc::new(timestamps(starts.iter().map(|ms| ms * 1_000))));
     columns.push(Arc::new(timestamps(ends)));

@@ -5,7 +5,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::{Map, Value};
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::TYPE_KEY;
-use tidewheel_planner::plan::Plan;
+use tidewheel_planner::plan::{Plan, Window};
 
 use super::emission::Emission;
 use super::{StepTask, contributions};
@@ -23,7 +23,7 @@ impl StepTask {
         }
     }
 
-    /// A window that was purged is never made again: what still comes for it is told group by group.
+    /// A window that was purged is never made again, and a final session takes nothing: what still comes for them is told group by group.
     pub(super) fn bury_purged(
         &mut self,
         record: &Record,
@@ -35,13 +35,14 @@ impl StepTask {
         for output in &mut self.outputs {
             *output.ledger.dead_lettered(Reason::WindowPurged) += contributions(partials);
         }
+        let start = rfc3339(start_ms);
+        let what = match self.aggregate().window {
+            Window::Session { .. } => format!("sessions that would hold {start} are final"),
+            _ => format!("the window that starts at {start} is no longer kept"),
+        };
         let message = format!(
-            "the window that starts at {} is no longer kept; contributions of {}/{} from offset {} to before {}",
-            rfc3339(start_ms),
-            header.source,
-            header.partition,
-            header.from,
-            header.to
+            "{what}; contributions of {}/{} from offset {} to before {}",
+            header.source, header.partition, header.from, header.to
         );
         let groups = self.aggregate().group_columns;
         let letters = (0..partials.num_rows()).map(|row| {

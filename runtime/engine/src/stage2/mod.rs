@@ -5,6 +5,7 @@ pub(crate) mod group_letters;
 mod outdated;
 mod passed_over;
 mod refused;
+mod sessions;
 mod settle;
 mod snapshot;
 mod windows;
@@ -17,10 +18,10 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Aggregate, Output, Plan, StepKind};
+use tidewheel_planner::plan::{Aggregate, Output, Plan, StepKind, Window};
 
 use self::changes::{Changes, compare};
-use self::emission::{chain, window_outputs};
+use self::emission::{Emission, chain, window_outputs};
 use self::refused::RefusedGroups;
 use self::windows::{Pane, Windows, by_pane, in_window};
 use crate::effects::{Effects, Refusal, TableWrite, take_up_to};
@@ -178,9 +179,17 @@ impl StepTask {
             .collect()
     }
 
-    /// Windows with contributions that were not emitted, by start.
+    /// Windows with contributions that were not emitted, by start. Sessions are one, that of the first start.
     pub fn open_windows(&self) -> Vec<OpenWindow> {
         let aggregate = self.aggregate();
+        if let Some((start_ms, contributions)) = self.windows.open_sessions(aggregate) {
+            return vec![OpenWindow {
+                start_ms,
+                end_ms: end_of(aggregate.window, start_ms),
+                emits_at_ms: emits_at(aggregate.window, aggregate.late, start_ms),
+                contributions,
+            }];
+        }
         let windows = self.windows.by_start.iter();
         let pending = windows.filter(|(_, window)| window.is_pending());
         pending
@@ -336,6 +345,11 @@ impl StepTask {
             self.hear(&header);
             return Ok(());
         };
+        if let Window::Session { .. } = aggregate.window {
+            self.merge_sessions(aggregate, (record, &header), &partials, silent, log)?;
+            self.hear(&header);
+            return Ok(());
+        }
         let from_ms = header.windows_from_ms;
         for (pane_ms, part) in by_pane(&partials).map_err(|error| self.failed(&error))? {
             let over = starts_over(aggregate.window, pane_ms, from_ms);
@@ -390,10 +404,14 @@ impl StepTask {
     }
 
     fn is_purged(&self, aggregate: &Aggregate, start_ms: i64) -> bool {
+        let closed_ms = match aggregate.window {
+            // They are kept by when they were emitted, and take nothing since.
+            Window::Session { .. } => start_ms,
+            _ => closes_at(aggregate.window, aggregate.late, start_ms),
+        };
         let kept_until_ms = match sabotage::is(Bug::PurgedAtTheirEnd) {
             true => end_of(aggregate.window, start_ms),
-            false => closes_at(aggregate.window, aggregate.late, start_ms)
-                .saturating_add(REPAIR_HORIZON_MS),
+            false => closed_ms.saturating_add(REPAIR_HORIZON_MS),
         };
         self.watermark_ms
             .is_some_and(|watermark_ms| watermark_ms >= kept_until_ms)
@@ -442,32 +460,47 @@ impl StepTask {
             let Some((new, old)) = self.settle(&plan, aggregate, start_ms)? else {
                 continue;
             };
-            if silent {
-                continue;
+            if !silent {
+                self.bury_failures(&new, &plan, log);
+                let changed = (&new, old.as_ref());
+                self.enter(began_at, start_ms, changed, &plan, &mut changes)?;
             }
-            self.bury_failures(&new, &plan, log);
-            for index in 0..self.outputs.len() {
-                let change = compare(
-                    &mut self.outputs[index],
-                    start_ms,
-                    &new,
-                    old.as_ref(),
-                    &plan,
-                )?;
-                if self.outputs[index].from <= began_at {
-                    let output = &self.outputs[index];
-                    let position = (self.told_generation(), self.setup.partition, self.at);
-                    let changes = changes.entry(output.output).or_default();
-                    changes
-                        .add(output.step, &new, old.as_ref(), change, position)
-                        .map_err(|error| self.failed(&error))?;
-                }
+        }
+        if let Window::Session { gap_ms } = aggregate.window {
+            let ended = self.settle_sessions(&plan, aggregate, (gap_ms, silent))?;
+            if let Some(new) = ended.filter(|_| !silent) {
+                self.bury_failures(&new, &plan, log);
+                // None of them was there before.
+                self.enter(began_at, i64::MIN, (&new, None), &plan, &mut changes)?;
             }
         }
         if !silent {
             self.repair(&plan, aggregate, &mut changes)?;
         }
         self.writes(changes)
+    }
+
+    /// Enters what was emitted of a window into the ledgers, and into what outputs have to write that are not ahead.
+    fn enter(
+        &mut self,
+        began_at: i64,
+        start_ms: i64,
+        (new, old): (&Emission, Option<&Emission>),
+        plan: &Plan,
+        changes: &mut BTreeMap<usize, Changes>,
+    ) -> Result<(), EngineError> {
+        for index in 0..self.outputs.len() {
+            let change = compare(&mut self.outputs[index], start_ms, new, old, plan)?;
+            if self.outputs[index].from <= began_at {
+                let output = &self.outputs[index];
+                let position = (self.told_generation(), self.setup.partition, self.at);
+                let changes = changes.entry(output.output).or_default();
+                changes
+                    .add(output.step, new, old, change, position)
+                    .map_err(|error| self.failed(&error))?;
+            }
+        }
+        Ok(())
     }
 
     fn purge(&mut self) {
@@ -478,6 +511,9 @@ impl StepTask {
                 break;
             }
             self.windows.by_start.pop_first();
+        }
+        if let Window::Session { .. } = aggregate.window {
+            return;
         }
         let mut panes = std::mem::take(&mut self.windows.panes);
         // Windows that are due were emitted, the last over a pane after all others.
@@ -500,12 +536,14 @@ impl StepTask {
                 progress,
             )
         });
+        let open_sessions = self.windows.open_sessions(self.aggregate());
         StepProgress {
             version: version(),
             revision: self.setup.generations.revision,
             next_offset: self.at,
             watermark_ms: self.watermark_ms,
             watermarks: self.watermarks.clone(),
+            sessions_from_ms: open_sessions.map(|(first_ms, _)| first_ms),
             outputs: outputs.collect(),
         }
     }

@@ -27,10 +27,7 @@ impl StepTask {
         self.purge();
         let plan = Arc::clone(&self.setup.plan);
         let aggregate = aggregate_of(&plan, self.setup.step);
-        let starts_ms = self.windows.by_start.keys();
-        let pending: i64 = starts_ms
-            .map(|&start_ms| self.windows.pending_contributions(aggregate, start_ms))
-            .sum();
+        let pending = self.windows.all_pending_contributions(aggregate);
         for output in &mut self.outputs {
             let lost = output.ledger.balance().saturating_sub(pending);
             output.ledger.lost += u64::try_from(lost).unwrap_or(0);

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use tidewheel_log::NewRecord;
+use tidewheel_planner::plan::Window;
 
 use super::{StepTask, aggregate_of};
 use crate::effects::Refusal;
@@ -118,11 +119,19 @@ impl StepTask {
     pub(super) fn forget_refused(&mut self) {
         let plan = self.setup.plan.clone();
         let aggregate = aggregate_of(&plan, self.setup.step);
+        let kept = self.windows.by_start.values();
+        let kept = kept.filter_map(|window| window.emitted.as_ref());
+        let kept_from_ms = match aggregate.window {
+            // They are kept by when they were emitted.
+            Window::Session { .. } => Some(kept.map(|run| run.first_ms).min().unwrap_or(i64::MAX)),
+            _ => None,
+        };
         let mut outputs = std::mem::take(&mut self.outputs);
         for output in &mut outputs {
-            output
-                .refused
-                .forget(|start_ms| self.is_purged(aggregate, start_ms));
+            output.refused.forget(|start_ms| match kept_from_ms {
+                Some(kept_from_ms) => start_ms < kept_from_ms,
+                None => self.is_purged(aggregate, start_ms),
+            });
         }
         self.outputs = outputs;
     }

@@ -3,16 +3,21 @@
 //! What comes for windows that do not overlap goes to the window. Where windows overlap it goes to its pane, once for all windows over it
 //! that were not emitted; the panes of a window are folded when it is emitted. A window that was emitted has a run of its own, and what comes for
 //! it later goes there, too. A pane is no longer needed once the last window over it was emitted.
+//!
+//! Sessions of all groups are in one pane, each run having joined those that touch; those that have ended are taken out together and
+//! kept by the moment at which they were emitted.
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion_common::DataFusionError;
 use tidewheel_planner::plan::{Aggregate, Window};
 
 use crate::fold::{Fold, run_schema};
+use crate::sabotage::{self, Bug};
+use crate::session;
 use crate::window::end_of;
 
 /// A run: partial aggregates of one window, each group once.
@@ -22,6 +27,8 @@ pub(crate) struct Run {
     pub(crate) batch: RecordBatch,
     /// How many rows went in.
     contributions: i64,
+    /// The first start of a window or pane among its groups, ms.
+    pub(crate) first_ms: i64,
     /// In how many parts the state topic has it; none where it does not.
     pub(crate) stored_parts: Option<u32>,
 }
@@ -33,6 +40,10 @@ impl Run {
         Self {
             number,
             contributions: counts.as_primitive::<Int64Type>().values().iter().sum(),
+            first_ms: {
+                let starts = batch.column(0).as_primitive::<Int64Type>().values();
+                starts.iter().copied().min().unwrap_or(i64::MAX)
+            },
             batch,
             stored_parts,
         }
@@ -57,6 +68,12 @@ pub(crate) struct Pane {
     pub(crate) from_ms: Option<i64>,
 }
 
+/// Where sessions are that were not emitted.
+const SESSIONS: Pane = Pane {
+    start_ms: 0,
+    from_ms: None,
+};
+
 impl WindowState {
     /// Whether there is something that was not emitted.
     pub(crate) fn is_pending(&self) -> bool {
@@ -71,6 +88,8 @@ pub(crate) struct Windows {
     /// Where windows overlap: what is for windows that were not emitted, each pane's largest run first.
     pub(crate) panes: BTreeMap<Pane, Vec<Run>>,
     pub(crate) next_run: u64,
+    /// Up to where sessions were looked for that have ended, ms: nothing comes that would be among them.
+    ended_to_ms: i64,
     schema: SchemaRef,
 }
 
@@ -80,6 +99,7 @@ impl Windows {
             by_start: BTreeMap::new(),
             panes: BTreeMap::new(),
             next_run: 0,
+            ended_to_ms: i64::MIN,
             schema: run_schema(aggregate),
         }
     }
@@ -100,6 +120,28 @@ impl Windows {
     pub(crate) fn pending_contributions(&self, aggregate: &Aggregate, start_ms: i64) -> i64 {
         let runs = self.pending_runs(aggregate, start_ms);
         runs.map(|run| run.contributions).sum()
+    }
+
+    /// The first start among sessions that were not emitted, ms, and how many rows went into them; none where there are none, or where windows
+    /// are no sessions.
+    pub(crate) fn open_sessions(&self, aggregate: &Aggregate) -> Option<(i64, i64)> {
+        let Window::Session { .. } = aggregate.window else {
+            return None;
+        };
+        let runs = self.panes.get(&SESSIONS)?;
+        let first_ms = runs.iter().map(|run| run.first_ms).min()?;
+        Some((first_ms, runs.iter().map(|run| run.contributions).sum()))
+    }
+
+    /// How many rows went into what is not emitted of any window.
+    pub(crate) fn all_pending_contributions(&self, aggregate: &Aggregate) -> i64 {
+        if let Some((_, contributions)) = self.open_sessions(aggregate) {
+            return contributions;
+        }
+        let starts_ms = self.by_start.keys();
+        starts_ms
+            .map(|&start_ms| self.pending_contributions(aggregate, start_ms))
+            .sum()
     }
 
     /// The runs of what is not emitted of a window, those of its panes by the panes' starts.
@@ -153,6 +195,54 @@ impl Windows {
             self.panes.insert(pane, runs);
         }
         Ok(())
+    }
+
+    /// Adds partials of sessions. Until these are emitted they are all in one pane.
+    pub(crate) fn add_sessions(
+        &mut self,
+        aggregate: &Aggregate,
+        partials: &RecordBatch,
+    ) -> Result<(), DataFusionError> {
+        let runs = self.panes.remove(&SESSIONS).unwrap_or_default();
+        let runs = self.pushed(aggregate, runs, partials)?;
+        self.panes.insert(SESSIONS, runs);
+        Ok(())
+    }
+
+    /// Takes the sessions out that end, with the allowance, up to `final_ms`: none where no session does.
+    pub(crate) fn take_sessions(
+        &mut self,
+        aggregate: &Aggregate,
+        gap_ms: i64,
+        final_ms: i64,
+    ) -> Result<Option<RecordBatch>, DataFusionError> {
+        if std::mem::replace(&mut self.ended_to_ms, final_ms) >= final_ms {
+            return Ok(None);
+        }
+        let Some(runs) = self.panes.get(&SESSIONS) else {
+            return Ok(None);
+        };
+        let batches: Vec<&RecordBatch> = runs.iter().map(|run| &run.batch).collect();
+        let all = self.fold(aggregate, &batches)?;
+        let gap_ms = match sabotage::is(Bug::SessionsWithoutGap) {
+            true => 0,
+            false => gap_ms,
+        };
+        let ended_ms = final_ms
+            .saturating_sub(aggregate.late.allowed_ms)
+            .saturating_sub(gap_ms);
+        let last_ms = session::last_ms(aggregate, &all);
+        let (ended, open): (Vec<u32>, Vec<u32>) =
+            (0..all.num_rows() as u32).partition(|&row| last_ms[row as usize] <= ended_ms);
+        if ended.is_empty() {
+            return Ok(None);
+        }
+        self.panes.remove(&SESSIONS);
+        if !open.is_empty() {
+            let open = self.run(take_record_batch(&all, &UInt32Array::from(open))?);
+            self.panes.insert(SESSIONS, vec![open]);
+        }
+        Ok(Some(take_record_batch(&all, &UInt32Array::from(ended))?))
     }
 
     /// Runs with partials of the same window or pane added, merged so that only few remain.
@@ -210,10 +300,35 @@ impl Windows {
         aggregate: &Aggregate,
         batches: &[&RecordBatch],
     ) -> Result<RecordBatch, DataFusionError> {
+        if let Window::Session { gap_ms } = aggregate.window {
+            return self.fold_sessions(aggregate, gap_ms, batches);
+        }
         let mut fold = Fold::new(aggregate)?;
         for batch in batches {
             fold.add_partials(batch)?;
         }
+        fold.into_run(&self.schema)
+    }
+}
+
+impl Windows {
+    /// Folds sessions that were not emitted into those that they make together.
+    fn fold_sessions(
+        &self,
+        aggregate: &Aggregate,
+        gap_ms: i64,
+        batches: &[&RecordBatch],
+    ) -> Result<RecordBatch, DataFusionError> {
+        let plain: Vec<usize> = (0..aggregate.partial_schema.fields().len()).collect();
+        let partials = batches.iter().map(|batch| batch.project(&plain));
+        let partials: Vec<RecordBatch> = partials.collect::<Result<_, _>>()?;
+        let partials = concat_batches(&aggregate.partial_schema, &partials)?;
+        let joined = match sabotage::is(Bug::SessionsApart) {
+            true => partials,
+            false => session::joined(aggregate, &partials, gap_ms)?,
+        };
+        let mut fold = Fold::new(aggregate)?;
+        fold.add_partials(&joined)?;
         fold.into_run(&self.schema)
     }
 }
@@ -224,7 +339,7 @@ pub(crate) fn in_window(
     partials: &RecordBatch,
     start_ms: i64,
 ) -> Result<RecordBatch, DataFusionError> {
-    if let Window::Tumbling { .. } = aggregate.window {
+    if !matches!(aggregate.window, Window::Hopping { .. }) {
         return Ok(partials.clone());
     }
     let mut columns = partials.columns().to_vec();

@@ -129,6 +129,9 @@ pub struct StepProgress {
     pub watermark_ms: Option<i64>,
     /// The last watermark of each source partition: `<source>/<partition>`.
     pub watermarks: BTreeMap<String, Option<i64>>,
+    /// The first start of a session that is not final, ms; none where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions_from_ms: Option<i64>,
     /// For each output, where its sink must be at least, and its fates in contributions.
     pub outputs: BTreeMap<String, OutputProgress>,
 }

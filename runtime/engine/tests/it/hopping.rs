@@ -11,7 +11,7 @@ use crate::fixture::{MINUTE, Pipeline, Row, T0, event, plan, record, source_setu
 use crate::recovery::take_over_steps;
 
 /// Of `base.yaml`.
-const OUT_OF_ORDER: i64 = MINUTE;
+pub(crate) const OUT_OF_ORDER: i64 = MINUTE;
 
 fn windows(size_s: i64, every_s: i64, late: &str, sql: &str) -> String {
     format!(
@@ -19,7 +19,7 @@ fn windows(size_s: i64, every_s: i64, late: &str, sql: &str) -> String {
     )
 }
 
-fn start_ms(row: &Row) -> i64 {
+pub(crate) fn start_ms(row: &Row) -> i64 {
     string_to_timestamp_nanos(&row["window_start"]).unwrap() / 1_000_000 - T0
 }
 
@@ -35,10 +35,10 @@ fn by_minute(pipeline: &Pipeline, column: &str) -> Vec<(i64, String)> {
 }
 
 /// Steele, Lea and Flood's SplitMix64, "Fast Splittable Pseudorandom Number Generators" (OOPSLA 2014).
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: i64) -> i64 {
+    pub(crate) fn below(&mut self, bound: i64) -> i64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -47,15 +47,15 @@ impl Random {
     }
 }
 
-struct Click {
-    id: String,
-    ts_ms: i64,
-    page: Option<&'static str>,
-    items: i64,
+pub(crate) struct Click {
+    pub(crate) id: String,
+    pub(crate) ts_ms: i64,
+    pub(crate) page: Option<&'static str>,
+    pub(crate) items: i64,
 }
 
 impl Click {
-    fn record(&self, offset: i64) -> Record {
+    pub(crate) fn record(&self, offset: i64) -> Record {
         let page = self
             .page
             .map_or("null".to_owned(), |page| format!("\"{page}\""));
@@ -89,10 +89,10 @@ fn clicks(random: &mut Random, size_ms: i64) -> [Vec<Click>; 2] {
 type Totals = (i64, i64, String, String);
 
 /// A click with its time, partition and offset.
-type Member<'a> = (i64, usize, usize, &'a Click);
+pub(crate) type Member<'a> = (i64, usize, usize, &'a Click);
 
 /// Rows by the start of their window, ms, and page.
-type Expected = BTreeMap<(i64, Option<String>), Totals>;
+pub(crate) type Expected = BTreeMap<(i64, Option<String>), Totals>;
 
 /// What has to come out, window by window and click by click: rows by start and page, and how many clicks are in no window any more.
 fn plain(
@@ -134,7 +134,7 @@ fn plain(
     (rows.collect(), late)
 }
 
-fn rows(pipeline: &Pipeline) -> Expected {
+pub(crate) fn rows(pipeline: &Pipeline) -> Expected {
     let number = |row: &Row, name: &str| row[name].parse::<i64>().unwrap();
     let entry = |row: Row| {
         let totals = (

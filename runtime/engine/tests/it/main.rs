@@ -22,5 +22,6 @@ mod lateness;
 mod recovery;
 mod refusals;
 mod sent_again;
+mod sessions;
 mod ties;
 mod topic_outputs;

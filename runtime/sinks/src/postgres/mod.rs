@@ -23,6 +23,7 @@ mod health;
 mod limits;
 mod numeric;
 mod read;
+mod replace;
 mod sieve;
 mod statements;
 mod table;
@@ -36,7 +37,11 @@ use tidewheel_planner::plan::Table;
 pub use tidewheel_planner::postgres::InvalidUrl;
 
 use self::{connection::Connections, failure::Failure, statements::Statements, write::TableWriter};
-pub use self::{health::Health, limits::Limits};
+pub use self::{
+    health::Health,
+    limits::Limits,
+    replace::{Replaced, Replacement},
+};
 use crate::embedded::{Columns, Row};
 use crate::{Guarantee, OutputId, Sink, SinkError, TaskId, Writer};
 
@@ -104,6 +109,18 @@ impl Postgres {
     pub async fn count(&self, table: &Table) -> Result<u64, SinkError> {
         let outcome = read::count(&self.connections, table).await;
         self.connections.settle(&table.name, outcome)
+    }
+
+    /// Replaces windows that are final by others, all in one transaction: those that are not among the new ones go. Progress stays as it
+    /// is, and so do all other windows.
+    ///
+    /// # Errors
+    /// [`SinkError::Fenced`] where another generation writes the output by now, and [`SinkError::Misfit`] where the table or a row of the
+    /// replacement is not as it has to be: nothing is written. [`SinkError::Unavailable`]: it may have been; once more does no harm.
+    pub async fn replace(&self, replacement: &Replacement<'_>) -> Result<Replaced, SinkError> {
+        let outcome = replace::replace(&self.connections, replacement).await;
+        self.connections
+            .settle(&replacement.output.to_string(), outcome)
     }
 
     /// Asks the database whether it is there.

@@ -108,6 +108,83 @@ impl Statements {
         })
     }
 
+    /// The generation of the output, which stays what it is to the end of the transaction: one row, or none.
+    pub(super) fn hold_generation(&self) -> String {
+        format!("{} FOR SHARE", self.read_generation())
+    }
+
+    /// Puts what is in the staging table in the place of what the table has of its keys. A row says from then on that it covers all that the
+    /// task of its partition has, which no row of that task that comes later says. How many windows and rows: one row of two counts.
+    ///
+    /// Nothing for tables of rows.
+    pub(super) fn replace(&self) -> String {
+        let Some(staging) = &self.staging else {
+            return String::new();
+        };
+        let (all, keys) = (self.columns.join(", "), staging.key.join(", "));
+        let staged = staging.key.iter().map(|column| format!("staged.{column}"));
+        let staged = staged.collect::<Vec<_>>().join(", ");
+        let selected = self.columns.iter().map(|column| match column.as_str() {
+            "_offset" => "coalesce(p.next_offset, staged._offset) AS _offset".to_owned(),
+            column => format!("staged.{column}"),
+        });
+        let updated = self.columns.iter().map(|column| match column.as_str() {
+            "_offset" => "_offset = CASE WHEN stored._generation = excluded._generation \
+                 THEN greatest(stored._offset, excluded._offset) ELSE excluded._offset END"
+                .to_owned(),
+            "_revision" => "_revision = stored._revision + 1".to_owned(),
+            column => format!("{column} = excluded.{column}"),
+        });
+        format!(
+            "WITH written AS (INSERT INTO {} AS stored ({all}) \
+             SELECT DISTINCT ON ({staged}) {} FROM {} AS staged LEFT JOIN {} AS p \
+             ON p.pipeline = {} AND p.output = {} AND p.input = {} AND p.partition = staged._partition \
+             ORDER BY {staged} ON CONFLICT ({keys}) DO UPDATE SET {} RETURNING {start}) \
+             SELECT count(DISTINCT {start}), count(*) FROM written; ",
+            self.table,
+            selected.collect::<Vec<_>>().join(", "),
+            staging.name,
+            self.ours(PROGRESS),
+            self.pipeline,
+            self.output,
+            self.input,
+            updated.collect::<Vec<_>>().join(", "),
+            start = staging.start(),
+        )
+    }
+
+    /// Deletes the windows that start from `first_ms` to `last_ms`, but for those that this transaction has written. How many rows.
+    ///
+    /// Nothing for tables of rows.
+    pub(super) fn delete_others(&self, first_ms: i64, last_ms: i64) -> String {
+        let Some(staging) = &self.staging else {
+            return String::new();
+        };
+        format!(
+            "WITH gone AS (DELETE FROM {} WHERE {start} BETWEEN {} AND {} \
+             AND NOT xmin = pg_current_xact_id()::xid RETURNING 1) SELECT count(*) FROM gone; ",
+            self.table,
+            bound(first_ms),
+            bound(last_ms),
+            start = staging.start(),
+        )
+    }
+
+    /// The end, in ms, of the last window that starts before `at_ms`: one row, or none. Nothing where the table has no ends of windows.
+    pub(super) fn end_before(&self, at_ms: i64) -> Option<String> {
+        let staging = self.staging.as_ref()?;
+        let end = quoted("window_end");
+        self.columns.contains(&end).then(|| {
+            format!(
+                "SELECT (extract(epoch FROM {end}) * 1000)::bigint FROM {} WHERE {start} < {} \
+                 ORDER BY {start} DESC LIMIT 1; ",
+                self.table,
+                bound(at_ms),
+                start = staging.start(),
+            )
+        })
+    }
+
     /// Makes room in the staging table within a transaction; its end does so too.
     pub(super) fn clear(&self) -> String {
         self.staging.as_ref().map_or_else(String::new, |staging| {
@@ -273,6 +350,11 @@ impl Statements {
 }
 
 impl Staging {
+    /// The column with the starts of windows, which comes first in the key.
+    fn start(&self) -> &str {
+        self.key.first().map_or("window_start", String::as_str)
+    }
+
     /// None for rows that are appended.
     fn new(table: &Table, columns: &[String]) -> Option<Self> {
         let TableKind::Windows { key } = &table.kind else {

@@ -238,26 +238,31 @@ async fn windows_of_20_then_50_seconds(retains: bool) -> Vec<(String, String, i6
     let folder = tempfile::tempdir().unwrap();
     let database = create_tables(&folder.path().join("tables.db"), &old).await;
     let topic = &old.sources[0].topic;
-    let event = |tens: i64| NewRecord {
-        topic: topic.clone(),
-        partition: Some(0),
-        value: Some(
-            format!(
-                "{{\"id\": \"{tens}\", \"ts\": {}}}",
-                1_767_225_600_000 + tens * 10_000
-            )
-            .into(),
-        ),
-        ..NewRecord::default()
-    };
-    log.append((0..=10).map(event).collect()).await.unwrap();
+    let events = (0..=10).map(|tens| event(topic, tens));
+    log.append(events.collect()).await.unwrap();
     run(&log, &database, &old).await;
     if !retains {
         log.delete_below(topic, 0, 5).await.unwrap();
     }
     run(&log, &database, &new).await;
+    windows(&database, &new).await
+}
+
+/// An event at a tenth second.
+fn event(topic: &str, tens: i64) -> NewRecord {
+    let ts_ms = 1_767_225_600_000 + tens * 10_000;
+    NewRecord {
+        topic: topic.to_owned(),
+        partition: Some(0),
+        value: Some(format!("{{\"id\": \"{tens}\", \"ts\": {ts_ms}}}").into()),
+        ..NewRecord::default()
+    }
+}
+
+/// The rows of the only output.
+async fn windows(database: &Database, plan: &Plan) -> Vec<(String, String, i64)> {
     let rows = database
-        .rows(new.outputs[0].table().unwrap(), Columns::Data)
+        .rows(plan.outputs[0].table().unwrap(), Columns::Data)
         .await;
     let window = |row: &serde_json::Map<String, serde_json::Value>| {
         let second = |column: &str| row[column].as_str().unwrap()[14..19].to_owned();
@@ -287,6 +292,60 @@ async fn windows_that_cannot_be_computed_anew_stay() {
     let windows = windows_of_20_then_50_seconds(false).await;
     assert_eq!(windows.iter().map(|(.., count)| count).sum::<i64>(), 11);
     assert_eq!(windows.last(), Some(&owned(("01:40", "02:00", 1))));
+}
+
+/// A pipeline that counts events in sessions.
+fn sessions(gap: &str) -> Arc<Plan> {
+    plan(&format!(
+        "{}apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {{name: kpis, namespace: shop}}
+spec:
+  sources: [{{name: events}}]
+  steps:
+    - {{name: win, aggregate: {{window: {{session: {{gap: {gap}}}}}, late: {{policy: Drop}}, sql: SELECT count(*) AS c FROM events}}}}
+  outputs:
+    - {{name: wins, from: win, postgres: {{sink: tables}}}}
+",
+        source(1, "maxOutOfOrder: 0s")
+    ))
+}
+
+/// The sessions after events were counted with a gap of 15 s up to 100 s, and with one of 30 s up to 200 s.
+async fn sessions_of_15_then_30_seconds(retains: bool) -> Vec<(String, String, i64)> {
+    let (old, new) = (sessions("15s"), sessions("30s"));
+    let log = log_of(&old);
+    let folder = tempfile::tempdir().unwrap();
+    let database = create_tables(&folder.path().join("tables.db"), &old).await;
+    let topic = &old.sources[0].topic;
+    log.append((0..=10).map(|tens| event(topic, tens)).collect())
+        .await
+        .unwrap();
+    run(&log, &database, &old).await;
+    if !retains {
+        log.delete_below(topic, 0, 5).await.unwrap();
+    }
+    log.append([12, 20].map(|tens| event(topic, tens)).to_vec())
+        .await
+        .unwrap();
+    run(&log, &database, &new).await;
+    windows(&database, &new).await
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_goes_on_with_a_session_from_before_a_change_is_no_session_of_its_own() {
+    // The first is final up to 115 s. By the new gap the event at 120 s belongs to it.
+    let found = sessions_of_15_then_30_seconds(true).await;
+    let expected = [("00:00", "01:55", 11), ("03:20", "03:50", 1)];
+    assert_eq!(found, expected.map(owned));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_session_that_may_have_lost_events_is_not_written() {
+    // Of the events up to 100 s some are gone, and so may have been one to which that at 120 s belongs.
+    let found = sessions_of_15_then_30_seconds(false).await;
+    let expected = [("00:00", "01:55", 11), ("03:20", "03:50", 1)];
+    assert_eq!(found, expected.map(owned));
 }
 
 fn owned((start, end, count): (&str, &str, i64)) -> (String, String, i64) {

@@ -8,12 +8,14 @@
 )]
 
 mod around;
+mod beside;
 mod end_to_end;
 mod fixture;
 mod generations;
 mod markers;
 mod on_kafka;
 mod refusals;
+mod replay;
 mod schemas;
 mod simulation;
 mod starts;

@@ -15,7 +15,7 @@ use tidewheel_sinks::{
     Change, Committed, Guarantee, Origin, OutputId, Progress, Refused, Sink, SinkError, TaskId,
     Writer,
 };
-use tidewheel_worker::{Limits, Status, SystemTimer, Worker};
+use tidewheel_worker::{Limits, Status, SystemTimer, Timer, Worker};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -146,6 +146,21 @@ struct Place {
     log: EmbeddedLog,
     folder: tempfile::TempDir,
     database: Database,
+    timer: Arc<dyn Timer>,
+}
+
+/// A clock that stands still.
+struct Standing(i64);
+
+#[async_trait]
+impl Timer for Standing {
+    fn now_ms(&self) -> i64 {
+        self.0
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
 }
 
 impl Place {
@@ -160,6 +175,7 @@ impl Place {
             log,
             folder,
             database,
+            timer: Arc::new(SystemTimer),
         }
     }
 
@@ -208,7 +224,7 @@ impl Place {
 
     async fn run_on(&self, sink: Arc<dyn Sink>, death: Option<Arc<Notify>>) -> Option<Status> {
         let sinks = BTreeMap::from([(SINK.to_owned(), sink)]);
-        let (log, timer) = (Arc::new(self.log.clone()), Arc::new(SystemTimer));
+        let (log, timer) = (Arc::new(self.log.clone()), self.timer.clone());
         let worker = Worker::new(self.plan.clone(), log, sinks, timer, Limits::default())
             .await
             .unwrap();
@@ -433,20 +449,20 @@ async fn a_database_that_was_set_back_refuses_in_silence_what_it_refused_before(
 
 #[tokio::test(flavor = "current_thread")]
 async fn where_rows_are_refused_fewer_are_taken_at_once() {
-    let place = Place::new().await;
-    let events: Vec<(u32, &str, i64)> = (0..20_000)
-        .map(|second| (second % 3_000, "a", if second < 18_000 { -1 } else { 1 }))
+    // Whose batches grow as if they took no time.
+    let mut place = Place::new().await;
+    place.timer = Arc::new(Standing(SystemTimer.now_ms()));
+    let fine = 1_024 + 2_048 + 4_096;
+    let events: Vec<(u32, &str, i64)> = (0..fine + 12_000)
+        .map(|number| (number % 3_000, "a", if number < fine { 1 } else { -1 }))
         .collect();
     place.send(&events).await;
     let sink = place.sink("rows", Fault::Nothing);
     let rows = Arc::clone(&sink.rows);
     place.run_on(Arc::new(sink), None).await.unwrap();
     let rows = rows.lock().unwrap();
-    let (first, others) = rows.split_first().unwrap();
-    assert_eq!(*first, 16_384, "nothing was refused yet");
-    assert!(others.starts_with(&[1_024, 1_024]), "{others:?}");
-    // What is left of the last ones.
-    assert_eq!(others.iter().sum::<usize>(), 20_000 - 16_384);
+    let expected = [1_024, 2_048, 4_096, 8_192, 1_024, 1_024, 1_024, 736];
+    assert_eq!(*rows, expected);
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -10,6 +10,7 @@ use std::{
 use rand::{rngs::StdRng, seq::IndexedRandom};
 
 use super::{
+    super::{TOOLS, delete_at_once},
     scene::Scene,
     servers::{self, BROKERS},
 };
@@ -181,9 +182,7 @@ impl<'a> Blow<'a> {
                 vec!["postgres-0".to_owned()],
                 Some("postgres"),
             ),
-            Kind::LeaderKilled | Kind::LeaderDeleted => {
-                (super::super::TOOLS, vec![scene.leader()], None)
-            }
+            Kind::LeaderKilled | Kind::LeaderDeleted => (TOOLS, vec![scene.leader()], None),
         };
         let name = names.choose(random).unwrap().clone();
         Pod {
@@ -200,10 +199,8 @@ impl<'a> Blow<'a> {
     }
 
     fn delete(&self, pod: &Pod) {
-        let now = ["--grace-period=0", "--force", "--wait=false"];
-        let delete = ["delete", "pod", &pod.name, "--namespace", pod.namespace];
-        let delete = [&delete[..], &now].concat();
-        self.scene.shop.cluster.run_kubectl(&delete).unwrap();
+        let cluster = self.scene.shop.cluster;
+        delete_at_once(cluster, pod.namespace, &pod.name, "--wait=false");
     }
 
     /// Nothing gets from this network to a broker, or from a broker to it; nobody is told.

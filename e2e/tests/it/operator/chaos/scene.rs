@@ -1,5 +1,5 @@
 //! A cluster with everything in it that is to be hit.
-use std::net::SocketAddr;
+use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr};
 
 use tidewheel_e2e::postgres;
 
@@ -58,6 +58,8 @@ pub(super) struct Scene {
     database: String,
     ingest_port: u16,
     broker_addresses: Vec<String>,
+    /// Ports by which the operations ports of workers are reached: each is open as long as the process is there.
+    ways: RefCell<BTreeMap<SocketAddr, u16>>,
     _own: OwnCluster,
 }
 
@@ -84,6 +86,7 @@ impl Scene {
             database: servers::database_from_here(own.cluster),
             ingest_port: own.cluster.reach(ingest).unwrap(),
             broker_addresses: servers::broker_addresses(own.cluster),
+            ways: RefCell::default(),
             shop,
             _own: own,
         }
@@ -176,10 +179,19 @@ impl Scene {
         let addresses = self.shop.of_pods("worker", ".status.podIP");
         let told = addresses.iter().map(|address| {
             let address = SocketAddr::new(address.parse().ok()?, OPERATIONS_PORT);
-            let port = self.shop.cluster.reach(address).ok()?;
-            forwarded::get(port, "/metrics").ok()
+            forwarded::get(self.way_to(address)?, "/metrics").ok()
         });
         told.collect()
+    }
+
+    fn way_to(&self, address: SocketAddr) -> Option<u16> {
+        let mut ways = self.ways.borrow_mut();
+        if let Some(&port) = ways.get(&address) {
+            return Some(port);
+        }
+        let port = self.shop.cluster.reach(address).ok()?;
+        ways.insert(address, port);
+        Some(port)
     }
 
     pub(super) fn everything(&self) -> String {

@@ -6,5 +6,6 @@ mod partitions;
 mod pooler;
 mod proxy;
 mod refusals;
+mod replaced;
 mod table_changes;
 mod tls;

@@ -260,9 +260,11 @@ pub(crate) fn fate_of(
 /// The starts of the windows that hold a time, the last one first.
 fn starts(shape: Shape, ts_ms: i64) -> impl Iterator<Item = i64> {
     let last_ms = ts_ms.div_euclid(shape.every_ms) * shape.every_ms;
+    // Sessions are joined later.
+    let size_ms = if shape.is_session { 1 } else { shape.size_ms };
     let before = move |start_ms: &i64| Some(start_ms - shape.every_ms);
     std::iter::successors(Some(last_ms), before)
-        .take_while(move |start_ms| ts_ms < start_ms + shape.size_ms)
+        .take_while(move |start_ms| ts_ms < start_ms + size_ms)
 }
 
 /// Whether rows of time `ts_ms` enter any window: the last that holds them is the last to close.
@@ -279,9 +281,17 @@ pub(crate) fn entry(
 
 /// Whether rows enter the window that starts at `start_ms` and holds them.
 fn entry_of(shape: Shape, cut_ms: Option<i64>, start_ms: i64, watermark_ms: Option<i64>) -> Entry {
-    if cut_ms.is_some_and(|cut_ms| start_ms < cut_ms) {
+    // No session ends before the time of a row that it takes.
+    let size_ms = if shape.is_session { 1 } else { shape.size_ms };
+    // What lies the gap before the cut or more has no part in a session that begins behind it.
+    let joins_ms = if shape.is_session {
+        shape.size_ms - 1
+    } else {
+        0
+    };
+    if cut_ms.is_some_and(|cut_ms| start_ms + joins_ms < cut_ms) {
         Entry::EarlierGeneration
-    } else if watermark_ms.is_some_and(|ms| ms >= start_ms + shape.size_ms + shape.allowed_ms) {
+    } else if watermark_ms.is_some_and(|ms| ms >= start_ms + size_ms + shape.allowed_ms) {
         Entry::Late
     } else {
         Entry::Counts
@@ -301,8 +311,33 @@ pub(crate) type Key = (i64, Option<String>);
 /// The rows that enter windows, each with its time and its place in the log.
 pub(crate) type Members = BTreeMap<Key, Vec<(i64, usize, i64, Row)>>;
 
-/// Who enters which window, over all partitions; without groups where these are not grouped.
+/// Who enters which window of a generation, over all partitions; without groups where these are not grouped.
 pub(crate) fn members(
+    shape: Shape,
+    grouped: bool,
+    cut_ms: Option<i64>,
+    partitions: &[Vec<Judged>],
+) -> Members {
+    let mut members = entered(shape, grouped, cut_ms, partitions);
+    members.retain(|(start_ms, _), _| cut_ms.is_none_or(|cut_ms| cut_ms <= *start_ms));
+    members
+}
+
+/// How many rows a generation takes for sessions that began before it.
+pub(crate) fn begun_before(
+    shape: Shape,
+    grouped: bool,
+    cut_ms: Option<i64>,
+    partitions: &[Vec<Judged>],
+) -> usize {
+    let members = entered(shape, grouped, cut_ms, partitions).into_iter();
+    let began_before = |start_ms: i64| cut_ms.is_some_and(|cut_ms| start_ms < cut_ms);
+    let members = members.filter(|((start_ms, _), _)| began_before(*start_ms));
+    members.map(|(_, rows)| rows.len()).sum()
+}
+
+/// Who enters which window, also of sessions that began before the cut.
+fn entered(
     shape: Shape,
     grouped: bool,
     cut_ms: Option<i64>,
@@ -336,6 +371,26 @@ pub(crate) fn members(
                 }
             }
         }
+    }
+    match shape.is_session {
+        true => joined(members, shape.size_ms),
+        false => members,
+    }
+}
+
+/// Members of moments as those of sessions.
+fn joined(moments: Members, gap_ms: i64) -> Members {
+    let mut members = Members::new();
+    // Of each group, where the session in hand began and when its last row was.
+    let mut open: BTreeMap<Option<String>, (i64, i64)> = BTreeMap::new();
+    for ((ts_ms, group), rows) in moments {
+        let begins = (ts_ms, ts_ms);
+        let session = open.entry(group.clone()).or_insert(begins);
+        *session = match *session {
+            (start_ms, last_ms) if ts_ms - last_ms < gap_ms => (start_ms, ts_ms),
+            _ => begins,
+        };
+        members.entry((session.0, group)).or_default().extend(rows);
     }
     members
 }

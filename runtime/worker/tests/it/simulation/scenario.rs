@@ -21,6 +21,7 @@ const POLICIES: [LatePolicy; 4] = [
     LatePolicy::Drop,
 ];
 const ALLOWED_MS: [i64; 3] = [0, 5_000, 15_000];
+const GAPS_MS: [i64; 3] = [1_000, 2_000, 5_000];
 
 /// The names that sources may have; ids of events begin with their first letter.
 pub(crate) const SOURCES: [&str; 2] = ["events", "more"];
@@ -82,7 +83,9 @@ pub(crate) struct Version {
 /// The windows of an aggregate step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
+    /// Of sessions the gap.
     pub(crate) size_ms: i64,
+    pub(crate) is_session: bool,
     /// How far the starts of two windows are apart: the size where windows do not overlap.
     pub(crate) every_ms: i64,
     pub(crate) policy: LatePolicy,
@@ -94,9 +97,24 @@ impl Shape {
         let size_ms = *world.pick(sizes_ms);
         Self {
             size_ms,
+            is_session: false,
             every_ms: Self::every_ms(world, size_ms),
             policy: *world.pick(&POLICIES),
             allowed_ms: *world.pick(&ALLOWED_MS),
+        }
+    }
+
+    /// Sessions in place of these windows.
+    fn in_sessions(self, gap_ms: i64) -> Self {
+        Self {
+            size_ms: gap_ms,
+            is_session: true,
+            every_ms: 1,
+            policy: match self.policy {
+                LatePolicy::Amend => LatePolicy::DeadLetter,
+                once => once,
+            },
+            allowed_ms: self.allowed_ms,
         }
     }
 
@@ -110,7 +128,9 @@ impl Shape {
 
     fn yaml(&self) -> String {
         let (size_s, every_s) = (self.size_ms / 1_000, self.every_ms / 1_000);
-        let window = if every_s == size_s {
+        let window = if self.is_session {
+            format!("session: {{gap: {size_s}s}}")
+        } else if every_s == size_s {
             format!("tumbling: {size_s}s")
         } else {
             format!("hopping: {{size: {size_s}s, every: {every_s}s}}")
@@ -178,6 +198,24 @@ impl Scenario {
             ages: world.chance(0.5),
             versions,
         }
+    }
+
+    /// The same with sessions in place of other windows, at least of the grouped ones.
+    pub(crate) fn in_sessions(mut self, world: &World) -> Self {
+        let mut gap_ms = *world.pick(&GAPS_MS);
+        let mut before = self.versions[0].windows;
+        for version in &mut self.versions {
+            if std::mem::replace(&mut before, version.windows) != version.windows {
+                gap_ms = *world.pick(&GAPS_MS);
+            }
+            version.windows = version.windows.in_sessions(gap_ms);
+        }
+        let joins_totals = world.chance(0.5);
+        let totals = self.totals.filter(|_| joins_totals);
+        self.totals = totals.map(|shape| shape.in_sessions(1_000)).or(self.totals);
+        // What was final before a partition is added takes nothing of it.
+        self.grows = false;
+        self
     }
 
     /// Pipelines with one thing less each.

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::scenario::{Event, Scenario};
-use super::world::World;
+use super::world::{Detail, World};
 
 /// Steps that follow what was sent last.
 const STEPS_AT_LAST: usize = 300;
@@ -119,7 +119,11 @@ pub(crate) struct Sending {
 
 impl Story {
     pub(crate) fn draw(seed: u64, chance: &World) -> Self {
-        let scenario = Scenario::draw(chance);
+        let mut scenario = Scenario::draw(chance);
+        if seed % 5 == 4 {
+            // Apart from all else that is drawn.
+            scenario = scenario.in_sessions(&World::new(!seed, Detail::Nothing));
+        }
         let transaction_markers = chance.chance(0.7);
         let snapshot_every_ms = *chance.pick(&[0, 300, 5_000, 5_000]);
         let most_processes = 1 + chance.below(4);

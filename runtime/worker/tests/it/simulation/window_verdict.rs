@@ -12,8 +12,8 @@ use tidewheel_worker::Status;
 use super::cluster::Cluster;
 use super::history::History;
 use super::oracle::{
-    AfterRow, Entry, Key, Members, Outcome, TotalRow, WindowRow, after, entry, members, total_row,
-    window_row,
+    AfterRow, Entry, Key, Members, Outcome, TotalRow, WindowRow, after, begun_before, entry,
+    members, total_row, window_row,
 };
 use super::scenario::{Scenario, Shape};
 use super::verdict::{Verdicts, enter, lose, millis, same};
@@ -333,9 +333,17 @@ pub(crate) fn check_ledgers(
     for (step, shape) in steps(scenario, version) {
         let cut_ms = newest.steps[step].cut_ms;
         check_step_ledger(history, &verdicts[version], status, (step, shape, cut_ms));
+        let earlier = begun_before(shape, step == "win", cut_ms, &verdicts[version]) as u64;
         let members = members(shape, step == "win", cut_ms, &verdicts[version]);
+        let ledger_of = |groups: Vec<(usize, Option<GroupFate>)>| {
+            let mut ledger = ledger_of(groups);
+            ledger.read += earlier;
+            ledger.earlier_generation += earlier;
+            ledger
+        };
         if step == "tot" {
-            let expected = ledger_of(members.values().map(|members| (members.len(), None)));
+            let groups = members.values().map(|members| (members.len(), None));
+            let expected = ledger_of(groups.collect());
             check_output_ledger(status, "tots", &expected);
             continue;
         }
@@ -344,7 +352,7 @@ pub(crate) fn check_ledgers(
             let groups = members
                 .iter()
                 .map(|(key, members)| (members.len(), fate(&outcomes[key])));
-            ledger_of(groups.collect::<Vec<_>>())
+            ledger_of(groups.collect())
         };
         check_output_ledger(
             status,
