@@ -118,6 +118,11 @@ fn source_rules() -> Vec<Rule> {
             .field_path(".key"),
     ];
     rules.push(cloud_events_rule());
+    rules.push(
+        Rule::new("!has(self.kafka) || (has(self.kafka.format) && self.kafka.format == 'Avro') == has(self.kafka.schemaRegistry)")
+            .message("`format: Avro` needs `schemaRegistry` with the registry that has the schemas, and no other format has it")
+            .field_path(".kafka.schemaRegistry"),
+    );
     rules.extend(generator::rules());
     rules
 }
@@ -369,9 +374,44 @@ pub struct Kafka {
     )]
     pub topic: String,
     /// What the events are that stand in its records.
-    #[serde(default, skip_serializing_if = "Format::is_default")]
+    #[serde(default, skip_serializing_if = "KafkaFormat::is_default")]
     #[schemars(transform = describe_variants)]
-    pub format: Format,
+    pub format: KafkaFormat,
+    /// Where the schemas are that values name, with `format: Avro`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_registry: Option<SchemaRegistry>,
+}
+
+/// A schema registry that speaks Confluent's API.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SchemaRegistry {
+    /// Its address, such as `http://registry:8081` or `https://registry.example`.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = shape::REGISTRY))]
+    pub url: String,
+    /// A Secret with what it wants to be shown, all of it optional: `username` and `password`, `ca.crt` (who has signed its certificate; otherwise the
+    /// public authorities), `tls.crt` and `tls.key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
+}
+
+/// What events are that stand in a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum KafkaFormat {
+    /// JSON objects.
+    #[default]
+    Json,
+    /// CloudEvents 1.0, in structured mode (JSON) or binary mode (attributes in headers). Paths see one JSON object of each: its attributes, such as `id`
+    /// and `time`, and its data in `data`, or in `data_base64` where that is neither JSON nor text.
+    CloudEvents,
+    /// Records of Avro, each with the id of its schema in front, as serializers of a schema registry write them. Paths see them as JSON.
+    Avro,
+}
+
+impl KafkaFormat {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What events are.
@@ -510,11 +550,14 @@ impl EventSourceSpec {
 
 impl EventSourceSpec {
     /// What the events are.
-    pub fn format(&self) -> Format {
+    pub fn format(&self) -> KafkaFormat {
         match self.origin() {
-            Some(Origin::Http(http)) => http.format,
+            Some(Origin::Http(http)) => match http.format {
+                Format::Json => KafkaFormat::Json,
+                Format::CloudEvents => KafkaFormat::CloudEvents,
+            },
             Some(Origin::Kafka(kafka)) => kafka.format,
-            Some(Origin::Generator(_)) | None => Format::Json,
+            Some(Origin::Generator(_)) | None => KafkaFormat::Json,
         }
     }
 }

@@ -34,11 +34,18 @@ pub(crate) const QUANTITY: &str = r"^[0-9]+(\.[0-9]{1,3})?(m|k|M|G|Ki|Mi|Gi)?$";
 /// An origin of a web page, or all.
 pub(crate) const ORIGIN: &str = r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$";
 
+/// The address of a schema registry.
+pub(crate) const REGISTRY: &str = r"^https?://[^\s?#@]+$";
+
 /// Why a name was refused that Kubernetes would take.
 pub(crate) const NAME_MESSAGE: &str = "names hold no dots and at most 63 characters, because topics are named `<namespace>.<name>`: choose another name";
 
 /// What to write where each pattern holds.
-const MEANINGS: [(&str, &str); 13] = [
+const MEANINGS: [(&str, &str); 14] = [
+    (
+        REGISTRY,
+        "the address of a schema registry, such as `http://registry:8081`, with what it wants to be shown in its Secret",
+    ),
     (COLUMN, "letters, digits and `_`, a letter first"),
     (
         IDENTIFIER,

@@ -10,6 +10,7 @@ mod ports;
 pub mod postgres;
 mod process;
 pub mod prometheus;
+pub mod registry;
 mod server;
 mod supervised;
 mod told;

@@ -144,6 +144,13 @@ impl EventSource {
             .pointer("/http/auth/apiKeys/secretRef/name")?
             .as_str()
     }
+
+    /// The Secret with what its schema registry wants to be shown, as far as the spec names one.
+    pub(crate) fn registry_secret_name(&self) -> Option<&str> {
+        self.spec
+            .pointer("/kafka/schemaRegistry/secretRef/name")?
+            .as_str()
+    }
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &Source) -> fmt::Result {
     let format = match source.events.format {
         EventFormat::Json => "",
         EventFormat::CloudEvents => ", CloudEvents",
+        EventFormat::Avro => ", Avro",
     };
     writeln!(f, "source {} ({topic}, from {start}{format})", source.name)?;
     writeln!(f, "  columns {}", schema(&source.events.arrow_schema()))?;

@@ -55,6 +55,7 @@ pub(crate) fn event_schema(events: &EventSchema, key: &[usize]) -> Vec<String> {
     match events.format {
         EventFormat::Json => {}
         EventFormat::CloudEvents => parts.push("cloud events".to_owned()),
+        EventFormat::Avro => parts.push("avro".to_owned()),
     }
     parts
 }

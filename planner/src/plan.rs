@@ -92,6 +92,8 @@ pub struct Source {
     /// Whether the topic is somebody else's: it is never altered, its partitions and its retention are its own, and its records have
     /// the timestamps that their producers gave them.
     pub foreign: bool,
+    /// Where the schemas are that its records name.
+    pub registry: Option<SchemaRegistry>,
     /// Declared partitions of the topic; of a foreign one those that are assumed: see [`Plan::with_partitions`].
     pub partitions: u32,
     /// How long the topic keeps events; says nothing of a foreign one.
@@ -110,6 +112,15 @@ pub struct Source {
     pub idle_after_ms: u64,
     /// Where the pipeline starts to read, the first time only.
     pub start: Start,
+}
+
+/// A schema registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaRegistry {
+    /// Its address.
+    pub url: String,
+    /// The Secret with what it wants to be shown, in the namespace of the pipeline.
+    pub secret: Option<String>,
 }
 
 /// Where reading begins when nothing was read before.

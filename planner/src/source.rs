@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use tidewheel_crds::event_source::{
-    EventSourceSpec, Field, FieldType, Format, From, UnknownFields,
+    EventSourceSpec, Field, FieldType, From, KafkaFormat, UnknownFields,
 };
 use tidewheel_crds::pipeline::SourceRef;
 use tidewheel_decode as decode;
@@ -10,7 +10,7 @@ use tidewheel_decode as decode;
 use crate::fingerprint::{self, digest};
 use crate::names::source_topic;
 use crate::nearest::suggestion;
-use crate::plan::{Source, Start};
+use crate::plan::{SchemaRegistry, Source, Start};
 use crate::problem::{Code, Problem};
 use crate::resource::{Resource, member};
 
@@ -42,8 +42,9 @@ pub fn event_schema(
             UnknownFields::Reject => decode::UnknownFields::Reject,
         },
         format: match spec.format() {
-            Format::Json => decode::EventFormat::Json,
-            Format::CloudEvents => decode::EventFormat::CloudEvents,
+            KafkaFormat::Json => decode::EventFormat::Json,
+            KafkaFormat::CloudEvents => decode::EventFormat::CloudEvents,
+            KafkaFormat::Avro => decode::EventFormat::Avro,
         },
     };
     let problems = judge(source, &schema);
@@ -215,6 +216,16 @@ pub(crate) fn plan(
         name: source.id.name.clone(),
         topic,
         foreign: spec.kafka.is_some(),
+        registry: spec.kafka.as_ref().and_then(|kafka| {
+            let registry = kafka.schema_registry.as_ref()?;
+            Some(SchemaRegistry {
+                url: registry.url.clone(),
+                secret: registry
+                    .secret_ref
+                    .as_ref()
+                    .map(|secret| secret.name.clone()),
+            })
+        }),
         partitions: u32::try_from(spec.topic.partitions).unwrap_or(1).max(1),
         retention_ms: spec.topic.retention.as_millis(),
         events,

@@ -37,12 +37,15 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    async fn start(store: &Store, plan: Arc<Plan>) -> Result<Self, Failure> {
+    async fn start(store: &Store, plan: Plan) -> Result<Self, Failure> {
         let log = store.log();
-        let worker = Worker::new(
+        let (plan, schemas) = store.as_run(plan)?;
+        let plan = Arc::new(plan);
+        let worker = Worker::reading(
             plan.clone(),
             log,
             store.sinks(),
+            schemas,
             Arc::new(SystemTimer),
             Limits::default(),
         )
@@ -106,7 +109,7 @@ impl Pipelines {
     pub(crate) async fn start(&mut self, store: &Store, plan: Plan) -> Result<(), Failure> {
         let name = plan.full_name();
         self.stop(&name).await;
-        let pipeline = Pipeline::start(store, Arc::new(plan)).await?;
+        let pipeline = Pipeline::start(store, plan).await?;
         let outputs = pipeline.plan.outputs.iter();
         let sinks = outputs.map(|output| output.sink.clone()).collect();
         self.metrics.watch(&name, pipeline.control.clone(), sinks);

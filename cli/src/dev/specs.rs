@@ -1,8 +1,9 @@
 //! The files: read, judged, and turned into what runs here.
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tidewheel_crds::event_source::EventSourceSpec;
-use tidewheel_decode::{EventSchema, Part, UnknownFields};
+use tidewheel_decode::{EventFormat, EventSchema, Part, UnknownFields};
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::problem::{Code, Problem, Severity};
 use tidewheel_planner::resource::{Resource, ResourceSet};
@@ -42,10 +43,15 @@ impl Specs {
     /// Everything that is wrong, and what is odd.
     pub(crate) fn read(paths: &[PathBuf]) -> Result<Self, Vec<Problem>> {
         let (set, plans, mut problems) = tidewheel_planner::check(paths);
-        // A cluster may have the Secret already; here these files are all there is.
+        // A cluster may have the Secret already; here these files are all there is. Whoever asks a schema registry finds out: without
+        // Kafka nobody does.
+        let of_keys = |problem: &&mut Problem| {
+            let field = problem.field.as_deref().unwrap_or_default();
+            problem.code == Code::UnknownSecret && field.starts_with("spec.http")
+        };
         problems
             .iter_mut()
-            .filter(|problem| problem.code == Code::UnknownSecret)
+            .filter(of_keys)
             .for_each(|problem| problem.severity = Severity::Error);
         let (mut http_sources, mut kafka_sources, mut generated_sources) =
             (Vec::new(), Vec::new(), Vec::new());
@@ -150,7 +156,7 @@ fn ingest_source(
 /// What a producer of an existing topic would make of events in a file: it takes a key that stands beside the event from the member of
 /// that name. What else stands beside events is not in a file.
 fn as_produced(mut source: tidewheel_ingest::Source) -> tidewheel_ingest::Source {
-    let mut schema = EventSchema::clone(&source.schema);
+    let mut schema = EventSchema::clone(&as_played(&source.schema));
     let beside = schema.fields.iter_mut();
     for field in beside.filter(|field| field.part != Part::Value) {
         field.required = false;
@@ -162,4 +168,15 @@ fn as_produced(mut source: tidewheel_ingest::Source) -> tidewheel_ingest::Source
     schema.unknown = UnknownFields::Drop;
     source.schema = schema.into();
     source
+}
+
+/// How events are played that are in Avro on Kafka: as the JSON that paths see.
+pub(crate) fn as_played(schema: &Arc<EventSchema>) -> Arc<EventSchema> {
+    match schema.format {
+        EventFormat::Json | EventFormat::CloudEvents => schema.clone(),
+        EventFormat::Avro => Arc::new(EventSchema {
+            format: EventFormat::Json,
+            ..EventSchema::clone(schema)
+        }),
+    }
 }

@@ -10,15 +10,17 @@ use tidewheel_planner::plan::Plan;
 use tidewheel_planner::problem::{Code, Problem};
 use tidewheel_planner::resource::ResourceSet;
 use tidewheel_planner::topics::{self, Cleanup, Topic};
-use tidewheel_worker::Sinks;
+use tidewheel_worker::{SchemasOf, Sinks};
 
 use crate::args::DevArgs;
 use crate::dev::changes::output_problem;
 use crate::dev::log::DevLog;
 use crate::dev::send::SENDS_TOPIC;
+use crate::dev::specs::as_played;
 use crate::dev::tables::Tables;
 use crate::failure::Failure;
 use crate::roles::provision::sinks_of;
+use crate::roles::registries::registries;
 use crate::roles::secrets::Secrets;
 use crate::roles::sinks::SinkUrls;
 
@@ -30,6 +32,7 @@ pub(crate) struct Store {
     log: DevLog,
     folder: PathBuf,
     urls: SinkUrls,
+    secrets: Secrets,
     tables: BTreeMap<String, Tables>,
     /// Removed with everything in it when the process ends; none where the data are kept.
     _temporary: Option<TempDir>,
@@ -69,10 +72,12 @@ impl Store {
             is_named: false,
         };
         log.make(&[sends]).await?;
+        let secrets = Secrets::new(None, set);
         Ok(Self {
             log,
             folder: tables,
-            urls: SinkUrls::new(set, Secrets::new(None, set), &args.sinks.sink)?,
+            urls: SinkUrls::new(set, secrets.clone(), &args.sinks.sink)?,
+            secrets,
             tables: BTreeMap::new(),
             _temporary: temporary,
         })
@@ -81,6 +86,19 @@ impl Store {
     /// The log.
     pub(crate) fn log(&self) -> Arc<dyn Log> {
         self.log.shared()
+    }
+
+    /// What a pipeline runs by here, and where its sources' schemas come from: an embedded log has only what `dev` plays into it, which is
+    /// JSON where records on Kafka are in Avro.
+    pub(crate) fn as_run(&self, mut plan: Plan) -> Result<(Plan, SchemasOf), Failure> {
+        if let DevLog::Embedded(_) = self.log {
+            plan.sources.iter_mut().for_each(|source| {
+                source.events = as_played(&source.events);
+                source.registry = None;
+            });
+        }
+        let schemas = registries(&plan, &self.secrets)?;
+        Ok((plan, schemas))
     }
 
     /// Forgets old events, and makes the log's state smaller.

@@ -14,6 +14,7 @@ mod operations;
 mod operator;
 pub(crate) mod provision;
 mod readiness;
+pub(crate) mod registries;
 pub(crate) mod secrets;
 pub(crate) mod sinks;
 pub(crate) mod specs;

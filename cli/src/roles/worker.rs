@@ -6,7 +6,7 @@ use prometheus::Registry;
 use tidewheel_log::LogError;
 use tidewheel_log_kafka::KafkaLog;
 use tidewheel_planner::plan::Plan;
-use tidewheel_worker::{Limits, SystemTimer, Worker, WorkerError};
+use tidewheel_worker::{Limits, SchemasOf, SystemTimer, Worker, WorkerError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,6 +16,7 @@ use crate::metrics::WorkerMetrics;
 use crate::roles::args::WorkerArgs;
 use crate::roles::operations::Operations;
 use crate::roles::readiness::WorkerReadiness;
+use crate::roles::registries::registries;
 use crate::roles::sinks::{Databases, SinkUrls};
 use crate::roles::specs::RoleSpecs;
 use crate::roles::upkeep::{RetentionMetrics, Upkeep};
@@ -28,16 +29,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) fn run(args: WorkerArgs) -> Result<Exit, Failure> {
     let specs = RoleSpecs::read(&args.specs.specs, &args.specs.secrets)?;
     let plan = specs.plan(args.pipeline.as_deref())?.clone();
+    let schemas = registries(&plan, &specs.secrets)?;
     let urls = SinkUrls::new(&specs.set, specs.secrets, &[])?;
     let databases = Databases::open(urls, &plan)?;
     run_until_told(args.operations.grace, |stop| {
-        work(args, Arc::new(plan), databases, stop)
+        work(args, Arc::new(plan), schemas, databases, stop)
     })
 }
 
 async fn work(
     args: WorkerArgs,
     plan: Arc<Plan>,
+    schemas: SchemasOf,
     databases: Databases,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
@@ -64,7 +67,15 @@ async fn work(
         let url = move |sink: &str| databases.url(sink);
         AbortOnDropHandle::new(tokio::spawn(upkeep.run(url, stop.clone())))
     };
-    let worked = run_tasks(&log, plan, &databases, &metrics, &readiness, &stop).await;
+    let worked = run_tasks(
+        &log,
+        (plan, &schemas),
+        &databases,
+        &metrics,
+        &readiness,
+        &stop,
+    )
+    .await;
     following.abort();
     drop(keeping);
     operations.stop().await;
@@ -74,13 +85,13 @@ async fn work(
 /// Runs the tasks of a plan until `stop`, and then to the end of what they have in hand.
 async fn run_tasks(
     log: &KafkaLog,
-    plan: Arc<Plan>,
+    (plan, schemas): (Arc<Plan>, &SchemasOf),
     databases: &Databases,
     metrics: &WorkerMetrics,
     readiness: &WorkerReadiness,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let Some(worker) = begin(log, &plan, databases, stop).await? else {
+    let Some(worker) = begin(log, (&plan, schemas), databases, stop).await? else {
         return Ok(());
     };
     let name = plan.full_name();
@@ -101,16 +112,17 @@ async fn run_tasks(
 /// newer plan has taken over.
 async fn begin(
     log: &KafkaLog,
-    plan: &Arc<Plan>,
+    (plan, schemas): (&Arc<Plan>, &SchemasOf),
     databases: &Databases,
     stop: &CancellationToken,
 ) -> Result<Option<Worker>, Failure> {
     let mut pause = Duration::from_millis(200);
     loop {
-        let begun = Worker::new(
+        let begun = Worker::reading(
             plan.clone(),
             Arc::new(log.clone()),
             databases.sinks(),
+            schemas.clone(),
             Arc::new(SystemTimer),
             Limits::default(),
         );

@@ -42,6 +42,24 @@ spec:
     - {name: seen, from: seen, postgres: {sink: tables}}
 ";
 
+/// No registry is asked: there is none at that address, and no Secret.
+#[test]
+fn events_of_a_source_in_avro_are_played_as_the_json_that_paths_see() {
+    let specs = include_str!("specs/avro/shop.yaml");
+    let lines = [
+        r#"{"id": "00000000-0000-0000-0000-000000000001", "ts": "2026-01-01T00:00:00Z", "paid": {"amount": 12.34}}"#,
+        r#"{"id": "one", "ts": "2026-01-01T00:00:00Z"}"#,
+    ];
+    let document = play_lines(specs, &lines, &["-o", "json"]).document();
+    let found = rows(&document, "found");
+    assert_eq!((found.len(), &found[0]["amount"]), (1, &json!(12.34)));
+    let letter = &document["deadLetters"][0];
+    assert_eq!(
+        (&letter["reason"], &letter["field"]),
+        (&json!("BadUuid"), &json!("id"))
+    );
+}
+
 #[test]
 fn keys_and_places_of_records_are_columns() {
     let lines = [

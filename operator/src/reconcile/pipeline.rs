@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kube::runtime::controller::Action;
 use tidewheel_crds::status::PlanStatus;
 use tidewheel_planner::names::PipelineNames;
+use tidewheel_planner::plan::Plan;
 use tidewheel_planner::topics::{of_pipeline, own_of_pipeline};
 use tidewheel_provision::kafka::Topics;
 
@@ -17,7 +18,7 @@ use crate::documents::hash;
 use crate::judge::{self, JudgedPipeline};
 use crate::kafka::{self, Kafka};
 use crate::resource::{Declared, EventSource, Pipeline, Sink};
-use crate::secrets::{self, Used};
+use crate::secrets::{self, SecretError, Used};
 use report::Workers;
 
 /// Where the spec says what becomes of its data.
@@ -133,6 +134,19 @@ pub(super) fn needs(
                 .insert(secret.key.clone());
         }
     }
+    for secret in secrets_of_registries(&judged.plan) {
+        if world.secret(namespace, secret).is_none() {
+            let name = secret.to_owned();
+            let missing = SecretError::NoSecret { name }.to_string();
+            return Err(vec![Finding::new(
+                Aspect::Sources,
+                Reason::SecretMissing,
+                missing,
+            )]);
+        }
+        // All of it: which keys there are says how the registry is asked.
+        keys.insert(secret.to_owned(), BTreeSet::new());
+    }
     let mut used = keys.clone();
     used.insert(context.settings.kafka_secret.clone(), BTreeSet::new());
     Ok(Dereferenced {
@@ -142,6 +156,13 @@ pub(super) fn needs(
         urls,
         keys,
     })
+}
+
+/// The Secrets with what schema registries want to be shown.
+fn secrets_of_registries(plan: &Plan) -> impl Iterator<Item = &str> {
+    let registries = plan.sources.iter();
+    let registries = registries.filter_map(|source| source.registry.as_ref());
+    registries.filter_map(|registry| registry.secret.as_deref())
 }
 
 type References = (Vec<Arc<EventSource>>, Vec<Arc<Sink>>);

@@ -183,9 +183,16 @@ impl Bells {
             .sinks
             .state_filter(|sink| sink.namespace() == namespace && uses(sink.secret_name()));
         sinks.iter().for_each(|sink| self.sinks.ring(sink.as_ref()));
+        // Workers ask the registry, which is nothing to the source's own reconciliation.
+        let read = self.world.sources.state_filter(|source| {
+            source.namespace() == namespace && source.registry_secret_name() == Some(name)
+        });
         self.pipelines_where(namespace, |pipeline| {
-            let mut names = pipeline.sink_names();
-            all_use_it || names.any(|name| sinks.iter().any(|sink| sink.name() == name))
+            let mut written = pipeline.sink_names();
+            let mut sources = pipeline.source_names();
+            all_use_it
+                || written.any(|name| sinks.iter().any(|sink| sink.name() == name))
+                || sources.any(|name| read.iter().any(|source| source.name() == name))
         });
     }
 

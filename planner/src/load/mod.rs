@@ -93,7 +93,8 @@ impl Loader {
         let warnings: Vec<Problem> = set
             .event_sources
             .iter()
-            .filter_map(|source| missing_keys(source, set))
+            .flat_map(|source| [missing_keys(source, set), missing_access(source, set)])
+            .flatten()
             .collect();
         self.loaded.problems.extend(warnings);
         self.loaded
@@ -122,6 +123,27 @@ fn missing_keys(source: &Resource<EventSourceSpec>, set: &ResourceSet) -> Option
     let problem = source.subject().error(&path, Code::UnknownSecret, message);
     let help = format!(
         "add `kind: Secret` with `metadata: {{name: {name}, namespace: {namespace}}}` and keys below `stringData`"
+    );
+    Some(Problem {
+        severity: Severity::Warning,
+        ..problem.help(help)
+    })
+}
+
+/// The Secret of a schema registry may be in the cluster already as well; where it is nowhere, workers cannot ask for schemas.
+fn missing_access(source: &Resource<EventSourceSpec>, set: &ResourceSet) -> Option<Problem> {
+    let registry = source.spec.kafka.as_ref()?.schema_registry.as_ref()?;
+    let (namespace, name) = (&source.id.namespace, &registry.secret_ref.as_ref()?.name);
+    if set.secret(namespace, name).is_some() || set.is_broken("Secret", namespace, name) {
+        return None;
+    }
+    let path = member!["spec", "kafka", "schemaRegistry", "secretRef", "name"];
+    let message = format!(
+        "there is no Secret `{name}` in the namespace `{namespace}` among these files: workers could not ask for schemas"
+    );
+    let problem = source.subject().error(&path, Code::UnknownSecret, message);
+    let help = format!(
+        "add `kind: Secret` with `metadata: {{name: {name}, namespace: {namespace}}}` and what the registry wants to be shown below `stringData`: `username` and `password`, `ca.crt`, or `tls.crt` and `tls.key`"
     );
     Some(Problem {
         severity: Severity::Warning,

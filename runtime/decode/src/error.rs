@@ -19,6 +19,8 @@ pub struct DecodeError {
 pub enum Code {
     /// Not a CloudEvent, where events are.
     NotCloudEvent,
+    /// Not what its schema of Avro says.
+    NotAvro,
     /// Nothing but white space.
     Empty,
     /// More bytes than an event may have.
@@ -57,8 +59,9 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order in which a decoder meets them.
-    pub const ALL: [Code; 18] = [
+    pub const ALL: [Code; 19] = [
         Code::NotCloudEvent,
+        Code::NotAvro,
         Code::Empty,
         Code::TooLarge,
         Code::InvalidUtf8,
@@ -82,6 +85,7 @@ impl Code {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotCloudEvent => "NotCloudEvent",
+            Self::NotAvro => "NotAvro",
             Self::Empty => "Empty",
             Self::TooLarge => "TooLarge",
             Self::InvalidUtf8 => "InvalidUtf8",
@@ -107,6 +111,9 @@ impl Code {
         match self {
             Self::NotCloudEvent => {
                 "The source takes CloudEvents 1.0, and an attribute is missing or is not what it has to be."
+            }
+            Self::NotAvro => {
+                "The value is not in Avro as a schema registry frames it, or not what its schema says."
             }
             Self::Empty => "There is nothing but white space.",
             Self::TooLarge => "The event has more bytes than are allowed.",

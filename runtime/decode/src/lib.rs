@@ -64,6 +64,7 @@
 //! Both make a column NULL, or refuse the event where the column is required. An object on the path of a column may be
 //! absent or null too.
 pub mod array;
+pub mod avro;
 pub mod body;
 pub mod cloud_events;
 mod columns;
@@ -84,6 +85,7 @@ mod string;
 mod timestamp;
 mod token;
 mod value;
+pub mod writer_schema;
 
 pub use decoder::{Decoded, Decoder};
 pub use error::{Code, DecodeError};

@@ -35,6 +35,8 @@ pub enum EventFormat {
     Json,
     /// As a CloudEvent, in structured or binary mode: see [`cloud_events`](crate::cloud_events), which makes one JSON object of it.
     CloudEvents,
+    /// In Avro, as a schema registry frames it: see [`avro`](crate::avro).
+    Avro,
 }
 
 /// A declared column.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::AttemptError;
+use crate::schemas::SchemasOf;
 use crate::status::{Board, TaskKey};
 use crate::timer::Timer;
 use crate::watermarks::Watermarks;
@@ -69,6 +70,7 @@ pub(crate) struct Context {
     pub(crate) generations: Arc<Generations>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) sinks: Sinks,
+    pub(crate) schemas: SchemasOf,
     pub(crate) timer: Arc<dyn Timer>,
     pub(crate) limits: Limits,
     pub(crate) board: Board,

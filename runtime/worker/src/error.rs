@@ -38,6 +38,14 @@ pub enum WorkerError {
         "another plan of this pipeline was begun at the same time, and nothing says which of the two is newer: run one at a time, or give them `metadata.generation`"
     )]
     Outbid,
+    /// Records of a source name schemas, and nobody has said where those are.
+    #[error(
+        "the records of source {source_name} name schemas, and this worker was not given its schema registry"
+    )]
+    NoRegistry {
+        /// The source.
+        source_name: String,
+    },
     /// A topic that has to exist before a worker starts does not.
     #[error("topic {topic} is not there: `tidewheel provision` or the operator makes it")]
     NoTopic {
@@ -105,7 +113,10 @@ impl AttemptError {
             }
             Self::Worker(error) => matches!(
                 error,
-                WorkerError::Wire(_) | WorkerError::UnknownSink { .. } | WorkerError::Allotment(_)
+                WorkerError::Wire(_)
+                    | WorkerError::UnknownSink { .. }
+                    | WorkerError::NoRegistry { .. }
+                    | WorkerError::Allotment(_)
             ),
             Self::MadeAnew { .. } | Self::StateGone { .. } => true,
             Self::Superseded(_) | Self::Stopped => false,

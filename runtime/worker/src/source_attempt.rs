@@ -16,6 +16,7 @@ use crate::error::AttemptError;
 use crate::made_anew;
 use crate::pace::Pace;
 use crate::recovery::{leave_word, take_over};
+use crate::schemas;
 use crate::status::TaskKey;
 use crate::table_writers::TableWriters;
 use crate::watermarks::Seen;
@@ -199,6 +200,7 @@ impl<'a> SourceAttempt<'a> {
 
     async fn take(&mut self, fetched: &Fetched) -> Result<(), AttemptError> {
         let mut rest = fetched.records.as_slice();
+        self.learn(rest).await?;
         loop {
             let before = self.task.next_offset();
             let began_ms = self.context.timer.now_ms();
@@ -223,6 +225,16 @@ impl<'a> SourceAttempt<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Learns the schemas that records name. Nothing is taken before all are there.
+    async fn learn(&mut self, records: &[Record]) -> Result<(), AttemptError> {
+        let ids = self.task.unknown_schemas(records);
+        let task = &mut self.task;
+        schemas::read(self.context, (self.key, self.stop), ids, |id, schema| {
+            task.learn(id, schema);
+        })
+        .await
     }
 
     /// What there is to do at the end of the log: idleness, and closing windows where that is asked for.

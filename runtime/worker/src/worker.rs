@@ -14,6 +14,7 @@ use crate::allot::{allot, generations};
 use crate::context::{Context, Limits, Sinks};
 use crate::error::WorkerError;
 use crate::input::{self, Input};
+use crate::schemas::SchemasOf;
 use crate::status::{Board, Membership, Status, TaskKey};
 use crate::timer::Timer;
 use crate::watermarks::Watermarks;
@@ -44,6 +45,21 @@ impl Worker {
         timer: Arc<dyn Timer>,
         limits: Limits,
     ) -> Result<Self, WorkerError> {
+        Self::reading(plan, log, sinks, SchemasOf::new(), timer, limits).await
+    }
+
+    /// As [`Self::new`], with where the schemas come from that records of sources name.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn reading(
+        plan: Arc<Plan>,
+        log: Arc<dyn Log>,
+        sinks: Sinks,
+        schemas: SchemasOf,
+        timer: Arc<dyn Timer>,
+        limits: Limits,
+    ) -> Result<Self, WorkerError> {
         let names = PipelineNames::new(&plan.namespace, &plan.name);
         let mut source_partitions = Vec::with_capacity(plan.sources.len());
         for source in &plan.sources {
@@ -63,6 +79,7 @@ impl Worker {
             allotment,
             log,
             sinks,
+            schemas,
             timer,
             limits,
             board,

@@ -1,4 +1,5 @@
 //! The roles as a cluster runs them, on a real Kafka and a real PostgreSQL.
+mod avro;
 mod away;
 mod cloud_events;
 mod dry_run;

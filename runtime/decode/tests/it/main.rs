@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod avro;
 mod batches;
 mod cloud_events;
 mod fixture;

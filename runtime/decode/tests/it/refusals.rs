@@ -1,6 +1,7 @@
 //! Every refusal, word for word: field, code, and what to send instead.
 use std::fmt::Write;
 
+use tidewheel_decode::avro::framed;
 use tidewheel_decode::cloud_events::CloudEvents;
 use tidewheel_decode::{Code, UnknownFields};
 
@@ -225,6 +226,7 @@ fn codes_are_the_words_that_are_documented() {
         .collect();
     refused.push(Code::UnknownField.as_str());
     refused.push(CloudEvents::check(b"{}").unwrap_err().code);
+    refused.push(framed(b"{}").unwrap_err().code);
     for word in &words {
         assert!(refused.contains(word), "nothing is refused as {word}");
     }

@@ -1,8 +1,11 @@
 //! From records to columns, by the format of their source.
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tidewheel_decode::avro::Avro;
 use tidewheel_decode::cloud_events::{CloudEvents, Mode};
+use tidewheel_decode::writer_schema::WriterSchema;
 use tidewheel_decode::{Code, DecodeError, Decoded, Decoder, EventFormat, EventSchema};
 use tidewheel_log::{Header, Record};
 
@@ -24,8 +27,25 @@ impl Events {
             finder: match schema.format {
                 EventFormat::Json => Finder::Json,
                 EventFormat::CloudEvents => Finder::CloudEvents(CloudEvents::new(schema)),
+                EventFormat::Avro => Finder::Avro(Avro::default()),
             },
             decoder: Decoder::new(schema.clone()),
+        }
+    }
+
+    /// The schemas that values of these records name and that are not known yet.
+    pub(crate) fn unknown_schemas(&self, records: &[Record]) -> BTreeSet<u32> {
+        let Finder::Avro(avro) = &self.finder else {
+            return BTreeSet::new();
+        };
+        let values = records.iter().filter_map(|record| record.value.as_deref());
+        values.filter_map(|value| avro.unknown(value)).collect()
+    }
+
+    /// Makes a schema known.
+    pub(crate) fn learn(&mut self, id: u32, schema: Arc<WriterSchema>) {
+        if let Finder::Avro(avro) = &mut self.finder {
+            avro.learn(id, schema);
         }
     }
 
@@ -36,8 +56,7 @@ impl Events {
         records: &'a [Record],
         partition: i32,
     ) -> (Decoded, Vec<Found<'a>>) {
-        let found = records.iter().map(|record| self.finder.find(record));
-        let found: Vec<Found<'a>> = found.collect();
+        let found = self.finder.find(records);
         let with_events = records.iter().zip(&found);
         let decoded = self
             .decoder
@@ -78,13 +97,18 @@ enum Finder {
     Json,
     /// By headers and value.
     CloudEvents(CloudEvents),
+    /// By the schemas that values name.
+    Avro(Avro),
 }
 
 impl Finder {
-    fn find<'a>(&self, record: &'a Record) -> Found<'a> {
+    /// What is found in each record.
+    fn find<'a>(&mut self, records: &'a [Record]) -> Vec<Found<'a>> {
+        let each = records.iter();
         match self {
-            Self::Json => value(record),
-            Self::CloudEvents(events) => cloud_event(events, record),
+            Self::Json => each.map(value).collect(),
+            Self::CloudEvents(events) => each.map(|record| cloud_event(events, record)).collect(),
+            Self::Avro(avro) => in_avro(avro, records),
         }
     }
 }
@@ -92,6 +116,19 @@ impl Finder {
 fn value(record: &Record) -> Found<'_> {
     let value = record.value.as_deref();
     value.map_or(Found::NoValue, |value| Found::Event(Cow::Borrowed(value)))
+}
+
+/// What stands in records that are in Avro: those of one schema are read together.
+fn in_avro<'a>(avro: &mut Avro, records: &'a [Record]) -> Vec<Found<'a>> {
+    let values = records.iter().filter_map(|record| record.value.as_deref());
+    let mut events = avro.read(values).into_iter();
+    let found = records.iter().map(|record| {
+        let event = record.value.as_ref().and_then(|_| events.next());
+        event.map_or(Found::NoValue, |event| {
+            event.map_or_else(Found::Refused, |event| Found::Event(Cow::Owned(event)))
+        })
+    });
+    found.collect()
 }
 
 fn cloud_event<'a>(events: &CloudEvents, record: &'a Record) -> Found<'a> {

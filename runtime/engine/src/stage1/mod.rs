@@ -15,9 +15,10 @@ mod source_record;
 mod times;
 mod watermark;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tidewheel_decode::writer_schema::WriterSchema;
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Aggregate, Plan, Relation, Source, StepKind};
@@ -164,6 +165,17 @@ impl SourceTask {
     /// Takes note of what another source partition of the pipeline tells. What concerns no aggregate step that this one feeds is ignored.
     pub fn observe(&mut self, record: WatermarkRecord) {
         self.idleness.observe(record);
+    }
+
+    /// The schemas that these records name and that the task does not know yet: it has to [`learn`](Self::learn) them before it takes the
+    /// records.
+    pub fn unknown_schemas(&self, records: &[Record]) -> BTreeSet<u32> {
+        self.events.unknown_schemas(records)
+    }
+
+    /// Makes a schema known that values name by `id`.
+    pub fn learn(&mut self, id: u32, schema: Arc<WriterSchema>) {
+        self.events.learn(id, schema);
     }
 
     /// Takes records, in order, without gaps towards the last call, up to before `fetched_to`.

@@ -10,6 +10,7 @@
 mod acknowledged;
 mod added_partitions;
 mod aggregates;
+mod avro;
 mod cloud_events;
 mod existing_topic;
 mod fixture;

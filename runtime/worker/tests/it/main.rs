@@ -16,5 +16,6 @@ mod markers;
 mod on_kafka;
 mod refusals;
 mod replay;
+mod schemas;
 mod simulation;
 mod starts;
