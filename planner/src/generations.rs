@@ -12,7 +12,7 @@
 //!
 //! A *fingerprint* is a digest of fields that are written out one by one, and never of how a type happens to be printed: it is
 //! the same in every build.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,9 @@ pub struct AllottedStep {
     /// window is emitted, those that are added later from when they first speak.
     #[serde(default)]
     pub feeders: BTreeMap<String, i32>,
+    /// The outputs that its windows go to. Whoever writes to one of them next follows on it, under whatever name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub outputs: BTreeSet<String>,
     /// The newest plan does not have it. Where it comes back it is a new generation: its progress was let go.
     #[serde(default)]
     pub retired: bool,
@@ -140,6 +143,18 @@ impl Allotment {
                 ..next
             }),
         }
+    }
+
+    /// Whose windows a new generation of `step` takes over, by name: those of earlier generations of it, and of steps that wrote to the same
+    /// outputs.
+    pub fn before<'a>(
+        &'a self,
+        name: &'a str,
+        step: &'a AllottedStep,
+    ) -> impl Iterator<Item = (&'a String, &'a AllottedStep)> {
+        self.steps
+            .iter()
+            .filter(move |(of, other)| *of == name || !step.outputs.is_disjoint(&other.outputs))
     }
 
     /// Reads a value of the generations topic.
@@ -218,7 +233,7 @@ fn next_steps(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, Allott
         let goes_on = before.filter(|before| before.fingerprint == fingerprint && !before.retired);
         let step = goes_on.cloned().unwrap_or(AllottedStep {
             fingerprint,
-            number: before.map_or(1, |before| before.number + 1),
+            number: 1,
             cut_ms: None,
             size_ms: aggregate.window.size_ms(),
             every_ms: match aggregate.window {
@@ -231,8 +246,22 @@ fn next_steps(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, Allott
             },
             allowed_ms: aggregate.late.allowed_ms,
             feeders: BTreeMap::new(),
+            outputs: outputs_of(plan, index)
+                .map(|output| output.name.clone())
+                .collect(),
             retired: false,
         });
+        let step = match (goes_on, known) {
+            (None, Some(known)) => {
+                // Sinks refuse lower numbers than they have seen.
+                let numbers = known.before(name, &step).map(|(_, before)| before.number);
+                AllottedStep {
+                    number: 1 + numbers.max().unwrap_or(0),
+                    ..step
+                }
+            }
+            _ => step,
+        };
         steps.insert(name.clone(), step);
     }
     steps
@@ -266,17 +295,22 @@ fn step_fingerprint(plan: &Plan, step: usize, aggregate: &Aggregate) -> String {
         // Another number of partitions sends groups to other tasks than those that have their state.
         aggregate.partitions.to_string(),
     ];
-    for output in &plan.outputs {
-        let Relation::Step(from) = output.from else {
-            continue;
-        };
-        if from == step || plan.steps[from].stage == Stage::Two(step) {
-            fields.extend(["output", &output.name, &output.sink].map(str::to_owned));
+    for output in outputs_of(plan, step) {
+        fields.extend(["output", &output.name, &output.sink].map(str::to_owned));
+        if let Relation::Step(from) = output.from {
             fields.push(plan.steps[from].fingerprint.clone());
-            fields.extend(target_fields(&output.target));
         }
+        fields.extend(target_fields(&output.target));
     }
     digest(fields.iter().map(String::as_str))
+}
+
+/// The outputs that the windows of an aggregate step go to.
+fn outputs_of(plan: &Plan, step: usize) -> impl Iterator<Item = &Output> {
+    plan.outputs.iter().filter(move |output| match output.from {
+        Relation::Step(from) => from == step || plan.steps[from].stage == Stage::Two(step),
+        Relation::Source(_) => false,
+    })
 }
 
 fn output_fingerprint(plan: &Plan, output: &Output) -> String {

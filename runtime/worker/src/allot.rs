@@ -90,13 +90,20 @@ async fn next(
         let Some(step) = next.steps.get_mut(name) else {
             continue;
         };
-        let before = known.and_then(|known| known.steps.get(name));
-        if before.is_none_or(|before| before.number < step.number) {
-            step.feeders = feeders(plan, index, partitions);
+        let goes_on = known
+            .and_then(|known| known.steps.get(name))
+            .is_some_and(|before| before.number == step.number);
+        if goes_on {
+            continue;
         }
-        if let Some(before) = before.filter(|before| before.number < step.number) {
-            step.cut_ms = cut(log, names, plan, index, before, step.window()).await?;
+        step.feeders = feeders(plan, index, partitions);
+        let before = known.map(|known| known.before(name, step));
+        let before: Vec<_> = before.into_iter().flatten().collect();
+        let mut cut_ms = None;
+        for before in before {
+            cut_ms = cut_ms.max(cut(log, names, plan, index, before, step.window()).await?);
         }
+        step.cut_ms = cut_ms;
     }
     for (source, &partitions) in plan.sources.iter().zip(partitions) {
         if !next.sources.contains_key(&source.name) {

@@ -8,8 +8,11 @@
 //! ```
 //!
 //! No event may be counted in two windows that stay, or in none, but where windows overlap anyway. So the cut is the last moment up to `F` at which an old and a new window begin
-//! together. Where that cannot be (retention has taken events since then, or an even older generation wrote windows since then), the cut is
-//! `F` itself, and events between it and the first new window that starts after it are in none.
+//! together. Where that cannot be, because an even older generation wrote windows since then, the cut is `F` itself, and events between it
+//! and the first new window that starts after it are in none.
+//!
+//! Where retention has taken events since then, the cut is where the first window begins that has lost none, but not before `F`: open
+//! windows before it stay as they are, though they are not final, because nobody can tell any more what belongs to them.
 //!
 //! Of sessions `F` is where the first begins that is not final. A session belongs to the generation under which it begins: the new one reads
 //! from the gap before the cut, and leaves out what began before it. Where sessions become windows of another kind or the other way round,
@@ -26,45 +29,47 @@ use crate::context::sources_of;
 use crate::error::WorkerError;
 use crate::recovery::read_compacted;
 
-/// Where a step's new generation, with such windows, begins, ms; none: nothing of `before` is final.
+/// Where a step's new generation, with such windows, begins, ms; none: nothing of what was `before`, under its own name or another, is
+/// final.
 pub(crate) async fn cut(
     log: &dyn Log,
     names: &PipelineNames,
     plan: &Plan,
     step: usize,
-    before: &AllottedStep,
+    (name, before): (&String, &AllottedStep),
     window: Window,
 ) -> Result<Option<i64>, WorkerError> {
-    let name = &plan.steps[step].name;
     let open_ms = first_open_window(log, names, name, before).await?;
-    let Some(final_ms) = open_ms.max(before.cut_ms) else {
-        return Ok(None);
+    let final_ms = open_ms.max(before.cut_ms);
+    let together_ms = final_ms.and_then(|final_ms| together(final_ms, before, window));
+    let from_ms = match (together_ms, final_ms) {
+        (Some(together_ms), _) => rows_from(window, together_ms),
+        (None, final_ms) => final_ms.unwrap_or(i64::MIN),
     };
-    let Some(together_ms) = together(final_ms, before, window) else {
-        return Ok(Some(final_ms));
-    };
-    let from_ms = rows_from(window, together_ms);
-    let kept_from_ms = if from_ms == final_ms {
-        i64::MIN
-    } else {
-        kept_from(log, names, plan, step).await?
-    };
+    let kept_from_ms = kept_from(log, names, plan, step).await?;
     if kept_from_ms <= from_ms {
-        return Ok(Some(together_ms));
+        return Ok(together_ms.or(final_ms));
     }
-    let cut_ms = match window {
-        // Where the first begins that is known to have lost none of its events, if anything is known of that.
-        Window::Session { gap_ms } if kept_from_ms < i64::MAX => {
-            final_ms.max(kept_from_ms.saturating_add(gap_ms))
-        }
-        _ => final_ms,
-    };
+    let cut_ms = final_ms.max(Some(first_whole(window, kept_from_ms)));
     tracing::warn!(
-        step = name,
+        step = plan.steps[step].name,
+        final_ms,
         cut_ms,
-        "retention has taken events that the windows before the cut would need: events between it and the next window are in no window"
+        "retention has taken events of windows that a changed step would compute anew: those before the cut stay as they are"
     );
-    Ok(Some(cut_ms))
+    Ok(cut_ms)
+}
+
+/// The start of the first window that has lost none of its events where those before `kept_from_ms` are gone.
+fn first_whole(window: Window, kept_from_ms: i64) -> i64 {
+    match window {
+        Window::Session { gap_ms } => kept_from_ms.saturating_add(gap_ms),
+        _ => {
+            let every_ms = window.every_ms();
+            let before_ms = kept_from_ms.saturating_sub(1).div_euclid(every_ms);
+            before_ms.saturating_add(1).saturating_mul(every_ms)
+        }
+    }
 }
 
 /// The last moment up to `final_ms` at which a window of the generation before and one of these begin together, unless it lies in what an
@@ -132,16 +137,16 @@ async fn kept_from(
             };
             let mut reader = log.reader(&source.topic, partition, earliest).await?;
             let oldest = first_record(reader.as_mut()).await?;
-            let told_ms = source
-                .foreign
-                .then(|| told_at(&progress, earliest))
-                .flatten();
-            // Whatever came before the oldest record claimed a time of at most `maxFuture` after that.
-            let gone_ms = oldest.map_or(i64::MAX, |record| {
-                let came_ms =
-                    told_ms.map_or(record.append_time_ms, |ms| ms.max(record.append_time_ms));
-                came_ms.saturating_add(max_future_ms)
-            });
+            let told_ms = told_at(&progress, earliest);
+            let came_ms = match oldest {
+                Some(record) if source.foreign => told_ms.max(Some(record.append_time_ms)),
+                Some(record) => Some(record.append_time_ms),
+                None => told_ms,
+            };
+            // Where nothing was ever read, no window lacks anything that had been in it.
+            let Some(came_ms) = came_ms else { continue };
+            // Whatever came by then claimed a time of at most `maxFuture` after that.
+            let gone_ms = came_ms.saturating_add(max_future_ms);
             let gone_ms = gone_ms.min(newest_of(source, &progress, earliest).unwrap_or(i64::MAX));
             kept_from_ms = kept_from_ms.max(gone_ms.saturating_add(1));
         }
@@ -151,8 +156,13 @@ async fn kept_from(
 
 /// The newest time of the records before `earliest`, or a later one, ms; none where they were not all read, or none had a time.
 fn newest_of(source: &Source, progress: &SourceProgress, earliest: i64) -> Option<i64> {
+    let mut checkpoints = progress.checkpoints.iter();
+    let next = checkpoints.find(|checkpoint| checkpoint.position.next_offset >= earliest);
     let all_were_read = earliest <= progress.main.next_offset;
-    let watermark_ms = progress.event_watermark_ms.filter(|_| all_were_read)?;
+    let watermark_ms = match next {
+        Some(checkpoint) => checkpoint.event_watermark_ms,
+        None => progress.event_watermark_ms.filter(|_| all_were_read),
+    }?;
     let out_of_order_ms = i64::try_from(source.max_out_of_order_ms).unwrap_or(i64::MAX);
     Some(watermark_ms.saturating_add(out_of_order_ms))
 }
@@ -186,7 +196,7 @@ pub(crate) async fn progress_of(
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
@@ -200,6 +210,7 @@ mod tests {
             gap_ms: None,
             allowed_ms: 0,
             feeders: BTreeMap::new(),
+            outputs: BTreeSet::new(),
             retired: false,
         }
     }
@@ -273,6 +284,15 @@ mod tests {
         let progress = SourceProgress::decode(progress.as_bytes()).unwrap();
         let told: Vec<_> = [5, 10, 11, 21].map(|at| told_at(&progress, at)).to_vec();
         assert_eq!(told, [Some(100), Some(100), Some(200), Some(300)]);
+    }
+
+    #[test]
+    fn a_window_is_whole_that_begins_when_the_first_kept_event_may_have_happened_or_later() {
+        let starts = [-1, 0, 1, 60].map(|kept_ms| first_whole(tumbling(60), kept_ms));
+        assert_eq!(starts, [0, 0, 60, 60]);
+        assert_eq!(first_whole(Window::overlapping(60, 20), 21), 40);
+        assert_eq!(first_whole(Window::Session { gap_ms: 30 }, 21), 51);
+        assert_eq!(first_whole(tumbling(60), i64::MAX), i64::MAX);
     }
 
     #[test]

@@ -100,7 +100,9 @@ impl Writer for Meeter {
         origin: Origin<'_>,
     ) -> Result<Committed, SinkError> {
         if let Some(meeting) = self.meeting.take() {
-            assert!(meeting.attend(), "the other task waits for this one");
+            // What this thread was to run next goes to another one.
+            let met = tokio::task::block_in_place(|| meeting.attend());
+            assert!(met, "the other task waits for this one");
         }
         self.inner
             .commit(generation, change, expected, next, kept, origin)

@@ -294,6 +294,128 @@ async fn windows_that_cannot_be_computed_anew_stay() {
     assert_eq!(windows.last(), Some(&owned(("01:40", "02:00", 1))));
 }
 
+/// A pipeline whose step `name` has windows of 20 s that stay open for long, and hold `value`.
+fn amended(name: &str, value: &str) -> Arc<Plan> {
+    plan(&format!(
+        "{}apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {{name: kpis, namespace: shop}}
+spec:
+  sources: [{{name: events}}]
+  steps:
+    - name: {name}
+      aggregate: {{window: {{tumbling: 20s}}, late: {{allowed: 1h, policy: Amend}}, sql: SELECT {value} AS c FROM events}}
+  outputs:
+    - {{name: wins, from: {name}, postgres: {{sink: tables}}}}
+",
+        source(1, "maxOutOfOrder: 0s")
+    ))
+}
+
+/// Runs `plan` without closing any window, until there are so many.
+async fn run_until(log: &EmbeddedLog, database: &Database, plan: &Arc<Plan>, count: usize) {
+    let sinks = BTreeMap::from([(SINK.to_owned(), Arc::new(database.clone()) as Arc<dyn Sink>)]);
+    let (timer, limits) = (Arc::new(SystemTimer), Limits::default());
+    let worker = Worker::new(plan.clone(), Arc::new(log.clone()), sinks, timer, limits)
+        .await
+        .unwrap();
+    create_partials(log, &worker);
+    let stop = CancellationToken::new();
+    let inputs: Vec<_> = worker.inputs(&stop).into_iter().map(tokio::spawn).collect();
+    let are_there = async {
+        while windows(database, plan).await.len() != count
+            || !worker.control().sources_are_read().await.unwrap()
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), are_there).await;
+    assert!(waited.is_ok(), "{:?}", windows(database, plan).await);
+    stop.cancel();
+    for input in inputs {
+        input.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn open_windows_of_which_retention_has_taken_events_stay_when_sql_changes() {
+    let (old, new) = (amended("win", "count(*)"), amended("win", "count(*) + 100"));
+    for taken in [0, 5] {
+        let log = log_of(&old);
+        let folder = tempfile::tempdir().unwrap();
+        let database = create_tables(&folder.path().join("tables.db"), &old).await;
+        let topic = &old.sources[0].topic;
+        // Up to 100 s: the windows that start up to 80 s are there, and open.
+        let events = (0..=10).map(|tens| event(topic, tens));
+        log.append(events.collect()).await.unwrap();
+        run_until(&log, &database, &old, 5).await;
+        log.delete_below(topic, 0, taken).await.unwrap();
+        // Up to 200 s.
+        let events = (11..=20).map(|tens| event(topic, tens));
+        log.append(events.collect()).await.unwrap();
+        // The window at 100 s has lost none of its events, but that is not known.
+        let expected: &[(&str, &str, i64)] = match taken {
+            0 => &[
+                ("00:00", "00:20", 102),
+                ("00:20", "00:40", 102),
+                ("00:40", "01:00", 102),
+                ("01:00", "01:20", 102),
+                ("01:20", "01:40", 102),
+                ("01:40", "02:00", 102),
+                ("02:00", "02:20", 102),
+                ("02:20", "02:40", 102),
+                ("02:40", "03:00", 102),
+                ("03:00", "03:20", 102),
+            ],
+            _ => &[
+                ("00:00", "00:20", 2),
+                ("00:20", "00:40", 2),
+                ("00:40", "01:00", 2),
+                ("01:00", "01:20", 2),
+                ("01:20", "01:40", 2),
+                ("02:00", "02:20", 102),
+                ("02:20", "02:40", 102),
+                ("02:40", "03:00", 102),
+                ("03:00", "03:20", 102),
+            ],
+        };
+        run_until(&log, &database, &new, expected.len()).await;
+        let mut found = windows(&database, &new).await;
+        found.sort();
+        let expected: Vec<_> = expected.iter().map(|&window| owned(window)).collect();
+        assert_eq!(found, expected, "{taken} events are gone");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_step_of_another_name_takes_over_the_windows_of_its_output() {
+    let old = amended("win", "count(*)");
+    let log = log_of(&old);
+    let folder = tempfile::tempdir().unwrap();
+    let database = create_tables(&folder.path().join("tables.db"), &old).await;
+    let topic = &old.sources[0].topic;
+    let mut sent = 0;
+    let names = [("win", 0), ("renamed", 100), ("win", 200), ("again", 300)];
+    for (index, (name, more)) in names.into_iter().enumerate() {
+        let plan = amended(name, &format!("count(*) + {more}"));
+        for topic in tidewheel_planner::topics::of_pipeline(&plan) {
+            log.create_topic(&tidewheel_worker::topic_settings(&topic))
+                .unwrap();
+        }
+        // Two windows more each time, and the event that ends them.
+        let until = 4 * (index as i64 + 1);
+        log.append((sent..=until).map(|tens| event(topic, tens)).collect())
+            .await
+            .unwrap();
+        sent = until + 1;
+        let count = 2 * (index + 1);
+        run_until(&log, &database, &plan, count).await;
+        let counts = windows(&database, &plan).await;
+        let counts: Vec<_> = counts.iter().map(|(.., count)| *count).collect();
+        assert_eq!(counts, vec![2 + more; count], "{name}");
+    }
+}
+
 /// A pipeline that counts events in sessions.
 fn sessions(gap: &str) -> Arc<Plan> {
     plan(&format!(

@@ -1,0 +1,286 @@
+//! Pipelines that are changed while events flow: after each change the windows are as if it had always been so.
+use std::{cell::Cell, fmt::Write as _, time::Instant};
+
+use tidewheel_e2e::measured;
+
+use super::{sender::Sender, shop::Shop};
+
+/// Windows stay open for as long as events may come, so that none is final and all follow the newest SQL.
+const PIPELINE: &str = r"
+apiVersion: tidewheel.dev/v1alpha1
+kind: Pipeline
+metadata: {name: changing, namespace: web}
+spec:
+  sources:
+    - {name: clicks, start: Earliest}
+  steps:
+    - name: unique_clicks
+      deduplicate: {from: clicks, by: [event_id], within: 10m}
+    - name: kept
+      sql: SELECT ts, method, code, bytes FROM unique_clicks WHERE code < 600
+    - name: of_method
+      aggregate:
+        window: {tumbling: 1h}
+        late: {allowed: 366d, policy: Amend}
+        sql: SELECT method, count(*) AS count, count(*) FILTER (WHERE code >= 400) AS errors FROM kept GROUP BY method
+  outputs:
+    - {name: all_clicks, from: unique_clicks, postgres: {sink: warehouse}}
+    - {name: of_method, from: of_method, postgres: {sink: warehouse}}
+  scaling: {min: 2, max: 2}
+";
+
+/// Another form of the Pipeline.
+struct Form {
+    what: &'static str,
+    /// What is written instead of what.
+    edits: &'static [(&'static str, &'static str)],
+    /// The windows as a query over the rows would have them.
+    expected: Expected,
+}
+
+struct Expected {
+    /// The starts of the windows of a row.
+    starts: &'static str,
+    /// Columns besides the start and the method, each with what it holds.
+    columns: &'static [(&'static str, &'static str)],
+    /// Which rows count.
+    filter: &'static str,
+}
+
+const HOURLY: &str = "(date_bin('1 hour', ts, '2000-01-01Z'))";
+const COUNT: (&str, &str) = ("count", "count(*)");
+const ERRORS: (&str, &str) = ("errors", "count(*) FILTER (WHERE code >= 400)");
+/// What the Pipeline says as it stands above.
+const FIRST: Expected = Expected {
+    starts: HOURLY,
+    columns: &[COUNT, ERRORS],
+    filter: "code < 600",
+};
+
+const FORMS: [Form; 9] = [
+    Form {
+        what: "a condition of a row-wise step",
+        edits: &[("code < 600", "code < 500")],
+        expected: Expected {
+            filter: "code < 500",
+            ..FIRST
+        },
+    },
+    Form {
+        what: "an aggregate",
+        edits: &[("code >= 400", "code = 301")],
+        expected: Expected {
+            columns: &[COUNT, ("errors", "count(*) FILTER (WHERE code = 301)")],
+            ..FIRST
+        },
+    },
+    Form {
+        what: "one more column",
+        edits: &[("AS errors FROM", "AS errors, sum(bytes) AS sum_bytes FROM")],
+        expected: Expected {
+            columns: &[COUNT, ERRORS, ("sum_bytes", "sum(bytes)")],
+            ..FIRST
+        },
+    },
+    Form {
+        what: "shorter windows",
+        edits: &[("tumbling: 1h", "tumbling: 20m")],
+        expected: Expected {
+            starts: "(date_bin('20 minutes', ts, '2000-01-01Z'))",
+            ..FIRST
+        },
+    },
+    Form {
+        what: "windows that overlap",
+        edits: &[("tumbling: 1h", "hopping: {size: 1h, every: 30m}")],
+        expected: Expected {
+            starts: "(date_bin('30 minutes', ts, '2000-01-01Z')), (date_bin('30 minutes', ts, '2000-01-01Z') - interval '30 minutes')",
+            ..FIRST
+        },
+    },
+    Form {
+        what: "how long windows wait",
+        edits: &[("allowed: 366d", "allowed: 300d")],
+        expected: FIRST,
+    },
+    Form {
+        what: "a deduplication",
+        edits: &[("within: 10m", "within: 20m")],
+        expected: FIRST,
+    },
+    Form {
+        what: "the name of a step",
+        edits: &[
+            ("- name: of_method", "- name: by_method"),
+            ("from: of_method", "from: by_method"),
+        ],
+        expected: FIRST,
+    },
+    Form {
+        what: "a step between",
+        edits: &[
+            (
+                "    - name: of_method\n",
+                "    - {name: errors_of, sql: 'SELECT ts, method, code, bytes FROM kept WHERE code >= 400'}\n    - name: of_method\n",
+            ),
+            ("FROM kept GROUP", "FROM errors_of GROUP"),
+        ],
+        expected: Expected {
+            filter: "code < 600 AND code >= 400",
+            ..FIRST
+        },
+    },
+];
+
+/// The Pipeline, and who sends to its source.
+struct Stand {
+    shop: Shop,
+    sender: Sender,
+    sent: usize,
+    /// How often pods of two plans were seen at work at the same time.
+    side_by_side: Cell<usize>,
+}
+
+impl Stand {
+    /// Sends events of some hours, out of order.
+    fn send(&mut self, count: usize) {
+        let event = |number: usize| {
+            let seconds = number * 7_919 % 21_600;
+            let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+            let method = ["GET", "POST", "PUT"][number % 3];
+            let code = [200, 404, 301, 500, 200][number % 5];
+            format!(
+                r#"{{"event_id": "00000000-0000-4000-8000-{number:012}", "timestamp": "2015-05-17T{hour:02}:{minute:02}:{second:02}Z", "source": "changes", "attributes": {{"method": "{method}", "code": {code}, "metric": {number}}}}}"#
+            )
+        };
+        let events: Vec<String> = (self.sent..self.sent + count).map(event).collect();
+        self.sender.send(&events);
+        self.sent += count;
+    }
+
+    /// Applies a form of the Pipeline and sends until no worker of the last one is there.
+    fn change(&mut self, pipeline: &str) {
+        let before = self.workers(".metadata.uid");
+        self.shop.apply(pipeline);
+        let began = Instant::now();
+        loop {
+            self.send(20);
+            let now = self.workers(".metadata.uid");
+            let old = now.iter().filter(|uid| before.contains(uid)).count();
+            if old == 0 && !now.is_empty() {
+                break;
+            }
+            let ready = self.workers(".status.containerStatuses[0].ready");
+            if 0 < old && old < now.len() && ready.iter().filter(|is| *is == "true").count() > old {
+                self.side_by_side.set(self.side_by_side.get() + 1);
+            }
+            assert!(
+                began.elapsed().as_secs() < 240,
+                "the workers stay as they are: {}",
+                self.shop.everything()
+            );
+        }
+        self.shop.wait_for("pipeline/changing", "Ready");
+        self.send(100);
+    }
+
+    fn workers(&self, member: &str) -> Vec<String> {
+        self.shop.of_pods("worker", member)
+    }
+
+    /// Waits until each event is a row, once, and the windows are what the rows say.
+    fn expect(&self, what: &str, expected: &Expected) {
+        let count =
+            "SELECT count(*), count(DISTINCT event_id) FROM all_clicks WHERE ts < '2016-01-01Z'";
+        let all = format!("{0}|{0}", self.sent);
+        self.shop
+            .until(&format!("{what}: every event is a row, once"), || {
+                self.shop.sql(count) == all
+            });
+        let (mut names, mut values) = (String::new(), String::new());
+        for (name, value) in expected.columns {
+            let _ = write!(names, ", {name}");
+            let _ = write!(values, ", {value}");
+        }
+        let found = format!(
+            "SELECT window_start, method{names} FROM of_method WHERE window_start < '2015-12-31Z'"
+        );
+        let by_rows = format!(
+            "SELECT start, method{values} FROM all_clicks, LATERAL (VALUES {}) AS windows(start) WHERE ts < '2015-12-31Z' AND {} GROUP BY start, method",
+            expected.starts, expected.filter
+        );
+        let differ = format!(
+            "WITH found AS ({found}), by_rows AS ({by_rows}) SELECT count(*), (SELECT count(*) FROM by_rows) FROM \
+             ((TABLE found EXCEPT ALL TABLE by_rows) UNION ALL (TABLE by_rows EXCEPT ALL TABLE found)) AS differ"
+        );
+        self.shop
+            .until(&format!("{what}: the windows are what rows say"), || {
+                let found = self.shop.sql(&differ);
+                found.starts_with("0|") && found != "0|0"
+            });
+    }
+}
+
+fn edited(edits: &[(&str, &str)]) -> String {
+    let edit = |yaml: String, (from, to): &(&str, &str)| {
+        assert!(yaml.contains(from), "{from}");
+        yaml.replace(from, to)
+    };
+    edits.iter().fold(PIPELINE.to_owned(), edit)
+}
+
+#[test]
+fn after_a_change_in_mid_stream_windows_are_as_if_it_had_always_been_so() {
+    let shop = Shop::new("changing");
+    for file in ["source.yaml", "sink.yaml"] {
+        shop.apply_example(file);
+    }
+    shop.secret(shop.cluster.postgres_in_pods());
+    shop.apply(PIPELINE);
+    for what in ["eventsource/clicks", "pipeline/changing"] {
+        shop.wait_for(what, "Ready");
+    }
+    shop.close_windows();
+    let mut stand = Stand {
+        sender: Sender::inside(&shop),
+        shop,
+        sent: 0,
+        side_by_side: Cell::new(0),
+    };
+    for _ in 0..10 {
+        stand.send(100);
+    }
+    stand.expect("at first", &FIRST);
+    for (index, form) in FORMS.iter().enumerate() {
+        stand.change(&edited(form.edits));
+        stand.expect(form.what, &form.expected);
+        // There and back, but not always: one changed form follows another, too.
+        if index % 2 == 0 {
+            stand.change(PIPELINE);
+            stand.expect(&format!("{}, and back", form.what), &FIRST);
+        }
+    }
+
+    // Windows that nobody computes for a while.
+    let (start, _) = PIPELINE.split_once("    - name: of_method").unwrap();
+    let output = "    - {name: all_clicks, from: unique_clicks, postgres: {sink: warehouse}}\n";
+    let without = format!("{start}  outputs:\n{output}  scaling: {{min: 2, max: 2}}\n");
+    stand.change(&without);
+    stand.send(100);
+    stand.change(PIPELINE);
+    stand.expect("taken out and put back", &FIRST);
+
+    // All of it is gone for a while.
+    stand.shop.delete(&["pipeline/changing"]);
+    stand.send(100);
+    stand.shop.apply(&edited(FORMS[1].edits));
+    stand.shop.wait_for("pipeline/changing", "Ready");
+    stand.send(100);
+    stand.expect("deleted and made again, changed", &FORMS[1].expected);
+    let moments = stand.side_by_side.get();
+    measured(&format!(
+        "changing: workers of both plans were seen {moments} times side by side; {} events, requests sent again: {}",
+        stand.sent, stand.sender.again
+    ));
+    assert!(moments > 0, "workers of two plans were never seen together");
+}
