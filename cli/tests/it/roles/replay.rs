@@ -60,7 +60,21 @@ impl Scene {
         scene.send(&[out("late", "2026-01-01T00:07:00Z", Some("a"), 1_000, None)]);
         let worker = scene.ground.role("worker", &[]);
         scene.until_right().await;
+        scene.until_closed().await;
         (scene, worker)
+    }
+
+    /// Waits until it stands in the log, too, that no window in the range may change: tables are written before it.
+    async fn until_closed(&self) {
+        for _ in 0..200 {
+            let dry = self.replay(FROM, TO, &["--dry-run"]);
+            if dry.code == 3 {
+                return;
+            }
+            assert_eq!(dry.code, 2, "{}", dry.stderr);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("windows stay open");
     }
 
     fn send(&self, events: &[Out]) {

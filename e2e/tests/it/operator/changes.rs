@@ -262,7 +262,7 @@ fn after_a_change_in_mid_stream_windows_are_as_if_it_had_always_been_so() {
     }
 
     // Windows that nobody computes for a while.
-    let (start, _) = PIPELINE.split_once("    - name: of_method").unwrap();
+    let (start, _) = PIPELINE.split_once("    - name: kept").unwrap();
     let output = "    - {name: all_clicks, from: unique_clicks, postgres: {sink: warehouse}}\n";
     let without = format!("{start}  outputs:\n{output}  scaling: {{min: 2, max: 2}}\n");
     stand.change(&without);
