@@ -62,6 +62,8 @@ struct Look {
 #[derive(Debug)]
 struct Work {
     partitions: BTreeSet<u32>,
+    /// Where its tasks were at the last look.
+    offsets: BTreeMap<u32, u64>,
     /// When, the sum of next offsets, and the sum of lags.
     marks: VecDeque<(Instant, u64, u64)>,
 }
@@ -192,6 +194,7 @@ impl Progress {
             if work.partitions != partitions {
                 *work = Work::of(&partitions);
             }
+            work.see(&tasks);
             if let Some(rate) = work.mark(now, next, lag) {
                 rates.entry(input).or_default().push(rate);
             }
@@ -208,8 +211,24 @@ impl Work {
     fn of(partitions: &BTreeSet<u32>) -> Self {
         Self {
             partitions: partitions.clone(),
+            offsets: BTreeMap::new(),
             marks: VecDeque::new(),
         }
+    }
+
+    /// A task that stands still while something waits for it is being taken over, or reads what its deduplications have to know: what the
+    /// worker gets done meanwhile is not what it can.
+    fn see(&mut self, tasks: &[(u32, &Task)]) {
+        let stands_still = tasks.iter().any(|(partition, task)| {
+            task.lag.is_some_and(|lag| lag > 0)
+                && task.next_offset.is_some()
+                && self.offsets.get(partition).copied() == task.next_offset
+        });
+        if stands_still {
+            self.marks.clear();
+        }
+        let offset = |&(partition, task): &(u32, &Task)| Some((partition, task.next_offset?));
+        self.offsets = tasks.iter().filter_map(offset).collect();
     }
 
     /// How many records it got done in a second, where it had enough to do all the time.
@@ -373,6 +392,18 @@ mod tests {
         let per_replica = |index: usize| found[index].as_ref().unwrap()[0].per_replica;
         assert_eq!(per_replica(1), None);
         assert_eq!(per_replica(4), Some(50.0));
+    }
+
+    #[test]
+    fn what_a_worker_does_while_it_takes_a_task_over_says_nothing() {
+        // One task gets 10 records done in a second, the other begins after 40 s and gets 50 done.
+        let found = looks(12, &inputs(Some(2)), |index| {
+            let taken_over = 250 * index.saturating_sub(8);
+            vec![worker(&[(0, 50 * index, 5_000), (1, taken_over, 5_000)])]
+        });
+        let per_replica = |index: usize| found[index].as_ref().unwrap()[0].per_replica;
+        assert_eq!(per_replica(8), None);
+        assert_eq!(per_replica(11), Some(60.0));
     }
 
     #[test]

@@ -157,7 +157,7 @@ spec:
   steps:
     - {name: minutes, aggregate: {window: {tumbling: 1m}, sql: SELECT count(*) AS n FROM events}}
     - {name: visits, aggregate: {window: {session: {gap: 1m}}, late: {allowed: 1m, policy: DeadLetter}, sql: 'SELECT id, count(*) AS n FROM events GROUP BY id'}}
-    - {name: more, sql: SELECT window_start, n FROM minutes WHERE n > 1}
+    - {name: more, sql: 'SELECT window_start, n FROM minutes WHERE n > 1'}
   outputs:
     - {name: rows, from: events, postgres: {sink: tables}}
     - {name: minutes, from: minutes, postgres: {sink: tables}}
