@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::{digest, event_schema};
 use crate::names::PipelineNames;
 use crate::plan::{
-    Aggregate, Column, ColumnType, Output, Plan, Relation, Stage, StepKind, TableKind, Target,
-    Topic, Window,
+    Aggregate, Column, ColumnType, Output, Plan, Relation, StepKind, TableKind, Target, Topic,
+    Window,
 };
 
 /// The key of the allotment in a pipeline's generations topic.
@@ -145,16 +145,16 @@ impl Allotment {
         }
     }
 
-    /// Whose windows a new generation of `step` takes over, by name: those of earlier generations of it, and of steps that wrote to the same
-    /// outputs.
+    /// Whose windows a new generation of a step takes over that writes to `outputs`, by name: those of earlier generations of it, and of steps
+    /// that wrote to the same outputs.
     pub fn before<'a>(
         &'a self,
         name: &'a str,
-        step: &'a AllottedStep,
+        outputs: &'a BTreeSet<String>,
     ) -> impl Iterator<Item = (&'a String, &'a AllottedStep)> {
         self.steps
             .iter()
-            .filter(move |(of, other)| *of == name || !step.outputs.is_disjoint(&other.outputs))
+            .filter(move |(of, other)| *of == name || !outputs.is_disjoint(&other.outputs))
     }
 
     /// Reads a value of the generations topic.
@@ -231,9 +231,21 @@ fn next_steps(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, Allott
         let fingerprint = step_fingerprint(plan, index, aggregate);
         let before = known.and_then(|known| known.steps.get(name));
         let goes_on = before.filter(|before| before.fingerprint == fingerprint && !before.retired);
-        let step = goes_on.cloned().unwrap_or(AllottedStep {
+        if let Some(step) = goes_on {
+            steps.insert(name.clone(), step.clone());
+            continue;
+        }
+        let outputs: BTreeSet<String> = outputs_of(plan, index)
+            .map(|output| output.name.clone())
+            .collect();
+        let before = known
+            .into_iter()
+            .flat_map(|known| known.before(name, &outputs));
+        let newest = before.map(|(_, before)| before.number).max();
+        let step = AllottedStep {
             fingerprint,
-            number: 1,
+            // Sinks refuse lower numbers than they have seen.
+            number: newest.map_or(1, |newest| newest + 1),
             cut_ms: None,
             size_ms: aggregate.window.size_ms(),
             every_ms: match aggregate.window {
@@ -246,21 +258,8 @@ fn next_steps(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, Allott
             },
             allowed_ms: aggregate.late.allowed_ms,
             feeders: BTreeMap::new(),
-            outputs: outputs_of(plan, index)
-                .map(|output| output.name.clone())
-                .collect(),
+            outputs,
             retired: false,
-        });
-        let step = match (goes_on, known) {
-            (None, Some(known)) => {
-                // Sinks refuse lower numbers than they have seen.
-                let numbers = known.before(name, &step).map(|(_, before)| before.number);
-                AllottedStep {
-                    number: 1 + numbers.max().unwrap_or(0),
-                    ..step
-                }
-            }
-            _ => step,
         };
         steps.insert(name.clone(), step);
     }
@@ -307,10 +306,9 @@ fn step_fingerprint(plan: &Plan, step: usize, aggregate: &Aggregate) -> String {
 
 /// The outputs that the windows of an aggregate step go to.
 fn outputs_of(plan: &Plan, step: usize) -> impl Iterator<Item = &Output> {
-    plan.outputs.iter().filter(move |output| match output.from {
-        Relation::Step(from) => from == step || plan.steps[from].stage == Stage::Two(step),
-        Relation::Source(_) => false,
-    })
+    plan.outputs
+        .iter()
+        .filter(move |output| plan.aggregate_behind(output.from) == Some(step))
 }
 
 fn output_fingerprint(plan: &Plan, output: &Output) -> String {

@@ -53,6 +53,18 @@ impl Plan {
         tables.map(|output| output.sink.as_str())
     }
 
+    /// The aggregate step whose windows the rows of a relation are made of; none where they are rows of events.
+    pub fn aggregate_behind(&self, relation: Relation) -> Option<usize> {
+        let Relation::Step(step) = relation else {
+            return None;
+        };
+        match (self.steps[step].stage, &self.steps[step].kind) {
+            (Stage::Two(aggregate), _) => Some(aggregate),
+            (Stage::One, StepKind::Aggregate(_)) => Some(step),
+            (Stage::One, _) => None,
+        }
+    }
+
     /// The existing topics that it reads.
     pub fn existing_topics(&self) -> impl Iterator<Item = &str> {
         let foreign = self.sources.iter().filter(|source| source.foreign);

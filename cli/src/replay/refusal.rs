@@ -38,7 +38,7 @@ pub(super) fn refused(error: ReplayError, args: &ReplayArgs) -> Failure {
         ReplayError::Taken { .. } => {
             "nothing was written: run it again with a later --from, or give the topic a longer retention".to_owned()
         }
-        ReplayError::Log(_) | ReplayError::Wire(_) | ReplayError::Progress(_) | ReplayError::Worker(_) => {
+        ReplayError::Log(_) | ReplayError::Wire(_) | ReplayError::Worker(_) => {
             return Failure::Run(format!("{error}. Nothing was written"));
         }
     };

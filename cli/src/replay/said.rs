@@ -7,7 +7,7 @@ use tidewheel_sinks::postgres::Replaced;
 use tidewheel_worker::replay::{Replay, Why};
 
 use super::tables::Tables;
-use crate::view::text::{count, rows, timestamp};
+use crate::view::text::{count, plural, rows, timestamp};
 
 /// How many of the rows that cannot be stored are shown.
 const SHOWN: usize = 3;
@@ -77,8 +77,4 @@ pub(super) fn what_was_written(output: &str, replaced: &Replaced) -> io::Result<
 
 fn windows(n: u64) -> String {
     format!("{} window{}", count(n), plural(n))
-}
-
-fn plural(n: u64) -> &'static str {
-    if n == 1 { "" } else { "s" }
 }

@@ -47,7 +47,12 @@ pub(crate) fn timestamp(ms: i64) -> String {
 
 /// `1 row`, `1,204 rows`.
 pub(crate) fn rows(n: u64) -> String {
-    format!("{} {}", count(n), if n == 1 { "row" } else { "rows" })
+    format!("{} row{}", count(n), plural(n))
+}
+
+/// The end of a noun that there are so many of.
+pub(crate) fn plural(n: u64) -> &'static str {
+    if n == 1 { "" } else { "s" }
 }
 
 /// A duration in its two largest units: `2h 5m`, `41s`.

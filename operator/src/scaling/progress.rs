@@ -1,5 +1,5 @@
 //! How much comes in, how much waits, and how much a worker gets done, from what workers show again and again. Pure.
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::exposition::{Shown, Task, TaskKey};
@@ -59,10 +59,9 @@ struct Look {
 }
 
 /// What a worker does of an input while it has the same tasks all the time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Work {
-    partitions: BTreeSet<u32>,
-    /// Where its tasks were at the last look.
+    /// Where its tasks were at the last look, by partition.
     offsets: BTreeMap<u32, u64>,
     /// When, the sum of next offsets, and the sum of lags.
     marks: VecDeque<(Instant, u64, u64)>,
@@ -185,15 +184,8 @@ impl Progress {
                 self.work.remove(&key);
                 continue;
             };
-            let partitions: BTreeSet<u32> = tasks.iter().map(|(partition, _)| *partition).collect();
             let input = key.1.clone();
-            let work = self
-                .work
-                .entry(key)
-                .or_insert_with(|| Work::of(&partitions));
-            if work.partitions != partitions {
-                *work = Work::of(&partitions);
-            }
+            let work = self.work.entry(key).or_default();
             work.see(&tasks);
             if let Some(rate) = work.mark(now, next, lag) {
                 rates.entry(input).or_default().push(rate);
@@ -208,27 +200,18 @@ impl Progress {
 }
 
 impl Work {
-    fn of(partitions: &BTreeSet<u32>) -> Self {
-        Self {
-            partitions: partitions.clone(),
-            offsets: BTreeMap::new(),
-            marks: VecDeque::new(),
-        }
-    }
-
-    /// A task that stands still while something waits for it is being taken over, or reads what its deduplications have to know: what the
+    /// What it did with other tasks says nothing. A task that stands still while something waits for it is being taken over, or reads what its deduplications have to know: what the
     /// worker gets done meanwhile is not what it can.
     fn see(&mut self, tasks: &[(u32, &Task)]) {
+        let offset = |&(partition, task): &(u32, &Task)| Some((partition, task.next_offset?));
+        let offsets: BTreeMap<u32, u64> = tasks.iter().filter_map(offset).collect();
         let stands_still = tasks.iter().any(|(partition, task)| {
-            task.lag.is_some_and(|lag| lag > 0)
-                && task.next_offset.is_some()
-                && self.offsets.get(partition).copied() == task.next_offset
+            task.lag > Some(0) && self.offsets.get(partition) == offsets.get(partition)
         });
-        if stands_still {
+        if stands_still || !self.offsets.keys().eq(offsets.keys()) {
             self.marks.clear();
         }
-        let offset = |&(partition, task): &(u32, &Task)| Some((partition, task.next_offset?));
-        self.offsets = tasks.iter().filter_map(offset).collect();
+        self.offsets = offsets;
     }
 
     /// How many records it got done in a second, where it had enough to do all the time.

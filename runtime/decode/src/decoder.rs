@@ -122,14 +122,8 @@ impl Decoder {
     #[inline]
     fn read<'a>(&mut self, event: &'a [u8]) -> Parsed<&'a str> {
         if event.len() > self.max_event_bytes {
-            return Err(fault(
-                Code::TooLarge,
-                format!(
-                    "the event has {} bytes, more than the {} that are allowed; split it, or send less",
-                    event.len(),
-                    self.max_event_bytes
-                ),
-            ));
+            let (bytes, most) = (event.len(), self.max_event_bytes);
+            return Err(Box::new(DecodeError::too_large(bytes, "", most)));
         }
         let Ok(text) = simdutf8::basic::from_utf8(event) else {
             let valid = event

@@ -13,6 +13,20 @@ pub struct DecodeError {
     pub reason: String,
 }
 
+impl DecodeError {
+    /// An event has more bytes than it may. `what`: which bytes were counted, where they are not those that came.
+    #[cold]
+    pub(crate) fn too_large(bytes: usize, what: &str, most: usize) -> Self {
+        Self {
+            field: None,
+            code: Code::TooLarge.as_str(),
+            reason: format!(
+                "the event has {bytes} bytes{what}, more than the {most} that are allowed; split it, or send less"
+            ),
+        }
+    }
+}
+
 /// The kinds of refusal. Their words are stable: metrics, headers and answers carry them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -97,6 +97,18 @@ pub fn rows_from(window: Window, cut_ms: i64) -> i64 {
     }
 }
 
+/// The start of the first window that starts at `from_ms` or later; none where the calendar ends before. Sessions may start whenever.
+pub fn first_from(window: Window, from_ms: i64) -> Option<i64> {
+    let every_ms = window.every_ms();
+    let before = from_ms.div_euclid(every_ms);
+    let starts = if from_ms.rem_euclid(every_ms) == 0 {
+        before
+    } else {
+        before.checked_add(1)?
+    };
+    starts.checked_mul(every_ms)
+}
+
 /// The last multiple of `step_ms` that is not after `at_ms`.
 pub(crate) fn floor(at_ms: i64, step_ms: i64) -> i64 {
     at_ms.div_euclid(step_ms).saturating_mul(step_ms)

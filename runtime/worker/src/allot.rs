@@ -97,13 +97,10 @@ async fn next(
             continue;
         }
         step.feeders = feeders(plan, index, partitions);
-        let before = known.map(|known| known.before(name, step));
-        let before: Vec<_> = before.into_iter().flatten().collect();
-        let mut cut_ms = None;
-        for before in before {
-            cut_ms = cut_ms.max(cut(log, names, plan, index, before, step.window()).await?);
-        }
-        step.cut_ms = cut_ms;
+        let before = known.into_iter();
+        let before = before.flat_map(|known| known.before(name, &step.outputs));
+        let before: Vec<_> = before.collect();
+        step.cut_ms = cut(log, names, plan, index, &before, step.window()).await?;
     }
     for (source, &partitions) in plan.sources.iter().zip(partitions) {
         if !next.sources.contains_key(&source.name) {
@@ -115,7 +112,7 @@ async fn next(
 }
 
 /// The sources that feed a step, with their partitions.
-fn feeders(plan: &Plan, step: usize, partitions: &[i32]) -> BTreeMap<String, i32> {
+pub(crate) fn feeders(plan: &Plan, step: usize, partitions: &[i32]) -> BTreeMap<String, i32> {
     let feeder = |source: usize| (plan.sources[source].name.clone(), partitions[source]);
     sources_of(plan, step).into_iter().map(feeder).collect()
 }

@@ -17,9 +17,9 @@
 //! Of sessions `F` is where the first begins that is not final. A session belongs to the generation under which it begins: the new one reads
 //! from the gap before the cut, and leaves out what began before it. Where sessions become windows of another kind or the other way round,
 //! those over the cut stay as they are or have no row.
-use tidewheel_engine::window::{first_open, rows_from};
-use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress, StepKey, StepProgress};
-use tidewheel_log::{Log, first_record};
+use tidewheel_engine::window::{first_from, first_open, rows_from};
+use tidewheel_engine::wire::state::{SourceProgress, StepProgress};
+use tidewheel_log::Log;
 use tidewheel_planner::generations::AllottedStep;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Late, LatePolicy, Plan, Source, Window};
@@ -27,7 +27,7 @@ use tidewheel_planner::window::greatest_common_divisor;
 
 use crate::context::sources_of;
 use crate::error::WorkerError;
-use crate::recovery::read_compacted;
+use crate::progress::{self, gone_came_by, lowest, next_checkpoint};
 
 /// Where a step's new generation, with such windows, begins, ms; none: nothing of what was `before`, under its own name or another, is
 /// final.
@@ -36,39 +36,54 @@ pub(crate) async fn cut(
     names: &PipelineNames,
     plan: &Plan,
     step: usize,
-    (name, before): (&String, &AllottedStep),
+    before: &[(&String, &AllottedStep)],
     window: Window,
 ) -> Result<Option<i64>, WorkerError> {
-    let open_ms = first_open_window(log, names, name, before).await?;
-    let final_ms = open_ms.max(before.cut_ms);
+    if before.is_empty() {
+        return Ok(None);
+    }
+    let kept_from_ms = kept_from(log, names, plan, step).await?;
+    let mut cut_ms = None;
+    for &(name, before) in before {
+        let open_ms = first_open_window(log, names, name, before).await?;
+        let final_ms = open_ms.max(before.cut_ms);
+        let (whole_ms, taken) = cut_after(final_ms, before, window, kept_from_ms);
+        if taken {
+            tracing::warn!(
+                step = plan.steps[step].name,
+                final_ms,
+                cut_ms = whole_ms,
+                "retention has taken events of windows that a changed step would compute anew: those before the cut stay as they are"
+            );
+        }
+        cut_ms = cut_ms.max(whole_ms);
+    }
+    Ok(cut_ms)
+}
+
+/// The cut after one generation, and whether retention moved it: events before `kept_from_ms` are gone.
+fn cut_after(
+    final_ms: Option<i64>,
+    before: &AllottedStep,
+    window: Window,
+    kept_from_ms: i64,
+) -> (Option<i64>, bool) {
     let together_ms = final_ms.and_then(|final_ms| together(final_ms, before, window));
     let from_ms = match (together_ms, final_ms) {
         (Some(together_ms), _) => rows_from(window, together_ms),
         (None, final_ms) => final_ms.unwrap_or(i64::MIN),
     };
-    let kept_from_ms = kept_from(log, names, plan, step).await?;
-    if kept_from_ms <= from_ms {
-        return Ok(together_ms.or(final_ms));
+    match kept_from_ms <= from_ms {
+        true => (together_ms.or(final_ms), false),
+        false => (final_ms.max(Some(first_whole(window, kept_from_ms))), true),
     }
-    let cut_ms = final_ms.max(Some(first_whole(window, kept_from_ms)));
-    tracing::warn!(
-        step = plan.steps[step].name,
-        final_ms,
-        cut_ms,
-        "retention has taken events of windows that a changed step would compute anew: those before the cut stay as they are"
-    );
-    Ok(cut_ms)
 }
 
 /// The start of the first window that has lost none of its events where those before `kept_from_ms` are gone.
 fn first_whole(window: Window, kept_from_ms: i64) -> i64 {
     match window {
         Window::Session { gap_ms } => kept_from_ms.saturating_add(gap_ms),
-        _ => {
-            let every_ms = window.every_ms();
-            let before_ms = kept_from_ms.saturating_sub(1).div_euclid(every_ms);
-            before_ms.saturating_add(1).saturating_mul(every_ms)
-        }
+        _ => first_from(window, kept_from_ms).unwrap_or(i64::MAX),
     }
 }
 
@@ -89,31 +104,18 @@ async fn first_open_window(
     step: &str,
     of: &AllottedStep,
 ) -> Result<Option<i64>, WorkerError> {
-    let topic = names.state(step);
-    let Some(info) = log.topic(&topic).await? else {
+    let Some(tasks) = progress::of_step(log, names, step, of.number).await? else {
         return Ok(None);
     };
     let late = Late {
         allowed_ms: of.allowed_ms,
         policy: LatePolicy::Amend,
     };
-    let mut lowest_ms: Option<i64> = None;
-    for partition in 0..info.partitions {
-        let values = read_compacted(log, &topic, partition).await?;
-        let progress = values
-            .get(&StepKey::Progress.encode(of.number))
-            .map(|bytes| StepProgress::decode(bytes));
-        let Some(progress) = progress.transpose()? else {
-            return Ok(None);
-        };
-        let Some(watermark_ms) = progress.watermark_ms else {
-            return Ok(None);
-        };
-        let open_ms = first_open(of.window(), late, watermark_ms);
-        let open_ms = (progress.sessions_from_ms).map_or(open_ms, |from_ms| from_ms.min(open_ms));
-        lowest_ms = Some(lowest_ms.map_or(open_ms, |lowest_ms| lowest_ms.min(open_ms)));
-    }
-    Ok(lowest_ms)
+    let open_ms = |task: &StepProgress| {
+        let open_ms = first_open(of.window(), late, task.watermark_ms?);
+        Some((task.sessions_from_ms).map_or(open_ms, |from_ms| from_ms.min(open_ms)))
+    };
+    Ok(lowest(tasks.iter().map(open_ms)))
 }
 
 /// The event time from which on the log still has every event of the sources that feed a step, ms.
@@ -130,19 +132,13 @@ async fn kept_from(
         let partitions = log.topic(&source.topic).await?;
         for partition in 0..partitions.map_or(0, |topic| topic.partitions) {
             let earliest = log.offsets(&source.topic, partition).await?.earliest;
-            let progress = progress_of(log, &names.state(&source.name), partition).await?;
+            let progress = progress::of_source(log, names, &source.name, partition).await?;
             let Some(progress) = progress.filter(|progress| progress.start_offset < earliest)
             else {
                 continue;
             };
-            let mut reader = log.reader(&source.topic, partition, earliest).await?;
-            let oldest = first_record(reader.as_mut()).await?;
-            let told_ms = told_at(&progress, earliest);
-            let came_ms = match oldest {
-                Some(record) if source.foreign => told_ms.max(Some(record.append_time_ms)),
-                Some(record) => Some(record.append_time_ms),
-                None => told_ms,
-            };
+            let place = (source, partition);
+            let came_ms = gone_came_by(log, place, Some(&progress), earliest).await?;
             // Where nothing was ever read, no window lacks anything that had been in it.
             let Some(came_ms) = came_ms else { continue };
             // Whatever came by then claimed a time of at most `maxFuture` after that.
@@ -156,41 +152,13 @@ async fn kept_from(
 
 /// The newest time of the records before `earliest`, or a later one, ms; none where they were not all read, or none had a time.
 fn newest_of(source: &Source, progress: &SourceProgress, earliest: i64) -> Option<i64> {
-    let mut checkpoints = progress.checkpoints.iter();
-    let next = checkpoints.find(|checkpoint| checkpoint.position.next_offset >= earliest);
     let all_were_read = earliest <= progress.main.next_offset;
-    let watermark_ms = match next {
+    let watermark_ms = match next_checkpoint(progress, earliest) {
         Some(checkpoint) => checkpoint.event_watermark_ms,
         None => progress.event_watermark_ms.filter(|_| all_were_read),
     }?;
     let out_of_order_ms = i64::try_from(source.max_out_of_order_ms).unwrap_or(i64::MAX);
     Some(watermark_ms.saturating_add(out_of_order_ms))
-}
-
-/// When the records before `earliest` had come at the latest, ms, as far as it is known. In somebody else's topic the records that follow may
-/// claim that they came before those.
-pub(crate) fn told_at(progress: &SourceProgress, earliest: i64) -> Option<i64> {
-    let mut checkpoints = progress.checkpoints.iter();
-    let next = checkpoints.find(|checkpoint| checkpoint.position.next_offset >= earliest);
-    next.map(|checkpoint| checkpoint.append_time_ms)
-        .or(progress.append_time_ms)
-}
-
-/// The progress of the task of a partition; none where it has not begun.
-pub(crate) async fn progress_of(
-    log: &dyn Log,
-    state_topic: &str,
-    partition: i32,
-) -> Result<Option<SourceProgress>, WorkerError> {
-    if log.topic(state_topic).await?.is_none() {
-        return Ok(None);
-    }
-    let state = read_compacted(log, state_topic, partition).await?;
-    let progress = state
-        .get(SOURCE_PROGRESS_KEY.as_bytes())
-        .map(|bytes| SourceProgress::decode(bytes))
-        .transpose();
-    progress.map_err(WorkerError::Progress)
 }
 
 #[cfg(test)]
@@ -266,24 +234,6 @@ mod tests {
     fn nothing_goes_back_into_an_even_older_generation() {
         assert_eq!(together(50, &before(10, Some(30)), tumbling(15)), Some(30));
         assert_eq!(together(50, &before(10, Some(31)), tumbling(15)), None);
-    }
-
-    #[test]
-    fn what_is_gone_had_come_by_the_next_checkpoint() {
-        let checkpoint = |next_offset: i64, append_time_ms: i64| {
-            format!(
-                r#"{{"position":{{"next_offset":{next_offset},"watermark_ms":null}},"event_watermark_ms":null,"append_time_ms":{append_time_ms}}}"#
-            )
-        };
-        let progress = format!(
-            r#"{{"version":1,"revision":1,"start_offset":0,"main":{{"next_offset":30,"watermark_ms":null}},"append_time_ms":300,
-            "event_watermark_ms":null,"steps":{{}},"outputs":{{}},"checkpoints":[{},{}]}}"#,
-            checkpoint(10, 100),
-            checkpoint(20, 200)
-        );
-        let progress = SourceProgress::decode(progress.as_bytes()).unwrap();
-        let told: Vec<_> = [5, 10, 11, 21].map(|at| told_at(&progress, at)).to_vec();
-        assert_eq!(told, [Some(100), Some(100), Some(200), Some(300)]);
     }
 
     #[test]

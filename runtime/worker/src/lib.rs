@@ -14,6 +14,7 @@ mod input;
 mod made_anew;
 mod outdated;
 mod pace;
+mod progress;
 mod recovery;
 pub mod replay;
 mod schemas;

@@ -1,6 +1,10 @@
 //! How many records a task takes at once.
 use std::time::Duration;
 
+use tidewheel_engine::Effects;
+
+use crate::timer::Timer;
+
 /// With how many records a task begins that does not know yet what they cost: a SQL step may need seconds for as many as others get done
 /// in a few ms.
 const FIRST: usize = 1_024;
@@ -27,8 +31,20 @@ impl Pace {
         self.records
     }
 
+    /// Has a task compute for a batch, which is given the time, and takes note of how long that took.
+    pub(crate) fn measure<E>(
+        &mut self,
+        timer: &dyn Timer,
+        process: impl FnOnce(i64) -> Result<Effects, E>,
+    ) -> Result<Effects, E> {
+        let began_ms = timer.now_ms();
+        let effects = process(began_ms)?;
+        self.took(effects.consumed, timer.now_ms() - began_ms);
+        Ok(effects)
+    }
+
     /// Computing for so many records took so long.
-    pub(crate) fn took(&mut self, records: usize, took_ms: i64) {
+    fn took(&mut self, records: usize, took_ms: i64) {
         let at_most_ms = i64::try_from(AT_MOST.as_millis()).unwrap_or(i64::MAX);
         if took_ms > at_most_ms {
             let share = at_most_ms as f64 / took_ms as f64;

@@ -203,10 +203,8 @@ impl<'a> SourceAttempt<'a> {
         self.learn(rest).await?;
         loop {
             let before = self.task.next_offset();
-            let began_ms = self.context.timer.now_ms();
-            let effects = self.task.process(rest, fetched.next_offset, began_ms)?;
-            let took_ms = self.context.timer.now_ms() - began_ms;
-            self.pace.took(effects.consumed, took_ms);
+            let process = |now_ms| self.task.process(rest, fetched.next_offset, now_ms);
+            let effects = self.pace.measure(self.context.timer.as_ref(), process)?;
             let (taken, left) = rest.split_at(effects.consumed);
             rest = left;
             let moved = self.task.next_offset() != before && effects.consumed > 0;

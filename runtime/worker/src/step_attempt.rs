@@ -146,10 +146,8 @@ impl<'a> StepAttempt<'a> {
     async fn take(&mut self, fetched: &Fetched) -> Result<(), AttemptError> {
         let mut rest = fetched.records.as_slice();
         loop {
-            let began_ms = self.context.timer.now_ms();
-            let effects = self.task.process(rest, fetched.next_offset, began_ms)?;
-            let took_ms = self.context.timer.now_ms() - began_ms;
-            self.pace.took(effects.consumed, took_ms);
+            let process = |now_ms| self.task.process(rest, fetched.next_offset, now_ms);
+            let effects = self.pace.measure(self.context.timer.as_ref(), process)?;
             self.records += effects.consumed as u64;
             self.context.board.update(self.key, |status| {
                 status.work.records += effects.consumed as u64;

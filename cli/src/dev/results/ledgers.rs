@@ -1,7 +1,7 @@
 //! Ledgers: where every record went, of each output over all of its tasks.
 use serde::Serialize;
 use tidewheel_engine::Ledger;
-use tidewheel_planner::plan::{Output, Plan, Relation, RowNode, Stage, StepKind, Window};
+use tidewheel_planner::plan::{Output, Plan, Relation, RowNode, StepKind, Window};
 use tidewheel_worker::Status;
 
 use crate::dev::pipelines::Pipelines;
@@ -124,7 +124,7 @@ pub(crate) fn ledgers(pipelines: &Pipelines) -> Vec<OutputLedger> {
 }
 
 fn output_ledger(plan: &Plan, output: &Output, status: &Status) -> OutputLedger {
-    let (stage1, stage2, agree) = match aggregate_behind(plan, output.from) {
+    let (stage1, stage2, agree) = match plan.aggregate_behind(output.from) {
         None => (
             StageLedger::new(&sum(status, 1, |task| task.ledgers.get(&output.name)), 0),
             None,
@@ -166,18 +166,6 @@ fn has_overlapping_windows(plan: &Plan, step: usize) -> bool {
     match &plan.steps[step].kind {
         StepKind::Aggregate(aggregate) => matches!(aggregate.window, Window::Hopping { .. }),
         _ => false,
-    }
-}
-
-/// The aggregate step whose windows a relation's rows come from.
-pub(crate) fn aggregate_behind(plan: &Plan, from: Relation) -> Option<usize> {
-    let Relation::Step(step) = from else {
-        return None;
-    };
-    match (plan.steps[step].stage, &plan.steps[step].kind) {
-        (Stage::Two(aggregate), _) => Some(aggregate),
-        (Stage::One, StepKind::Aggregate(_)) => Some(step),
-        (Stage::One, _) => None,
     }
 }
 

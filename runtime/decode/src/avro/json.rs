@@ -47,17 +47,11 @@ impl EncoderFactory for Forms {
         let encoder: Box<dyn Encoder + 'a> = match array.data_type() {
             DataType::Float32 => {
                 let values = array.as_primitive::<Float32Type>();
-                written(move |row, json| match values.value(row) {
-                    value if value.is_finite() => write_json(&value, json),
-                    value => not_finite(value.into(), json),
-                })
+                written(move |row, json| write_float(values.value(row), json))
             }
             DataType::Float64 => {
                 let values = array.as_primitive::<Float64Type>();
-                written(move |row, json| match values.value(row) {
-                    value if value.is_finite() => write_json(&value, json),
-                    value => not_finite(value, json),
-                })
+                written(move |row, json| write_float(values.value(row), json))
             }
             DataType::Binary => {
                 let values = array.as_binary::<i32>();
@@ -128,15 +122,17 @@ fn write_base64(bytes: &[u8], json: &mut Vec<u8>) {
     let _ = write!(json, "\"{}\"", STANDARD.encode(bytes));
 }
 
-fn not_finite(value: f64, json: &mut Vec<u8>) {
-    let text = if value.is_nan() {
-        "NaN"
+fn write_float(float: impl Into<f64> + serde::Serialize + Copy, json: &mut Vec<u8>) {
+    let value: f64 = float.into();
+    if value.is_finite() {
+        write_json(&float, json);
+    } else if value.is_nan() {
+        write_json("NaN", json);
     } else if value > 0.0 {
-        "Infinity"
+        write_json("Infinity", json);
     } else {
-        "-Infinity"
-    };
-    write_json(text, json);
+        write_json("-Infinity", json);
+    }
 }
 
 /// The value of a union, without its type.

@@ -7,7 +7,7 @@ use arrow_avro::reader::Decoder;
 
 use super::json::write_rows;
 use super::{framed, not_avro};
-use crate::error::{Code, DecodeError};
+use crate::error::DecodeError;
 use crate::limits::DEFAULT_MAX_EVENT_BYTES;
 use crate::writer_schema::WriterSchema;
 
@@ -54,7 +54,11 @@ impl Avro {
             // What is read takes its place below.
             read.push(Ok(Vec::new()));
             let id = if value.len() > DEFAULT_MAX_EVENT_BYTES {
-                Err(too_large(value.len(), ""))
+                Err(DecodeError::too_large(
+                    value.len(),
+                    "",
+                    DEFAULT_MAX_EVENT_BYTES,
+                ))
             } else {
                 framed(value).map(|(id, _)| id)
             };
@@ -149,7 +153,11 @@ fn json_rows(batch: RecordBatch) -> Result<Vec<Result<Vec<u8>, DecodeError>>, De
     let rows = write_rows(batch).map_err(|error| misfit(error.to_string()))?;
     let rows = rows.into_iter().map(|row| {
         if row.len() > DEFAULT_MAX_EVENT_BYTES {
-            Err(too_large(row.len(), " as JSON"))
+            Err(DecodeError::too_large(
+                row.len(),
+                " as JSON",
+                DEFAULT_MAX_EVENT_BYTES,
+            ))
         } else {
             Ok(row)
         }
@@ -160,15 +168,4 @@ fn json_rows(batch: RecordBatch) -> Result<Vec<Result<Vec<u8>, DecodeError>>, De
 #[cold]
 fn misfit(reason: String) -> DecodeError {
     not_avro(format!("the value is not what its schema says: {reason}"))
-}
-
-#[cold]
-fn too_large(bytes: usize, what: &str) -> DecodeError {
-    DecodeError {
-        field: None,
-        code: Code::TooLarge.as_str(),
-        reason: format!(
-            "the event has {bytes} bytes{what}, more than the {DEFAULT_MAX_EVENT_BYTES} that are allowed; split it, or send less"
-        ),
-    }
 }

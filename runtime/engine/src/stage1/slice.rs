@@ -336,7 +336,7 @@ impl<'a> Slice<'a> {
         let mut too_late = Vec::new();
         let mut shortened = BTreeMap::new();
         for (row, &record) in rows.records.iter().enumerate() {
-            let event_ms = self.times.event_us[record as usize].div_euclid(1_000);
+            let event_ms = self.times.event_ms(record);
             let last_ms = last_start(window, event_ms);
             let watermark_ms = self.times.before_ms[record as usize];
             if rows_from_ms.is_some_and(|from_ms| last_ms < from_ms) {
@@ -432,8 +432,8 @@ impl<'a> Slice<'a> {
 
     /// The start of the pane of each row, ms, or of the session that it makes with others. Rows begin with the group columns.
     fn panes(&self, aggregate: &Aggregate, rows: &Rows) -> Result<Vec<i64>, EngineError> {
-        let event_ms = |&record: &u32| self.times.event_us[record as usize].div_euclid(1_000);
-        let times = rows.records.iter().map(event_ms);
+        let times = rows.records.iter();
+        let times = times.map(|&record| self.times.event_ms(record));
         if let Window::Session { gap_ms } = aggregate.window {
             let times: Vec<i64> = times.collect();
             let groups = &rows.batch.columns()[..aggregate.group_columns];
@@ -445,10 +445,9 @@ impl<'a> Slice<'a> {
 
     /// `rows` with `window_start` and `window_end` at the end. Where a step asks for that, each window is one pane.
     fn with_window(&self, aggregate: &Aggregate, rows: &Rows) -> Result<Rows, DataFusionError> {
-        let event_ms = |&record: &u32| self.times.event_us[record as usize].div_euclid(1_000);
-        let starts = rows.records.iter().map(event_ms);
+        let starts = rows.records.iter();
         let starts: Vec<i64> = starts
-            .map(|event_ms| last_start(aggregate.window, event_ms))
+            .map(|&record| last_start(aggregate.window, self.times.event_ms(record)))
             .collect();
         let ends = starts
             .iter()

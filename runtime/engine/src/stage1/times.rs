@@ -21,6 +21,13 @@ pub(crate) struct Times {
     pub(crate) before_ms: Vec<Option<i64>>,
 }
 
+impl Times {
+    /// Event time of a record, ms since the epoch.
+    pub(super) fn event_ms(&self, record: u32) -> i64 {
+        self.event_us[record as usize].div_euclid(1_000)
+    }
+}
+
 pub(super) fn event_times(
     source: &Source,
     batch: &RecordBatch,

@@ -278,12 +278,10 @@ pub(crate) fn window_outputs(plan: &Plan, step: usize) -> Vec<(usize, usize)> {
         .iter()
         .enumerate()
         .filter(|(_, output)| matches!(output.kind(), TableKind::Windows { .. }))
+        .filter(|(_, output)| plan.aggregate_behind(output.from) == Some(step))
         .filter_map(|(index, output)| match output.from {
             Relation::Step(from) => Some((index, from)),
             Relation::Source(_) => None,
-        })
-        .filter(|&(_, from)| {
-            from == step || plan.steps[from].stage == tidewheel_planner::plan::Stage::Two(step)
         })
         .collect()
 }

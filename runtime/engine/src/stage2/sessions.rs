@@ -3,15 +3,14 @@
 //! A row is late where its time lies more than the allowance before the watermark of its partition, and the task's watermark is no higher than
 //! that. So whatever still comes is no earlier than the end of any session that ends the allowance before the task's watermark or sooner: those
 //! are final. Only of a partition that was added can rows come that lie before; they are as those of windows that are no longer kept.
-use arrow::array::{AsArray, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use datafusion_common::DataFusionError;
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::plan::{Aggregate, Plan, Window};
 
 use super::emission::{Emission, count_emission, evaluate_run};
-use super::windows::by_pane;
+use super::windows::{by_pane, contributions_of_run, parted};
 use super::{StepTask, contributions};
 use crate::error::EngineError;
 use crate::window::sessions_final_at;
@@ -30,17 +29,11 @@ impl StepTask {
         let final_ms = self.sessions_final_at(aggregate.window);
         let starts_ms = partials.column(0).as_primitive::<Int64Type>().values();
         let allowed_ms = aggregate.late.allowed_ms;
-        let is_gone = |row: &u32| {
-            let start_ms = starts_ms[*row as usize].saturating_add(allowed_ms);
+        let is_gone = |row: usize| {
+            let start_ms = starts_ms[row].saturating_add(allowed_ms);
             final_ms.is_some_and(|final_ms| start_ms < final_ms)
         };
-        let (gone, taken): (Vec<u32>, Vec<u32>) =
-            (0..partials.num_rows() as u32).partition(is_gone);
-        let rows = |rows: Vec<u32>| {
-            let rows = take_record_batch(partials, &UInt32Array::from(rows));
-            rows.map_err(|error| self.failed(&error.into()))
-        };
-        let (gone, taken) = (rows(gone)?, rows(taken)?);
+        let (gone, taken) = parted(partials, is_gone).map_err(|error| self.failed(&error))?;
         if !silent {
             let read = contributions(partials);
             self.outputs
@@ -77,7 +70,7 @@ impl StepTask {
         };
         let (ours, earlier) = self.by_generation(&ended).map_err(failed)?;
         if !silent {
-            let of_rows = contributions_of_run(&earlier);
+            let of_rows = contributions_of_run(&earlier) as u64;
             let outputs = self.outputs.iter_mut();
             outputs.for_each(|output| output.ledger.earlier_generation += of_rows);
         }
@@ -98,25 +91,12 @@ impl StepTask {
         let generation = self.setup.generations.steps.get(self.step_name());
         let cut_ms = generation.and_then(|generation| generation.cut_ms);
         let starts_ms = sessions.column(0).as_primitive::<Int64Type>().values();
-        let is_ours = |&row: &u32| cut_ms.is_none_or(|cut_ms| cut_ms <= starts_ms[row as usize]);
-        let (ours, earlier): (Vec<u32>, Vec<u32>) =
-            (0..sessions.num_rows() as u32).partition(is_ours);
-        let rows = |rows: Vec<u32>| take_record_batch(sessions, &UInt32Array::from(rows));
-        Ok((rows(ours)?, rows(earlier)?))
+        let is_ours = |row: usize| cut_ms.is_none_or(|cut_ms| cut_ms <= starts_ms[row]);
+        parted(sessions, is_ours)
     }
 
     /// Sessions that end the allowance before it are final, ms.
     fn sessions_final_at(&self, window: Window) -> Option<i64> {
         self.watermark_ms.map(|ms| sessions_final_at(window, ms))
     }
-}
-
-/// How many rows went into the groups of a run, whose last columns are that and how often they were emitted.
-fn contributions_of_run(run: &RecordBatch) -> u64 {
-    let counts = run.column(run.num_columns() - 2);
-    counts
-        .as_primitive::<Int64Type>()
-        .values()
-        .iter()
-        .sum::<i64>() as u64
 }

@@ -36,10 +36,9 @@ pub(crate) struct Run {
 impl Run {
     /// A run of these groups, which have the columns of [`run_schema`].
     pub(crate) fn new(number: u64, batch: RecordBatch, stored_parts: Option<u32>) -> Self {
-        let counts = batch.column(batch.num_columns() - 2);
         Self {
             number,
-            contributions: counts.as_primitive::<Int64Type>().values().iter().sum(),
+            contributions: contributions_of_run(&batch),
             first_ms: {
                 let starts = batch.column(0).as_primitive::<Int64Type>().values();
                 starts.iter().copied().min().unwrap_or(i64::MAX)
@@ -232,17 +231,17 @@ impl Windows {
             .saturating_sub(aggregate.late.allowed_ms)
             .saturating_sub(gap_ms);
         let last_ms = session::last_ms(aggregate, &all);
-        let (ended, open): (Vec<u32>, Vec<u32>) =
-            (0..all.num_rows() as u32).partition(|&row| last_ms[row as usize] <= ended_ms);
-        if ended.is_empty() {
+        let has_ended = |row: usize| last_ms[row] <= ended_ms;
+        if !(0..all.num_rows()).any(has_ended) {
             return Ok(None);
         }
+        let (ended, open) = parted(&all, has_ended)?;
         self.panes.remove(&SESSIONS);
-        if !open.is_empty() {
-            let open = self.run(take_record_batch(&all, &UInt32Array::from(open))?);
+        if open.num_rows() > 0 {
+            let open = self.run(open);
             self.panes.insert(SESSIONS, vec![open]);
         }
-        Ok(Some(take_record_batch(&all, &UInt32Array::from(ended))?))
+        Ok(Some(ended))
     }
 
     /// Runs with partials of the same window or pane added, merged so that only few remain.
@@ -346,6 +345,23 @@ pub(crate) fn in_window(
     let starts = Int64Array::from(vec![start_ms; partials.num_rows()]);
     columns[0] = Arc::new(starts) as ArrayRef;
     Ok(RecordBatch::try_new(partials.schema(), columns)?)
+}
+
+/// The rows that are chosen, and the others.
+pub(crate) fn parted(
+    rows: &RecordBatch,
+    is_chosen: impl Fn(usize) -> bool,
+) -> Result<(RecordBatch, RecordBatch), DataFusionError> {
+    let (chosen, others): (Vec<u32>, Vec<u32>) =
+        (0..rows.num_rows() as u32).partition(|&row| is_chosen(row as usize));
+    let taken = |of: Vec<u32>| take_record_batch(rows, &UInt32Array::from(of));
+    Ok((taken(chosen)?, taken(others)?))
+}
+
+/// How many rows went into the groups of a run, whose last columns are that and how often they were emitted.
+pub(crate) fn contributions_of_run(run: &RecordBatch) -> i64 {
+    let counts = run.column(run.num_columns() - 2);
+    counts.as_primitive::<Int64Type>().values().iter().sum()
 }
 
 /// Splits partials by pane: the start of each and its rows.

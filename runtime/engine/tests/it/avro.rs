@@ -7,7 +7,7 @@ use tidewheel_decode::avro::AvroSchema;
 use tidewheel_decode::writer_schema::WriterSchema;
 use tidewheel_log::Record;
 
-use crate::fixture::{Pipeline, T0, header, plan_of};
+use crate::fixture::{Pipeline, T0, header, plan_over};
 
 const SPECS: &str = "
 apiVersion: tidewheel.dev/v1alpha1
@@ -27,17 +27,9 @@ apiVersion: tidewheel.dev/v1alpha1
 kind: Sink
 metadata: {name: warehouse, namespace: shop}
 spec: {postgres: {connection: {secretRef: {name: warehouse, key: url}}}}
----
-apiVersion: tidewheel.dev/v1alpha1
-kind: Pipeline
-metadata: {name: kpis, namespace: shop}
-spec:
-  sources: [{name: clicks}]
-  steps:
-    - {name: all, sql: SELECT * FROM clicks}
-  outputs:
-    - {name: all, from: all, postgres: {sink: warehouse}}
 ";
+
+const STEPS: &str = "    - {name: all, sql: SELECT * FROM clicks}";
 
 /// A record of orders, with these fields behind `id` and `ts`.
 fn orders(more: &str) -> Arc<WriterSchema> {
@@ -82,7 +74,7 @@ fn raw(offset: i64, value: Option<&[u8]>) -> Record {
 
 #[test]
 fn each_record_is_read_by_the_schema_that_it_names() {
-    let mut pipeline = Pipeline::new(plan_of(SPECS), 1);
+    let mut pipeline = Pipeline::new(plan_over(SPECS, STEPS, &["all"]), 1);
     let paid = [&[2][..], &1.5f64.to_le_bytes()].concat();
     let records = [
         order(0, 1, "a", &[]),
@@ -119,7 +111,7 @@ fn each_record_is_read_by_the_schema_that_it_names() {
 
 #[test]
 fn what_does_not_fit_is_a_dead_letter_as_it_came() {
-    let mut pipeline = Pipeline::new(plan_of(SPECS), 1);
+    let mut pipeline = Pipeline::new(plan_over(SPECS, STEPS, &["all"]), 1);
     let task = &mut pipeline.sources[0];
     task.learn(1, orders(""));
     task.learn(

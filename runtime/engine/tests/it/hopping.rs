@@ -148,6 +148,24 @@ pub(crate) fn rows(pipeline: &Pipeline) -> Expected {
     pipeline.rows("w").into_iter().map(entry).collect()
 }
 
+/// Sends all clicks, in batches of some, while tasks are taken over now and then, and closes every window.
+pub(crate) fn play(pipeline: &mut Pipeline, clicks: &[Vec<Click>; 2], random: &mut Random) {
+    let mut at = [0; 2];
+    while at.iter().zip(clicks).any(|(&at, clicks)| at < clicks.len()) {
+        let partition = random.below(2) as usize;
+        let (from, all) = (at[partition], clicks[partition].len());
+        let to = all.min(from + 1 + random.below(9) as usize);
+        let records = (from..to).map(|offset| clicks[partition][offset].record(offset as i64));
+        pipeline.clock_ms += random.below(4_000);
+        pipeline.send(partition, &records.collect::<Vec<_>>());
+        at[partition] = to;
+        if random.below(8) == 0 {
+            take_over_steps(pipeline, 2);
+        }
+    }
+    pipeline.close();
+}
+
 #[test]
 fn whatever_the_batches_and_takeovers_windows_equal_a_plain_computation() {
     let shapes = [(60, 10), (90, 60), (300, 60), (60, 59), (120, 120), (30, 7)];
@@ -168,24 +186,7 @@ fn whatever_the_batches_and_takeovers_windows_equal_a_plain_computation() {
         let steps = windows(size_s, every_s, &late, sql);
         let mut pipeline = Pipeline::new(plan(&steps, &["w"]), 2);
         let clicks = clicks(&mut random, size_s * 1_000);
-        let mut at = [0; 2];
-        while at
-            .iter()
-            .zip(&clicks)
-            .any(|(&at, clicks)| at < clicks.len())
-        {
-            let partition = random.below(2) as usize;
-            let (from, all) = (at[partition], clicks[partition].len());
-            let to = all.min(from + 1 + random.below(9) as usize);
-            let records = (from..to).map(|offset| clicks[partition][offset].record(offset as i64));
-            pipeline.clock_ms += random.below(4_000);
-            pipeline.send(partition, &records.collect::<Vec<_>>());
-            at[partition] = to;
-            if random.below(8) == 0 {
-                take_over_steps(&mut pipeline, 2);
-            }
-        }
-        pipeline.close();
+        play(&mut pipeline, &clicks, &mut random);
         let of = (size_s * 1_000, every_s * 1_000, allowed_s * 1_000);
         let (expected, too_late) = plain(of, &clicks);
         assert_eq!(rows(&pipeline), expected, "{what}");

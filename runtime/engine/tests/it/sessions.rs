@@ -7,8 +7,7 @@ use tidewheel_log::Record;
 use tidewheel_planner::plan::Plan;
 
 use crate::fixture::{MINUTE, Pipeline, T0, event, header, plan, record};
-use crate::hopping::{Click, Expected, Member, OUT_OF_ORDER, Random, rows};
-use crate::recovery::take_over_steps;
+use crate::hopping::{Click, Expected, Member, OUT_OF_ORDER, Random, play, rows};
 
 const SQL: &str = "SELECT page, count(*) AS n, sum(items) AS s, first_value(id) AS f, last_value(id) AS l FROM clicks GROUP BY page";
 
@@ -91,24 +90,7 @@ fn whatever_the_batches_and_takeovers_sessions_equal_a_plain_computation() {
         let late = format!("{{allowed: {allowed_s}s, policy: {policy}}}");
         let mut pipeline = Pipeline::new(sessions(gap_s, &late, SQL), 2);
         let clicks = clicks(&mut random, gap_s * 1_000);
-        let mut at = [0; 2];
-        while at
-            .iter()
-            .zip(&clicks)
-            .any(|(&at, clicks)| at < clicks.len())
-        {
-            let partition = random.below(2) as usize;
-            let (from, all) = (at[partition], clicks[partition].len());
-            let to = all.min(from + 1 + random.below(9) as usize);
-            let records = (from..to).map(|offset| clicks[partition][offset].record(offset as i64));
-            pipeline.clock_ms += random.below(4_000);
-            pipeline.send(partition, &records.collect::<Vec<_>>());
-            at[partition] = to;
-            if random.below(8) == 0 {
-                take_over_steps(&mut pipeline, 2);
-            }
-        }
-        pipeline.close();
+        play(&mut pipeline, &clicks, &mut random);
         let (expected, too_late) = plain((gap_s * 1_000, allowed_s * 1_000), &clicks);
         assert_eq!(rows(&pipeline), expected, "{what}");
         let again = pipeline.rows("w").into_iter();

@@ -1,5 +1,4 @@
 //! Why windows of the past are not computed once more.
-use tidewheel_engine::EngineError;
 use tidewheel_engine::wire::WireError;
 use tidewheel_log::LogError;
 
@@ -74,9 +73,6 @@ pub enum ReplayError {
     /// What a task left in the log cannot be read.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// What a task left in the log cannot be read.
-    #[error(transparent)]
-    Progress(#[from] EngineError),
     /// The plan cannot be run.
     #[error(transparent)]
     Worker(#[from] WorkerError),

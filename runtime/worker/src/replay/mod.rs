@@ -26,7 +26,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidewheel_engine::wire::state::{SOURCE_PROGRESS_KEY, SourceProgress};
 use tidewheel_log::{Log, NewRecord};
-use tidewheel_planner::generations::{Allotment, KEY, partials_topics};
+use tidewheel_planner::generations::{Allotment, KEY, partials_topics, step_numbers};
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::Plan;
 use tidewheel_planner::topics;
@@ -39,7 +39,7 @@ pub use self::reads::Read;
 use self::narrowed::{narrowed, replayed_outputs, untouched};
 use self::reads::reads;
 use self::view::View;
-use crate::allot::read_allotment;
+use crate::allot::{feeders, read_allotment};
 use crate::context::{Limits, Sinks};
 use crate::status::Status;
 use crate::timer::Timer;
@@ -221,15 +221,12 @@ fn generations(
     known: &Allotment,
     tables: For,
 ) -> Result<BTreeMap<String, i64>, ReplayError> {
-    let next = Allotment::of(plan, Some(known)).map_err(crate::WorkerError::from)?;
-    let current = next.steps.into_iter().filter(|(_, step)| !step.retired);
-    let mut numbers = BTreeMap::new();
-    for (name, step) in current {
-        let runs = known.steps.get(&name).filter(|runs| !runs.retired);
-        if tables == For::ItsTables && runs.is_none_or(|runs| runs.number != step.number) {
-            return Err(ReplayError::OtherPlan { step: name });
+    let numbers = step_numbers(plan, Some(known)).map_err(crate::WorkerError::from)?;
+    for (name, number) in &numbers {
+        let runs = known.steps.get(name).filter(|runs| !runs.retired);
+        if tables == For::ItsTables && runs.is_none_or(|runs| runs.number != *number) {
+            return Err(ReplayError::OtherPlan { step: name.clone() });
         }
-        numbers.insert(name, step.number);
     }
     Ok(numbers)
 }
@@ -241,22 +238,19 @@ fn allotment(
     reads: &[Read],
 ) -> Result<Allotment, ReplayError> {
     let mut allotment = Allotment::of(plan, None).map_err(crate::WorkerError::from)?;
-    let mut partitions: BTreeMap<String, i32> = BTreeMap::new();
     for read in reads {
         let source = allotment.sources.entry(read.source.clone()).or_default();
         source.first.push(read.from);
-        *partitions.entry(read.source.clone()).or_default() += 1;
     }
+    let partitions = plan.sources.iter();
+    let partitions: Vec<i32> = partitions
+        .map(|source| i32::try_from(source.partitions).unwrap_or(i32::MAX))
+        .collect();
     for (index, step) in plan.steps.iter().enumerate() {
         let Some(allotted) = allotment.steps.get_mut(&step.name) else {
             continue;
         };
-        let feeders = crate::context::sources_of(plan, index).into_iter();
-        let feeders = feeders.map(|source| {
-            let name = &plan.sources[source].name;
-            (name.clone(), partitions.get(name).copied().unwrap_or(0))
-        });
-        allotted.feeders = feeders.collect();
+        allotted.feeders = feeders(plan, index, &partitions);
         if let Some(output) = outputs.iter().find(|output| output.step == step.name) {
             allotted.number = output.generation;
             allotted.cut_ms = Some(*output.starts_ms.start());

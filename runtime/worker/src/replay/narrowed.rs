@@ -1,9 +1,7 @@
 //! The part of a plan that is replayed: windows in tables, each emitted once.
 use std::collections::BTreeMap;
 
-use tidewheel_planner::plan::{
-    Aggregate, LatePolicy, Output, Plan, Relation, Stage, StepKind, Window,
-};
+use tidewheel_planner::plan::{Aggregate, LatePolicy, Output, Plan, StepKind, Window};
 
 use super::range::{Range, starts_in};
 use super::{Read, ReplayError, ReplayedOutput};
@@ -108,14 +106,7 @@ fn left_alone(plan: &Plan, output: &Output) -> Option<Why> {
 
 /// The aggregate step whose windows an output has, and its index; none where it has rows of events.
 fn aggregate_of<'a>(plan: &'a Plan, output: &Output) -> Option<(usize, &'a Aggregate)> {
-    let Relation::Step(from) = output.from else {
-        return None;
-    };
-    let step = match (&plan.steps[from].kind, plan.steps[from].stage) {
-        (StepKind::Aggregate(_), _) => from,
-        (_, Stage::Two(step)) => step,
-        (_, Stage::One) => return None,
-    };
+    let step = plan.aggregate_behind(output.from)?;
     match &plan.steps[step].kind {
         StepKind::Aggregate(aggregate) => Some((step, aggregate)),
         StepKind::Rows(_) | StepKind::Deduplicate(_) => None,

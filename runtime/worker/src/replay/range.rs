@@ -1,16 +1,14 @@
 //! Which windows lie between two times, and whether workers are done with them.
 use std::ops::RangeInclusive;
 
-use tidewheel_engine::window::first_open;
-use tidewheel_engine::wire::state::{StepKey, StepProgress};
+use tidewheel_engine::window::{first_from, first_open};
 use tidewheel_log::Log;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Late, Plan, StepKind, Window};
 
 use super::{For, ReplayError, ReplayedOutput};
 use crate::context::sources_of;
-use crate::cut::progress_of;
-use crate::recovery::read_compacted;
+use crate::progress::{self, lowest};
 
 /// Two times, ms since the epoch: windows count that lie between them as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,18 +28,6 @@ pub(super) fn starts_in(window: Window, range: Range) -> Option<RangeInclusive<i
         .div_euclid(window.every_ms())
         .checked_mul(window.every_ms())?;
     (first_ms <= last_ms).then_some(first_ms..=last_ms)
-}
-
-/// The start of the first window that starts at `from_ms` or later.
-pub(super) fn first_from(window: Window, from_ms: i64) -> Option<i64> {
-    let every_ms = window.every_ms();
-    let before = from_ms.div_euclid(every_ms);
-    let starts = if from_ms.rem_euclid(every_ms) == 0 {
-        before
-    } else {
-        before.checked_add(1)?
-    };
-    starts.checked_mul(every_ms)
 }
 
 /// Fails where workers may still write any of these windows.
@@ -92,22 +78,9 @@ async fn merged_watermark(
     names: &PipelineNames,
     replayed: &ReplayedOutput,
 ) -> Result<Option<i64>, ReplayError> {
-    let topic = names.state(&replayed.step);
-    let Some(info) = log.topic(&topic).await? else {
-        return Ok(None);
-    };
-    let key = StepKey::Progress.encode(replayed.generation);
-    let mut lowest = Lowest::default();
-    for partition in 0..info.partitions {
-        let values = read_compacted(log, &topic, partition).await?;
-        let progress = values.get(&key).map(|bytes| StepProgress::decode(bytes));
-        lowest.add(
-            progress
-                .transpose()?
-                .and_then(|progress| progress.watermark_ms),
-        );
-    }
-    Ok(lowest.get())
+    let tasks = progress::of_step(log, names, &replayed.step, replayed.generation).await?;
+    let tasks = tasks.unwrap_or_default();
+    Ok(lowest(tasks.iter().map(|task| task.watermark_ms)))
 }
 
 /// The watermark up to which the sources of a step were read: the lowest of all partitions, ms; none until each has one.
@@ -117,36 +90,16 @@ async fn read_watermark(
     plan: &Plan,
     step: usize,
 ) -> Result<Option<i64>, ReplayError> {
-    let mut lowest = Lowest::default();
+    let mut watermarks_ms = Vec::new();
     for source in sources_of(plan, step) {
         let source = &plan.sources[source];
         let partitions = log.topic(&source.topic).await?;
         for partition in 0..partitions.map_or(0, |topic| topic.partitions) {
-            let progress = progress_of(log, &names.state(&source.name), partition).await?;
-            lowest.add(progress.and_then(|progress| progress.main.watermark_ms));
+            let progress = progress::of_source(log, names, &source.name, partition).await?;
+            watermarks_ms.push(progress.and_then(|progress| progress.main.watermark_ms));
         }
     }
-    Ok(lowest.get())
-}
-
-/// The lowest of some watermarks, all of which have to be there.
-#[derive(Default)]
-struct Lowest {
-    ms: Option<i64>,
-    is_missing: bool,
-}
-
-impl Lowest {
-    fn add(&mut self, watermark_ms: Option<i64>) {
-        match watermark_ms {
-            Some(ms) => self.ms = Some(self.ms.map_or(ms, |lowest_ms| lowest_ms.min(ms))),
-            None => self.is_missing = true,
-        }
-    }
-
-    fn get(&self) -> Option<i64> {
-        self.ms.filter(|_| !self.is_missing)
-    }
+    Ok(lowest(watermarks_ms))
 }
 
 #[cfg(test)]
@@ -184,17 +137,5 @@ mod tests {
         let hopping = Window::overlapping(60, 20);
         assert_eq!(final_until(hopping, late, 89), 40);
         assert_eq!(final_until(hopping, late, 90), 60);
-    }
-
-    #[test]
-    fn every_partition_has_to_have_a_watermark() {
-        let lowest = |all: &[Option<i64>]| {
-            let mut lowest = Lowest::default();
-            all.iter().for_each(|&ms| lowest.add(ms));
-            lowest.get()
-        };
-        assert_eq!(lowest(&[Some(7), Some(5)]), Some(5));
-        assert_eq!(lowest(&[Some(7), None]), None);
-        assert_eq!(lowest(&[]), None);
     }
 }

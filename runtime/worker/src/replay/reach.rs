@@ -1,38 +1,28 @@
 //! How far back the topic of a source reaches.
 use tidewheel_engine::wire::state::SourceProgress;
-use tidewheel_log::{Log, LogError, first_record};
+use tidewheel_log::{Log, LogError};
 use tidewheel_planner::plan::{Plan, Relation, Source, StepKind};
 
-use crate::cut::told_at;
+use crate::progress::gone_came_by;
 
-/// The event time, ms, from which on a partition of a source still has every event, with all that deduplications have to know of those
-/// before; none: it has all that the pipeline ever read.
+/// The event time, ms, from which on a partition of a source still has every event; none: it has all that the pipeline ever read.
 ///
-/// `first`: where the pipeline began to read it; `within_ms`: the horizon of the deduplications.
+/// `first`: where the pipeline began to read it.
 pub(super) async fn reaches_back_to(
     log: &dyn Log,
     (source, partition): (&Source, i32),
     progress: Option<&SourceProgress>,
     (first, earliest): (i64, i64),
-    within_ms: i64,
 ) -> Result<Option<i64>, LogError> {
     if earliest <= first {
         return Ok(None);
     }
-    let mut reader = log.reader(&source.topic, partition, earliest).await?;
-    let oldest = first_record(reader.as_mut()).await?;
-    let oldest_ms = oldest.map(|record| record.append_time_ms);
-    // In somebody else's topic a record may claim that it came before those that are gone.
-    let told_ms = match oldest_ms.is_none() || source.foreign {
-        true => progress.and_then(|progress| told_at(progress, earliest)),
-        false => None,
-    };
-    // Whatever came before that claimed a time of at most `maxFuture` after it, and nothing repeats it after `within`.
+    let gone_ms = gone_came_by(log, (source, partition), progress, earliest).await?;
+    // Whatever came by then claimed a time of at most `maxFuture` after that.
     let max_future_ms = i64::try_from(source.max_future_ms).unwrap_or(i64::MAX);
-    let gone_ms = oldest_ms.max(told_ms).unwrap_or(i64::MAX);
     let reaches_ms = gone_ms
+        .unwrap_or(i64::MAX)
         .saturating_add(max_future_ms)
-        .saturating_add(within_ms)
         .saturating_add(1);
     Ok(Some(reaches_ms))
 }

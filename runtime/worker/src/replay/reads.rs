@@ -1,16 +1,15 @@
 //! What is read of each partition of the sources.
-use tidewheel_engine::window::closes_at;
+use tidewheel_engine::window::{closes_at, first_from};
 use tidewheel_engine::wire::state::SourceProgress;
 use tidewheel_log::{Log, LogError, Offsets};
 use tidewheel_planner::generations::Allotment;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Plan, Source, StepKind};
 
-use super::range::first_from;
 use super::reach::{reaches_back_to, within_ms};
 use super::{ReplayError, ReplayedOutput};
 use crate::context::sources_of;
-use crate::cut::progress_of;
+use crate::progress;
 
 /// What is read of a partition of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,20 +56,18 @@ pub(super) async fn reads(
         })?;
         for partition in 0..info.partitions {
             let offsets = log.offsets(&source.topic, partition).await?;
-            let progress = progress_of(log, &names.state(&source.name), partition).await?;
+            let progress = progress::of_source(log, names, &source.name, partition).await?;
             let first = first_offset(source, partition, known, progress.as_ref());
+            let (place, bounds) = ((source, partition), (first, offsets.earliest));
+            let reaches_ms = reaches_back_to(log, place, progress.as_ref(), bounds).await?;
             for fed in &steps {
-                let place = (source, partition);
-                let bounds = (first, offsets.earliest);
-                let reaches_ms =
-                    reaches_back_to(log, place, progress.as_ref(), bounds, fed.within_ms).await?;
-                let is_gone = reaches_ms.is_some_and(|ms| ms > fed.first_ms);
-                if let Some(reaches_ms) = reaches_ms.filter(|_| is_gone) {
+                // Deduplications have to know what came `within` before.
+                let reaches_ms = reaches_ms.map(|ms| ms.saturating_add(fed.within_ms));
+                if let Some(reaches_ms) = reaches_ms.filter(|&ms| ms > fed.first_ms) {
                     let found = fed.out_of_reach(place, bounds, reaches_ms);
                     gone = Some(farther(gone, found));
                 }
             }
-            let place = (source, partition);
             reads.push(read(log, place, offsets, (first, progress.as_ref()), &steps).await?);
         }
     }

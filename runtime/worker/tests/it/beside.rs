@@ -4,17 +4,14 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidewheel_log::{EmbeddedLog, Log as _, NewRecord, Options};
-use tidewheel_planner::plan::Table;
-use tidewheel_sinks::embedded::{Columns, Database};
-use tidewheel_sinks::{
-    Change, Committed, Guarantee, Origin, OutputId, Progress, Refused, Sink, SinkError, TaskId,
-    Writer,
-};
+use tidewheel_log::{EmbeddedLog, Log as _, LogError, NewRecord, Options, Producer};
+use tidewheel_sinks::Sink;
+use tidewheel_sinks::embedded::Columns;
 use tidewheel_worker::{Limits, SystemTimer, Worker};
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{SINK, create_tables, create_topics, plan, source};
+use crate::around::{Around, Otherwise};
+use crate::fixture::{SINK, create_tables, create_topics, names, plan, source};
 
 const PIPELINE: &str = "apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
@@ -24,89 +21,42 @@ spec:
   outputs: [{name: rows, from: events, postgres: {sink: tables}}]
 ";
 
-/// Those who wait for each other keep their threads, as if they computed.
-#[derive(Default)]
+/// A log at which the tasks of two partitions meet as they begin. Who waits keeps the thread, as if it computed.
 struct Meeting {
+    /// The transactional ids of those who are expected.
+    expected: [String; 2],
     here: Mutex<usize>,
     changed: Condvar,
 }
 
 impl Meeting {
-    const EXPECTED: usize = 2;
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Whether the others came, too.
+    /// Whether the other came, too.
     fn attend(&self) -> bool {
         let mut here = self.here.lock().unwrap();
         *here += 1;
         self.changed.notify_all();
         let waited = self
             .changed
-            .wait_timeout_while(here, Self::PATIENCE, |here| *here < Self::EXPECTED);
+            .wait_timeout_while(here, Self::PATIENCE, |here| *here < self.expected.len());
         !waited.unwrap().1.timed_out()
     }
 }
 
-/// Tables whose writers meet before their first commit.
-struct Meeters {
-    inner: Database,
-    meeting: Arc<Meeting>,
-}
-
 #[async_trait]
-impl Sink for Meeters {
-    fn guarantee(&self) -> Guarantee {
-        self.inner.guarantee()
-    }
-
-    async fn writer(
+impl Otherwise for Meeting {
+    async fn producer(
         &self,
-        output: &OutputId,
-        table: &Table,
-        task: &TaskId,
-    ) -> Result<Box<dyn Writer>, SinkError> {
-        let inner = self.inner.writer(output, table, task).await?;
-        let meeting = Some(self.meeting.clone());
-        Ok(Box::new(Meeter { inner, meeting }))
-    }
-}
-
-struct Meeter {
-    inner: Box<dyn Writer>,
-    meeting: Option<Arc<Meeting>>,
-}
-
-#[async_trait]
-impl Writer for Meeter {
-    async fn begin_generation(
-        &mut self,
-        generation: i64,
-        cut_ms: Option<i64>,
-    ) -> Result<(), SinkError> {
-        self.inner.begin_generation(generation, cut_ms).await
-    }
-
-    async fn last_commit(&mut self) -> Result<Option<(Progress, Vec<Refused>)>, SinkError> {
-        self.inner.last_commit().await
-    }
-
-    async fn commit(
-        &mut self,
-        generation: i64,
-        change: &Change,
-        expected: Option<Progress>,
-        next: Progress,
-        kept: &[Refused],
-        origin: Origin<'_>,
-    ) -> Result<Committed, SinkError> {
-        if let Some(meeting) = self.meeting.take() {
+        inner: &EmbeddedLog,
+        transactional_id: &str,
+    ) -> Result<Box<dyn Producer>, LogError> {
+        if self.expected.iter().any(|id| id == transactional_id) {
             // What this thread was to run next goes to another one.
-            let met = tokio::task::block_in_place(|| meeting.attend());
+            let met = tokio::task::block_in_place(|| self.attend());
             assert!(met, "the other task waits for this one");
         }
-        self.inner
-            .commit(generation, change, expected, next, kept, origin)
-            .await
+        inner.producer(transactional_id).await
     }
 }
 
@@ -126,13 +76,19 @@ async fn tasks_of_one_input_compute_at_the_same_time() {
     }
     let folder = tempfile::tempdir().unwrap();
     let database = create_tables(&folder.path().join("tables.db"), &plan).await;
-    let sink: Arc<dyn Sink> = Arc::new(Meeters {
-        inner: database.clone(),
-        meeting: Arc::default(),
-    });
+    let sink: Arc<dyn Sink> = Arc::new(database.clone());
+    let meeting = Meeting {
+        expected: [0, 1].map(|partition| names(&plan).task("events", partition)),
+        here: Mutex::default(),
+        changed: Condvar::default(),
+    };
+    let around = Around {
+        inner: log,
+        otherwise: meeting,
+    };
     let worker = Worker::new(
         plan.clone(),
-        Arc::new(log),
+        Arc::new(around),
         BTreeMap::from([(SINK.to_owned(), sink)]),
         Arc::new(SystemTimer),
         Limits::default(),

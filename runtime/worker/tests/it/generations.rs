@@ -10,7 +10,7 @@ use tidewheel_planner::generations::{NewerPlan, partials_topics};
 use tidewheel_planner::plan::Plan;
 use tidewheel_sinks::Sink;
 use tidewheel_sinks::embedded::{Columns, Database};
-use tidewheel_worker::{Limits, Sinks, SystemTimer, Worker, WorkerError, read_allotment};
+use tidewheel_worker::{Control, Limits, Sinks, SystemTimer, Worker, WorkerError, read_allotment};
 use tokio_util::sync::CancellationToken;
 
 use crate::around::{Around, Otherwise};
@@ -195,6 +195,17 @@ async fn a_worker_waits_for_its_topics_and_says_so() {
 
 /// Runs `plan` until every window is closed.
 async fn run(log: &EmbeddedLog, database: &Database, plan: &Arc<Plan>) {
+    let closed = async |control: Control| control.close_windows().await.unwrap();
+    run_while(log, database, plan, closed).await;
+}
+
+/// Runs `plan` until something is so.
+async fn run_while(
+    log: &EmbeddedLog,
+    database: &Database,
+    plan: &Arc<Plan>,
+    until: impl AsyncFnOnce(Control),
+) {
     let sinks = BTreeMap::from([(SINK.to_owned(), Arc::new(database.clone()) as Arc<dyn Sink>)]);
     let (timer, limits) = (Arc::new(SystemTimer), Limits::default());
     let worker = Worker::new(plan.clone(), Arc::new(log.clone()), sinks, timer, limits)
@@ -203,10 +214,13 @@ async fn run(log: &EmbeddedLog, database: &Database, plan: &Arc<Plan>) {
     create_partials(log, &worker);
     let (control, stop) = (worker.control(), CancellationToken::new());
     let inputs: Vec<_> = worker.inputs(&stop).into_iter().map(tokio::spawn).collect();
-    let closed = tokio::time::timeout(Duration::from_secs(20), control.close_windows()).await;
-    closed
-        .unwrap_or_else(|_| panic!("not closed: {:#?}", control.status()))
-        .unwrap();
+    let waited = tokio::time::timeout(Duration::from_secs(20), until(control.clone())).await;
+    assert!(
+        waited.is_ok(),
+        "never: {:#?}; {:?}",
+        control.status(),
+        windows(database, plan).await
+    );
     stop.cancel();
     for input in inputs {
         input.await.unwrap();
@@ -215,6 +229,14 @@ async fn run(log: &EmbeddedLog, database: &Database, plan: &Arc<Plan>) {
 
 /// A pipeline that counts events in windows of `size`.
 fn counts(size: &str) -> Arc<Plan> {
+    aggregating(
+        "win",
+        &format!("window: {{tumbling: {size}}}, sql: SELECT count(*) AS c FROM events"),
+    )
+}
+
+/// A pipeline with the windows of one step, which is called `name`.
+fn aggregating(name: &str, aggregate: &str) -> Arc<Plan> {
     plan(&format!(
         "{}apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
@@ -222,9 +244,9 @@ metadata: {{name: kpis, namespace: shop}}
 spec:
   sources: [{{name: events}}]
   steps:
-    - {{name: win, aggregate: {{window: {{tumbling: {size}}}, sql: SELECT count(*) AS c FROM events}}}}
+    - {{name: {name}, aggregate: {{{aggregate}}}}}
   outputs:
-    - {{name: wins, from: win, postgres: {{sink: tables}}}}
+    - {{name: wins, from: {name}, postgres: {{sink: tables}}}}
 ",
         source(1, "maxOutOfOrder: 0s")
     ))
@@ -296,45 +318,24 @@ async fn windows_that_cannot_be_computed_anew_stay() {
 
 /// A pipeline whose step `name` has windows of 20 s that stay open for long, and hold `value`.
 fn amended(name: &str, value: &str) -> Arc<Plan> {
-    plan(&format!(
-        "{}apiVersion: tidewheel.dev/v1alpha1
-kind: Pipeline
-metadata: {{name: kpis, namespace: shop}}
-spec:
-  sources: [{{name: events}}]
-  steps:
-    - name: {name}
-      aggregate: {{window: {{tumbling: 20s}}, late: {{allowed: 1h, policy: Amend}}, sql: SELECT {value} AS c FROM events}}
-  outputs:
-    - {{name: wins, from: {name}, postgres: {{sink: tables}}}}
-",
-        source(1, "maxOutOfOrder: 0s")
-    ))
+    aggregating(
+        name,
+        &format!(
+            "window: {{tumbling: 20s}}, late: {{allowed: 1h, policy: Amend}}, sql: SELECT {value} AS c FROM events"
+        ),
+    )
 }
 
 /// Runs `plan` without closing any window, until there are so many.
 async fn run_until(log: &EmbeddedLog, database: &Database, plan: &Arc<Plan>, count: usize) {
-    let sinks = BTreeMap::from([(SINK.to_owned(), Arc::new(database.clone()) as Arc<dyn Sink>)]);
-    let (timer, limits) = (Arc::new(SystemTimer), Limits::default());
-    let worker = Worker::new(plan.clone(), Arc::new(log.clone()), sinks, timer, limits)
-        .await
-        .unwrap();
-    create_partials(log, &worker);
-    let stop = CancellationToken::new();
-    let inputs: Vec<_> = worker.inputs(&stop).into_iter().map(tokio::spawn).collect();
-    let are_there = async {
+    let are_there = async |control: Control| {
         while windows(database, plan).await.len() != count
-            || !worker.control().sources_are_read().await.unwrap()
+            || !control.sources_are_read().await.unwrap()
         {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(20), are_there).await;
-    assert!(waited.is_ok(), "{:?}", windows(database, plan).await);
-    stop.cancel();
-    for input in inputs {
-        input.await.unwrap();
-    }
+    run_while(log, database, plan, are_there).await;
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -418,19 +419,12 @@ async fn a_step_of_another_name_takes_over_the_windows_of_its_output() {
 
 /// A pipeline that counts events in sessions.
 fn sessions(gap: &str) -> Arc<Plan> {
-    plan(&format!(
-        "{}apiVersion: tidewheel.dev/v1alpha1
-kind: Pipeline
-metadata: {{name: kpis, namespace: shop}}
-spec:
-  sources: [{{name: events}}]
-  steps:
-    - {{name: win, aggregate: {{window: {{session: {{gap: {gap}}}}}, late: {{policy: Drop}}, sql: SELECT count(*) AS c FROM events}}}}
-  outputs:
-    - {{name: wins, from: win, postgres: {{sink: tables}}}}
-",
-        source(1, "maxOutOfOrder: 0s")
-    ))
+    aggregating(
+        "win",
+        &format!(
+            "window: {{session: {{gap: {gap}}}}}, late: {{policy: Drop}}, sql: SELECT count(*) AS c FROM events"
+        ),
+    )
 }
 
 /// The sessions after events were counted with a gap of 15 s up to 100 s, and with one of 30 s up to 200 s.
