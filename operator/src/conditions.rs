@@ -88,6 +88,10 @@ reasons! {
     HeldBack Good,
     /// Nobody knows how much waits to be processed.
     LagUnknown Good,
+    /// Whatever changed steps were to compute anew could be computed.
+    Recomputed Good,
+    /// Retention had taken events of windows that a changed step was to compute anew.
+    EventsGone Good,
 
     /// Pods are being started or replaced.
     RollingOut Waiting,
@@ -98,6 +102,8 @@ reasons! {
 
     /// Tasks cannot go on; it is tried again.
     Blocked Waiting,
+    /// Workers have left what they should do to those of a newer plan, and there are none.
+    Superseded Waiting,
     /// The resource is being deleted, and its data with it.
     Deleting Waiting,
 
@@ -156,6 +162,8 @@ pub(crate) enum Aspect {
     Flow,
     /// Whether the number of workers follows what waits.
     Scaling,
+    /// Whether windows that changed steps were to compute anew could be computed.
+    Windows,
 }
 
 impl Aspect {
@@ -179,6 +187,7 @@ impl Aspect {
             Self::Suspended => Some("Suspended"),
             Self::Flow => Some("DataFlowing"),
             Self::Scaling => Some("ScalingActive"),
+            Self::Windows => Some("WindowsRecomputed"),
         }
     }
 }
@@ -214,6 +223,7 @@ impl Finding {
             (Aspect::Suspended, reason) => reason == Reason::Suspended,
             (Aspect::Flow, reason) => reason == Reason::Flowing,
             (Aspect::Scaling, reason) => follows.contains(&reason),
+            (Aspect::Windows, reason) => reason == Reason::Recomputed,
             (_, reason) => reason.standing() == Standing::Good,
         };
         word(is_true)

@@ -76,6 +76,9 @@ pub struct AllottedStep {
     pub gap_ms: Option<i64>,
     /// Allowed lateness, ms.
     pub allowed_ms: i64,
+    /// Windows of the generations before that were open, and of which retention had taken events: they stay as they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_recomputed: Option<NotRecomputed>,
     /// How many partitions each source that feeds it had when the generation began, by source: all of them are waited for before a
     /// window is emitted, those that are added later from when they first speak.
     #[serde(default)]
@@ -86,6 +89,16 @@ pub struct AllottedStep {
     /// The newest plan does not have it. Where it comes back it is a new generation: its progress was let go.
     #[serde(default)]
     pub retired: bool,
+}
+
+/// Windows that a changed step should compute anew and cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotRecomputed {
+    /// The start of the first of them, ms; none: nothing before them was final.
+    pub from_ms: Option<i64>,
+    /// They start before this, ms.
+    pub until_ms: i64,
 }
 
 /// The generation of a row output.
@@ -257,6 +270,7 @@ fn next_steps(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, Allott
                 Window::Tumbling { .. } | Window::Hopping { .. } => None,
             },
             allowed_ms: aggregate.late.allowed_ms,
+            not_recomputed: None,
             feeders: BTreeMap::new(),
             outputs,
             retired: false,

@@ -17,6 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 const TASK_LABELS: &[&str] = &["pipeline", "input", "partition"];
 const FATE_LABELS: &[&str] = &["pipeline", "name", "input", "partition", "fate", "detail"];
+const STEP_LABELS: &[&str] = &["pipeline", "step"];
 const READ_LABELS: &[&str] = &["pipeline", "name", "input", "partition"];
 
 /// A number of a task, where it has one.
@@ -103,6 +104,18 @@ const BLOCKED_BY_SINK: Declared = Declared {
     kind: MetricType::GAUGE,
     labels: &["pipeline", "sink"],
 };
+const NOT_RECOMPUTED_FROM: Declared = Declared {
+    name: "tidewheel_step_not_recomputed_from_timestamp_seconds",
+    help: "Event time, as Unix time, of the first window that a changed step should have computed anew, and could not because retention had taken events. Not there where nothing was final before, or nothing is missing.",
+    kind: MetricType::GAUGE,
+    labels: STEP_LABELS,
+};
+const NOT_RECOMPUTED_UNTIL: Declared = Declared {
+    name: "tidewheel_step_not_recomputed_until_timestamp_seconds",
+    help: "Event time, as Unix time, of the first window after those. Not there where nothing is missing.",
+    kind: MetricType::GAUGE,
+    labels: STEP_LABELS,
+};
 const OUTPUT_READ: Declared = Declared {
     name: "tidewheel_output_read_total",
     help: "Ledger of an output: what came in, since the pipeline began.",
@@ -171,6 +184,8 @@ impl WorkerMetrics {
             &COMMITS,
             &TASKS,
             &BLOCKED_BY_SINK,
+            &NOT_RECOMPUTED_FROM,
+            &NOT_RECOMPUTED_UNTIL,
             &OUTPUT_READ,
             &OUTPUT_FATES,
             &STEP_READ,
@@ -313,6 +328,17 @@ impl Families {
             let count = status.values().filter(waits).count();
             let series = BLOCKED_BY_SINK.value(&[pipeline, sink], count as f64);
             self.add(&BLOCKED_BY_SINK, series);
+        }
+        for (step, windows) in watched.control.not_recomputed() {
+            let ends = [
+                (&NOT_RECOMPUTED_FROM, windows.from_ms),
+                (&NOT_RECOMPUTED_UNTIL, Some(windows.until_ms)),
+            ];
+            for (declared, at_ms) in ends {
+                let Some(at_ms) = at_ms else { continue };
+                let series = declared.value(&[pipeline, step.as_str()], at_ms as f64 / 1_000.0);
+                self.add(declared, series);
+            }
         }
     }
 

@@ -114,10 +114,10 @@ pub(super) fn seen(pipeline: &Pipeline, context: &Context) -> (Vec<Finding>, Wor
     let (told, before) = (context.scalings.told(pipeline.uid()), pipeline.status());
     let is_looked_at = !told.findings.is_empty();
     let mut findings = told.findings;
-    if !is_looked_at {
-        let aspects = [Aspect::Flow, Aspect::Scaling].into_iter();
-        let told = aspects.filter_map(|aspect| Finding::told(aspect, &before.shared.conditions));
-        findings = told.collect();
+    for aspect in [Aspect::Flow, Aspect::Scaling, Aspect::Windows] {
+        if findings.iter().all(|finding| finding.aspect != aspect) {
+            findings.extend(Finding::told(aspect, &before.shared.conditions));
+        }
     }
     // What is resumed was not looked at since.
     let is_suspended = pipeline.is_suspended();

@@ -1,5 +1,5 @@
 //! What a worker shows at `/metrics`, as far as scaling looks at it. Pure.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A task, as the worker that has it shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,12 +18,27 @@ pub(crate) struct Task {
 pub(crate) type TaskKey = (String, u32);
 
 /// What a worker shows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Shown {
     /// Its tasks.
     pub(crate) tasks: BTreeMap<TaskKey, Task>,
     /// `<namespace>/<name>` of the Sinks that tasks wait for, because they do not answer.
     pub(crate) awaited_sinks: Vec<String>,
+    /// Inputs that it has a part in, or is about to.
+    pub(crate) inputs: BTreeSet<String>,
+    /// Inputs that it has left to workers of a newer plan.
+    pub(crate) superseded: BTreeSet<String>,
+    /// What changed steps could not compute anew, by step.
+    pub(crate) not_recomputed: BTreeMap<String, Windows>,
+}
+
+/// Windows, by the event time at which they begin, as Unix time.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Windows {
+    /// The first one; none: nobody knows of any before them.
+    pub(crate) from: Option<f64>,
+    /// The first one after them.
+    pub(crate) until: f64,
 }
 
 /// Reads what a worker shows of a pipeline (`<namespace>/<name>`) in Prometheus' text format. What is of no interest or cannot be read is
@@ -37,26 +52,68 @@ pub(crate) fn read(text: &str, pipeline: &str) -> Shown {
         if label("pipeline") != Some(pipeline) {
             continue;
         }
-        if name == "tidewheel_worker_blocked_by_sink" {
-            shown
-                .awaited_sinks
-                .extend(label("sink").filter(|_| value > 0.0).map(str::to_owned));
-            continue;
+        if !shown.take_of_worker(name, label, value) {
+            shown.take_of_task(name, label, value);
         }
+    }
+    shown
+}
+
+impl Shown {
+    /// Whether it is about the worker as a whole.
+    fn take_of_worker<'a>(
+        &mut self,
+        name: &str,
+        label: impl Fn(&str) -> Option<&'a str>,
+        value: f64,
+    ) -> bool {
+        let named = |of: &str| label(of).map(str::to_owned);
+        match name {
+            "tidewheel_worker_blocked_by_sink" => {
+                let sink = named("sink").filter(|_| value > 0.0);
+                self.awaited_sinks.extend(sink);
+            }
+            "tidewheel_worker_tasks" => {
+                let inputs = match label("membership") {
+                    Some("superseded") => &mut self.superseded,
+                    _ => &mut self.inputs,
+                };
+                inputs.extend(named("input"));
+            }
+            "tidewheel_step_not_recomputed_from_timestamp_seconds" => {
+                if let Some(step) = named("step") {
+                    self.not_recomputed.entry(step).or_default().from = Some(value);
+                }
+            }
+            "tidewheel_step_not_recomputed_until_timestamp_seconds" => {
+                if let Some(step) = named("step") {
+                    self.not_recomputed.entry(step).or_default().until = value;
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn take_of_task<'a>(
+        &mut self,
+        name: &str,
+        label: impl Fn(&str) -> Option<&'a str>,
+        value: f64,
+    ) {
         let set: fn(&mut Task, f64) = match name {
             "tidewheel_task_next_offset" => |task, value| task.next_offset = Some(value as u64),
             "tidewheel_task_lag_records" => |task, value| task.lag = Some(value as u64),
             "tidewheel_task_blocked" => |task, value| task.is_blocked = value > 0.0,
             "tidewheel_task_needs_mending" => |task, value| task.needs_mending = value > 0.0,
-            _ => continue,
+            _ => return,
         };
         let partition = label("partition").and_then(|partition| partition.parse().ok());
         if let (Some(input), Some(partition)) = (label("input"), partition) {
             let key = (input.to_owned(), partition);
-            set(shown.tasks.entry(key).or_default(), value);
+            set(self.tasks.entry(key).or_default(), value);
         }
     }
-    shown
 }
 
 type Sample<'a> = (&'a str, BTreeMap<&'a str, String>, f64);
@@ -114,6 +171,10 @@ tidewheel_task_blocked{input="clicks",partition="2",pipeline="shop/kpis"} 0
 tidewheel_task_lag_records{input="clicks",partition="0",pipeline="shop/others"} 99
 tidewheel_worker_blocked_by_sink{pipeline="shop/kpis",sink="shop/warehouse"} 1
 tidewheel_worker_blocked_by_sink{pipeline="shop/kpis",sink="shop/hot"} 0
+tidewheel_worker_tasks{input="clicks",membership="member",pipeline="shop/kpis"} 3
+tidewheel_worker_tasks{input="hourly",membership="superseded",pipeline="shop/kpis"} 0
+tidewheel_step_not_recomputed_from_timestamp_seconds{pipeline="shop/kpis",step="hourly"} 3600
+tidewheel_step_not_recomputed_until_timestamp_seconds{pipeline="shop/kpis",step="hourly"} 7200
 tidewheel_output_fates_total{detail="a \"quoted\" {text}\\",fate="filtered",pipeline="shop/kpis"} 5
 process_cpu_seconds_total 3
 "#;
@@ -134,6 +195,16 @@ process_cpu_seconds_total 3
         ];
         assert_eq!(shown.tasks, tasks.into());
         assert_eq!(shown.awaited_sinks, ["shop/warehouse"]);
+        assert_eq!(shown.inputs, ["clicks".to_owned()].into());
+        assert_eq!(shown.superseded, ["hourly".to_owned()].into());
+        let windows = Windows {
+            from: Some(3_600.0),
+            until: 7_200.0,
+        };
+        assert_eq!(
+            shown.not_recomputed,
+            [("hourly".to_owned(), windows)].into()
+        );
     }
 
     #[test]

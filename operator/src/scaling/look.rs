@@ -1,5 +1,5 @@
 //! From what workers show to what is decided and told. Pure, but for the time.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use k8s_openapi::jiff::Timestamp;
@@ -8,11 +8,12 @@ use tidewheel_crds::status::{ScalingInputs, ScalingStatus};
 
 use super::autoscaler::Decision;
 use super::decision::{Bounds, Situation, decisive};
-use super::exposition::{Shown, Task};
+use super::exposition::{Shown, Task, Windows};
 use super::progress::{Flow, Unknown};
 use super::scrape::Scraped;
 use super::told::{Blocked, Seen};
 use super::{Known, Scalings};
+use crate::conditions::{Aspect, Finding, Reason};
 use crate::resource::{Declared, Pipeline};
 
 /// What was found of workers that run.
@@ -86,6 +87,7 @@ impl Known {
             .look(now, self.inputs.as_ref(), &scraped.shown);
         let partitions = self.partitions();
         let blocked = blocked(pipeline, scraped.shown.values());
+        let windows = windows(scraped.shown.values());
         let situation = Situation {
             flows: flows.as_deref().ok(),
             is_blocked: all_blocked(scraped.shown.values()),
@@ -110,6 +112,7 @@ impl Known {
         let seen = Seen::Running {
             lag,
             blocked,
+            windows,
             recommended,
             bounds,
             partitions,
@@ -166,7 +169,21 @@ fn blocked<'a>(
             pipeline.name()
         );
         return Some(Blocked {
-            needs_mending: true,
+            reason: Reason::NeedsMending,
+            message,
+        });
+    }
+    let superseded = superseded(shown.clone());
+    if !superseded.is_empty() {
+        let message = format!(
+            "nobody processes {superseded}: the workers that should have left it to those of a newer plan, or found its outputs written by one. \
+             Where this lasts, two installations share the outputs, or an older build has written them: \
+             kubectl logs --namespace {} --selector tidewheel.dev/pipeline={}",
+            pipeline.namespace(),
+            pipeline.name()
+        );
+        return Some(Blocked {
+            reason: Reason::Superseded,
             message,
         });
     }
@@ -185,9 +202,58 @@ fn blocked<'a>(
         format!("they wait for the Sink {}", sinks.join(" and "))
     };
     Some(Blocked {
-        needs_mending: false,
+        reason: Reason::Blocked,
         message: format!("tasks of {blocked} cannot go on, which is tried again: {what}"),
     })
+}
+
+/// The inputs that workers have left to those of a newer plan, of which there are none.
+fn superseded<'a>(shown: impl Iterator<Item = &'a Shown> + Clone) -> String {
+    let of_others: BTreeSet<&String> = shown.clone().flat_map(|shown| &shown.inputs).collect();
+    let left: BTreeSet<&String> = shown.flat_map(|shown| &shown.superseded).collect();
+    let left = left
+        .difference(&of_others)
+        .map(|input| format!("`{input}`"));
+    left.collect::<Vec<_>>().join(" and ")
+}
+
+/// What changed steps could not compute anew; none where no worker says.
+fn windows<'a>(shown: impl Iterator<Item = &'a Shown>) -> Option<Finding> {
+    let mut is_shown = false;
+    let mut steps = BTreeMap::new();
+    for worker in shown {
+        is_shown = true;
+        steps.extend(&worker.not_recomputed);
+    }
+    if !is_shown {
+        return None;
+    }
+    let (reason, message) = if steps.is_empty() {
+        let message = "whatever changed steps were to compute anew could be computed".to_owned();
+        (Reason::Recomputed, message)
+    } else {
+        let steps = steps
+            .into_iter()
+            .map(|(step, windows)| left_open(step, windows));
+        (Reason::EventsGone, steps.collect::<Vec<_>>().join("; "))
+    };
+    Some(Finding::new(Aspect::Windows, reason, message))
+}
+
+fn left_open(step: &str, windows: &Windows) -> String {
+    let begin = match windows.from {
+        Some(from) => format!("from {} on and before {}", time(from), time(windows.until)),
+        None => format!("before {}", time(windows.until)),
+    };
+    format!(
+        "windows of `{step}` that begin {begin} stay as they were before the step was changed: retention has taken events of theirs"
+    )
+}
+
+/// Event time, as Unix time, for people.
+fn time(seconds: f64) -> String {
+    let time = Timestamp::from_millisecond((seconds * 1_000.0) as i64);
+    time.map_or_else(|_| format!("{seconds} s"), |time| time.to_string())
 }
 
 fn message(decision: &Decision, bounds: &Bounds, decisive: Option<&Flow>) -> String {
@@ -248,12 +314,9 @@ fn seconds(seconds: f64) -> Duration {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::json;
 
     use super::*;
-    use crate::conditions::Reason;
 
     fn pipeline() -> Pipeline {
         let json = json!({"metadata": {"name": "kpis", "namespace": "shop", "uid": "u"}});
@@ -275,6 +338,7 @@ mod tests {
         let shown = Shown {
             tasks: tasks.collect(),
             awaited_sinks: vec!["shop/warehouse".to_owned()],
+            ..Shown::default()
         };
         Scraped {
             shown: BTreeMap::from([("one".to_owned(), shown)]),
@@ -368,13 +432,65 @@ mod tests {
         };
         assert_eq!(of(&[(0, Task::default())]), None);
         let blocked = of(&[(0, blocked_task.clone()), (1, Task::default())]).unwrap();
-        assert!(!blocked.needs_mending);
+        assert_eq!(blocked.reason, Reason::Blocked);
         assert_eq!(
             blocked.message,
             "tasks of `clicks` cannot go on, which is tried again: they wait for the Sink shop/warehouse"
         );
         let blocked = of(&[(0, blocked_task), (1, to_mend)]).unwrap();
-        assert!(blocked.needs_mending, "{}", blocked.message);
+        assert_eq!(blocked.reason, Reason::NeedsMending);
+    }
+
+    #[test]
+    fn what_every_worker_has_left_to_a_newer_plan_is_named() {
+        let worker = |inputs: &[&str], superseded: &[&str]| Shown {
+            inputs: inputs.iter().map(|&input| input.to_owned()).collect(),
+            superseded: superseded.iter().map(|&input| input.to_owned()).collect(),
+            ..Shown::default()
+        };
+        let of = |workers: &[Shown]| blocked(&pipeline(), workers.iter());
+        let (old, new) = (worker(&["clicks"], &["hourly"]), worker(&["hourly"], &[]));
+        assert_eq!(of(&[old.clone(), new]), None);
+        let blocked = of(&[old.clone(), old]).unwrap();
+        assert_eq!(blocked.reason, Reason::Superseded);
+        assert!(
+            blocked.message.contains("nobody processes `hourly`"),
+            "{}",
+            blocked.message
+        );
+    }
+
+    #[test]
+    fn windows_that_stay_as_they_were_are_named() {
+        let worker = |steps: &[(&str, Windows)]| Shown {
+            not_recomputed: steps
+                .iter()
+                .map(|(step, windows)| ((*step).to_owned(), *windows))
+                .collect(),
+            ..Shown::default()
+        };
+        let of = |workers: &[Shown]| windows(workers.iter());
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[worker(&[])]).unwrap().reason, Reason::Recomputed);
+        let hourly = Windows {
+            from: Some(3_600.0),
+            until: 7_200.0,
+        };
+        let daily = Windows {
+            from: None,
+            until: 86_400.0,
+        };
+        let workers = [
+            worker(&[("hourly", hourly)]),
+            worker(&[("daily", daily), ("hourly", hourly)]),
+        ];
+        let found = of(&workers).unwrap();
+        assert_eq!(found.reason, Reason::EventsGone);
+        assert_eq!(
+            found.message,
+            "windows of `daily` that begin before 1970-01-02T00:00:00Z stay as they were before the step was changed: retention has taken events of theirs; \
+             windows of `hourly` that begin from 1970-01-01T01:00:00Z on and before 1970-01-01T02:00:00Z stay as they were before the step was changed: retention has taken events of theirs"
+        );
     }
 
     #[test]
@@ -413,7 +529,8 @@ mod tests {
             let told = scalings.told("u").findings;
             told.iter().map(|finding| finding.reason).collect()
         };
-        assert_eq!(reasons(), [Reason::Flowing, Reason::FollowsLag]);
+        let first = [Reason::Flowing, Reason::FollowsLag, Reason::Recomputed];
+        assert_eq!(reasons(), first);
         assert_eq!(scalings.replicas("u", None, &bounds(10)), 1);
         // Of the next one nothing is known yet, and nothing else is told for a moment.
         scalings.planned("u", "second", inputs());

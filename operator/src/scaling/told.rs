@@ -33,7 +33,7 @@ pub(crate) struct Told {
 /// Tasks that cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Blocked {
-    pub(crate) needs_mending: bool,
+    pub(crate) reason: Reason,
     pub(crate) message: String,
 }
 
@@ -45,6 +45,8 @@ pub(crate) enum Seen {
         /// How many records wait, or why nobody knows.
         lag: Result<u64, String>,
         blocked: Option<Blocked>,
+        /// What was found of the windows that changed steps compute anew; none where no worker shows it.
+        windows: Option<Finding>,
         recommended: Recommended,
         bounds: Bounds,
         partitions: u32,
@@ -71,13 +73,18 @@ impl Teller {
                 *self = Self::default();
                 self.told.decision = before.decision.clone();
                 let message = "nothing is read because `spec.suspend` is set";
-                self.told.findings = [Aspect::Flow, Aspect::Scaling]
-                    .map(|aspect| Finding::new(aspect, Reason::Suspended, message))
-                    .into();
+                self.told.findings = before.findings.clone();
+                for aspect in [Aspect::Flow, Aspect::Scaling] {
+                    self.put(
+                        aspect,
+                        Some(Finding::new(aspect, Reason::Suspended, message)),
+                    );
+                }
             }
             Seen::Running {
                 lag,
                 blocked,
+                windows,
                 recommended,
                 bounds,
                 partitions,
@@ -88,6 +95,7 @@ impl Teller {
                 let scaling = self.scaling(now, why, recommended, bounds, *partitions);
                 self.put(Aspect::Flow, flow);
                 self.put(Aspect::Scaling, scaling);
+                self.put(Aspect::Windows, windows.clone());
             }
         }
         self.told != before
@@ -132,12 +140,8 @@ impl Teller {
         since(&mut self.blocked_since, now, blocked.is_some());
         let finding = |reason, message: &str| Some(Finding::new(Aspect::Flow, reason, message));
         if let Some(blocked) = blocked {
-            let reason = match blocked.needs_mending {
-                true => Reason::NeedsMending,
-                false => Reason::Blocked,
-            };
             return is_for(self.blocked_since, now, BLOCKED_AFTER)
-                .then(|| Finding::new(Aspect::Flow, reason, &*blocked.message));
+                .then(|| Finding::new(Aspect::Flow, blocked.reason, &*blocked.message));
         }
         match unknown {
             Some(why) if is_for(self.unknown_since, now, UNKNOWN_AFTER) => {
@@ -242,6 +246,7 @@ mod tests {
         Seen::Running {
             lag,
             blocked: None,
+            windows: None,
             recommended: Recommended {
                 replicas: 1,
                 limit: None,
@@ -325,12 +330,13 @@ mod tests {
 
     #[test]
     fn blocked_tasks_are_told_when_they_last() {
-        let blocked = |needs_mending| Seen::Running {
+        let blocked = |reason| Seen::Running {
             lag: Ok(9),
             blocked: Some(Blocked {
-                needs_mending,
+                reason,
                 message: "tasks of `clicks` cannot go on".to_owned(),
             }),
+            windows: None,
             recommended: Recommended {
                 replicas: 1,
                 limit: None,
@@ -339,11 +345,11 @@ mod tests {
             bounds: BOUNDS,
             partitions: 6,
         };
-        for (needs_mending, reason) in [(false, Reason::Blocked), (true, Reason::NeedsMending)] {
-            let short = [vec![running(Ok(0))], vec![blocked(needs_mending); 3]].concat();
+        for reason in [Reason::Blocked, Reason::Superseded, Reason::NeedsMending] {
+            let short = [vec![running(Ok(0))], vec![blocked(reason); 3]].concat();
             let short = told([short, vec![running(Ok(0))]].concat());
             assert_eq!(reasons(&short, Aspect::Flow), [Some(Reason::Flowing)]);
-            let long = [vec![running(Ok(0))], vec![blocked(needs_mending); 4]].concat();
+            let long = [vec![running(Ok(0))], vec![blocked(reason); 4]].concat();
             let long = told([long, vec![running(Ok(0))]].concat());
             let flowing = Some(Reason::Flowing);
             assert_eq!(
@@ -359,6 +365,7 @@ mod tests {
         let limited = |partitions, limit| Seen::Running {
             lag: Ok(1_000_000),
             blocked: None,
+            windows: None,
             recommended: Recommended {
                 replicas: BOUNDS.max.min(partitions),
                 limit: Some(limit),
@@ -381,6 +388,30 @@ mod tests {
             reason(&one[0], Aspect::Scaling),
             Some(Reason::ReplicasFixed)
         );
+    }
+
+    #[test]
+    fn what_could_not_be_computed_anew_is_told_until_it_is_otherwise() {
+        let seen = |reason| {
+            let mut seen = running(Ok(0));
+            if let Seen::Running { windows, .. } = &mut seen {
+                *windows = Some(Finding::new(Aspect::Windows, reason, "windows of `hourly`"));
+            }
+            seen
+        };
+        let nobody_says = running(Ok(0));
+        let told = told([
+            seen(Reason::EventsGone),
+            nobody_says,
+            Seen::Suspended,
+            seen(Reason::Recomputed),
+        ]);
+        let found: Vec<_> = told
+            .iter()
+            .map(|told| reason(told, Aspect::Windows))
+            .collect();
+        let gone = Some(Reason::EventsGone);
+        assert_eq!(found, [gone, gone, gone, Some(Reason::Recomputed)]);
     }
 
     #[test]

@@ -100,7 +100,9 @@ async fn next(
         let before = known.into_iter();
         let before = before.flat_map(|known| known.before(name, &step.outputs));
         let before: Vec<_> = before.collect();
-        step.cut_ms = cut(log, names, plan, index, &before, step.window()).await?;
+        let cut = cut(log, names, plan, index, &before, step.window()).await?;
+        step.cut_ms = cut.at_ms;
+        step.not_recomputed = cut.not_recomputed;
     }
     for (source, &partitions) in plan.sources.iter().zip(partitions) {
         if !next.sources.contains_key(&source.name) {

@@ -20,7 +20,7 @@
 use tidewheel_engine::window::{first_from, first_open, rows_from};
 use tidewheel_engine::wire::state::{SourceProgress, StepProgress};
 use tidewheel_log::Log;
-use tidewheel_planner::generations::AllottedStep;
+use tidewheel_planner::generations::{AllottedStep, NotRecomputed};
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Late, LatePolicy, Plan, Source, Window};
 use tidewheel_planner::window::greatest_common_divisor;
@@ -29,8 +29,16 @@ use crate::context::sources_of;
 use crate::error::WorkerError;
 use crate::progress::{self, gone_came_by, lowest, next_checkpoint};
 
-/// Where a step's new generation, with such windows, begins, ms; none: nothing of what was `before`, under its own name or another, is
-/// final.
+/// Where a generation begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// The start of its first window, ms; none: nothing before it is final.
+    pub(crate) at_ms: Option<i64>,
+    /// What it cannot compute anew.
+    pub(crate) not_recomputed: Option<NotRecomputed>,
+}
+
+/// Where a step's new generation, with such windows, begins after what was `before`, under its own name or another.
 pub(crate) async fn cut(
     log: &dyn Log,
     names: &PipelineNames,
@@ -38,44 +46,71 @@ pub(crate) async fn cut(
     step: usize,
     before: &[(&String, &AllottedStep)],
     window: Window,
-) -> Result<Option<i64>, WorkerError> {
+) -> Result<Cut, WorkerError> {
     if before.is_empty() {
-        return Ok(None);
+        return Ok(Cut::default());
     }
     let kept_from_ms = kept_from(log, names, plan, step).await?;
-    let mut cut_ms = None;
+    let mut cut = Cut::default();
     for &(name, before) in before {
         let open_ms = first_open_window(log, names, name, before).await?;
         let final_ms = open_ms.max(before.cut_ms);
-        let (whole_ms, taken) = cut_after(final_ms, before, window, kept_from_ms);
-        if taken {
+        let after = cut_after(final_ms, before, window, kept_from_ms);
+        if let Some(windows) = after.not_recomputed {
             tracing::warn!(
                 step = plan.steps[step].name,
-                final_ms,
-                cut_ms = whole_ms,
+                windows.from_ms,
+                windows.until_ms,
                 "retention has taken events of windows that a changed step would compute anew: those before the cut stay as they are"
             );
         }
-        cut_ms = cut_ms.max(whole_ms);
+        cut = cut.and(after);
     }
-    Ok(cut_ms)
+    Ok(cut)
 }
 
-/// The cut after one generation, and whether retention moved it: events before `kept_from_ms` are gone.
+impl Cut {
+    /// The cut after what this one comes after, and `other` too.
+    fn and(self, other: Self) -> Self {
+        let both = self.not_recomputed.zip(other.not_recomputed);
+        let all = both.map(|(one, other)| NotRecomputed {
+            from_ms: one.from_ms.min(other.from_ms),
+            until_ms: one.until_ms.max(other.until_ms),
+        });
+        Self {
+            at_ms: self.at_ms.max(other.at_ms),
+            not_recomputed: all.or(self.not_recomputed).or(other.not_recomputed),
+        }
+    }
+}
+
+/// The cut after one generation, where events before `kept_from_ms` are gone.
 fn cut_after(
     final_ms: Option<i64>,
     before: &AllottedStep,
     window: Window,
     kept_from_ms: i64,
-) -> (Option<i64>, bool) {
+) -> Cut {
     let together_ms = final_ms.and_then(|final_ms| together(final_ms, before, window));
     let from_ms = match (together_ms, final_ms) {
         (Some(together_ms), _) => rows_from(window, together_ms),
         (None, final_ms) => final_ms.unwrap_or(i64::MIN),
     };
-    match kept_from_ms <= from_ms {
-        true => (together_ms.or(final_ms), false),
-        false => (final_ms.max(Some(first_whole(window, kept_from_ms))), true),
+    if kept_from_ms <= from_ms {
+        return Cut {
+            at_ms: together_ms.or(final_ms),
+            not_recomputed: None,
+        };
+    }
+    let whole_ms = first_whole(window, kept_from_ms);
+    // Where everything that lacks events is final, nothing stays open.
+    let is_open = final_ms.is_none_or(|final_ms| final_ms < whole_ms);
+    Cut {
+        at_ms: final_ms.max(Some(whole_ms)),
+        not_recomputed: is_open.then_some(NotRecomputed {
+            from_ms: final_ms,
+            until_ms: whole_ms,
+        }),
     }
 }
 
@@ -177,6 +212,7 @@ mod tests {
             every_ms: None,
             gap_ms: None,
             allowed_ms: 0,
+            not_recomputed: None,
             feeders: BTreeMap::new(),
             outputs: BTreeSet::new(),
             retired: false,
@@ -243,6 +279,38 @@ mod tests {
         assert_eq!(first_whole(Window::overlapping(60, 20), 21), 40);
         assert_eq!(first_whole(Window::Session { gap_ms: 30 }, 21), 51);
         assert_eq!(first_whole(tumbling(60), i64::MAX), i64::MAX);
+    }
+
+    #[test]
+    fn windows_that_lost_events_and_were_not_final_stay() {
+        let after = |final_ms, kept_from_ms| {
+            cut_after(final_ms, &before(60, None), tumbling(60), kept_from_ms)
+        };
+        let stay = |from_ms, until_ms| Some(NotRecomputed { from_ms, until_ms });
+        let cut = |at_ms, not_recomputed| Cut {
+            at_ms,
+            not_recomputed,
+        };
+        assert_eq!(after(Some(120), 120), cut(Some(120), None));
+        assert_eq!(after(Some(120), 121), cut(Some(180), stay(Some(120), 180)));
+        assert_eq!(after(None, 121), cut(Some(180), stay(None, 180)));
+        assert_eq!(after(None, i64::MIN), cut(None, None));
+        // The windows of both sizes begin together at 120 only, where events are gone; those of 15 that are not final begin at 130.
+        let smaller = cut_after(Some(130), &before(10, None), tumbling(60), 125);
+        assert_eq!(smaller, cut(Some(180), stay(Some(130), 180)));
+    }
+
+    #[test]
+    fn what_stays_of_several_is_told_as_one() {
+        let one = cut_after(Some(120), &before(60, None), tumbling(60), 121);
+        let other = cut_after(Some(60), &before(60, None), tumbling(60), 121);
+        let expected = NotRecomputed {
+            from_ms: Some(60),
+            until_ms: 180,
+        };
+        assert_eq!(one.and(other).not_recomputed, Some(expected));
+        assert_eq!(Cut::default().and(one), one);
+        assert_eq!(one.and(Cut::default()), one);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tidewheel_log::{Log, LogError};
+use tidewheel_planner::generations::NotRecomputed;
 use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Plan, StepKind};
 use tokio::sync::watch;
@@ -153,6 +154,15 @@ impl Control {
     /// What this worker is to the consumer group of each input, by the input's name; inputs that were not begun are not there.
     pub fn memberships(&self) -> BTreeMap<String, Membership> {
         self.context.board.memberships()
+    }
+
+    /// Windows that changed steps of the plan should have computed anew and could not, by step.
+    pub fn not_recomputed(&self) -> BTreeMap<String, NotRecomputed> {
+        let steps = self.context.allotment.steps.iter();
+        steps
+            .filter(|(_, step)| !step.retired)
+            .filter_map(|(name, step)| Some((name.clone(), step.not_recomputed?)))
+            .collect()
     }
 
     /// Where the input of each task that this worker has ends, as far as it is committed. Asks the log for every task: not to be called

@@ -18,4 +18,5 @@ mod permissions;
 mod replay;
 mod retained;
 mod topics;
+mod united;
 mod web_analytics;

@@ -3,7 +3,7 @@ use std::{cell::Cell, fmt::Write as _, time::Instant};
 
 use tidewheel_e2e::measured;
 
-use super::{sender::Sender, shop::Shop};
+use super::{sender::Sender, shop::Shop, topics::Topics};
 
 /// Windows stay open for as long as events may come, so that none is final and all follow the newest SQL.
 const PIPELINE: &str = r"
@@ -142,15 +142,39 @@ struct Stand {
 }
 
 impl Stand {
-    /// Sends events of some hours, out of order.
+    /// The Pipeline in a namespace, and windows that were closed once.
+    fn new(namespace: &'static str) -> Self {
+        let shop = Shop::new(namespace);
+        for file in ["source.yaml", "sink.yaml"] {
+            shop.apply_example(file);
+        }
+        shop.secret(shop.cluster.postgres_in_pods());
+        shop.apply(PIPELINE);
+        for what in ["eventsource/clicks", "pipeline/changing"] {
+            shop.wait_for(what, "Ready");
+        }
+        shop.close_windows();
+        Self {
+            sender: Sender::inside(&shop),
+            shop,
+            sent: 0,
+            side_by_side: Cell::new(0),
+        }
+    }
+
+    /// Sends events of some hours of a spring day, out of order.
     fn send(&mut self, count: usize) {
+        self.send_of("2015-05-17", count);
+    }
+
+    fn send_of(&mut self, day: &str, count: usize) {
         let event = |number: usize| {
             let seconds = number * 7_919 % 21_600;
             let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
             let method = ["GET", "POST", "PUT"][number % 3];
             let code = [200, 404, 301, 500, 200][number % 5];
             format!(
-                r#"{{"event_id": "00000000-0000-4000-8000-{number:012}", "timestamp": "2015-05-17T{hour:02}:{minute:02}:{second:02}Z", "source": "changes", "attributes": {{"method": "{method}", "code": {code}, "metric": {number}}}}}"#
+                r#"{{"event_id": "00000000-0000-4000-8000-{number:012}", "timestamp": "{day}T{hour:02}:{minute:02}:{second:02}Z", "source": "changes", "attributes": {{"method": "{method}", "code": {code}, "metric": {number}}}}}"#
             )
         };
         let events: Vec<String> = (self.sent..self.sent + count).map(event).collect();
@@ -231,22 +255,7 @@ fn edited(edits: &[(&str, &str)]) -> String {
 
 #[test]
 fn after_a_change_in_mid_stream_windows_are_as_if_it_had_always_been_so() {
-    let shop = Shop::new("changing");
-    for file in ["source.yaml", "sink.yaml"] {
-        shop.apply_example(file);
-    }
-    shop.secret(shop.cluster.postgres_in_pods());
-    shop.apply(PIPELINE);
-    for what in ["eventsource/clicks", "pipeline/changing"] {
-        shop.wait_for(what, "Ready");
-    }
-    shop.close_windows();
-    let mut stand = Stand {
-        sender: Sender::inside(&shop),
-        shop,
-        sent: 0,
-        side_by_side: Cell::new(0),
-    };
+    let mut stand = Stand::new("changing");
     for _ in 0..10 {
         stand.send(100);
     }
@@ -283,4 +292,50 @@ fn after_a_change_in_mid_stream_windows_are_as_if_it_had_always_been_so() {
         stand.sent, stand.sender.again
     ));
     assert!(moments > 0, "workers of two plans were never seen together");
+}
+
+/// The windows of what was sent at first.
+fn spring(shop: &Shop) -> String {
+    shop.sql("SELECT * FROM of_method WHERE window_start < '2015-12-31Z' ORDER BY 1, 2, 3")
+}
+
+#[test]
+fn windows_of_which_retention_has_taken_events_stay_and_a_condition_says_so() {
+    let mut stand = Stand::new("retained");
+    stand.send(300);
+    stand.expect("at first", &FIRST);
+    let recomputed = "WindowsRecomputed";
+    stand
+        .shop
+        .until_reason("pipeline/changing", recomputed, "Recomputed");
+    let before = spring(&stand.shop);
+
+    Topics::of(&stand.shop).empty("retained.clicks");
+    let form = &FORMS[1];
+    stand.shop.apply(&edited(form.edits));
+    stand
+        .shop
+        .until_reason("pipeline/changing", recomputed, "EventsGone");
+    let message = stand.shop.message("pipeline/changing", recomputed);
+    assert!(
+        message.starts_with("windows of `of_method` that begin ")
+            && message.ends_with("retention has taken events of theirs"),
+        "{message}"
+    );
+    stand.shop.wait_for("pipeline/changing", "Ready");
+    assert_eq!(spring(&stand.shop), before);
+
+    // The events that are gone were all of the last year, or are taken for it.
+    for day in ["2016-03-01", "2016-03-02"] {
+        stand.send_of(day, 300);
+    }
+    let new = "SELECT count(*) FILTER (WHERE errors = by_rows.expected), count(*) FROM of_method JOIN \
+        (SELECT date_bin('1 hour', ts, '2000-01-01Z') AS window_start, method, count(*) FILTER (WHERE code = 301) AS expected \
+        FROM all_clicks WHERE ts >= '2016-03-01Z' AND ts < '2016-03-02Z' AND code < 600 GROUP BY 1, 2) AS by_rows USING (window_start, method)";
+    stand
+        .shop
+        .until("new windows are computed by the new SQL", || {
+            stand.shop.sql(new) == "18|18"
+        });
+    assert_eq!(spring(&stand.shop), before, "what stays is not touched");
 }

@@ -3,7 +3,7 @@ use std::{collections::HashMap, time::Duration};
 
 use futures::executor::block_on;
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
     client::DefaultClientContext,
 };
@@ -14,10 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Nobody tells of topics: they are looked at every 30 seconds or so.
 const PUT_BACK_WITHIN: Duration = Duration::from_secs(60);
 
-struct Topics(AdminClient<DefaultClientContext>);
+/// The topics of a cluster.
+pub(super) struct Topics(AdminClient<DefaultClientContext>);
 
 impl Topics {
-    fn of(shop: &Shop) -> Self {
+    pub(super) fn of(shop: &Shop) -> Self {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", shop.cluster.kafka());
         Self(config.create().unwrap())
@@ -33,6 +34,17 @@ impl Topics {
         let found = block_on(self.0.describe_configs([&topic], &AdminOptions::new())).unwrap();
         let found = found.into_iter().next().unwrap().unwrap();
         found.get(name).unwrap().value.clone().unwrap()
+    }
+
+    /// Takes every record that is in it by now, as retention does.
+    pub(super) fn empty(&self, topic: &str) {
+        let mut all = TopicPartitionList::new();
+        for partition in 0..self.partitions(topic) {
+            let partition = i32::try_from(partition).unwrap();
+            all.add_partition_offset(topic, partition, Offset::End)
+                .unwrap();
+        }
+        block_on(self.0.delete_records(&all, &AdminOptions::new())).unwrap();
     }
 
     fn delete(&self, topic: &str) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tidewheel_log::{EmbeddedLog, Log, LogError, NewRecord, Options, Producer};
-use tidewheel_planner::generations::{NewerPlan, partials_topics};
+use tidewheel_planner::generations::{NewerPlan, NotRecomputed, partials_topics};
 use tidewheel_planner::plan::Plan;
 use tidewheel_sinks::Sink;
 use tidewheel_sinks::embedded::{Columns, Database};
@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::around::{Around, Otherwise};
 use crate::fixture::{SINK, create_partials, create_tables, create_topics, names, plan, source};
+
+/// 2026-01-01T00:00:00Z.
+const MIDNIGHT_MS: i64 = 1_767_225_600_000;
 
 /// A pipeline whose windows hold `value`.
 fn kpis(generation: Option<i64>, value: &str) -> Arc<Plan> {
@@ -272,7 +275,7 @@ async fn windows_of_20_then_50_seconds(retains: bool) -> Vec<(String, String, i6
 
 /// An event at a tenth second.
 fn event(topic: &str, tens: i64) -> NewRecord {
-    let ts_ms = 1_767_225_600_000 + tens * 10_000;
+    let ts_ms = MIDNIGHT_MS + tens * 10_000;
     NewRecord {
         topic: topic.to_owned(),
         partition: Some(0),
@@ -385,6 +388,13 @@ async fn open_windows_of_which_retention_has_taken_events_stay_when_sql_changes(
         found.sort();
         let expected: Vec<_> = expected.iter().map(|&window| owned(window)).collect();
         assert_eq!(found, expected, "{taken} events are gone");
+        let allotted = read_allotment(&log, &names(&new)).await.unwrap().unwrap();
+        // An hour is waited for what is late, and at 100 s the old generation had come.
+        let expected = (taken > 0).then_some(NotRecomputed {
+            from_ms: Some(MIDNIGHT_MS + 100_000 - 3_600_000),
+            until_ms: MIDNIGHT_MS + 120_000,
+        });
+        assert_eq!(allotted.steps["win"].not_recomputed, expected);
     }
 }
 
