@@ -3,6 +3,7 @@
 //! A figure alone says as much about the machine as about the program; a ratio between two ways of doing the same work, measured
 //! by turns in one process, can be compared anywhere.
 mod acknowledged;
+mod bounded;
 mod client;
 mod contest;
 mod decode;
@@ -69,6 +70,8 @@ enum What {
     Worker,
     /// How old events are when their rows are committed, at 5,000 events a second, through a real Kafka and a real PostgreSQL.
     Latency,
+    /// Memory and time where they could grow without end: a sink that hangs, a restart, 10 million ids, 64 partitions.
+    Bounded,
     /// Ingestion over HTTP in batches of 100 that a real Kafka acknowledges, as a ratio to librdkafka's own producer.
     Acknowledged,
     /// Ingestion over HTTP that a real Kafka acknowledges, one event a request and batches of 100, beside FastAPI with uvicorn.
@@ -98,6 +101,7 @@ fn main() -> Result<(), Failure> {
         What::Memory => reports.push(memory::measure(arguments.events)?),
         What::Worker => reports.push(worker::measure(arguments.events)?),
         What::Latency => reports.push(latency::measure(arguments.events)?),
+        What::Bounded => reports.push(bounded::measure(arguments.events)?),
         What::Acknowledged => reports.push(acknowledged::measure(arguments.events)?),
         What::Fastapi { rounds } => reports.push(fastapi::measure(arguments.events, rounds)?),
         What::Pipelines { rounds } => {
@@ -111,6 +115,7 @@ fn main() -> Result<(), Failure> {
             reports.push(ingest::measure(arguments.events)?);
             reports.push(worker::measure(arguments.events)?);
             reports.push(latency::measure(arguments.events)?);
+            reports.push(bounded::measure(arguments.events)?);
             reports.push(acknowledged::measure(arguments.events)?);
             reports.push(fastapi::measure(arguments.events, ROUNDS)?);
             reports.push(pipelines::measure(arguments.events, ROUNDS)?);

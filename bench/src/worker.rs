@@ -52,12 +52,12 @@ struct Copies {
 }
 
 /// Where a worker was at a moment.
-struct Reached {
-    at: Instant,
+pub(crate) struct Reached {
+    pub(crate) at: Instant,
     /// Events.
-    covered: f64,
+    pub(crate) covered: f64,
     /// Processor time so far of worker, Kafka and PostgreSQL.
-    cpu: [Duration; 3],
+    pub(crate) cpu: [Duration; 3],
 }
 
 impl Reached {
@@ -141,7 +141,7 @@ async fn run(stack: &mut Stack, job: &mut Job, lines: &[Bytes]) -> Result<(), Fa
 }
 
 /// From the end of the warm-up until every closed window is committed.
-async fn catch_up(
+pub(crate) async fn catch_up(
     stack: &Stack,
     worker: &Role,
     database: &PgPool,

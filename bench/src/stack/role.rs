@@ -64,14 +64,24 @@ impl Role {
 
     /// The values of a metric for an input, one for each of its tasks.
     pub(crate) async fn metric(&self, name: &str, input: &str) -> Result<Vec<f64>, Failure> {
+        self.values(name, &format!("input=\"{input}\"")).await
+    }
+
+    /// The values of a metric whose labels hold a text.
+    async fn values(&self, name: &str, label: &str) -> Result<Vec<f64>, Failure> {
         let url = format!("http://{}/metrics", self.operations);
         let text = reqwest::get(url).await?.text().await?;
-        let label = format!("input=\"{input}\"");
         let values = text
             .lines()
-            .filter(|line| line.starts_with(name) && line.contains(&label))
+            .filter(|line| line.starts_with(name) && line.contains(label))
             .filter_map(|line| line.rsplit(' ').next()?.parse().ok());
         Ok(values.collect())
+    }
+
+    /// The sum of a metric over all of its series.
+    pub(crate) async fn sum(&self, name: &str) -> Result<f64, Failure> {
+        let values = self.values(name, "");
+        Ok(values.await?.iter().sum())
     }
 
     /// Waits until every input is assigned.
