@@ -1,10 +1,11 @@
 //! A topic in Avro, whose schemas stand in a registry: on a real Kafka, with a registry of the test's own that speaks TLS and wants a password.
 use std::path::Path;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidewheel_e2e::registry::SchemaRegistry;
 
-use crate::program::root;
+use crate::program::{Running, root, run};
 use crate::roles::foreign::{Foreign, In, Isolation, Out};
 use crate::roles::ground::{Ground, Role, check};
 
@@ -98,6 +99,7 @@ struct Scene {
     registry: SchemaRegistry,
     ground: Ground,
     foreign: Foreign,
+    namespace: String,
     topic: String,
     /// The topic of dead letters.
     dead: String,
@@ -132,6 +134,7 @@ impl Scene {
             registry,
             ground,
             foreign,
+            namespace: namespace.to_owned(),
             topic,
             dead: format!("{namespace}.shop.dead-letters"),
         }
@@ -151,6 +154,34 @@ impl Scene {
     async fn until_rows(&self, wanted: &str) {
         let count = "SELECT count(*) FROM found";
         self.ground.until(count, wanted).await;
+    }
+
+    /// Of the first minute.
+    fn windows(&self) -> Vec<Value> {
+        let first = "SELECT suit, n, most FROM by_suit WHERE window_start = '2026-01-01T00:00:00Z'";
+        self.ground.rows(&format!("{first} ORDER BY suit"))
+    }
+
+    /// The command line that computes them again.
+    fn replay(&self, more: &[&str]) -> Vec<String> {
+        let minute = ("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z");
+        self.ground
+            .replay(&format!("{}/shop", self.namespace), minute, more)
+    }
+
+    /// Waits until it stands in the log that no window of the first minute may change.
+    async fn until_closed(&self) {
+        let dry = self.replay(&["--dry-run"]);
+        let dry: Vec<&str> = dry.iter().map(String::as_str).collect();
+        for _ in 0..200 {
+            let ended = run(&dry);
+            if ended.code == 3 {
+                return;
+            }
+            assert_eq!(ended.code, 2, "{}", ended.stderr);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("windows stay open");
     }
 
     fn letters(&self) -> Vec<In> {
@@ -247,6 +278,49 @@ async fn the_schema_registry_does_not_know_a_schema() {
         .add(99, ("late", 1), "AVRO", &schema(""), &[]);
     scene.send(&[record(0, order(99, 204, &[]))]);
     scene.until_rows("2").await;
+    assert_eq!(worker.stop(), 0);
+}
+
+/// By the schemas that records name, one of which has come since: it is waited for as a worker waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_are_computed_again_with_schemas_of_the_registry() {
+    let scene = Scene::begin("roles-avro-replay").await;
+    scene.add_second();
+    let worker = scene.ground.role("worker", &[]);
+    let orders = (0..40).map(|number| match number % 4 {
+        0 => record(0, new(number)),
+        2 => record(0, old(number)),
+        _ => record(1, old(number)),
+    });
+    scene.send(&orders.collect::<Vec<_>>());
+    scene.send(&[record(0, order(99, 40, &[]))]);
+    // Two minutes later.
+    scene.send(&[0, 1].map(|partition| record(partition, old(120_000_000))));
+    scene.until_rows("42").await;
+    let first = "SELECT count(*) FROM by_suit WHERE window_start = '2026-01-01T00:00:00Z'";
+    scene.ground.until(first, "2").await;
+    let hearts = json!({"suit": "HEARTS", "n": 10, "most": 12.34});
+    let none = |n| json!({"suit": null, "n": n, "most": null});
+    assert_eq!(scene.windows(), [hearts.clone(), none(30)]);
+    assert_eq!(scene.letters().len(), 1);
+    scene.until_closed().await;
+
+    scene.ground.sql("UPDATE by_suit SET n = -1");
+    let late = schema("");
+    scene.registry.add(99, ("late", 1), "AVRO", &late, &[]);
+    scene.registry.set_away(true);
+    let args = scene.replay(&[]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let replaying = Running::start(&args);
+    let waiting = replaying.says("waiting: orders/");
+    assert!(
+        waiting.contains("answers 503") && !waiting.contains(PASSWORD),
+        "{waiting}"
+    );
+    scene.registry.set_away(false);
+    replaying.says("by_suit: wrote 1 window with 2 rows");
+    assert_eq!(replaying.stop(), 0);
+    assert_eq!(scene.windows(), [hearts, none(31)]);
     assert_eq!(worker.stop(), 0);
 }
 
