@@ -362,7 +362,7 @@ fn schemas_that_values_cannot_be_read_with_say_why() {
         (r#"{"type": "record"}"#, "expected"),
         (
             "syntax = 'proto3'; import 'schema.of-the-registry.proto'; message A {}",
-            "circular",
+            "import cycle",
         ),
     ] {
         let reason = reason(source);

@@ -157,7 +157,7 @@ fn what_does_not_fit_is_a_dead_letter_as_it_came() {
             .map(|letter| header(letter, name).unwrap_or_default())
             .collect()
     };
-    assert_eq!(told("tidewheel-field"), ["", "amount", "", "", "", "id"]);
+    assert_eq!(told("tidewheel-field"), ["", "paid", "", "", "", "id"]);
     let messages = told("tidewheel-message");
     assert_eq!(
         messages[2..4],
