@@ -119,8 +119,8 @@ fn source_rules() -> Vec<Rule> {
     ];
     rules.push(cloud_events_rule());
     rules.push(
-        Rule::new("!has(self.kafka) || (has(self.kafka.format) && self.kafka.format == 'Avro') == has(self.kafka.schemaRegistry)")
-            .message("`format: Avro` needs `schemaRegistry` with the registry that has the schemas, and no other format has it")
+        Rule::new("!has(self.kafka) || (has(self.kafka.format) && self.kafka.format in ['Avro', 'Protobuf']) == has(self.kafka.schemaRegistry)")
+            .message("`format: Avro` and `format: Protobuf` need `schemaRegistry` with the registry that has the schemas, and no other format has it")
             .field_path(".kafka.schemaRegistry"),
     );
     rules.extend(generator::rules());
@@ -377,7 +377,7 @@ pub struct Kafka {
     #[serde(default, skip_serializing_if = "KafkaFormat::is_default")]
     #[schemars(transform = describe_variants)]
     pub format: KafkaFormat,
-    /// Where the schemas are that values name, with `format: Avro`.
+    /// Where the schemas are that values name, with `format: Avro` and `format: Protobuf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_registry: Option<SchemaRegistry>,
 }
@@ -406,6 +406,8 @@ pub enum KafkaFormat {
     CloudEvents,
     /// Records of Avro, each with the id of its schema in front, as serializers of a schema registry write them. Paths see them as JSON.
     Avro,
+    /// Messages of Protobuf, each with the id of its schema in front, as serializers of a schema registry write them. Paths see them as JSON.
+    Protobuf,
 }
 
 impl KafkaFormat {

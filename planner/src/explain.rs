@@ -58,6 +58,7 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &Source) -> fmt::Result {
         EventFormat::Json => "",
         EventFormat::CloudEvents => ", CloudEvents",
         EventFormat::Avro => ", Avro",
+        EventFormat::Protobuf => ", Protobuf",
     };
     writeln!(f, "source {} ({topic}, from {start}{format})", source.name)?;
     writeln!(f, "  columns {}", schema(&source.events.arrow_schema()))?;

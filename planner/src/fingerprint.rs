@@ -56,6 +56,7 @@ pub(crate) fn event_schema(events: &EventSchema, key: &[usize]) -> Vec<String> {
         EventFormat::Json => {}
         EventFormat::CloudEvents => parts.push("cloud events".to_owned()),
         EventFormat::Avro => parts.push("avro".to_owned()),
+        EventFormat::Protobuf => parts.push("protobuf".to_owned()),
     }
     parts
 }

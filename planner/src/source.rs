@@ -45,6 +45,7 @@ pub fn event_schema(
             KafkaFormat::Json => decode::EventFormat::Json,
             KafkaFormat::CloudEvents => decode::EventFormat::CloudEvents,
             KafkaFormat::Avro => decode::EventFormat::Avro,
+            KafkaFormat::Protobuf => decode::EventFormat::Protobuf,
         },
     };
     let problems = judge(source, &schema);

@@ -170,11 +170,11 @@ fn as_produced(mut source: tidewheel_ingest::Source) -> tidewheel_ingest::Source
     source
 }
 
-/// How events are played that are in Avro on Kafka: as the JSON that paths see.
+/// How events are played that are in Avro or Protobuf on Kafka: as the JSON that paths see.
 pub(crate) fn as_played(schema: &Arc<EventSchema>) -> Arc<EventSchema> {
     match schema.format {
         EventFormat::Json | EventFormat::CloudEvents => schema.clone(),
-        EventFormat::Avro => Arc::new(EventSchema {
+        EventFormat::Avro | EventFormat::Protobuf => Arc::new(EventSchema {
             format: EventFormat::Json,
             ..EventSchema::clone(schema)
         }),

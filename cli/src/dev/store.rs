@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// What a pipeline runs by here, and where its sources' schemas come from: an embedded log has only what `dev` plays into it, which is
-    /// JSON where records on Kafka are in Avro.
+    /// JSON where records on Kafka are encoded otherwise.
     pub(crate) fn as_run(&self, mut plan: Plan) -> Result<(Plan, SchemasOf), Failure> {
         if let DevLog::Embedded(_) = self.log {
             plan.sources.iter_mut().for_each(|source| {

@@ -17,6 +17,7 @@ use args::ReplayArgs;
 use tidewheel_log::Log;
 use tidewheel_planner::plan::Plan;
 use tidewheel_sinks::{Collected, Sink};
+use tidewheel_worker::SchemasOf;
 use tidewheel_worker::replay::{For, Range, Replay};
 use tidewheel_worker::{Sinks, SystemTimer};
 use tokio::task::JoinSet;
@@ -26,6 +27,7 @@ use self::refusal::refused;
 use self::tables::Tables;
 use crate::failure::{Exit, Failure};
 use crate::roles::open_log;
+use crate::roles::registries::registries;
 use crate::roles::sinks::SinkUrls;
 use crate::roles::specs::RoleSpecs;
 use crate::{runtime, signals};
@@ -40,12 +42,17 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     }
     let specs = RoleSpecs::read(&args.specs.specs, &args.specs.secrets)?;
     let plan = specs.plan(Some(&args.pipeline))?.clone();
+    let schemas = registries(&plan, &specs.secrets)?;
     let urls = SinkUrls::new(&specs.set, specs.secrets, &args.sinks.sink)?;
     let tables = Tables::new(&plan, urls, args.into.as_deref())?;
-    runtime::run(replay(args, &plan, &tables))
+    runtime::run(replay(args, (&plan, schemas), &tables))
 }
 
-async fn replay(args: &ReplayArgs, plan: &Plan, tables: &Tables) -> Result<Exit, Failure> {
+async fn replay(
+    args: &ReplayArgs,
+    (plan, schemas): (&Plan, SchemasOf),
+    tables: &Tables,
+) -> Result<Exit, Failure> {
     let stop = signals::stop()?;
     let range = Range {
         from_ms: args.from,
@@ -68,7 +75,7 @@ async fn replay(args: &ReplayArgs, plan: &Plan, tables: &Tables) -> Result<Exit,
         (name, replayed.starts_ms.clone())
     });
     let collected = Collected::new(wanted.collect());
-    if !compute(args, plan, &replay, &collected, &stop).await? {
+    if !compute(args, (plan, schemas), &replay, &collected, &stop).await? {
         return Ok(Exit::Stopped);
     }
     for replayed in replay.outputs() {
@@ -83,7 +90,7 @@ async fn replay(args: &ReplayArgs, plan: &Plan, tables: &Tables) -> Result<Exit,
 /// Computes the windows; whether it came to the end.
 async fn compute(
     args: &ReplayArgs,
-    plan: &Plan,
+    (plan, schemas): (&Plan, SchemasOf),
     replay: &Replay,
     collected: &Collected,
     stop: &CancellationToken,
@@ -97,7 +104,7 @@ async fn compute(
             )
         })
         .collect();
-    let worker = replay.worker(sinks, Arc::new(SystemTimer)).await;
+    let worker = replay.worker(sinks, schemas, Arc::new(SystemTimer)).await;
     let worker = worker.map_err(|error| refused(error, args))?;
     let control = worker.control();
     let working = CancellationToken::new();

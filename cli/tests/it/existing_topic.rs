@@ -42,10 +42,19 @@ spec:
     - {name: seen, from: seen, postgres: {sink: tables}}
 ";
 
-/// No registry is asked: there is none at that address, and no Secret.
 #[test]
 fn events_of_a_source_in_avro_are_played_as_the_json_that_paths_see() {
-    let specs = include_str!("specs/avro/shop.yaml");
+    are_played_as_json(include_str!("specs/registered/shop.yaml"));
+}
+
+#[test]
+fn events_of_a_source_in_protobuf_are_played_as_the_json_that_paths_see() {
+    let in_avro = include_str!("specs/registered/shop.yaml");
+    are_played_as_json(&in_avro.replace("format: Avro", "format: Protobuf"));
+}
+
+/// No registry is asked: there is none at that address, and no Secret.
+fn are_played_as_json(specs: &str) {
     let lines = [
         r#"{"id": "00000000-0000-0000-0000-000000000001", "ts": "2026-01-01T00:00:00Z", "paid": {"amount": 12.34}}"#,
         r#"{"id": "one", "ts": "2026-01-01T00:00:00Z"}"#,

@@ -18,6 +18,7 @@ mod orders;
 mod quiet;
 mod quota;
 mod references;
+mod registries;
 mod rights;
 mod rolling;
 mod scaling;

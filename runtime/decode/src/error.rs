@@ -35,6 +35,8 @@ pub enum Code {
     NotCloudEvent,
     /// Not what its schema of Avro says.
     NotAvro,
+    /// Not what its schema of Protobuf says.
+    NotProtobuf,
     /// Nothing but white space.
     Empty,
     /// More bytes than an event may have.
@@ -73,9 +75,10 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order in which a decoder meets them.
-    pub const ALL: [Code; 19] = [
+    pub const ALL: [Code; 20] = [
         Code::NotCloudEvent,
         Code::NotAvro,
+        Code::NotProtobuf,
         Code::Empty,
         Code::TooLarge,
         Code::InvalidUtf8,
@@ -100,6 +103,7 @@ impl Code {
         match self {
             Self::NotCloudEvent => "NotCloudEvent",
             Self::NotAvro => "NotAvro",
+            Self::NotProtobuf => "NotProtobuf",
             Self::Empty => "Empty",
             Self::TooLarge => "TooLarge",
             Self::InvalidUtf8 => "InvalidUtf8",
@@ -128,6 +132,9 @@ impl Code {
             }
             Self::NotAvro => {
                 "The value is not in Avro as a schema registry frames it, or not what its schema says."
+            }
+            Self::NotProtobuf => {
+                "The value is not in Protobuf as a schema registry frames it, or not what its schema says."
             }
             Self::Empty => "There is nothing but white space.",
             Self::TooLarge => "The event has more bytes than are allowed.",

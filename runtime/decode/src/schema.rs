@@ -37,6 +37,8 @@ pub enum EventFormat {
     CloudEvents,
     /// In Avro, as a schema registry frames it: see [`avro`](crate::avro).
     Avro,
+    /// In Protobuf, as a schema registry frames it: see [`protobuf`](crate::protobuf).
+    Protobuf,
 }
 
 /// A declared column.

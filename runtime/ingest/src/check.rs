@@ -137,8 +137,8 @@ impl Checker {
     /// The events that are no CloudEvents, where events have to be, by index.
     fn no_cloud_events(&self, events: &[Bytes]) -> HashMap<u32, DecodeError> {
         match self.decoder.schema().format {
-            // What is posted is never in Avro.
-            EventFormat::Json | EventFormat::Avro => HashMap::new(),
+            // What is posted is never in Avro or Protobuf.
+            EventFormat::Json | EventFormat::Avro | EventFormat::Protobuf => HashMap::new(),
             EventFormat::CloudEvents => (0..)
                 .zip(events)
                 .filter_map(|(index, event)| Some((index, CloudEvents::check(event).err()?)))

@@ -216,7 +216,7 @@ fn cors(spec: &Source, label: &str) -> Result<Option<CorsLayer>, SourceError> {
         AllowOrigin::list(origins)
     };
     let headers = match spec.schema.format {
-        EventFormat::Json | EventFormat::Avro => AllowHeaders::list([
+        EventFormat::Json | EventFormat::Avro | EventFormat::Protobuf => AllowHeaders::list([
             header::CONTENT_TYPE,
             header::CONTENT_ENCODING,
             header::AUTHORIZATION,

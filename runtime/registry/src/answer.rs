@@ -15,6 +15,8 @@ pub(crate) struct Stored {
 /// A schema that another one uses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 pub(crate) struct Reference {
+    /// What it is called where it is used: of a file of Protobuf, the name by which it is imported.
+    pub(crate) name: String,
     pub(crate) subject: String,
     pub(crate) version: i32,
 }

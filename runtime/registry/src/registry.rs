@@ -16,6 +16,8 @@ use parking_lot::Mutex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tidewheel_decode::avro::AvroSchema;
+use tidewheel_decode::framed::Encoding;
+use tidewheel_decode::protobuf::{Import, ProtobufSchema};
 use tidewheel_decode::writer_schema::WriterSchema;
 use tokio::time::timeout;
 
@@ -138,25 +140,23 @@ impl Registry {
     }
 
     async fn read(&self, stored: Stored) -> Result<WriterSchema, RegistryError> {
-        let kind = stored.schema_type.as_deref().unwrap_or("AVRO");
-        if kind != "AVRO" {
-            return Ok(WriterSchema::Other(kind.to_owned()));
-        }
-        let referenced = self.referenced(&stored).await?;
-        let schema = AvroSchema::parse(&stored.schema, &referenced);
-        Ok(schema.map_or_else(
-            |error| WriterSchema::Unreadable(error.to_string()),
-            WriterSchema::Avro,
-        ))
+        const AVRO: &str = Encoding::Avro.schema_type();
+        const PROTOBUF: &str = Encoding::Protobuf.schema_type();
+        Ok(match stored.schema_type.as_deref().unwrap_or(AVRO) {
+            AVRO => avro(&stored.schema, self.referenced(&stored).await?),
+            PROTOBUF => protobuf(&stored.schema, self.referenced(&stored).await?),
+            other => WriterSchema::Other(other.to_owned()),
+        })
     }
 
-    /// The schemas that one uses, each after those that it uses itself.
-    async fn referenced(&self, root: &Stored) -> Result<Vec<String>, RegistryError> {
+    /// The schemas that one uses, each after those that it uses itself, with the names by which they are used.
+    async fn referenced(&self, root: &Stored) -> Result<Vec<Import>, RegistryError> {
         let mut seen: HashSet<Reference> = HashSet::new();
         let mut used_first = Vec::new();
-        // From the root down to the one in hand, each with how many of its references were looked at.
-        let mut path: Vec<(Cow<'_, Stored>, usize)> = vec![(Cow::Borrowed(root), 0)];
-        while let Some((stored, looked_at)) = path.last_mut() {
+        // From the root down to the one in hand, each with its name and how many of its references were looked at.
+        let mut path: Vec<(Cow<'_, Stored>, String, usize)> =
+            vec![(Cow::Borrowed(root), String::new(), 0)];
+        while let Some((stored, _, looked_at)) = path.last_mut() {
             let next = stored.references.get(*looked_at).cloned();
             *looked_at += 1;
             match next {
@@ -175,13 +175,17 @@ impl Registry {
                             ),
                         });
                     }
+                    let name = reference.name.clone();
                     seen.insert(reference);
-                    path.push((Cow::Owned(self.get(&at).await?), 0));
+                    path.push((Cow::Owned(self.get(&at).await?), name, 0));
                 }
                 None => {
                     let done = path.pop();
                     if !path.is_empty() {
-                        used_first.extend(done.map(|(stored, _)| stored.schema.clone()));
+                        used_first.extend(done.map(|(stored, name, _)| Import {
+                            name,
+                            source: stored.schema.clone(),
+                        }));
                     }
                 }
             }
@@ -234,6 +238,22 @@ impl Registry {
         let body = body.await.map_err(|error| error.to_string())?;
         Ok((status, body.to_bytes()))
     }
+}
+
+fn avro(schema: &str, referenced: Vec<Import>) -> WriterSchema {
+    // Schemas of Avro use types by the names that these have themselves.
+    let referenced = referenced.into_iter().map(|import| import.source);
+    let schema = AvroSchema::parse(schema, &referenced.collect::<Vec<_>>());
+    schema.map_or_else(|error| unreadable(&error), WriterSchema::Avro)
+}
+
+fn protobuf(schema: &str, referenced: Vec<Import>) -> WriterSchema {
+    let schema = ProtobufSchema::parse(schema, &referenced);
+    schema.map_or_else(|error| unreadable(&error), WriterSchema::Protobuf)
+}
+
+fn unreadable(error: &dyn std::error::Error) -> WriterSchema {
+    WriterSchema::Unreadable(error.to_string())
 }
 
 /// An error with what caused it: that is where the reason stands.

@@ -1,14 +1,12 @@
-//! A topic in Avro, whose schemas stand in a registry: on a real Kafka, with a registry of the test's own that speaks TLS and wants a password.
+//! A topic in Avro, and what holds of every topic whose values name schemas of a registry.
 use std::path::Path;
 
 use serde_json::json;
-use tidewheel_e2e::registry::SchemaRegistry;
 
-use crate::program::root;
-use crate::roles::foreign::{Foreign, In, Isolation, Out};
-use crate::roles::ground::{Ground, Role, check};
+use crate::program::{Running, root};
+use crate::roles::ground::Ground;
+use crate::roles::registered::{PASSWORD, Scene, id, record, says};
 
-const PASSWORD: &str = "pässword of nobody";
 /// 2026-01-01T00:00:00Z, µs.
 const T0_US: i64 = 1_767_225_600_000_000;
 
@@ -46,10 +44,6 @@ fn zigzag(number: i64) -> Vec<u8> {
     bytes
 }
 
-fn id(number: u32) -> String {
-    format!("00000000-0000-0000-0000-{number:012}")
-}
-
 /// An order that names a schema, with what follows `id` and `ts`.
 fn order(schema: u32, number: u32, more: &[u8]) -> Vec<u8> {
     let (id, ts) = (id(number), zigzag(T0_US + i64::from(number)));
@@ -65,14 +59,6 @@ fn order(schema: u32, number: u32, more: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-fn record(partition: i32, value: Vec<u8>) -> Out {
-    Out {
-        partition: Some(partition),
-        value: Some(value),
-        ..Out::default()
-    }
-}
-
 fn old(number: u32) -> Vec<u8> {
     order(11, number, &[])
 }
@@ -82,86 +68,25 @@ fn new(number: u32) -> Vec<u8> {
     order(12, number, b"\x02\x04\x04\xd2\x02\x02\x04\x02\x04\x00")
 }
 
-/// Waits until tasks say that they wait, and why.
-async fn says(worker: &Role, texts: &[&str]) {
-    let is_said = |_, report: &serde_json::Value| {
-        let detail = check(report, "tasks")["detail"]
-            .as_str()
-            .unwrap_or_default();
-        texts.iter().all(|text| detail.contains(text)) && !detail.contains(PASSWORD)
-    };
-    worker.until("/readyz", is_said).await;
+/// A registry that has the first version.
+async fn begin(namespace: &str) -> Scene {
+    let scene = Scene::begin(namespace, "Avro").await;
+    let version = ("orders-value", 1);
+    scene.registry.add(11, version, "AVRO", &schema(""), &[]);
+    scene
 }
 
-/// A topic of two partitions, a registry that has the first version, and what a pod would have mounted.
-struct Scene {
-    registry: SchemaRegistry,
-    ground: Ground,
-    foreign: Foreign,
-    topic: String,
-    /// The topic of dead letters.
-    dead: String,
-}
-
-impl Scene {
-    async fn begin(namespace: &str) -> Self {
-        let registry = SchemaRegistry::guarded("reader", PASSWORD).await.unwrap();
-        registry.add(11, ("orders-value", 1), "AVRO", &schema(""), &[]);
-        let topic = format!("Shop.orders.{namespace}");
-        let specs = root().join(Path::new("cli/tests/it/specs/avro"));
-        let own = format!("namespace: {namespace}");
-        let replaced = [
-            ("namespace: web", own.as_str()),
-            ("TOPIC", &topic),
-            ("https://registry.example", &registry.url()),
-        ];
-        let ground = Ground::with(&specs, &replaced);
-        let secret = Path::new(&ground.path("secrets")).join("registry");
-        std::fs::create_dir(&secret).unwrap();
-        for (key, value) in [
-            ("username", "reader"),
-            ("password", PASSWORD),
-            ("ca.crt", registry.authority()),
-        ] {
-            std::fs::write(secret.join(key), value).unwrap();
-        }
-        let foreign = Foreign::at(ground.kafka.bootstrap());
-        foreign.make(&topic, 2, &[]).await;
-        assert_eq!(ground.provision().code, 0);
-        Self {
-            registry,
-            ground,
-            foreign,
-            topic,
-            dead: format!("{namespace}.shop.dead-letters"),
-        }
-    }
-
-    fn send(&self, records: &[Out]) {
-        self.foreign.producer(&[]).send(&self.topic, records);
-    }
-
-    fn add_second(&self) {
-        self.registry.add(21, ("paid", 4), "AVRO", PAID, &[]);
-        let paid = [("shop.Paid", "paid", 4)];
-        let version = ("orders-value", 2);
-        self.registry.add(12, version, "AVRO", &second(), &paid);
-    }
-
-    async fn until_rows(&self, wanted: &str) {
-        let count = "SELECT count(*) FROM found";
-        self.ground.until(count, wanted).await;
-    }
-
-    fn letters(&self) -> Vec<In> {
-        self.foreign.read(&self.dead, Isolation::Committed)
-    }
+fn add_second(scene: &Scene) {
+    scene.registry.add(21, ("paid", 4), "AVRO", PAID, &[]);
+    let paid = [("shop.Paid", "paid", 4)];
+    let version = ("orders-value", 2);
+    scene.registry.add(12, version, "AVRO", &second(), &paid);
 }
 
 /// Once before anything is read, and once as a second version comes between records of the first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_schema_registry_is_away() {
-    let scene = Scene::begin("roles-avro-away").await;
+    let scene = begin("roles-avro-away").await;
     let orders = (0..100).map(|number| record(number % 2, old(number as u32)));
     scene.send(&orders.collect::<Vec<_>>());
     scene.registry.set_away(true);
@@ -172,7 +97,7 @@ async fn the_schema_registry_is_away() {
     scene.registry.set_away(false);
     scene.until_rows("100").await;
 
-    scene.add_second();
+    add_second(&scene);
     scene.registry.set_away(true);
     let orders = (100..140).map(|number| match number % 4 {
         0 => record(0, new(number)),
@@ -202,7 +127,7 @@ async fn the_schema_registry_is_away() {
 /// It says so for a while, in its own words. And what else does not fit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_schema_registry_does_not_know_a_schema() {
-    let scene = Scene::begin("roles-avro-unknown").await;
+    let scene = begin("roles-avro-unknown").await;
     let worker = scene.ground.role("worker", &[]);
     let other = schema(r#", {"name": "day", "type": "int"}"#);
     scene.registry.add(13, ("odd", 1), "AVRO", &other, &[]);
@@ -250,9 +175,52 @@ async fn the_schema_registry_does_not_know_a_schema() {
     assert_eq!(worker.stop(), 0);
 }
 
+/// By the schemas that records name, one of which has come since: it is waited for as a worker waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_are_computed_again_with_schemas_of_the_registry() {
+    let scene = begin("roles-avro-replay").await;
+    add_second(&scene);
+    let worker = scene.ground.role("worker", &[]);
+    let orders = (0..40).map(|number| match number % 4 {
+        0 => record(0, new(number)),
+        2 => record(0, old(number)),
+        _ => record(1, old(number)),
+    });
+    scene.send(&orders.collect::<Vec<_>>());
+    scene.send(&[record(0, order(99, 40, &[]))]);
+    // Two minutes later.
+    scene.send(&[0, 1].map(|partition| record(partition, old(120_000_000))));
+    scene.until_rows("42").await;
+    let first = "SELECT count(*) FROM by_suit WHERE window_start = '2026-01-01T00:00:00Z'";
+    scene.ground.until(first, "2").await;
+    let hearts = json!({"suit": "HEARTS", "n": 10, "most": 12.34});
+    let none = |n| json!({"suit": null, "n": n, "most": null});
+    assert_eq!(scene.windows(), [hearts.clone(), none(30)]);
+    assert_eq!(scene.letters().len(), 1);
+    scene.until_closed().await;
+
+    scene.ground.sql("UPDATE by_suit SET n = -1");
+    let late = schema("");
+    scene.registry.add(99, ("late", 1), "AVRO", &late, &[]);
+    scene.registry.set_away(true);
+    let args = scene.replay(&[]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let replaying = Running::start(&args);
+    let waiting = replaying.says("waiting: orders/");
+    assert!(
+        waiting.contains("answers 503") && !waiting.contains(PASSWORD),
+        "{waiting}"
+    );
+    scene.registry.set_away(false);
+    replaying.says("by_suit: wrote 1 window with 2 rows");
+    assert_eq!(replaying.stop(), 0);
+    assert_eq!(scene.windows(), [hearts, none(31)]);
+    assert_eq!(worker.stop(), 0);
+}
+
 #[tokio::test]
 async fn a_worker_that_cannot_ask_says_what_is_missing() {
-    let specs = root().join(Path::new("cli/tests/it/specs/avro"));
+    let specs = root().join(Path::new("cli/tests/it/specs/registered"));
     let replaced = [
         ("namespace: web", "namespace: roles-avro-refused"),
         ("TOPIC", "Shop.refused.avro"),

@@ -101,6 +101,21 @@ impl Ground {
         self.mounted.refused(role)
     }
 
+    /// The command line that replays windows of a pipeline.
+    pub(crate) fn replay(
+        &self,
+        pipeline: &str,
+        (from, to): (&str, &str),
+        more: &[&str],
+    ) -> Vec<String> {
+        let (specs, kafka) = (self.path("specs"), self.path("kafka"));
+        let secrets = self.path("secrets");
+        let of_range = ["replay", pipeline, "--from", from, "--to", to];
+        let mounted = ["--specs", &specs, "--kafka", &kafka, "--secrets", &secrets];
+        let args = of_range.iter().chain(&mounted).chain(more);
+        args.map(|arg| (*arg).to_owned()).collect()
+    }
+
     pub(crate) fn sql(&self, sql: &str) -> String {
         self.postgres.sql(&self.database, sql).unwrap()
     }

@@ -15,6 +15,8 @@ pub(crate) mod mounted;
 mod moved;
 mod newer_groups;
 mod permissions;
+mod protobuf;
+mod registered;
 mod replay;
 mod retained;
 mod topics;

@@ -97,27 +97,7 @@ impl Scene {
 
     fn args(&self, from: &str, to: &str, more: &[&str]) -> Vec<String> {
         let pipeline = format!("{}/kpis", self.namespace);
-        let place = |name: &str| self.ground.path(name);
-        let (specs, kafka, secrets) = (place("specs"), place("kafka"), place("secrets"));
-        let args = [
-            "replay",
-            &pipeline,
-            "--from",
-            from,
-            "--to",
-            to,
-            "--specs",
-            &specs,
-            "--kafka",
-            &kafka,
-            "--secrets",
-            &secrets,
-        ];
-        [&args[..], more]
-            .concat()
-            .iter()
-            .map(|arg| (*arg).to_owned())
-            .collect()
+        self.ground.replay(&pipeline, (from, to), more)
     }
 
     fn replay(&self, from: &str, to: &str, more: &[&str]) -> Ended {

@@ -1,5 +1,4 @@
 //! Rows of Arrow as JSON, where `arrow-json` has no form for them or one that loses what they say.
-use std::io::Write as _;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, AsArray as _, RecordBatch, StructArray, UnionArray};
@@ -8,8 +7,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow_json::writer::{Encoder, EncoderFactory, EncoderOptions, NullableEncoder, make_encoder};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+
+use crate::json::{write_base64, write_float, write_json};
 
 /// What the metadata of a field says of its logical type, where `arrow-avro` has no type of Arrow for it.
 const LOGICAL_TYPE: &str = "logicalType";
@@ -110,29 +109,6 @@ impl<F: FnMut(usize, &mut Vec<u8>)> Encoder for Written<F> {
 
 fn written<'a>(write: impl FnMut(usize, &mut Vec<u8>) + 'a) -> Box<dyn Encoder + 'a> {
     Box::new(Written(write))
-}
-
-fn write_json(value: &(impl serde::Serialize + ?Sized), json: &mut Vec<u8>) {
-    // Texts and finite numbers have a form in JSON, and what goes to memory is always written.
-    let _ = serde_json::to_writer(json, value);
-}
-
-fn write_base64(bytes: &[u8], json: &mut Vec<u8>) {
-    // As above.
-    let _ = write!(json, "\"{}\"", STANDARD.encode(bytes));
-}
-
-fn write_float(float: impl Into<f64> + serde::Serialize + Copy, json: &mut Vec<u8>) {
-    let value: f64 = float.into();
-    if value.is_finite() {
-        write_json(&float, json);
-    } else if value.is_nan() {
-        write_json("NaN", json);
-    } else if value > 0.0 {
-        write_json("Infinity", json);
-    } else {
-        write_json("-Infinity", json);
-    }
 }
 
 /// The value of a union, without its type.

@@ -1,8 +1,8 @@
 //! Every refusal, word for word: field, code, and what to send instead.
 use std::fmt::Write;
 
-use tidewheel_decode::avro::framed;
 use tidewheel_decode::cloud_events::CloudEvents;
+use tidewheel_decode::framed::{Encoding, FramedValues};
 use tidewheel_decode::{Code, UnknownFields};
 
 use crate::fixture::{clicks, decode_one, decoder};
@@ -226,7 +226,10 @@ fn codes_are_the_words_that_are_documented() {
         .collect();
     refused.push(Code::UnknownField.as_str());
     refused.push(CloudEvents::check(b"{}").unwrap_err().code);
-    refused.push(framed(b"{}").unwrap_err().code);
+    for encoding in [Encoding::Avro, Encoding::Protobuf] {
+        let unframed = FramedValues::new(encoding).read([&b"{}"[..]]).remove(0);
+        refused.push(unframed.unwrap_err().code);
+    }
     for word in &words {
         assert!(refused.contains(word), "nothing is refused as {word}");
     }

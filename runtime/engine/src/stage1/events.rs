@@ -3,8 +3,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tidewheel_decode::avro::Avro;
 use tidewheel_decode::cloud_events::{CloudEvents, Mode};
+use tidewheel_decode::framed::{Encoding, FramedValues};
 use tidewheel_decode::writer_schema::WriterSchema;
 use tidewheel_decode::{Code, DecodeError, Decoded, Decoder, EventFormat, EventSchema};
 use tidewheel_log::{Header, Record};
@@ -24,28 +24,24 @@ pub(crate) struct Events {
 impl Events {
     pub(crate) fn of(schema: &Arc<EventSchema>) -> Self {
         Self {
-            finder: match schema.format {
-                EventFormat::Json => Finder::Json,
-                EventFormat::CloudEvents => Finder::CloudEvents(CloudEvents::new(schema)),
-                EventFormat::Avro => Finder::Avro(Avro::default()),
-            },
+            finder: Finder::of(schema),
             decoder: Decoder::new(schema.clone()),
         }
     }
 
     /// The schemas that values of these records name and that are not known yet.
     pub(crate) fn unknown_schemas(&self, records: &[Record]) -> BTreeSet<u32> {
-        let Finder::Avro(avro) = &self.finder else {
+        let Finder::Framed(framed) = &self.finder else {
             return BTreeSet::new();
         };
         let values = records.iter().filter_map(|record| record.value.as_deref());
-        values.filter_map(|value| avro.unknown(value)).collect()
+        values.filter_map(|value| framed.unknown(value)).collect()
     }
 
     /// Makes a schema known.
     pub(crate) fn learn(&mut self, id: u32, schema: Arc<WriterSchema>) {
-        if let Finder::Avro(avro) = &mut self.finder {
-            avro.learn(id, schema);
+        if let Finder::Framed(framed) = &mut self.finder {
+            framed.learn(id, &schema);
         }
     }
 
@@ -98,17 +94,26 @@ enum Finder {
     /// By headers and value.
     CloudEvents(CloudEvents),
     /// By the schemas that values name.
-    Avro(Avro),
+    Framed(FramedValues),
 }
 
 impl Finder {
+    fn of(schema: &Arc<EventSchema>) -> Self {
+        match schema.format {
+            EventFormat::Json => Self::Json,
+            EventFormat::CloudEvents => Self::CloudEvents(CloudEvents::new(schema)),
+            EventFormat::Avro => Self::Framed(FramedValues::new(Encoding::Avro)),
+            EventFormat::Protobuf => Self::Framed(FramedValues::new(Encoding::Protobuf)),
+        }
+    }
+
     /// What is found in each record.
     fn find<'a>(&mut self, records: &'a [Record]) -> Vec<Found<'a>> {
         let each = records.iter();
         match self {
             Self::Json => each.map(value).collect(),
             Self::CloudEvents(events) => each.map(|record| cloud_event(events, record)).collect(),
-            Self::Avro(avro) => in_avro(avro, records),
+            Self::Framed(framed) => by_schema(framed, records),
         }
     }
 }
@@ -118,10 +123,10 @@ fn value(record: &Record) -> Found<'_> {
     value.map_or(Found::NoValue, |value| Found::Event(Cow::Borrowed(value)))
 }
 
-/// What stands in records that are in Avro: those of one schema are read together.
-fn in_avro<'a>(avro: &mut Avro, records: &'a [Record]) -> Vec<Found<'a>> {
+/// What stands in records whose values name schemas: those of one are read together.
+fn by_schema<'a>(framed: &mut FramedValues, records: &'a [Record]) -> Vec<Found<'a>> {
     let values = records.iter().filter_map(|record| record.value.as_deref());
-    let mut events = avro.read(values).into_iter();
+    let mut events = framed.read(values).into_iter();
     let found = records.iter().map(|record| {
         let event = record.value.as_ref().and_then(|_| events.next());
         event.map_or(Found::NoValue, |event| {

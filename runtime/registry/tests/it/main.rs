@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use tidewheel_decode::avro::AvroSchema;
+use tidewheel_decode::framed::{Encoding, FramedValues};
 use tidewheel_decode::writer_schema::WriterSchema;
 use tidewheel_e2e::registry::SchemaRegistry;
 use tidewheel_registry::{Access, Registry, RegistryError};
@@ -56,18 +57,55 @@ async fn a_schema_is_read_once_with_those_that_it_uses() {
 }
 
 #[tokio::test]
+async fn files_of_protobuf_are_read_with_those_that_they_import() {
+    let server = SchemaRegistry::open().await.unwrap();
+    let unit = "syntax = 'proto3'; package shop; enum Unit { EUR = 0; USD = 1; }";
+    let money = "syntax = 'proto3'; package shop; import 'types/unit.proto'; import 'google/protobuf/wrappers.proto';
+        message Money { google.protobuf.Int64Value cents = 1; Unit unit = 2; }";
+    let order = "syntax = 'proto3'; package shop; import 'money.proto'; import 'types/unit.proto';
+        message Order { Money paid = 1; Unit unit = 2; }";
+    server.add(1, ("unit", 3), "PROTOBUF", unit, &[]);
+    let of_unit = [("types/unit.proto", "unit", 3)];
+    server.add(2, ("money", 1), "PROTOBUF", money, &of_unit);
+    let of_both = [("money.proto", "money", 1), of_unit[0]];
+    server.add(7, ("order", 1), "PROTOBUF", order, &of_both);
+    let registry = asking(&server.url());
+    let mut values = FramedValues::new(Encoding::Protobuf);
+    for _ in 0..2 {
+        values.learn(7, &registry.schema(7).await.unwrap());
+    }
+    let value = b"\x00\x00\x00\x00\x07\x00\x0a\x06\x0a\x02\x08\x05\x10\x01\x10\x01";
+    let read = values.read([&value[..]]).remove(0).unwrap();
+    let json = r#"{"paid":{"cents":5,"unit":"USD"},"unit":"USD"}"#;
+    assert_eq!(String::from_utf8(read).unwrap(), json);
+    assert_eq!(
+        server.asked(),
+        [
+            "/schemas/ids/7",
+            "/subjects/money/versions/1",
+            "/subjects/unit/versions/3"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn schemas_that_values_cannot_be_read_with_are_told_apart_from_outages() {
     let server = SchemaRegistry::open().await.unwrap();
-    server.add(1, ("a", 1), "PROTOBUF", "message A {}", &[]);
+    server.add(1, ("a", 1), "JSON", "{}", &[]);
     server.add(2, ("b", 1), "AVRO", r#""string""#, &[]);
+    server.add(4, ("c", 1), "PROTOBUF", "enum A { B = 0; }", &[]);
     let registry = asking(&server.url());
-    let other = WriterSchema::Other("PROTOBUF".to_owned());
+    let other = WriterSchema::Other("JSON".to_owned());
     assert_eq!(*registry.schema(1).await.unwrap(), other);
-    let reason = "it is no record, and an event is one".to_owned();
-    assert_eq!(
-        *registry.schema(2).await.unwrap(),
-        WriterSchema::Unreadable(reason)
-    );
+    for (id, reason) in [
+        (2, "it is no record, and an event is one"),
+        (4, "it has no message, and an event is one"),
+    ] {
+        assert_eq!(
+            *registry.schema(id).await.unwrap(),
+            WriterSchema::Unreadable(reason.to_owned())
+        );
+    }
     server.set_away(true);
     assert_eq!(*registry.schema(1).await.unwrap(), other, "it is known");
     let error = registry.schema(3).await.unwrap_err();

@@ -41,6 +41,7 @@ use self::reads::reads;
 use self::view::View;
 use crate::allot::{feeders, read_allotment};
 use crate::context::{Limits, Sinks};
+use crate::schemas::SchemasOf;
 use crate::status::Status;
 use crate::timer::Timer;
 use crate::topic_settings::topic_settings;
@@ -161,7 +162,12 @@ impl Replay {
     ///
     /// # Errors
     /// The log failed.
-    pub async fn worker(&self, sinks: Sinks, timer: Arc<dyn Timer>) -> Result<Worker, ReplayError> {
+    pub async fn worker(
+        &self,
+        sinks: Sinks,
+        schemas: SchemasOf,
+        timer: Arc<dyn Timer>,
+    ) -> Result<Worker, ReplayError> {
         let view = View::new(self.log.clone(), &self.reads)?;
         for topic in topics::own_of_pipeline(&self.plan) {
             view.own().create_topic(&topic_settings(&topic))?;
@@ -175,7 +181,8 @@ impl Replay {
         view.own().append(self.known(&names)).await?;
         view.take_decrees(&names.watermarks()).await?;
         let limits = Limits::default();
-        Ok(Worker::new(self.plan.clone(), Arc::new(view), sinks, timer, limits).await?)
+        let (plan, view) = (self.plan.clone(), Arc::new(view));
+        Ok(Worker::reading(plan, view, sinks, schemas, timer, limits).await?)
     }
 
     /// What tasks are to find: their generations, and that all of what they read was taken before, by others.

@@ -227,7 +227,14 @@ async fn computed(replay: &Replay) -> Vec<Row> {
     let collected = Collected::new([("wins".to_owned(), starts)].into());
     let sink = Arc::new(collected.clone()) as Arc<dyn Sink>;
     let sinks = BTreeMap::from([(SINK.to_owned(), sink)]);
-    let worker = replay.worker(sinks, Arc::new(SystemTimer)).await.unwrap();
+    let worker = replay
+        .worker(
+            sinks,
+            tidewheel_worker::SchemasOf::new(),
+            Arc::new(SystemTimer),
+        )
+        .await
+        .unwrap();
     let working = CancellationToken::new();
     let inputs: JoinSet<()> = worker.inputs(&working).into_iter().collect();
     worker.control().close_windows().await.unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tidewheel_decode::avro::AvroSchema;
+use tidewheel_decode::protobuf::ProtobufSchema;
 use tidewheel_decode::writer_schema::WriterSchema;
 use tidewheel_log::{Cleanup, EmbeddedLog, Log as _, NewRecord, Options, TopicSettings};
 use tidewheel_sinks::Sink;
@@ -24,7 +25,7 @@ spec:
       - {name: id, type: text, required: true}
       - {name: ts, type: timestamp, required: true}
   eventTime: {field: ts}
-  kafka: {topic: Theirs, format: Avro, schemaRegistry: {url: http://registry.example}}
+  kafka: {topic: Theirs, format: FORMAT, schemaRegistry: {url: http://registry.example}}
 ---
 apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
@@ -79,8 +80,25 @@ async fn until_blocked(control: &Control, wanted: Option<&str>) {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_task_waits_for_schemas_and_says_why() {
-    let plan = plan(&format!("{TABLES}{SPECS}"));
+async fn a_task_waits_for_schemas_of_avro_and_says_why() {
+    let schema = r#"{"type": "record", "name": "E", "fields": [{"name": "id", "type": "string"},
+        {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}}]}"#;
+    let schema = WriterSchema::Avro(AvroSchema::parse(schema, &[]).unwrap());
+    waits("Avro", schema, |id| vec![0, 0, 0, 0, id, 2, b'a' + id, 2]).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_task_waits_for_schemas_of_protobuf_and_says_why() {
+    let schema = "syntax = 'proto3'; message E { string id = 1; int64 ts = 2; }";
+    let schema = WriterSchema::Protobuf(ProtobufSchema::parse(schema, &[]).unwrap());
+    let value = |id| vec![0, 0, 0, 0, id, 0, 0x0a, 1, b'a' + id, 0x10, 1];
+    waits("Protobuf", schema, value).await;
+}
+
+/// A task whose records in a format are `value`, each of a schema of its own, all of which say the same.
+async fn waits(format: &str, schema: WriterSchema, value: impl Fn(u8) -> Vec<u8>) {
+    let specs = SPECS.replace("FORMAT", format);
+    let plan = plan(&format!("{TABLES}{specs}"));
     let log = EmbeddedLog::in_memory(Options::default());
     create_topics(&log, &plan);
     let theirs = TopicSettings {
@@ -91,9 +109,6 @@ async fn a_task_waits_for_schemas_and_says_why() {
     log.create_topic(&theirs).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let database = create_tables(&folder.path().join("tables.db"), &plan).await;
-    let schema = r#"{"type": "record", "name": "E", "fields": [{"name": "id", "type": "string"},
-        {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}}]}"#;
-    let schema = WriterSchema::Avro(AvroSchema::parse(schema, &[]).unwrap());
     let told = Arc::new(Told {
         answers: Mutex::new(VecDeque::from([
             Err(SchemasError::Unavailable("it is away".to_owned())),
@@ -102,11 +117,10 @@ async fn a_task_waits_for_schemas_and_says_why() {
         ])),
         asked: Mutex::default(),
     });
-    let value = |id: u8| Some(vec![0, 0, 0, 0, id, 2, b'a' + id, 2].into());
     let record = |id| NewRecord {
         topic: "Theirs".to_owned(),
         partition: Some(0),
-        value: value(id),
+        value: Some(value(id).into()),
         ..NewRecord::default()
     };
     log.append(vec![record(1), record(2)]).await.unwrap();
