@@ -17,7 +17,10 @@
 //! Of sessions `F` is where the first begins that is not final. A session belongs to the generation under which it begins: the new one reads
 //! from the gap before the cut, and leaves out what began before it. Where sessions become windows of another kind or the other way round,
 //! those over the cut stay as they are or have no row.
-use tidewheel_engine::window::{first_from, first_open, rows_from};
+use std::collections::BTreeMap;
+
+use tidewheel_engine::chain::{self, first_needed};
+use tidewheel_engine::window::{first_from, first_open, last_start, rows_from};
 use tidewheel_engine::wire::state::{SourceProgress, StepProgress};
 use tidewheel_log::Log;
 use tidewheel_planner::generations::AllottedStep;
@@ -29,23 +32,116 @@ use crate::context::sources_of;
 use crate::error::WorkerError;
 use crate::progress::{self, gone_came_by, lowest, next_checkpoint};
 
-/// Where a step's new generation, with such windows, begins, ms; none: nothing of what was `before`, under its own name or another, is
-/// final.
-pub(crate) async fn cut(
+/// A new generation of a step.
+pub(crate) struct Begun<'a> {
+    /// Index into the plan's steps.
+    pub(crate) step: usize,
+    /// Its windows.
+    pub(crate) window: Window,
+    /// What was before, under its own name or another.
+    pub(crate) before: Vec<(&'a String, &'a AllottedStep)>,
+}
+
+/// Where new generations begin, by step, ms; none: nothing of what was before is final. `begun`: in the order of the plan.
+///
+/// Windows over windows need all rows of the inner ones. So those begin anew far enough back, though they may be final; and where they cannot,
+/// because retention has taken events or because they were sessions, the outer ones begin where they have all rows: outer windows before that
+/// stay as they are, those that were still open, too.
+pub(crate) async fn cuts(
     log: &dyn Log,
     names: &PipelineNames,
     plan: &Plan,
-    step: usize,
-    before: &[(&String, &AllottedStep)],
-    window: Window,
+    begun: &[Begun<'_>],
+) -> Result<BTreeMap<usize, Option<i64>>, WorkerError> {
+    let mut cuts: BTreeMap<usize, Option<i64>> = BTreeMap::new();
+    for new in begun.iter().rev() {
+        let mut at_most_ms = None;
+        for outer in begun
+            .iter()
+            .filter(|outer| plan.fed_by(outer.step) == Some(new.step))
+        {
+            let needed_ms = match (cuts.get(&outer.step).copied().flatten(), &outer.before[..]) {
+                (Some(cut_ms), _) => first_needed(new.window, rows_from(outer.window, cut_ms)),
+                (None, []) => {
+                    // It begins with the window that is open now.
+                    let open_ms = cut(log, names, plan, new, None).await?;
+                    open_ms.and_then(|ms| first_needed(new.window, last_start(outer.window, ms)))
+                }
+                (None, _) => Some(i64::MIN),
+            };
+            at_most_ms = lower(at_most_ms, needed_ms);
+        }
+        cuts.insert(new.step, cut(log, names, plan, new, at_most_ms).await?);
+    }
+    for outer in begun {
+        let inner = plan.fed_by(outer.step);
+        let inner = begun.iter().find(|new| Some(new.step) == inner);
+        let Some((inner, Some(inner_ms))) =
+            inner.and_then(|inner| Some((inner, *cuts.get(&inner.step)?)))
+        else {
+            continue;
+        };
+        let rows_ms = written_until(log, names, inner)
+            .await?
+            .max(chain::rows_from(inner.window, inner_ms));
+        let own_ms = cuts.get(&outer.step).copied().flatten();
+        if own_ms.is_none_or(|own_ms| rows_from(outer.window, own_ms) < rows_ms) {
+            let cut_ms = first_whole(outer.window, rows_ms);
+            tracing::warn!(
+                step = plan.steps[outer.step].name,
+                cut_ms,
+                "a changed step aggregates windows of which some are not written again: its own windows before the cut stay as they are"
+            );
+            cuts.insert(outer.step, Some(cut_ms));
+        }
+    }
+    Ok(cuts)
+}
+
+fn lower(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+    a.into_iter().chain(b).min()
+}
+
+/// Up to when there may be rows of sessions that an earlier generation has written and a new one does not write again, ms: those that began
+/// before the cut.
+async fn written_until(
+    log: &dyn Log,
+    names: &PipelineNames,
+    inner: &Begun<'_>,
+) -> Result<i64, WorkerError> {
+    let mut until_ms = i64::MIN;
+    if let Window::Session { .. } = inner.window {
+        for (name, before) in &inner.before {
+            let tasks = progress::of_step(log, names, name, before.number).await?;
+            let watermarks = tasks.iter().flatten().filter_map(|task| task.watermark_ms);
+            until_ms = watermarks.fold(until_ms, i64::max);
+        }
+    }
+    Ok(until_ms)
+}
+
+/// Where a step's new generation begins, at `at_most_ms` if that can be, ms; none: nothing of what was before it is final.
+async fn cut(
+    log: &dyn Log,
+    names: &PipelineNames,
+    plan: &Plan,
+    new: &Begun<'_>,
+    at_most_ms: Option<i64>,
 ) -> Result<Option<i64>, WorkerError> {
-    if before.is_empty() {
+    let (step, window) = (new.step, new.window);
+    if new.before.is_empty() && at_most_ms.is_none() {
         return Ok(None);
     }
     let kept_from_ms = kept_from(log, names, plan, step).await?;
     let mut cut_ms = None;
-    for &(name, before) in before {
+    if new.before.is_empty() {
+        // It has no windows yet, but those over it have.
+        let is_whole = at_most_ms.is_none_or(|ms| kept_from_ms <= rows_from(window, ms));
+        return Ok((!is_whole).then(|| first_whole(window, kept_from_ms)));
+    }
+    for &(name, before) in &new.before {
         let open_ms = first_open_window(log, names, name, before).await?;
+        let open_ms = open_ms.map(|ms| at_most_ms.map_or(ms, |at_most_ms| ms.min(at_most_ms)));
         let final_ms = open_ms.max(before.cut_ms);
         let (whole_ms, taken) = cut_after(final_ms, before, window, kept_from_ms);
         if taken {
@@ -58,7 +154,7 @@ pub(crate) async fn cut(
         }
         cut_ms = cut_ms.max(whole_ms);
     }
-    Ok(cut_ms)
+    Ok(cut_ms.filter(|&cut_ms| cut_ms > i64::MIN))
 }
 
 /// The cut after one generation, and whether retention moved it: events before `kept_from_ms` are gone.
@@ -164,7 +260,7 @@ fn newest_of(source: &Source, progress: &SourceProgress, earliest: i64) -> Optio
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use super::*;
 

@@ -24,6 +24,8 @@ pub enum Why {
     Topic,
     /// It has sessions: where they begin depends on all events before, and no time parts those that are final from the others.
     Sessions,
+    /// It has windows over windows: they are made of rows that those have written, and not of events.
+    OverWindows,
 }
 
 /// The windows of the plan's tables that lie in `range` as a whole. `numbers`: the generations of aggregate steps.
@@ -98,6 +100,7 @@ fn left_alone(plan: &Plan, output: &Output) -> Option<Why> {
     match (output.table(), aggregate_of(plan, output)) {
         (None, _) => Some(Why::Topic),
         (Some(_), None) => Some(Why::Rows),
+        (Some(_), Some((step, _))) if plan.fed_by(step).is_some() => Some(Why::OverWindows),
         (Some(_), Some((_, aggregate))) => {
             matches!(aggregate.window, Window::Session { .. }).then_some(Why::Sessions)
         }
