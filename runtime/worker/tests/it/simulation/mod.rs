@@ -4,6 +4,7 @@
 //! A seed is drawn as a [story](story::Story), a list of dated happenings, which is then played. A failing seed replays exactly, and is told
 //! as the shortest story that still fails: `make replay SEED=17`, with `TIDEWHEEL_TRACE=1` for everything that comes of its story.
 //! `make soak SEEDS=5000` runs many, and `TIDEWHEEL_BUG=NoFencing make soak SEEDS=1000` shows which of them catch a deliberate bug.
+mod chain_verdict;
 mod cluster;
 mod faulty_log;
 mod faulty_sink;
