@@ -52,7 +52,7 @@ pub(crate) fn refusals(
     if let Some(reason) = window.and_then(|window| too_short(window, windowed.window)) {
         let mut path = step.path.clone();
         path.extend(member!["aggregate", "window"]);
-        let message = format!("{reason} of `{}`", input.name);
+        let message = format!("{} of `{}`, {}", reason.0, input.name, reason.1);
         let problem = step.subject.error(&path, Code::InvalidWindow, message);
         problems
             .push(problem.help("write windows that are longer than those that they are made of"));
@@ -60,8 +60,8 @@ pub(crate) fn refusals(
     problems
 }
 
-/// Why windows hold no two rows of a group of `inner` that follow each other.
-fn too_short(window: Window, inner: Window) -> Option<String> {
+/// Why windows hold no two rows of a group of `inner` that follow each other: what they cannot do with them, and how far these are apart.
+fn too_short(window: Window, inner: Window) -> Option<(String, String)> {
     let shown = |ms: i64| duration(u64::try_from(ms).unwrap_or_default());
     let every_ms = match inner {
         Window::Tumbling { .. } | Window::Hopping { .. } => inner.every_ms(),
@@ -69,16 +69,17 @@ fn too_short(window: Window, inner: Window) -> Option<String> {
         Window::Session { .. } => return None,
     };
     match window {
-        Window::Session { gap_ms } if gap_ms <= every_ms => Some(format!(
-            "sessions with a gap of {} do not hold two windows, which are {} apart,",
-            shown(gap_ms),
-            shown(every_ms)
+        Window::Session { gap_ms } if gap_ms <= every_ms => Some((
+            format!(
+                "sessions with a gap of {} never hold two windows",
+                shown(gap_ms)
+            ),
+            format!("which begin {} apart", shown(every_ms)),
         )),
         Window::Tumbling { size_ms } | Window::Hopping { size_ms, .. } if size_ms < every_ms => {
-            Some(format!(
-                "windows of {} cannot be made of windows, which are {} apart,",
-                shown(size_ms),
-                shown(every_ms)
+            Some((
+                format!("windows of {} cannot be made of those", shown(size_ms)),
+                format!("which begin {} apart", shown(every_ms)),
             ))
         }
         _ => None,
@@ -92,13 +93,18 @@ pub(crate) fn two_bounds(step: &ReadStep<'_>, input: &Facts) -> Problem {
         parsed.is_some_and(|parsed| parsed.word(name).is_some())
     });
     let name = named.unwrap_or(WINDOW_START);
+    let other = if name == WINDOW_END {
+        "ended_at"
+    } else {
+        "started_at"
+    };
     let message = format!(
         "`{name}` stands where the rows of `{}` are aggregated, and could be a bound of theirs or of the windows that they go to",
         input.name
     );
     let problem = SqlProblem::new(Code::WindowedInput, message).about(name);
     step.sql_problem(problem).help(format!(
-        "give theirs another name in a `sql` step before, `SELECT {name} AS started_at, ... FROM {}`, and aggregate over that",
+        "give theirs another name in a `sql` step before, `SELECT {name} AS {other}, ... FROM {}`, and aggregate over that",
         input.name
     ))
 }

@@ -66,8 +66,6 @@ pub enum Bug {
     SessionsWithoutGap,
     /// What goes on with a session of an earlier generation is a session of its own.
     SessionsDivided,
-    /// Windows that others are made of are amended.
-    FedTwice,
     /// Windows over windows do not wait for what those may still take.
     FedTooEarly,
 }

@@ -411,8 +411,8 @@ impl StepTask {
 
     /// Whether what comes for a window is in none: it is no longer kept, or was written and is final, because others are made of it.
     fn takes_nothing(&self, aggregate: &Aggregate, start_ms: i64) -> bool {
-        let is_written = self.is_due(aggregate, start_ms) && !sabotage::is(Bug::FedTwice);
-        self.feeds_others() && is_written || self.is_purged(aggregate, start_ms)
+        let is_final = self.feeds_others() && self.is_due(aggregate, start_ms);
+        is_final || self.is_purged(aggregate, start_ms)
     }
 
     fn is_purged(&self, aggregate: &Aggregate, start_ms: i64) -> bool {

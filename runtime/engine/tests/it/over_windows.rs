@@ -114,8 +114,7 @@ fn who_goes_on_from_the_progress_sends_nothing_again() {
         .collect();
     pipeline.send(0, &clicks);
     let mut again = Vec::new();
-    let mut whole: Vec<_> = pipeline.steps.iter().map(StepTask::step_ledgers).collect();
-    for partition in 0..pipeline.steps.len() {
+    for (partition, whole) in pipeline.steps.iter().enumerate() {
         let recovered = RecoveredStep {
             state: pipeline.state_map("minutes", partition as i32),
             ..RecoveredStep::default()
@@ -131,7 +130,7 @@ fn who_goes_on_from_the_progress_sends_nothing_again() {
                 .unwrap();
             again.extend(effects.log);
         }
-        assert_eq!(task.step_ledgers(), std::mem::take(&mut whole[partition]));
+        assert_eq!(task.step_ledgers(), whole.step_ledgers());
     }
     again.retain(|record| record.topic.ends_with(".partials"));
     let sent = fed(&plan, &again);
