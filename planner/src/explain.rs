@@ -117,7 +117,12 @@ impl Plan {
                 )?;
             }
             StepKind::Aggregate(aggregate) => {
-                writeln!(f, "step {} (aggregate, {stage} and 2)", step.name)?;
+                match step.stage {
+                    Stage::One => writeln!(f, "step {} (aggregate, {stage} and 2)", step.name)?,
+                    Stage::Two(_) => {
+                        writeln!(f, "step {} (aggregate, {stage} and its own)", step.name)?;
+                    }
+                }
                 self.write_aggregate(f, aggregate)?;
             }
         }

@@ -241,7 +241,7 @@ fn next_steps(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, Allott
     steps.values_mut().for_each(|step| step.retired = true);
     for (index, aggregate) in aggregates(plan) {
         let name = &plan.steps[index].name;
-        let fingerprint = step_fingerprint(plan, index, aggregate);
+        let fingerprint = step_fingerprint(plan, index);
         let before = known.and_then(|known| known.steps.get(name));
         let goes_on = before.filter(|before| before.fingerprint == fingerprint && !before.retired);
         if let Some(step) = goes_on {
@@ -300,14 +300,30 @@ fn next_outputs(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, Allo
     outputs
 }
 
-/// The step itself and everything that its windows are made into: a change of any of it computes windows anew.
-fn step_fingerprint(plan: &Plan, step: usize, aggregate: &Aggregate) -> String {
-    let mut fields = vec![
-        "step".to_owned(),
-        plan.steps[step].fingerprint.clone(),
-        // Another number of partitions sends groups to other tasks than those that have their state.
-        aggregate.partitions.to_string(),
-    ];
+/// The step itself and everything that its windows are made into: a change of any of it computes windows anew. Steps that windows over windows
+/// tie to each other do so together, whichever of them has changed: the outer ones are made of rows that the inner ones write once.
+fn step_fingerprint(plan: &Plan, step: usize) -> String {
+    let own = own_fingerprint(plan, step);
+    let chain = plan.chain(step);
+    if chain.len() == 1 {
+        return own;
+    }
+    let mut fields = vec!["chain".to_owned(), own];
+    for member in chain {
+        // Under another name it would have nothing of what the inner ones have written.
+        fields.extend([
+            plan.steps[member].name.clone(),
+            own_fingerprint(plan, member),
+        ]);
+    }
+    digest(fields.iter().map(String::as_str))
+}
+
+fn own_fingerprint(plan: &Plan, step: usize) -> String {
+    let mut fields = vec!["step".to_owned(), plan.steps[step].fingerprint.clone()];
+    // Another number of partitions sends groups to other tasks than those that have their state.
+    let partitions = plan.aggregate(step).map(|aggregate| aggregate.partitions);
+    fields.extend(partitions.map(|partitions| partitions.to_string()));
     for output in outputs_of(plan, step) {
         fields.extend(["output", &output.name, &output.sink].map(str::to_owned));
         if let Relation::Step(from) = output.from {

@@ -59,10 +59,50 @@ impl Plan {
             return None;
         };
         match (self.steps[step].stage, &self.steps[step].kind) {
+            (_, StepKind::Aggregate(_)) => Some(step),
             (Stage::Two(aggregate), _) => Some(aggregate),
-            (Stage::One, StepKind::Aggregate(_)) => Some(step),
             (Stage::One, _) => None,
         }
+    }
+
+    /// What an aggregate step computes; none of other steps.
+    pub fn aggregate(&self, step: usize) -> Option<&Aggregate> {
+        match &self.steps.get(step)?.kind {
+            StepKind::Aggregate(aggregate) => Some(aggregate),
+            StepKind::Rows(_) | StepKind::Deduplicate(_) => None,
+        }
+    }
+
+    /// The aggregate step whose windows another one aggregates; none where that one aggregates events.
+    pub fn fed_by(&self, step: usize) -> Option<usize> {
+        match (self.steps[step].stage, &self.steps[step].kind) {
+            (Stage::Two(inner), StepKind::Aggregate(_)) => Some(inner),
+            _ => None,
+        }
+    }
+
+    /// The aggregate steps that aggregate the windows of this one, in order.
+    pub fn fed_from(&self, step: usize) -> impl Iterator<Item = usize> {
+        (0..self.steps.len()).filter(move |&outer| self.fed_by(outer) == Some(step))
+    }
+
+    /// The aggregate steps that windows over windows tie to this one, itself included, in order: it alone where there are none.
+    pub fn chain(&self, step: usize) -> Vec<usize> {
+        let mut first = step;
+        while let Some(inner) = self.fed_by(first) {
+            first = inner;
+        }
+        let mut chain = vec![first];
+        for outer in 0..self.steps.len() {
+            // Each step follows what it reads.
+            if self
+                .fed_by(outer)
+                .is_some_and(|inner| chain.contains(&inner))
+            {
+                chain.push(outer);
+            }
+        }
+        chain
     }
 
     /// The existing topics that it reads.
@@ -166,7 +206,8 @@ pub struct Step {
 pub enum Stage {
     /// The tasks of source partitions. Aggregate steps are here too: their partial half runs in stage 1.
     One,
-    /// The tasks of the partials of this aggregate step (index into [`Plan::steps`]).
+    /// The tasks of the partials of this aggregate step (index into [`Plan::steps`]). Aggregate steps over its windows are here: these tasks
+    /// run their partial half.
     Two(usize),
 }
 

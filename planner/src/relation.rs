@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::SchemaRef;
 
-use crate::plan::Relation;
+use crate::plan::{LatePolicy, Relation, Window};
 use crate::sql::registry::Readable;
 use crate::sql::trace::Origin;
 
@@ -30,6 +30,10 @@ pub(crate) struct Facts {
 pub(crate) struct Windowed {
     /// The aggregate step (index into the plan's steps) whose partials it is made of.
     pub(crate) aggregate: usize,
+    /// Its windows.
+    pub(crate) window: Window,
+    /// Whether a row may be written more than once.
+    pub(crate) policy: LatePolicy,
     /// `window_start` first, then the group columns.
     pub(crate) key: Vec<KeyColumn>,
 }

@@ -130,7 +130,7 @@ const OUTPUT_FATES: Declared = Declared {
 };
 const STEP_READ: Declared = Declared {
     name: "tidewheel_step_read_total",
-    help: "Ledger of an aggregate step: records of the sources, since the pipeline began.",
+    help: "Ledger of an aggregate step: records of the sources, or rows of the windows that it aggregates, since the pipeline began.",
     kind: MetricType::COUNTER,
     labels: READ_LABELS,
 };

@@ -32,6 +32,9 @@ pub(super) fn what_is_done(plan: &Plan, replay: &Replay, tables: &Tables) -> io:
         let why = match left.why {
             Why::Rows => "it has rows of events, each of them once",
             Why::Sessions => "it has sessions, which lie at no times of their own",
+            Why::OverWindows => {
+                "it has windows over windows, which are made of rows and not of events"
+            }
             Why::Topic => "it goes to a topic, in which nothing can be replaced",
         };
         writeln!(out, "{}: left as it is, {why}", left.output)?;

@@ -48,6 +48,7 @@ fn the_windows_of_the_example_equal_a_plain_computation() {
     assert_eq!(requests.len(), 6_000);
     hopping(&document, requests);
     sessions(&document, requests);
+    over_windows(&document, requests);
     let ledgers = document["ledgers"].as_array().unwrap();
     assert!(ledgers.iter().all(|ledger| ledger["balanced"] == true));
 }
@@ -98,6 +99,50 @@ fn sessions(document: &Value, requests: &[Value]) {
         (key, (millis(&row["window_end"]), figures(row)))
     });
     assert_eq!(found.collect::<BTreeMap<_, _>>(), expected);
+}
+
+/// Hours are made of minutes, not of requests.
+fn over_windows(document: &Value, requests: &[Value]) {
+    let mut minutes: BTreeMap<(i64, String), i64> = BTreeMap::new();
+    for request in requests {
+        let minute = millis(&request["ts"]).div_euclid(MINUTE_MS);
+        let method = request["method"].as_str().unwrap().to_owned();
+        *minutes.entry((minute, method)).or_default() += 1;
+    }
+    let mut expected: BTreeMap<(i64, String), Vec<i64>> = BTreeMap::new();
+    for ((minute, method), requests) in &minutes {
+        let hour = (minute.div_euclid(60), method.clone());
+        expected.entry(hour).or_default().push(*requests);
+    }
+    let found: BTreeMap<_, _> = rows(document, "per_hour")
+        .iter()
+        .map(|row| {
+            let hour = millis(&row["window_start"]).div_euclid(HOUR_MS);
+            let method = row["method"].as_str().unwrap().to_owned();
+            let number = |name: &str| row[name].as_i64().unwrap();
+            let mean = row["mean_minute"].as_f64().unwrap();
+            let figures = [
+                number("busiest_minute"),
+                number("requests"),
+                number("minutes"),
+            ];
+            ((hour, method), (figures, mean))
+        })
+        .collect();
+    let expected: BTreeMap<_, _> = expected
+        .into_iter()
+        .map(|(hour, minutes)| {
+            let (most, sum, count) = (
+                minutes.iter().max().copied().unwrap(),
+                minutes.iter().sum::<i64>(),
+                minutes.len(),
+            );
+            (hour, ([most, sum, count as i64], sum as f64 / count as f64))
+        })
+        .collect();
+    assert!(found.len() > 10);
+    assert_eq!(found, expected);
+    assert_eq!(rows(document, "per_minute").len(), minutes.len());
 }
 
 const UNITED: &str = "

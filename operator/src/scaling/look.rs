@@ -246,7 +246,7 @@ fn left_open(step: &str, windows: &Windows) -> String {
         None => format!("before {}", time(windows.until)),
     };
     format!(
-        "windows of `{step}` that begin {begin} stay as they were before the step was changed: retention has taken events of theirs"
+        "windows of `{step}` that begin {begin} stay as they were before the step was changed: retention has taken events of theirs, or of the windows that they are made of"
     )
 }
 
@@ -488,8 +488,8 @@ mod tests {
         assert_eq!(found.reason, Reason::EventsGone);
         assert_eq!(
             found.message,
-            "windows of `daily` that begin before 1970-01-02T00:00:00Z stay as they were before the step was changed: retention has taken events of theirs; \
-             windows of `hourly` that begin from 1970-01-01T01:00:00Z on and before 1970-01-01T02:00:00Z stay as they were before the step was changed: retention has taken events of theirs"
+            "windows of `daily` that begin before 1970-01-02T00:00:00Z stay as they were before the step was changed: retention has taken events of theirs, or of the windows that they are made of; \
+             windows of `hourly` that begin from 1970-01-01T01:00:00Z on and before 1970-01-01T02:00:00Z stay as they were before the step was changed: retention has taken events of theirs, or of the windows that they are made of"
         );
     }
 

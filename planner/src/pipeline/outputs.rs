@@ -8,7 +8,7 @@ use crate::graph::reachable;
 use crate::nearest::suggestion;
 use crate::output;
 use crate::pipeline::Planning;
-use crate::plan::{Output, StepKind, Target};
+use crate::plan::{Output, Stage, StepKind, Target};
 use crate::problem::{Code, Problem};
 use crate::relation::Facts;
 use crate::resource::{Resource, Subject, member};
@@ -66,15 +66,23 @@ impl Planning<'_> {
     /// How long after its start a window of `from` may still change; 0 of other rows.
     fn final_ms(&self, from: &Facts) -> u64 {
         let windowed = from.windowed.as_ref();
-        let step = windowed.and_then(|windowed| self.planned.get(windowed.aggregate));
-        match step.map(|step| &step.kind) {
-            Some(StepKind::Aggregate(aggregate)) => aggregate
-                .window
-                .size_ms()
-                .saturating_add(aggregate.late.allowed_ms)
-                .unsigned_abs(),
-            _ => 0,
+        let mut next = windowed.map(|windowed| windowed.aggregate);
+        let (mut final_ms, mut is_outermost) = (0_u64, true);
+        while let Some(step) = next.and_then(|step| self.planned.get(step)) {
+            if let StepKind::Aggregate(aggregate) = &step.kind {
+                // Windows over windows wait for what those may still take.
+                let size_ms = aggregate.window.size_ms();
+                let own_ms = if is_outermost { size_ms } else { 0 };
+                let ms = own_ms.saturating_add(aggregate.late.allowed_ms);
+                final_ms = final_ms.saturating_add(ms.unsigned_abs());
+            }
+            is_outermost = false;
+            next = match step.stage {
+                Stage::Two(inner) => Some(inner),
+                Stage::One => None,
+            };
         }
+        final_ms
     }
 
     fn output_from(&mut self, index: usize, subject: &Subject) -> Option<&Facts> {

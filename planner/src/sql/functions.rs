@@ -188,7 +188,7 @@ fn judge_aggregate(
             let problem = SqlProblem::new(Code::AggregateOutsideStep, message);
             return Some(
                 problem
-                    .help("windows over windows are not supported yet: aggregate from the events"),
+                    .help("make it an aggregate step, with windows of its own: `aggregate: {window: {tumbling: 1h}, sql: ...}`"),
             );
         }
     }

@@ -129,7 +129,7 @@ fn is_row_wise(plan: &LogicalPlan) -> Result<(), SqlProblem> {
             Code::AggregateStep,
             "an aggregate step aggregates once, and this query aggregates an aggregate",
         )
-        .help("windows over windows are not supported yet: aggregate from the events")
+        .help("aggregate what the first one yields in another aggregate step, which reads it by its name")
         .about("FROM")),
         other => Err(misplaced(other)),
     }

@@ -19,9 +19,8 @@ use crate::sql::SqlProblem;
 use crate::sql::lower::Lowered;
 use crate::sql::parse::Parsed;
 use crate::sql::windowed::{WINDOW_END, WINDOW_START};
-use crate::steps::deduplicate;
 use crate::steps::read::ReadStep;
-use crate::steps::{aggregate, rows};
+use crate::steps::{aggregate, deduplicate, over_windows, rows};
 
 /// A step of the plan, and what those that read it need to know.
 pub(crate) struct Compiled {
@@ -67,6 +66,8 @@ fn rows_step(
     let program = program(compiled.lowered, compiled.schema.clone(), inputs);
     let windowed = windowed.map(|(_, windowed)| Windowed {
         aggregate: windowed.aggregate,
+        window: windowed.window,
+        policy: windowed.policy,
         key: windowed
             .key
             .iter()
@@ -118,16 +119,19 @@ fn aggregate_step(
     index: usize,
 ) -> Result<Compiled, Vec<Problem>> {
     let mut problems = Vec::new();
-    if let Some(input) = inputs.iter().find(|facts| facts.windowed.is_some()) {
-        problems.push(windowed_input(
-            step,
-            input,
-            "aggregate from the events: windows over windows are not supported yet",
-        ));
-        return Err(problems);
-    }
+    let renamed: Vec<Facts> = inputs
+        .iter()
+        .map(|facts| over_windows::input(facts))
+        .collect();
+    let inputs: &[&Facts] = &renamed.iter().collect::<Vec<_>>();
+    let inner = inputs
+        .iter()
+        .find_map(|facts| facts.windowed.as_ref().map(|windowed| (*facts, windowed)));
     let window = window(step, &spec.window)
         .map_err(|problem| problems.extend(problem.map(|problem| *problem)));
+    if let Some((input, windowed)) = inner {
+        problems.extend(over_windows::refusals(step, input, windowed, window.ok()));
+    }
     let is_session = matches!(window, Ok(Window::Session { .. }));
     if is_session && spec.late.policy == SpecPolicy::Amend {
         let mut path = step.path.clone();
@@ -149,6 +153,9 @@ fn aggregate_step(
             return Err(problems);
         }
     };
+    if let (true, Some((input, _))) = (compiled.argument_sees_window, inner) {
+        return Err(vec![over_windows::two_bounds(step, input)]);
+    }
     if compiled.argument_sees_window && !matches!(window, Window::Tumbling { .. }) {
         return Err(vec![step.sql_problem(computes_too_early(window, parsed))]);
     }
@@ -196,6 +203,8 @@ fn aggregate_step(
         sources: sources_of(inputs),
         windowed: Some(Windowed {
             aggregate: index,
+            window,
+            policy: late.policy,
             key,
         }),
         fingerprint: fingerprint(
@@ -232,12 +241,9 @@ fn aggregate_step(
         result,
         partitions,
     };
-    Ok(finish(
-        step,
-        Stage::One,
-        StepKind::Aggregate(Box::new(kind)),
-        facts,
-    ))
+    let stage = inner.map_or(Stage::One, |(_, windowed)| Stage::Two(windowed.aggregate));
+    let kind = StepKind::Aggregate(Box::new(kind));
+    Ok(finish(step, stage, kind, facts))
 }
 
 /// The windows of a step; or what is wrong with them, unless the schema has said so.

@@ -92,6 +92,52 @@ fn the_generations_of_a_plan_are_the_same_in_every_build() {
 }
 
 #[test]
+fn steps_that_windows_over_windows_tie_begin_anew_together() {
+    let minutes = "{name: minutes, aggregate: {window: {tumbling: 1m}, late: {policy: Drop}, sql: 'SELECT source, count(*) AS n FROM clicks GROUP BY source'}}";
+    let hours = "{name: hours, aggregate: {window: {tumbling: 1h}, late: {policy: Drop}, sql: 'SELECT source, max(n) AS n FROM minutes GROUP BY source'}}";
+    let days =
+        "{name: days, aggregate: {window: {tumbling: 1d}, sql: 'SELECT sum(n) AS n FROM hours'}}";
+    let apart = "{name: apart, aggregate: {window: {tumbling: 1d}, sql: 'SELECT count(*) AS n FROM clicks'}}";
+    let whole = |hours: &str, days: &str| {
+        let outputs: &[&str] = match days.is_empty() {
+            true => &["minutes", "hours", "apart"],
+            false => &["minutes", "hours", "apart", "days"],
+        };
+        let steps: Vec<&str> = [minutes, hours, apart, days]
+            .into_iter()
+            .filter(|step| !step.is_empty())
+            .collect();
+        plan(None, &steps, outputs)
+    };
+    let numbers = |plan: &Plan, known: Option<&Allotment>| {
+        let numbers = step_numbers(plan, known).unwrap();
+        let number = |name: &str| numbers.get(name).copied();
+        (["minutes", "hours", "days"].map(number), number("apart"))
+    };
+    let first = whole(hours, days);
+    let known = of(&first, None);
+    let same = (Some(1), Some(1), Some(1));
+    let ([a, b, c], apart_number) = numbers(&first, Some(&known));
+    assert_eq!(((a, b, c), apart_number), (same, Some(1)));
+    for changed in [
+        whole(&hours.replace("max(n)", "min(n)"), days),
+        whole(hours, &days.replace("sum(n)", "max(n)")),
+        whole(hours, &days.replace("1d", "2d")),
+    ] {
+        assert_eq!(numbers(&changed, Some(&known)), ([Some(2); 3], Some(1)));
+    }
+    let without = whole(hours, "");
+    let expected = ([Some(2), Some(2), None], Some(1));
+    assert_eq!(numbers(&without, Some(&known)), expected);
+    // What comes back needs rows again that the others have written meanwhile.
+    let gone = of(&without, Some(&known));
+    assert_eq!(
+        numbers(&first, Some(&gone)),
+        ([Some(3), Some(3), Some(2)], Some(1))
+    );
+}
+
+#[test]
 fn what_is_damaged_or_newer_is_refused() {
     let stored = of(&whole(None), None).encode();
     assert!(Allotment::decode(&stored[1..]).is_err());

@@ -11,6 +11,7 @@
 //!   dedup --> out1[row outputs]
 //!   fold -- partials topic --> runs[runs of windows] -- watermark --> result[fold, result, row-wise steps] --> out2[window outputs]
 //! ```
+pub mod chain;
 pub mod deduplication;
 pub mod effects;
 pub mod error;
@@ -18,6 +19,7 @@ mod extreme;
 mod fold;
 pub mod generation;
 pub mod ledger;
+mod partials;
 mod publish;
 mod rows;
 #[doc(hidden)]

@@ -66,6 +66,8 @@ pub enum Bug {
     SessionsWithoutGap,
     /// What goes on with a session of an earlier generation is a session of its own.
     SessionsDivided,
+    /// Windows over windows do not wait for what those may still take.
+    FedTooEarly,
 }
 
 #[cfg(feature = "sabotage")]

@@ -10,10 +10,11 @@ use tidewheel_engine::{Generations, StepGeneration};
 use tidewheel_log::{Log, LogError, NewRecord};
 use tidewheel_planner::generations::{Allotment, AllottedSource, KEY};
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Plan, Source, Start};
+use tidewheel_planner::plan::{Plan, Source, Start, Step};
 
 use crate::context::sources_of;
-use crate::cut::cut;
+use crate::cut::Begun;
+use crate::cuts::cuts;
 use crate::error::WorkerError;
 use crate::recovery::{State, read_compacted, take_over};
 
@@ -85,24 +86,39 @@ async fn next(
     known: Option<&Allotment>,
 ) -> Result<Allotment, WorkerError> {
     let mut next = Allotment::of(plan, known)?;
+    let is_new = |step: &str, number: i64| {
+        let before = known.and_then(|known| known.steps.get(step));
+        before.is_none_or(|before| before.number != number)
+    };
     for (index, planned) in plan.steps.iter().enumerate() {
-        let name = &planned.name;
-        let Some(step) = next.steps.get_mut(name) else {
+        if let Some(step) = next.steps.get_mut(&planned.name)
+            && is_new(&planned.name, step.number)
+        {
+            step.feeders = feeders(plan, index, partitions);
+        }
+    }
+    let mut begun = Vec::new();
+    for (index, Step { name, .. }) in plan.steps.iter().enumerate() {
+        let Some(step) = next
+            .steps
+            .get(name)
+            .filter(|step| is_new(name, step.number))
+        else {
             continue;
         };
-        let goes_on = known
-            .and_then(|known| known.steps.get(name))
-            .is_some_and(|before| before.number == step.number);
-        if goes_on {
-            continue;
-        }
-        step.feeders = feeders(plan, index, partitions);
         let before = known.into_iter();
         let before = before.flat_map(|known| known.before(name, &step.outputs));
-        let before: Vec<_> = before.collect();
-        let cut = cut(log, names, plan, index, &before, step.window()).await?;
-        step.cut_ms = cut.at_ms;
-        step.not_recomputed = cut.not_recomputed;
+        begun.push(Begun {
+            step: index,
+            window: step.window(),
+            before: before.collect(),
+        });
+    }
+    for (step, cut) in cuts(log, names, plan, &begun).await? {
+        if let Some(step) = next.steps.get_mut(&plan.steps[step].name) {
+            step.cut_ms = cut.at_ms;
+            step.not_recomputed = cut.not_recomputed;
+        }
     }
     for (source, &partitions) in plan.sources.iter().zip(partitions) {
         if !next.sources.contains_key(&source.name) {
@@ -113,8 +129,13 @@ async fn next(
     Ok(next)
 }
 
-/// The sources that feed a step, with their partitions.
+/// The sources that feed a step, with their partitions; of windows over windows the step that does.
 pub(crate) fn feeders(plan: &Plan, step: usize, partitions: &[i32]) -> BTreeMap<String, i32> {
+    if let Some(inner) = plan.fed_by(step) {
+        let aggregate = plan.aggregate(inner);
+        let partitions = aggregate.map_or(0, |aggregate| aggregate.partitions.cast_signed());
+        return BTreeMap::from([(plan.steps[inner].name.clone(), partitions)]);
+    }
     let feeder = |source: usize| (plan.sources[source].name.clone(), partitions[source]);
     sources_of(plan, step).into_iter().map(feeder).collect()
 }

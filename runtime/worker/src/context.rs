@@ -142,7 +142,8 @@ impl Context {
         }
     }
 
-    /// The source partitions that fed an aggregate step when its generation began, as `<source>/<partition>`.
+    /// What fed an aggregate step when its generation began: source partitions as `<source>/<partition>`, or those of the step whose windows it
+    /// aggregates.
     pub(crate) fn feeders(&self, step: &str) -> Vec<String> {
         let feeders = self.allotment.steps.get(step).map(|step| &step.feeders);
         feeders

@@ -29,6 +29,16 @@ use crate::context::sources_of;
 use crate::error::WorkerError;
 use crate::progress::{self, gone_came_by, lowest, next_checkpoint};
 
+/// A new generation of a step.
+pub(crate) struct Begun<'a> {
+    /// Index into the plan's steps.
+    pub(crate) step: usize,
+    /// Its windows.
+    pub(crate) window: Window,
+    /// What was before, under its own name or another.
+    pub(crate) before: Vec<(&'a String, &'a AllottedStep)>,
+}
+
 /// Where a generation begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Cut {
@@ -38,24 +48,37 @@ pub(crate) struct Cut {
     pub(crate) not_recomputed: Option<NotRecomputed>,
 }
 
-/// Where a step's new generation, with such windows, begins after what was `before`, under its own name or another.
+/// Where a step's new generation begins, at `at_most_ms` if that can be.
 pub(crate) async fn cut(
     log: &dyn Log,
     names: &PipelineNames,
     plan: &Plan,
-    step: usize,
-    before: &[(&String, &AllottedStep)],
-    window: Window,
+    new: &Begun<'_>,
+    at_most_ms: Option<i64>,
 ) -> Result<Cut, WorkerError> {
-    if before.is_empty() {
+    let (step, window) = (new.step, new.window);
+    if new.before.is_empty() && at_most_ms.is_none() {
         return Ok(Cut::default());
     }
     let kept_from_ms = kept_from(log, names, plan, step).await?;
+    if new.before.is_empty() {
+        // It has no windows yet, but those over it have.
+        let is_whole = at_most_ms.is_none_or(|ms| kept_from_ms <= rows_from(window, ms));
+        return Ok(Cut {
+            at_ms: (!is_whole).then(|| first_whole(window, kept_from_ms)),
+            not_recomputed: None,
+        });
+    }
     let mut cut = Cut::default();
-    for &(name, before) in before {
+    for &(name, before) in &new.before {
         let open_ms = first_open_window(log, names, name, before).await?;
-        let final_ms = open_ms.max(before.cut_ms);
-        let after = cut_after(final_ms, before, window, kept_from_ms);
+        let ends = Ends {
+            final_ms: open_ms.max(before.cut_ms),
+            begin_ms: open_ms
+                .map(|ms| at_most_ms.map_or(ms, |at_most_ms| ms.min(at_most_ms)))
+                .max(before.cut_ms),
+        };
+        let after = cut_after(ends, before, window, kept_from_ms);
         if let Some(windows) = after.not_recomputed {
             tracing::warn!(
                 step = plan.steps[step].name,
@@ -66,12 +89,13 @@ pub(crate) async fn cut(
         }
         cut = cut.and(after);
     }
+    cut.at_ms = cut.at_ms.filter(|&at_ms| at_ms > i64::MIN);
     Ok(cut)
 }
 
 impl Cut {
     /// The cut after what this one comes after, and `other` too.
-    fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: Self) -> Self {
         let both = self.not_recomputed.zip(other.not_recomputed);
         let all = both.map(|(one, other)| NotRecomputed {
             from_ms: one.from_ms.min(other.from_ms),
@@ -84,21 +108,26 @@ impl Cut {
     }
 }
 
-/// The cut after one generation, where events before `kept_from_ms` are gone.
-fn cut_after(
+/// Where a generation ends.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    /// Its windows before this are final, ms.
     final_ms: Option<i64>,
-    before: &AllottedStep,
-    window: Window,
-    kept_from_ms: i64,
-) -> Cut {
-    let together_ms = final_ms.and_then(|final_ms| together(final_ms, before, window));
-    let from_ms = match (together_ms, final_ms) {
+    /// The next one is to begin here or before, ms: earlier than that where windows over its windows need theirs.
+    begin_ms: Option<i64>,
+}
+
+/// The cut after one generation, where events before `kept_from_ms` are gone.
+fn cut_after(ends: Ends, before: &AllottedStep, window: Window, kept_from_ms: i64) -> Cut {
+    let Ends { final_ms, begin_ms } = ends;
+    let together_ms = begin_ms.and_then(|begin_ms| together(begin_ms, before, window));
+    let from_ms = match (together_ms, begin_ms) {
         (Some(together_ms), _) => rows_from(window, together_ms),
-        (None, final_ms) => final_ms.unwrap_or(i64::MIN),
+        (None, begin_ms) => begin_ms.unwrap_or(i64::MIN),
     };
     if kept_from_ms <= from_ms {
         return Cut {
-            at_ms: together_ms.or(final_ms),
+            at_ms: together_ms.or(begin_ms),
             not_recomputed: None,
         };
     }
@@ -106,7 +135,7 @@ fn cut_after(
     // Where everything that lacks events is final, nothing stays open.
     let is_open = final_ms.is_none_or(|final_ms| final_ms < whole_ms);
     Cut {
-        at_ms: final_ms.max(Some(whole_ms)),
+        at_ms: begin_ms.max(Some(whole_ms)),
         not_recomputed: is_open.then_some(NotRecomputed {
             from_ms: final_ms,
             until_ms: whole_ms,
@@ -115,7 +144,7 @@ fn cut_after(
 }
 
 /// The start of the first window that has lost none of its events where those before `kept_from_ms` are gone.
-fn first_whole(window: Window, kept_from_ms: i64) -> i64 {
+pub(crate) fn first_whole(window: Window, kept_from_ms: i64) -> i64 {
     match window {
         Window::Session { gap_ms } => kept_from_ms.saturating_add(gap_ms),
         _ => first_from(window, kept_from_ms).unwrap_or(i64::MAX),
@@ -219,6 +248,14 @@ mod tests {
         }
     }
 
+    /// Nobody needs anything that is final.
+    fn at(final_ms: Option<i64>) -> Ends {
+        Ends {
+            final_ms,
+            begin_ms: final_ms,
+        }
+    }
+
     fn tumbling(size_ms: i64) -> Window {
         Window::Tumbling { size_ms }
     }
@@ -284,7 +321,7 @@ mod tests {
     #[test]
     fn windows_that_lost_events_and_were_not_final_stay() {
         let after = |final_ms, kept_from_ms| {
-            cut_after(final_ms, &before(60, None), tumbling(60), kept_from_ms)
+            cut_after(at(final_ms), &before(60, None), tumbling(60), kept_from_ms)
         };
         let stay = |from_ms, until_ms| Some(NotRecomputed { from_ms, until_ms });
         let cut = |at_ms, not_recomputed| Cut {
@@ -296,14 +333,34 @@ mod tests {
         assert_eq!(after(None, 121), cut(Some(180), stay(None, 180)));
         assert_eq!(after(None, i64::MIN), cut(None, None));
         // The windows of both sizes begin together at 120 only, where events are gone; those of 15 that are not final begin at 130.
-        let smaller = cut_after(Some(130), &before(10, None), tumbling(60), 125);
+        let smaller = cut_after(at(Some(130)), &before(10, None), tumbling(60), 125);
         assert_eq!(smaller, cut(Some(180), stay(Some(130), 180)));
     }
 
     #[test]
+    fn what_is_final_and_needed_again_is_computed_as_far_as_it_can_be() {
+        let ends = Ends {
+            final_ms: Some(240),
+            begin_ms: Some(60),
+        };
+        let after = |kept_from_ms| cut_after(ends, &before(60, None), tumbling(60), kept_from_ms);
+        let cut = |at_ms, not_recomputed| Cut {
+            at_ms,
+            not_recomputed,
+        };
+        assert_eq!(after(0), cut(Some(60), None));
+        assert_eq!(after(61), cut(Some(120), None));
+        let stay = NotRecomputed {
+            from_ms: Some(240),
+            until_ms: 300,
+        };
+        assert_eq!(after(241), cut(Some(300), Some(stay)));
+    }
+
+    #[test]
     fn what_stays_of_several_is_told_as_one() {
-        let one = cut_after(Some(120), &before(60, None), tumbling(60), 121);
-        let other = cut_after(Some(60), &before(60, None), tumbling(60), 121);
+        let one = cut_after(at(Some(120)), &before(60, None), tumbling(60), 121);
+        let other = cut_after(at(Some(60)), &before(60, None), tumbling(60), 121);
         let expected = NotRecomputed {
             from_ms: Some(60),
             until_ms: 180,

@@ -9,6 +9,7 @@ mod acknowledge;
 mod allot;
 mod context;
 mod cut;
+mod cuts;
 mod error;
 mod input;
 mod made_anew;

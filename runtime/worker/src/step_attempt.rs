@@ -222,6 +222,7 @@ impl<'a> StepAttempt<'a> {
             status.watermark_ms = self.task.watermark_ms();
             status.records = self.records;
             status.ledgers = self.task.ledgers();
+            status.step_ledgers = self.task.step_ledgers();
             if let Some((open_windows, state_bytes)) = windows {
                 status.open_windows = open_windows;
                 status.state_bytes = state_bytes;

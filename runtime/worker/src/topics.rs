@@ -59,11 +59,15 @@ fn topics(context: &Context, input: Input) -> Vec<String> {
     let outputs = plan.outputs.iter().filter_map(Output::topic);
     topics.extend(outputs.map(|topic| topic.name.clone()));
     match input {
-        Input::Step(step) => topics.push(partials(step)),
+        Input::Step(step) => {
+            topics.push(partials(step));
+            topics.extend(plan.fed_from(step).map(partials));
+        }
         Input::Source(source) => {
             topics.push(names.watermarks());
             let feeds = |step: &usize| {
                 matches!(plan.steps[*step].kind, StepKind::Aggregate(_))
+                    && plan.fed_by(*step).is_none()
                     && sources_of(plan, *step).contains(&source)
             };
             topics.extend((0..plan.steps.len()).filter(feeds).map(partials));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tidewheel_engine::chain::has_reached;
 use tidewheel_log::{Log, LogError};
 use tidewheel_planner::generations::NotRecomputed;
 use tidewheel_planner::names::PipelineNames;
@@ -240,17 +241,22 @@ impl Control {
             .map(|&partitions| partitions as usize)
             .sum();
         let status = self.status();
-        let count = |stage, done: &dyn Fn(&crate::TaskStatus) -> bool| {
+        let count = |stage, done: &dyn Fn(&str, &crate::TaskStatus) -> bool| {
             status
-                .values()
-                .filter(|task| task.stage == stage && task.at_end && done(task))
+                .iter()
+                .filter(|(key, task)| task.stage == stage && task.at_end && done(&key.0, task))
                 .count()
         };
         let sources_are_closed =
-            count(1, &|task| task.closed_ms >= Some(closing_ms)) == source_tasks;
+            count(1, &|_, task| task.closed_ms >= Some(closing_ms)) == source_tasks;
+        let plan = &self.context.plan;
+        let has_reached = |input: &str, watermark_ms| {
+            let step = plan.steps.iter().position(|step| step.name == input);
+            step.is_some_and(|step| has_reached(plan, step, watermark_ms, closing_ms))
+        };
         Ok(sources_are_closed
-            && count(2, &|task| {
-                task.watermark_ms >= Some(closing_ms) && task.open_windows.is_empty()
+            && count(2, &|input, task| {
+                has_reached(input, task.watermark_ms) && task.open_windows.is_empty()
             }) == self.step_tasks)
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct OutputLedger {
     pub(crate) output: String,
     /// Whether all that came in has gone somewhere.
     pub(crate) balanced: bool,
-    /// Of the sources' records.
+    /// Of the sources' records; of windows over windows, of the rows of those.
     pub(crate) stage1: StageLedger,
     /// Of the rows that went into windows; absent for outputs without windows.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,7 +132,10 @@ fn output_ledger(plan: &Plan, output: &Output, status: &Status) -> OutputLedger 
         ),
         Some(step) => {
             let name = &plan.steps[step].name;
-            let first = StageLedger::new(&sum(status, 1, |task| task.step_ledgers.get(name)), 0);
+            // Windows over windows are fed by tasks of stage 2.
+            let feeds_in = if plan.fed_by(step).is_some() { 2 } else { 1 };
+            let first = sum(status, feeds_in, |task| task.step_ledgers.get(name));
+            let first = StageLedger::new(&first, 0);
             let open: i64 = status
                 .iter()
                 .filter(|((input, _), task)| task.stage == 2 && input == name)
@@ -144,8 +147,9 @@ fn output_ledger(plan: &Plan, output: &Output, status: &Status) -> OutputLedger 
                 open.unsigned_abs(),
             );
             // A record that becomes several rows goes into windows several times, and so does each of its rows where they overlap.
-            let is_multiplied =
-                has_overlapping_windows(plan, step) || multiplies(plan, Relation::Step(step));
+            let of_events = plan.fed_by(step).is_none();
+            let is_multiplied = has_overlapping_windows(plan, step)
+                || of_events && multiplies(plan, Relation::Step(step));
             let agree =
                 first.written == second.read || is_multiplied && first.written <= second.read;
             (first, Some(second), agree)

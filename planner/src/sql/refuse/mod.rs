@@ -385,7 +385,7 @@ impl Refusals<'_> {
         );
         let help = match self.context {
             Context::WindowRows => {
-                "windows over windows are not supported yet: aggregate from the events"
+                "make it an aggregate step, with windows of its own: `aggregate: {window: {tumbling: 1h}, sql: ...}`"
             }
             _ => "make it an aggregate step: `aggregate: {window: {tumbling: 1m}, sql: ...}`",
         };
@@ -401,7 +401,7 @@ impl Refusals<'_> {
         let message = format!(
             "`{name}` stands inside another aggregate function, and rows are aggregated once"
         );
-        let help = "aggregate columns of the events; windows over windows are not supported yet";
+        let help = "aggregate columns, and what comes of that in another aggregate step, which reads this one";
         self.found.push(
             SqlProblem::new(Code::AggregateStep, message)
                 .help(help)

@@ -1,17 +1,12 @@
 //! What a source task tells others: partials with the watermark that they were made under, and its news on the watermarks topic.
-use std::collections::BTreeMap;
-
-use arrow::array::RecordBatch;
 use tidewheel_log::NewRecord;
 
 use super::SourceTask;
-use super::fold::Placed;
+use crate::chain::emission_count;
 use crate::effects::Effects;
 use crate::error::EngineError;
+use crate::partials::{Placed, address};
 use crate::sabotage::{self, Bug};
-use crate::window::emission_count;
-use crate::wire::WireError;
-use crate::wire::batch::{MAX_BATCH_BYTES, chunks};
 use crate::wire::partial::{self, PartialHeader};
 use crate::wire::watermark::WatermarkRecord;
 
@@ -106,15 +101,13 @@ impl SourceTask {
     pub(super) fn announce(
         &mut self,
         index: usize,
-        placed: Vec<Placed>,
+        mut placed: Vec<Placed>,
         from: i64,
         log: &mut Vec<NewRecord>,
     ) -> Result<(), EngineError> {
         let step = self.partials[index].step;
-        let aggregate = self.aggregate(step);
-        let (window, late) = (aggregate.window, aggregate.late);
         let watermark_ms = self.watermark.current_ms;
-        let emissions = watermark_ms.map(|ms| emission_count(window, late, ms));
+        let emissions = watermark_ms.map(|ms| emission_count(&self.setup.plan, step, ms));
         let header = PartialHeader {
             source: self.source().name.clone(),
             partition: self.setup.partition,
@@ -127,65 +120,20 @@ impl SourceTask {
             &self.setup.plan.steps[step].name,
             self.partials[index].generation.number,
         );
-        let mut batches: BTreeMap<u32, Vec<(Option<i64>, RecordBatch)>> = BTreeMap::new();
-        for Placed {
-            target,
-            windows_from_ms,
-            partials,
-        } in placed
-        {
-            let batches = batches.entry(target).or_default();
-            let chunks = chunks(&partials, MAX_BATCH_BYTES).into_iter();
-            batches.extend(chunks.map(|chunk| (windows_from_ms, chunk)));
-        }
         let told = &mut self.partials[index].told;
         if sabotage::is(Bug::PlacedBySource) {
             let (by, of) = (self.setup.partition.unsigned_abs(), told.len() as u32);
-            let moved = batches.into_iter();
-            batches = moved
-                .map(|(target, batch)| ((target + by) % of, batch))
-                .collect();
-        }
-        for (target, told) in told.iter_mut().enumerate() {
-            let mut batches = batches.remove(&(target as u32)).unwrap_or_default();
-            if batches.is_empty() && (emissions.is_none() || *told == emissions) {
-                continue;
+            for placed in &mut placed {
+                placed.target = (placed.target + by) % of;
             }
-            *told = emissions;
-            let last = batches.pop();
-            let mut push = |header: &PartialHeader, batch: Option<&RecordBatch>| {
-                log.push(NewRecord {
-                    topic: topic.clone(),
-                    partition: Some(target as i32),
-                    key: None,
-                    value: Some(partial::encode(header, batch)?),
-                    headers: Vec::new(),
-                });
-                Ok::<_, WireError>(())
-            };
-            // The watermark closes windows to what comes after it: only the last record has it.
-            for (windows_from_ms, batch) in &batches {
-                let header = PartialHeader {
-                    watermark_ms: None,
-                    windows_from_ms: *windows_from_ms,
-                    ..header.clone()
-                };
-                push(&header, Some(batch))?;
-            }
-            let windows_from_ms = last.as_ref().and_then(|(from_ms, _)| *from_ms);
-            let header = PartialHeader {
-                windows_from_ms,
-                ..header.clone()
-            };
-            push(&header, last.as_ref().map(|(_, batch)| batch))?;
         }
+        log.extend(address(&topic, &header, placed, (told, emissions))?);
         Ok(())
     }
 
     fn emits_more(&self, watermark_ms: i64) -> bool {
         self.partials.iter().any(|partials| {
-            let aggregate = self.aggregate(partials.step);
-            let count = |ms| emission_count(aggregate.window, aggregate.late, ms);
+            let count = |ms| emission_count(&self.setup.plan, partials.step, ms);
             self.watermark
                 .current_ms
                 .is_none_or(|current_ms| count(watermark_ms) > count(current_ms))

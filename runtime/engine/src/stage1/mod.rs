@@ -4,7 +4,6 @@ mod announce;
 mod append_time;
 mod events;
 mod fates;
-mod fold;
 mod parts;
 mod progress;
 mod reach;
@@ -26,18 +25,18 @@ use tidewheel_planner::plan::{Aggregate, Plan, Relation, Source, StepKind};
 use self::append_time::AppendTime;
 use self::events::Events;
 use self::fates::{Reasons, count};
-use self::fold::place;
 use self::reach::{companions, reached, row_outputs};
 use self::row_output::RowOutput;
 use self::slice::{Begun, Dead, Slice, Traced};
 use self::watermark::{Idleness, PartitionWatermark};
+use crate::chain::closing_ms;
 use crate::deduplication::Deduplication;
 use crate::effects::{Effects, Refusal, take_up_to};
 use crate::error::EngineError;
 use crate::generation::{Generations, StepGeneration};
 use crate::ledger::Ledger;
+use crate::partials::place;
 use crate::settled::Settled;
-use crate::window::{closes_at, emits_at, last_start};
 use crate::wire::acknowledgement::Acknowledgement;
 use crate::wire::dead_letter::DeadLetter;
 use crate::wire::state::{Checkpoint, OffsetRange, Position};
@@ -235,12 +234,7 @@ impl SourceTask {
     pub fn closing_watermark_ms(&self) -> Option<i64> {
         let out_of_order_ms = i64::try_from(self.source().max_out_of_order_ms).unwrap_or(i64::MAX);
         let newest_ms = self.watermark.by_events_ms?.saturating_add(out_of_order_ms);
-        let closes = |partials: &Partials| {
-            let aggregate = self.aggregate(partials.step);
-            let Aggregate { window, late, .. } = *aggregate;
-            let start_ms = last_start(window, newest_ms);
-            closes_at(window, late, start_ms).max(emits_at(window, late, start_ms))
-        };
+        let closes = |partials: &Partials| closing_ms(&self.setup.plan, partials.step, newest_ms);
         self.partials.iter().map(closes).max()
     }
 

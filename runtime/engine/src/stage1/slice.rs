@@ -13,16 +13,15 @@ use super::addressed::Addressed;
 use super::append_time::AppendTime;
 use super::events::{Events, Found};
 use super::fates::{Fate, Reasons};
-use super::fold::{SlicePartials, fold_isolating};
 use super::reach::reached;
 use super::times::{Times, event_times, is_future, judge_times};
 use super::watermark::PartitionWatermark;
 use crate::deduplication::Deduplication;
 use crate::error::EngineError;
+use crate::partials::{Folds, by_first_window, folded};
 use crate::rows::{Failure, Rows, evaluate};
-use crate::session;
 use crate::timestamp::{rfc3339, timestamp_type, timestamps};
-use crate::window::{closes_at, end_of, first_open, first_start, floor, last_start, rows_from};
+use crate::window::{closes_at, end_of, first_open, first_start, last_start, rows_from};
 use crate::wire::dead_letter::Reason;
 use crate::wire::placement;
 use crate::wire::state::OffsetRange;
@@ -275,12 +274,13 @@ impl<'a> Slice<'a> {
         aggregate: &Aggregate,
         begun: Begun,
         input: &Traced,
-    ) -> Result<(Vec<SlicePartials>, Vec<Fate>), EngineError> {
+    ) -> Result<(Vec<Folds>, Vec<Fate>), EngineError> {
         let offered = self.addressed.for_step(step, input)?;
         let input = offered.as_ref();
         let mut fates = inherited(&[Some(input)], Fate::Filtered(step as u16));
+        let plan = self.plan;
         let failed =
-            |error: DataFusionError| EngineError::aggregation(&self.plan.steps[step].name, &error);
+            |error: DataFusionError| EngineError::aggregation(&plan.steps[step].name, &error);
         let windowed;
         let rows = if aggregate.argument_sees_window {
             windowed = self.with_window(aggregate, &input.rows).map_err(failed)?;
@@ -294,28 +294,21 @@ impl<'a> Slice<'a> {
         let calls = self
             .call_rows(step, aggregate, &arguments)
             .map_err(failed)?;
-        let mut folded = Vec::new();
-        let apart = by_first_window(calls, &shortened)
-            .map_err(|error| EngineError::aggregation(&self.plan.steps[step].name, &error))?;
-        for (windows_from_ms, calls) in apart {
-            let panes = self.panes(aggregate, &calls)?;
-            let folded_once = fold_isolating(aggregate, &calls, &panes);
-            let (mut partials, failures, counted) = folded_once
-                .map_err(|error| EngineError::aggregation(&self.plan.steps[step].name, &error))?;
-            if let (Window::Session { .. }, false) = (aggregate.window, failures.is_empty()) {
-                // Rows that are left out may have stood between others.
-                partials = self.fold_without(step, aggregate, &calls, &failures)?;
-            }
+        let mut folds = Vec::new();
+        for (windows_from_ms, calls) in by_first_window(calls, &shortened).map_err(failed)? {
+            let event_ms = |record| self.times.event_ms(record);
+            let (partials, failures, counted) =
+                folded(aggregate, &calls, &event_ms).map_err(failed)?;
             for record in counted {
                 fates[record as usize] = Fate::Present;
             }
             self.bury(step, failures, &mut fates);
-            folded.extend(partials.map(|batch| SlicePartials {
+            folds.extend(partials.map(|batch| Folds {
                 windows_from_ms,
                 batch,
             }));
         }
-        Ok((folded, fates))
+        Ok((folds, fates))
     }
 
     /// The rows that some of their windows still take, and by record the first of these windows, ms, where it is not the first of all; the
@@ -410,39 +403,6 @@ impl<'a> Slice<'a> {
         })
     }
 
-    /// Partials of `calls` but for the records that failed.
-    fn fold_without(
-        &self,
-        step: usize,
-        aggregate: &Aggregate,
-        calls: &Rows,
-        failures: &[Failure],
-    ) -> Result<Option<RecordBatch>, EngineError> {
-        let failed: BTreeSet<u32> = failures.iter().map(|failure| failure.record).collect();
-        let rows = (0..).zip(&calls.records);
-        let rows = rows.filter(|(_, record)| !failed.contains(record));
-        let rows: Vec<u32> = rows.map(|(row, _)| row).collect();
-        let wrong =
-            |error: DataFusionError| EngineError::aggregation(&self.plan.steps[step].name, &error);
-        let calls = calls.take(&UInt32Array::from(rows)).map_err(wrong)?;
-        let panes = self.panes(aggregate, &calls)?;
-        let (partials, ..) = fold_isolating(aggregate, &calls, &panes).map_err(wrong)?;
-        Ok(partials)
-    }
-
-    /// The start of the pane of each row, ms, or of the session that it makes with others. Rows begin with the group columns.
-    fn panes(&self, aggregate: &Aggregate, rows: &Rows) -> Result<Vec<i64>, EngineError> {
-        let times = rows.records.iter();
-        let times = times.map(|&record| self.times.event_ms(record));
-        if let Window::Session { gap_ms } = aggregate.window {
-            let times: Vec<i64> = times.collect();
-            let groups = &rows.batch.columns()[..aggregate.group_columns];
-            return Ok(session::starts(groups, &times, &times, gap_ms)?);
-        }
-        let pane_ms = aggregate.window.pane_ms();
-        Ok(times.map(|event_ms| floor(event_ms, pane_ms)).collect())
-    }
-
     /// `rows` with `window_start` and `window_end` at the end. Where a step asks for that, each window is one pane.
     fn with_window(&self, aggregate: &Aggregate, rows: &Rows) -> Result<Rows, DataFusionError> {
         let starts = rows.records.iter();
@@ -529,25 +489,6 @@ impl<'a> Slice<'a> {
             });
         }
     }
-}
-
-/// Rows apart by the first window that takes them, none where all do; `shortened` has it of records for which that is not so.
-fn by_first_window(
-    rows: Rows,
-    shortened: &BTreeMap<u32, i64>,
-) -> Result<Vec<(Option<i64>, Rows)>, DataFusionError> {
-    if shortened.is_empty() {
-        return Ok(vec![(None, rows)]);
-    }
-    let mut apart: BTreeMap<Option<i64>, Vec<u32>> = BTreeMap::new();
-    for (row, record) in (0..).zip(&rows.records) {
-        let from_ms = shortened.get(record).copied();
-        apart.entry(from_ms).or_default().push(row);
-    }
-    let apart = apart.into_iter();
-    apart
-        .map(|(from_ms, picked)| Ok((from_ms, rows.take(&UInt32Array::from(picked))?)))
-        .collect()
 }
 
 /// For each row, which row of its record it is.

@@ -206,7 +206,7 @@ pub(super) fn compare(
 }
 
 /// The count that a group's contributions stand under in a ledger.
-fn fate<'a>(
+pub(super) fn fate<'a>(
     ledger: &'a mut Ledger,
     chain: &[usize],
     emission: &Emission,

@@ -24,6 +24,8 @@ pub(crate) struct Emission {
     pub(crate) contributions: Vec<i64>,
     /// How often each group was emitted, this time included.
     pub(crate) revisions: Vec<i64>,
+    /// The end of each group's window, ms; of those that could not be evaluated nothing is to be told.
+    pub(crate) ends_ms: Vec<i64>,
     /// The rows of each step, by step; `Rows::records` are groups.
     pub(crate) relations: BTreeMap<usize, Rows>,
     /// Groups that could not be evaluated: the group, the step, and why.
@@ -49,6 +51,7 @@ pub(crate) fn evaluate_run(
             .project(&key_columns)
             .map_err(|error| failed(error.into()))?,
         contributions: counts(run.num_columns() - 2),
+        ends_ms: ends_ms(aggregate, &groups, run.num_rows()),
         revisions: counts(run.num_columns() - 1),
         relations: BTreeMap::new(),
         failures: failures
@@ -238,6 +241,17 @@ fn isolate(
             isolate(aggregate, &rest, from + half as u32, good, bad);
         }
     }
+}
+
+/// The end of the window of each of `count` groups, of which these could be folded, ms.
+fn ends_ms(aggregate: &Aggregate, groups: &Rows, count: usize) -> Vec<i64> {
+    let ends = groups.batch.column(aggregate.group_columns + 1);
+    let ends = ends.as_primitive::<TimestampMicrosecondType>().values();
+    let mut ends_ms = vec![0; count];
+    for (&group, end_us) in groups.records.iter().zip(ends) {
+        ends_ms[group as usize] = end_us.div_euclid(1_000);
+    }
+    ends_ms
 }
 
 /// The groups of a run as `result` reads them.

@@ -38,6 +38,9 @@ impl StepTask {
         let start = rfc3339(start_ms);
         let what = match self.aggregate().window {
             Window::Session { .. } => format!("sessions that would hold {start} are final"),
+            _ if self.feeds_others() => format!(
+                "the window that starts at {start} is final, because windows of other steps are made of it"
+            ),
             _ => format!("the window that starts at {start} is no longer kept"),
         };
         let message = format!(

@@ -1,6 +1,7 @@
 //! The task of one partition of the partials of an aggregate step: merge, emit as the watermark passes, follow-up steps.
 mod changes;
 mod emission;
+mod feeding;
 pub(crate) mod group_letters;
 mod outdated;
 mod passed_over;
@@ -22,6 +23,7 @@ use tidewheel_planner::plan::{Aggregate, Output, Plan, StepKind, Window};
 
 use self::changes::{Changes, compare};
 use self::emission::{Emission, chain, window_outputs};
+use self::feeding::Fed;
 use self::refused::RefusedGroups;
 use self::windows::{Pane, Windows, by_pane, in_window};
 use crate::effects::{Effects, Refusal, TableWrite, take_up_to};
@@ -54,8 +56,8 @@ pub struct StepSetup {
     pub step: usize,
     /// Partition of its partials.
     pub partition: i32,
-    /// The source partitions that fed the step when its generation began, as `<source>/<partition>`: each has to speak before a window is
-    /// emitted. Others are waited for from when they first speak, so that every replay waits for the same ones.
+    /// The source partitions that fed the step when its generation began, as `<source>/<partition>`, or those of the step whose windows it
+    /// aggregates: each has to speak before a window is emitted. Others are waited for from when they first speak, so that every replay waits for the same ones.
     pub feeders: Vec<String>,
     /// How often changed windows go to the state topic, by the driver's clock.
     pub snapshot_every: Duration,
@@ -76,6 +78,8 @@ pub struct StepTask {
     /// Of windows that are due, by start: in how many of the partials that are read again each group came.
     replayed: BTreeMap<i64, HashMap<u128, i64>>,
     outputs: Vec<WindowOutput>,
+    /// The aggregate steps over its windows.
+    fed: Vec<Fed>,
     settled: Settled,
     acknowledgement: Acknowledgement,
     /// Partials up to here are gone, some of which were covered: the progress of then, until the task is as far again.
@@ -236,6 +240,8 @@ impl StepTask {
         self.publish(&mut writes, &mut log)?;
         self.purge();
         if !silent {
+            let plan = Arc::clone(&self.setup.plan);
+            self.announce(&plan, began_at, &mut log)?;
             self.from = self.from.max(self.at);
             if began_at < self.at {
                 self.forget_refused();
@@ -354,7 +360,7 @@ impl StepTask {
         for (pane_ms, part) in by_pane(&partials).map_err(|error| self.failed(&error))? {
             let over = starts_over(aggregate.window, pane_ms, from_ms);
             let (purged, kept): (Vec<i64>, Vec<i64>) =
-                over.partition(|&start_ms| self.is_purged(aggregate, start_ms));
+                over.partition(|&start_ms| self.takes_nothing(aggregate, start_ms));
             let as_of = |start_ms: i64| in_window(aggregate, &part, start_ms);
             if !silent {
                 // A row counts once in each of its windows.
@@ -401,6 +407,12 @@ impl StepTask {
             true => 1,
             false => self.generation,
         }
+    }
+
+    /// Whether what comes for a window is in none: it is no longer kept, or was written and is final, because others are made of it.
+    fn takes_nothing(&self, aggregate: &Aggregate, start_ms: i64) -> bool {
+        let is_final = self.feeds_others() && self.is_due(aggregate, start_ms);
+        is_final || self.is_purged(aggregate, start_ms)
     }
 
     fn is_purged(&self, aggregate: &Aggregate, start_ms: i64) -> bool {
@@ -464,6 +476,7 @@ impl StepTask {
                 self.bury_failures(&new, &plan, log);
                 let changed = (&new, old.as_ref());
                 self.enter(began_at, start_ms, changed, &plan, &mut changes)?;
+                self.feed(&plan, &new, log)?;
             }
         }
         if let Window::Session { gap_ms } = aggregate.window {
@@ -472,6 +485,7 @@ impl StepTask {
                 self.bury_failures(&new, &plan, log);
                 // None of them was there before.
                 self.enter(began_at, i64::MIN, (&new, None), &plan, &mut changes)?;
+                self.feed(&plan, &new, log)?;
             }
         }
         if !silent {
@@ -538,6 +552,7 @@ impl StepTask {
         });
         let open_sessions = self.windows.open_sessions(self.aggregate());
         StepProgress {
+            fed: self.step_ledgers(),
             version: version(),
             revision: self.setup.generations.revision,
             next_offset: self.at,

@@ -8,7 +8,7 @@ use tidewheel_planner::names::PipelineNames;
 
 use super::windows::{Pane, Run, WindowState, Windows};
 use super::{
-    RefusedGroups, StepSetup, StepTask, WindowOutput, aggregate_of, chain, window_outputs,
+    Fed, RefusedGroups, StepSetup, StepTask, WindowOutput, aggregate_of, chain, window_outputs,
 };
 use crate::effects::Refusal;
 use crate::error::EngineError;
@@ -112,6 +112,7 @@ impl StepTask {
             refused,
             from,
         )?;
+        let fed = Fed::all(&setup, progress.as_ref());
         Ok(Self {
             names: PipelineNames::new(&setup.plan.namespace, &setup.plan.name),
             generation,
@@ -127,6 +128,7 @@ impl StepTask {
             passed_over: progress.filter(|_| passed_over),
             replayed: BTreeMap::new(),
             outputs,
+            fed,
             settled: Settled::recovered(from),
             stored,
             snapshot_at: at,

@@ -15,9 +15,9 @@ const WHAT: &str = "partial";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartialHeader {
-    /// The source it was made of.
+    /// The source it was made of, or the step whose windows.
     pub source: String,
-    /// The partition of the source.
+    /// The partition of the source, or of that step.
     pub partition: i32,
     /// The offsets that it covers: from the first ...
     pub from: i64,

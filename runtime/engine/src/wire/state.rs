@@ -125,15 +125,18 @@ pub struct StepProgress {
     pub revision: i64,
     /// The first offset of the partials that is not yet covered.
     pub next_offset: i64,
-    /// The minimum over all source partitions; none until each has spoken.
+    /// The minimum over all that feed it; none until each has spoken.
     pub watermark_ms: Option<i64>,
-    /// The last watermark of each source partition: `<source>/<partition>`.
+    /// The last watermark of each of them: `<source>/<partition>`, or `<step>/<partition>` where its windows are aggregated.
     pub watermarks: BTreeMap<String, Option<i64>>,
     /// The first start of a session that is not final, ms; none where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions_from_ms: Option<i64>,
     /// For each output, where its sink must be at least, and its fates in contributions.
     pub outputs: BTreeMap<String, OutputProgress>,
+    /// For each aggregate step over its windows, what became of their rows since the generation began.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fed: BTreeMap<String, Ledger>,
 }
 
 impl StepProgress {

@@ -84,7 +84,7 @@ pub(crate) fn event(id: &str, ms: i64, members: &str) -> String {
     format!("{{\"id\": \"{id}\", \"ts\": {}{comma}{members}}}", T0 + ms)
 }
 
-/// A pipeline with one source and at most one aggregate step.
+/// A pipeline with one source and at most one aggregate step, which windows over windows may follow.
 pub(crate) struct Pipeline {
     pub(crate) plan: Arc<Plan>,
     pub(crate) names: PipelineNames,
@@ -92,6 +92,8 @@ pub(crate) struct Pipeline {
     pub(crate) steps: Vec<StepTask>,
     /// What each partition of the partials topic holds.
     pub(crate) partials: Vec<Vec<Record>>,
+    /// What the tasks of the aggregate step have sent to a step over its windows.
+    pub(crate) fed: Vec<NewRecord>,
     pub(crate) dead: Vec<NewRecord>,
     /// What went to topics of outputs.
     pub(crate) published: Vec<NewRecord>,
@@ -130,6 +132,7 @@ impl Pipeline {
             refused: vec![Vec::new(); steps.len()],
             sources,
             steps,
+            fed: Vec::new(),
             dead: Vec::new(),
             published: Vec::new(),
             state: BTreeMap::new(),
@@ -195,7 +198,8 @@ impl Pipeline {
         let mut log = effects.log;
         log.extend(self.steps[partition].seal(&committed, &refusals));
         self.refused[partition].extend(refusals);
-        self.append(log);
+        let fed = self.append(log);
+        self.fed.extend(fed);
     }
 
     /// Lifts every source partition's watermark.

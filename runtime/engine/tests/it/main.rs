@@ -19,6 +19,7 @@ mod hopping;
 mod idleness;
 mod isolation;
 mod lateness;
+mod over_windows;
 mod protobuf;
 mod recovery;
 mod refusals;

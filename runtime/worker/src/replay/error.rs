@@ -7,9 +7,9 @@ use crate::error::WorkerError;
 /// Why windows of the past are not computed once more. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The pipeline has no tumbling or hopping windows in tables.
+    /// The pipeline has no tumbling or hopping windows of events in tables.
     #[error(
-        "no output of the pipeline puts tumbling or hopping windows into a table: there is nothing to replay"
+        "no output of the pipeline puts tumbling or hopping windows of events into a table: there is nothing to replay"
     )]
     NoWindows,
     /// Nothing says what the pipeline has read.

@@ -1,4 +1,4 @@
-//! The part of a plan that is replayed: windows in tables, each emitted once.
+//! The part of a plan that is replayed: windows of events in tables, each emitted once.
 use std::collections::BTreeMap;
 
 use tidewheel_planner::plan::{Aggregate, LatePolicy, Output, Plan, StepKind, Window};
@@ -24,6 +24,8 @@ pub enum Why {
     Topic,
     /// It has sessions: where they begin depends on all events before, and no time parts those that are final from the others.
     Sessions,
+    /// It has windows over windows: they are made of rows that those have written, and not of events.
+    OverWindows,
 }
 
 /// The windows of the plan's tables that lie in `range` as a whole. `numbers`: the generations of aggregate steps.
@@ -98,6 +100,7 @@ fn left_alone(plan: &Plan, output: &Output) -> Option<Why> {
     match (output.table(), aggregate_of(plan, output)) {
         (None, _) => Some(Why::Topic),
         (Some(_), None) => Some(Why::Rows),
+        (Some(_), Some((step, _))) if plan.fed_by(step).is_some() => Some(Why::OverWindows),
         (Some(_), Some((_, aggregate))) => {
             matches!(aggregate.window, Window::Session { .. }).then_some(Why::Sessions)
         }
@@ -146,14 +149,16 @@ metadata: {name: kpis, namespace: shop}
 spec:
   sources: [{name: events}]
   steps:
-    - {name: minutes, aggregate: {window: {tumbling: 1m}, sql: SELECT count(*) AS n FROM events}}
+    - {name: minutes, aggregate: {window: {tumbling: 1m}, late: {policy: Drop}, sql: SELECT count(*) AS n FROM events}}
     - {name: visits, aggregate: {window: {session: {gap: 1m}}, late: {allowed: 1m, policy: DeadLetter}, sql: 'SELECT id, count(*) AS n FROM events GROUP BY id'}}
     - {name: more, sql: 'SELECT window_start, n FROM minutes WHERE n > 1'}
+    - {name: hours, aggregate: {window: {tumbling: 1h}, sql: SELECT max(n) AS n FROM minutes}}
   outputs:
     - {name: rows, from: events, postgres: {sink: tables}}
     - {name: minutes, from: minutes, postgres: {sink: tables}}
     - {name: visits, from: visits, postgres: {sink: tables}}
     - {name: more, from: more, postgres: {sink: tables}}
+    - {name: hours, from: hours, postgres: {sink: tables}}
 ";
 
     #[test]
@@ -175,7 +180,11 @@ spec:
             .into_iter()
             .map(|left| (left.output, left.why))
             .collect();
-        let expected = [("rows", Why::Rows), ("visits", Why::Sessions)];
+        let expected = [
+            ("rows", Why::Rows),
+            ("visits", Why::Sessions),
+            ("hours", Why::OverWindows),
+        ];
         assert_eq!(left, expected.map(|(name, why)| (name.to_owned(), why)));
     }
 }

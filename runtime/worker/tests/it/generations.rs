@@ -48,7 +48,7 @@ async fn start_on(log: Arc<dyn Log>, plan: &Arc<Plan>) -> Result<Worker, WorkerE
     Worker::new(plan.clone(), log, Sinks::default(), timer, limits).await
 }
 
-fn log_of(plan: &Plan) -> EmbeddedLog {
+pub(crate) fn log_of(plan: &Plan) -> EmbeddedLog {
     let log = EmbeddedLog::in_memory(Options::default());
     create_topics(&log, plan);
     log
@@ -197,13 +197,13 @@ async fn a_worker_waits_for_its_topics_and_says_so() {
 }
 
 /// Runs `plan` until every window is closed.
-async fn run(log: &EmbeddedLog, database: &Database, plan: &Arc<Plan>) {
+pub(crate) async fn run(log: &EmbeddedLog, database: &Database, plan: &Arc<Plan>) {
     let closed = async |control: Control| control.close_windows().await.unwrap();
     run_while(log, database, plan, closed).await;
 }
 
 /// Runs `plan` until something is so.
-async fn run_while(
+pub(crate) async fn run_while(
     log: &EmbeddedLog,
     database: &Database,
     plan: &Arc<Plan>,

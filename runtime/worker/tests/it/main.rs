@@ -9,6 +9,7 @@
 
 mod around;
 mod beside;
+mod chains;
 mod end_to_end;
 mod fixture;
 mod generations;

@@ -3,6 +3,7 @@
 //! `UPDATE_GOLDEN=1 cargo test --release -p tidewheel-engine --test it formats` writes files that are missing or have changed. A
 //! changed file is a changed format: it needs a new version, and the old file has to stay readable.
 mod letters;
+mod over_windows;
 mod panes;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@
 //! A seed is drawn as a [story](story::Story), a list of dated happenings, which is then played. A failing seed replays exactly, and is told
 //! as the shortest story that still fails: `make replay SEED=17`, with `TIDEWHEEL_TRACE=1` for everything that comes of its story.
 //! `make soak SEEDS=5000` runs many, and `TIDEWHEEL_BUG=NoFencing make soak SEEDS=1000` shows which of them catch a deliberate bug.
+mod chain_verdict;
 mod cluster;
 mod faulty_log;
 mod faulty_sink;
@@ -132,6 +133,7 @@ caught! {
     sessions_that_nobody_joins_are_caught: SessionsApart by 4;
     sessions_that_do_not_wait_for_their_gap_are_caught: SessionsWithoutGap by 49;
     sessions_that_a_change_divides_are_caught: SessionsDivided by 1084;
+    windows_over_windows_that_do_not_wait_are_caught: FedTooEarly by 2;
 }
 
 #[test]

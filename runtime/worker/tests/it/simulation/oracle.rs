@@ -258,7 +258,7 @@ pub(crate) fn fate_of(
 }
 
 /// The starts of the windows that hold a time, the last one first.
-fn starts(shape: Shape, ts_ms: i64) -> impl Iterator<Item = i64> {
+pub(crate) fn starts(shape: Shape, ts_ms: i64) -> impl Iterator<Item = i64> {
     let last_ms = ts_ms.div_euclid(shape.every_ms) * shape.every_ms;
     // Sessions are joined later.
     let size_ms = if shape.is_session { 1 } else { shape.size_ms };

@@ -55,6 +55,8 @@ pub(crate) struct Scenario {
     pub(crate) divides: bool,
     /// A second aggregate step over the same rows, without groups.
     pub(crate) totals: Option<Shape>,
+    /// Aggregate steps over the windows of the grouped one.
+    pub(crate) chain: Option<Chain>,
     /// A column of rows, of which versions have one each, and what windows make of it.
     pub(crate) formulas: [Formula; 2],
     pub(crate) aggregation: Aggregation,
@@ -64,6 +66,17 @@ pub(crate) struct Scenario {
     pub(crate) ages: bool,
     /// The first runs from the beginning, each other from somewhere in between.
     pub(crate) versions: Vec<Version>,
+}
+
+/// Windows over windows: the step `per` over those of `win`, and maybe the step `span` over those of `per`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Chain {
+    /// Those of `per`, by version.
+    pub(crate) per: Vec<Shape>,
+    /// Those of `span`.
+    pub(crate) span: Option<Shape>,
+    /// The rows are those of the step that follows on `win`.
+    pub(crate) of_after: bool,
 }
 
 /// What changes from version to version.
@@ -115,6 +128,13 @@ impl Shape {
                 once => once,
             },
             allowed_ms: self.allowed_ms,
+        }
+    }
+
+    /// Has windows written once.
+    fn amends_nothing(&mut self) {
+        if self.policy == LatePolicy::Amend {
+            self.policy = LatePolicy::DeadLetter;
         }
     }
 
@@ -192,6 +212,7 @@ impl Scenario {
             totals: world
                 .chance(0.3)
                 .then(|| Shape::draw(world, &[6_000, 10_000, 25_000])),
+            chain: None,
             formulas: [Formula::draw(world, 2), Formula::draw(world, 2)],
             aggregation: *world.pick(&Aggregation::ALL),
             left_out: world.chance(0.3).then(|| Condition::draw(world, 2)),
@@ -218,9 +239,64 @@ impl Scenario {
         self
     }
 
+    /// The same with windows over the grouped windows.
+    pub(crate) fn in_chain(mut self, world: &World) -> Self {
+        let first = self.versions[0].windows;
+        for version in &mut self.versions {
+            // Where windows of two kinds do not begin together, some of those over them have no row.
+            version.windows = Shape {
+                size_ms: first.size_ms,
+                every_ms: first.every_ms,
+                is_session: first.is_session,
+                ..version.windows
+            };
+            version.windows.amends_nothing();
+        }
+        if first.is_session {
+            // Sessions that had begun before a change are not written again.
+            self.versions.truncate(1);
+        }
+        let mut per = Shape::draw(world, &[10_000, 20_000, 25_000, 60_000]);
+        if self.versions.len() == 1 && world.chance(0.2) {
+            per = per.in_sessions(30_000);
+        }
+        let mut of_versions = Vec::new();
+        for _ in &self.versions {
+            of_versions.push(per);
+            if !per.is_session && world.chance(0.3) {
+                per = Shape::draw(world, &[10_000, 20_000, 30_000]);
+            }
+        }
+        let span = world.chance(0.4).then(|| {
+            let widest = of_versions.iter_mut();
+            let widest = widest.map(|per| {
+                per.amends_nothing();
+                // A third step over windows that begin every second takes all of them.
+                per.every_ms = if per.is_session { 1 } else { per.size_ms };
+                per.size_ms
+            });
+            Shape::draw(world, &[2 * widest.max().unwrap_or(0)])
+        });
+        self.chain = Some(Chain {
+            per: of_versions,
+            span,
+            of_after: world.chance(0.4),
+        });
+        // What was final before a partition is added takes nothing of it.
+        self.grows = false;
+        self
+    }
+
     /// Pipelines with one thing less each.
     pub(crate) fn simpler(&self) -> Vec<Self> {
-        let without: [fn(&mut Self); 14] = [
+        let without: [fn(&mut Self); 16] = [
+            |scenario| scenario.chain = None,
+            |scenario| {
+                scenario
+                    .chain
+                    .iter_mut()
+                    .for_each(|chain| chain.span = None)
+            },
             |scenario| scenario.formulas = [Formula::N, Formula::D],
             |scenario| scenario.left_out = None,
             |scenario| scenario.partitions.truncate(1),
@@ -285,6 +361,13 @@ impl Scenario {
         if self.totals.is_some() {
             totals = "    - {name: tots, from: tot, postgres: {sink: tables}}\n";
         }
+        let mut over = String::new();
+        if let Some(chain) = &self.chain {
+            over.push_str("    - {name: pers, from: per, postgres: {sink: tables}}\n");
+            if chain.span.is_some() {
+                over.push_str("    - {name: spans, from: span, postgres: {sink: tables}}\n");
+            }
+        }
         let pipeline = format!(
             "apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
@@ -298,10 +381,10 @@ spec:
     - {{name: afters, from: after, postgres: {{sink: tables}}}}
 {totals}    - {{name: sent, from: {}, kafka: {{sink: bus, topic: sent, partitions: 2, key: [id]}}}}
     - {{name: told, from: win, kafka: {{sink: bus, topic: told, partitions: 3}}}}
-",
+{over}",
             sources.join(", "),
             self.row_steps(self.versions[version]),
-            self.window_steps(self.versions[version]),
+            self.window_steps(self.versions[version]) + &self.chain_steps(version),
             self.once(),
             self.once(),
         );
@@ -396,6 +479,40 @@ spec:
             steps.push_str(&format!(
                 "    - {{name: tot, aggregate: {{{}, sql: 'SELECT count(*) AS c, sum(n) AS s FROM {once}'}}}}\n",
                 totals.yaml()
+            ));
+        }
+        steps
+    }
+}
+
+impl Scenario {
+    /// The steps over the windows of `win`.
+    fn chain_steps(&self, version: usize) -> String {
+        let Some(chain) = &self.chain else {
+            return String::new();
+        };
+        let (from, c, s, failing) = match chain.of_after {
+            true => ("after", "c2", "s1", 10),
+            false => ("win", "c", "s", 5),
+        };
+        let quotient = match self.divides {
+            true => format!("sum(10 / ({c} - {failing}))"),
+            false => format!("sum({c})"),
+        };
+        let mut steps = format!(
+            "    - name: per
+      aggregate:
+        {}
+        sql: |
+          SELECT kind, count(*) AS n, max({c}) AS m, sum({s}) AS s, first_value({c}) AS f, last_value({s}) AS l, {quotient} AS q
+          FROM {from} WHERE {c} <> 4 GROUP BY kind
+",
+            chain.per[version].yaml().replace("}, late", "}\n        late"),
+        );
+        if let Some(span) = &chain.span {
+            steps.push_str(&format!(
+                "    - {{name: span, aggregate: {{{}, sql: 'SELECT count(*) AS n, sum(n) AS s, max(m) AS m FROM per'}}}}\n",
+                span.yaml()
             ));
         }
         steps

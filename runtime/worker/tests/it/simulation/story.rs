@@ -124,6 +124,9 @@ impl Story {
             // Apart from all else that is drawn.
             scenario = scenario.in_sessions(&World::new(!seed, Detail::Nothing));
         }
+        if seed % 4 == 2 {
+            scenario = scenario.in_chain(&World::new(!seed, Detail::Nothing));
+        }
         let transaction_markers = chance.chance(0.7);
         let snapshot_every_ms = *chance.pick(&[0, 300, 5_000, 5_000]);
         let most_processes = 1 + chance.below(4);

@@ -13,7 +13,7 @@ use super::cluster::Cluster;
 use super::history::History;
 use super::oracle::{Entry, Fate, Judged, Row, Stored, entry, fate_of, judge};
 use super::scenario::{SOURCES, Version};
-use super::{topic_verdict, window_verdict};
+use super::{chain_verdict, topic_verdict, window_verdict};
 use crate::fixture::{header, names, read_all};
 
 /// A dead letter of a record: task, offset, reason, step.
@@ -40,6 +40,7 @@ pub(crate) fn check(cluster: &Cluster, status: &Status) {
     check_dead_letters(cluster, &history, &verdicts);
     check_rows(cluster, &history, &verdicts);
     window_verdict::check_windows(cluster, &history, &verdicts);
+    chain_verdict::check(cluster, &history, &verdicts, status);
     topic_verdict::check_sent(cluster, &history, &verdicts);
     topic_verdict::check_told(cluster, &history, &verdicts);
     for (output, refuses) in [("rows", true), ("sent", false)] {

@@ -9,6 +9,7 @@ use tidewheel_planner::plan::LatePolicy;
 use tidewheel_sinks::embedded::{Columns, Row};
 use tidewheel_worker::Status;
 
+use super::chain_verdict;
 use super::cluster::Cluster;
 use super::history::History;
 use super::oracle::{
@@ -40,7 +41,11 @@ fn shape(scenario: &Scenario, step: &str, version: usize) -> Shape {
 /// What a group becomes in the aggregate step `win`, and in the step after it.
 pub(crate) type Outcomes = (Outcome<WindowRow>, Outcome<AfterRow>);
 
-fn outcomes(scenario: &Scenario, version: usize, members: &Members) -> BTreeMap<Key, Outcomes> {
+pub(crate) fn outcomes(
+    scenario: &Scenario,
+    version: usize,
+    members: &Members,
+) -> BTreeMap<Key, Outcomes> {
     let version = scenario.versions[version];
     let of = |(key, members): (&Key, &Vec<_>)| {
         let row = window_row(scenario, version, members);
@@ -232,6 +237,8 @@ pub(crate) fn check_failed_groups(
         }
     };
     let mut expected: Vec<DeadGroup> = ended.iter().flat_map(failing).collect();
+    let failed_over = chain_verdict::failing(cluster, history, verdicts).into_iter();
+    expected.extend(failed_over.map(|key| (key, "per".to_owned())));
     let mut actual: Vec<DeadGroup> = letters.iter().map(dead_group).collect();
     expected.sort();
     actual.sort();
@@ -404,7 +411,7 @@ fn ledger_of(groups: impl IntoIterator<Item = (usize, Option<GroupFate>)>) -> Le
     ledger
 }
 
-fn check_output_ledger(status: &Status, output: &str, expected: &Ledger) {
+pub(crate) fn check_output_ledger(status: &Status, output: &str, expected: &Ledger) {
     let mut actual = Ledger::default();
     status
         .values()
