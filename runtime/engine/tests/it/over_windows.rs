@@ -7,6 +7,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use tidewheel_engine::stage2::{RecoveredStep, StepTask};
 use tidewheel_engine::wire::partial;
+use tidewheel_engine::wire::state::{Position, StepKey, StepProgress};
 use tidewheel_log::{NewRecord, Record};
 use tidewheel_planner::plan::Plan;
 
@@ -115,8 +116,15 @@ fn who_goes_on_from_the_progress_sends_nothing_again() {
     pipeline.send(0, &clicks);
     let mut again = Vec::new();
     for (partition, whole) in pipeline.steps.iter().enumerate() {
+        let state = pipeline.state_map("minutes", partition as i32);
+        let progress = StepProgress::decode(&state[&StepKey::Progress.encode(1)]).unwrap();
+        let at = Position {
+            next_offset: progress.next_offset,
+            watermark_ms: progress.watermark_ms,
+        };
         let recovered = RecoveredStep {
-            state: pipeline.state_map("minutes", partition as i32),
+            state,
+            sinks: BTreeMap::from([("minutes".to_owned(), at)]),
             ..RecoveredStep::default()
         };
         let setup = step_setup(&plan, partition as i32, 1);

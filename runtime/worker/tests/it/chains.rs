@@ -3,12 +3,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidewheel_engine::Ledger;
 use tidewheel_log::{EmbeddedLog, Log, NewRecord};
 use tidewheel_planner::plan::Plan;
+use tidewheel_planner::topics;
+use tidewheel_sinks::Sink;
 use tidewheel_sinks::embedded::{Columns, Database};
-use tidewheel_worker::{Control, topic_settings};
+use tidewheel_worker::{Control, Limits, SystemTimer, Worker, topic_settings};
+use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{create_tables, plan, source};
+use crate::fixture::{SINK, create_tables, plan, source};
 use crate::generations::{log_of, run, run_while};
 
 /// 2026-01-01T00:00:00Z, ms.
@@ -26,12 +30,22 @@ fn minutes(window: &str, value: &str) -> String {
 
 /// A pipeline with minutes, and what is made of them; both in tables.
 fn chained(minutes: &str, hours: Option<&str>) -> Arc<Plan> {
+    plan(&yaml(minutes, hours))
+}
+
+/// A pipeline with plain minutes and hours, and with names of its own.
+pub(crate) fn hourly_plan() -> Arc<Plan> {
+    let yaml = yaml(&minutes("tumbling: 1m", "count(*)"), Some(HOURS));
+    plan(&yaml.replace("events", "visits").replace("kpis", "hourly"))
+}
+
+fn yaml(minutes: &str, hours: Option<&str>) -> String {
     let (mut step, mut output) = (String::new(), "");
     if let Some(hours) = hours {
         step = format!("    - {{name: hours, aggregate: {{{hours}}}}}\n");
         output = "    - {name: hours, from: hours, postgres: {sink: tables}}\n";
     }
-    plan(&format!(
+    format!(
         "{}apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
 metadata: {{name: kpis, namespace: shop}}
@@ -43,11 +57,11 @@ spec:
     - {{name: minutes, from: minutes, postgres: {{sink: tables}}}}
 {output}",
         source(2, "maxOutOfOrder: 0s")
-    ))
+    )
 }
 
 /// Sends the events of some minutes: kind `a` in one partition, `b` in the other, and of `b` more in minutes that are odd.
-async fn send(log: &EmbeddedLog, plan: &Plan, minutes: std::ops::Range<i64>) {
+async fn send(log: &dyn Log, plan: &Plan, minutes: std::ops::Range<i64>) {
     let mut events = Vec::new();
     for second in (minutes.start * 60..minutes.end * 60).step_by(EVERY_S as usize) {
         let more = usize::from((second / 60) % 2 == 1);
@@ -128,15 +142,43 @@ const COLUMNS: [&str; 3] = ["most", "c", "minutes"];
 
 #[tokio::test(flavor = "current_thread")]
 async fn hours_are_made_of_minutes() {
-    let plan = chained(&minutes("tumbling: 1m", "count(*)"), Some(HOURS));
+    let plan = hourly_plan();
     let log = log_of(&plan);
+    for partials in topics::of_partials(&plan, None).unwrap() {
+        log.create_topic(&topic_settings(&partials)).unwrap();
+    }
+    check_hours(Arc::new(log), plan).await;
+}
+
+/// Sends events, runs a worker over all of them, and looks at what came out of [`hourly_plan`]. All topics are there.
+pub(crate) async fn check_hours(log: Arc<dyn Log>, plan: Arc<Plan>) {
     let folder = tempfile::tempdir().unwrap();
     let database = create_tables(&folder.path().join("tables.db"), &plan).await;
-    send(&log, &plan, 0..150).await;
-    run(&log, &database, &plan).await;
+    send(log.as_ref(), &plan, 0..150).await;
+    let sinks = BTreeMap::from([(SINK.to_owned(), Arc::new(database.clone()) as Arc<dyn Sink>)]);
+    let (timer, limits) = (Arc::new(SystemTimer), Limits::default());
+    let worker = Worker::new(plan.clone(), log, sinks, timer, limits);
+    let worker = worker.await.unwrap();
+    let (control, stop) = (worker.control(), CancellationToken::new());
+    let inputs: Vec<_> = worker.inputs(&stop).into_iter().map(tokio::spawn).collect();
+    let closed = tokio::time::timeout(Duration::from_secs(60), control.close_windows()).await;
+    let status = control.status();
+    closed
+        .unwrap_or_else(|_| panic!("not closed: {status:#?}"))
+        .unwrap();
+    stop.cancel();
+    for input in inputs {
+        input.await.unwrap();
+    }
     let expected = hours(&[(0, 0..60, 0), (60, 60..120, 0), (120, 120..150, 0)]);
     assert_eq!(rows(&database, &plan, 1, &COLUMNS).await, expected);
     assert_eq!(rows(&database, &plan, 0, &["c"]).await.len(), 300);
+    let mut ledger = Ledger::default();
+    let ledgers = status
+        .values()
+        .filter_map(|task| task.step_ledgers.get("hours"));
+    ledgers.for_each(|of_task| ledger.add(of_task));
+    assert_eq!((ledger.read, ledger.written), (300, 300));
 }
 
 /// What is in the tables after the steps were changed from `old` to `new` when an hour and a half had been read, and three were read in the
@@ -150,7 +192,7 @@ async fn changed(
     BTreeMap<(i64, String), Vec<i64>>,
 ) {
     let log = log_of(old);
-    for topic in tidewheel_planner::topics::of_pipeline(new) {
+    for topic in topics::of_pipeline(new) {
         log.create_topic(&topic_settings(&topic)).unwrap();
     }
     let folder = tempfile::tempdir().unwrap();

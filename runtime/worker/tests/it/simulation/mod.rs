@@ -133,7 +133,7 @@ caught! {
     sessions_that_nobody_joins_are_caught: SessionsApart by 4;
     sessions_that_do_not_wait_for_their_gap_are_caught: SessionsWithoutGap by 49;
     sessions_that_a_change_divides_are_caught: SessionsDivided by 1084;
-    windows_over_windows_that_do_not_wait_are_caught: FedTooEarly by 2;
+    windows_over_windows_that_do_not_wait_are_caught: FedTooEarly by 142;
 }
 
 #[test]
