@@ -46,8 +46,7 @@ pub(crate) async fn cuts(
     for outer in begun {
         let inner = plan.fed_by(outer.step);
         let inner = begun.iter().find(|new| Some(new.step) == inner);
-        let Some((inner, Some(inner_ms))) =
-            inner.map(|inner| (inner, at_ms(&cuts, inner.step)))
+        let Some((inner, Some(inner_ms))) = inner.map(|inner| (inner, at_ms(&cuts, inner.step)))
         else {
             continue;
         };
