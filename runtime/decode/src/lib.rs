@@ -54,6 +54,11 @@
 //! nobody looks into (those of `json` columns and inside `_extra`) keep their text as it came, equal names included;
 //! readers of JSON take the last.
 //!
+//! # Events in other encodings
+//!
+//! They are made JSON first, and then read as all others: [CloudEvents](cloud_events), and [values that name a schema](framed) of a registry, in
+//! [Avro](avro) or [Protobuf](protobuf).
+//!
 //! # What stands beside an event
 //!
 //! A column may hold another [`Part`] of the record that carries the event: [`Decoder::decode_records`] reads those. Keys and headers are

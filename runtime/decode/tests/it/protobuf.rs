@@ -484,3 +484,23 @@ fn versions_of_a_schema_fill_the_same_columns_and_a_misfit_names_its_own() {
     let extra = arrow::array::AsArray::as_string::<i32>(extra);
     assert_eq!(extra.value(1), r#"{"points":[18446744073709551615]}"#);
 }
+
+#[test]
+fn messages_lie_no_deeper_in_each_other_than_an_event_may() {
+    let file = "syntax = 'proto3'; message E { E next = 1; }";
+    let mut values = knowing(file, &[]);
+    let mut decoder = Decoder::new(Arc::new(EventSchema {
+        fields: Vec::new(),
+        unknown: UnknownFields::Keep,
+        format: EventFormat::Protobuf,
+    }));
+    let mut verdict = |levels: usize| {
+        let deep = (1..levels).fold(Vec::new(), |inner, _| bytes(1, &inner));
+        let json = first(&mut values, &deep)?;
+        let refused = decoder.decode([json.as_bytes()]).refused;
+        refused.first().map_or(Ok(()), |(_, error)| Err(error.code))
+    };
+    assert_eq!(verdict(64), Ok(()));
+    assert_eq!(verdict(65), Err("TooDeep"));
+    assert_eq!(verdict(200), Err("NotProtobuf"));
+}
