@@ -11,7 +11,7 @@ use tidewheel_log::{Clock, EmbeddedLog, Log, NewRecord, Options};
 use tidewheel_planner::plan::Plan;
 use tidewheel_sinks::embedded::{Columns, Database};
 use tidewheel_sinks::{Collected, Sink};
-use tidewheel_worker::replay::{For, Range, Replay, ReplayError};
+use tidewheel_worker::replay::{For, Range, Replay, ReplayError, Untouched, Why};
 use tidewheel_worker::{Control, Limits, SystemTimer, Worker};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,20 @@ struct Stand {
 type Row = (i64, String, i64, i64);
 
 fn pipeline(sum: &str) -> Arc<Plan> {
-    plan(&format!(
+    plan(&yaml(sum))
+}
+
+/// The same with windows over the windows, which are final when they are written.
+fn chained() -> Arc<Plan> {
+    let yaml = yaml("sum(n)").replace("policy: Amend", "policy: DeadLetter");
+    let step = "    - {name: tens, aggregate: {window: {tumbling: 10m}, sql: 'SELECT sum(c) AS c FROM win'}}\n";
+    let output = "    - {name: tens, from: tens, postgres: {sink: tables}}\n";
+    let yaml = yaml.replace("  outputs:\n", &format!("{step}  outputs:\n"));
+    plan(&format!("{yaml}{output}"))
+}
+
+fn yaml(sum: &str) -> String {
+    format!(
         "{}apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
 metadata: {{name: kpis, namespace: shop}}
@@ -65,12 +78,15 @@ spec:
     - {{name: wins, from: win, postgres: {{sink: tables}}}}
 ",
         source(1, "maxOutOfOrder: 10s, maxFuture: 30s")
-    ))
+    )
 }
 
 impl Stand {
     async fn new() -> Self {
-        let plan = pipeline("sum(n)");
+        Self::of(pipeline("sum(n)")).await
+    }
+
+    async fn of(plan: Arc<Plan>) -> Self {
         let clock = Hand(Arc::new(AtomicI64::new(BEGIN_MS)));
         let log = EmbeddedLog::in_memory(Options {
             clock: Arc::new(clock.clone()),
@@ -281,6 +297,29 @@ async fn a_part_of_the_log_gives_the_windows_that_the_worker_wrote() {
     // Of each minute: five of its own and one that came with the next; neither the repeated nor the late one.
     let counted: i64 = expected.iter().map(|row| row.2).sum();
     assert_eq!(counted, 8 * 6, "{expected:?}");
+    assert_eq!(computed(&replay).await, expected);
+    stand.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_are_computed_again_of_which_others_are_made_and_those_are_left_as_they_are() {
+    let stand = Stand::of(chained()).await;
+    let asked = range(12, 20);
+    let replay = stand.replay(&stand.plan, asked, For::ItsTables);
+    let replay = replay.await.unwrap();
+    let outputs: Vec<_> = replay
+        .outputs()
+        .iter()
+        .map(|output| output.step.as_str())
+        .collect();
+    assert_eq!(outputs, ["win"]);
+    let over_windows = Untouched {
+        output: "tens".to_owned(),
+        why: Why::OverWindows,
+    };
+    assert!(replay.untouched().contains(&over_windows));
+    let expected = stand.between(asked).await;
+    assert_eq!(expected.len(), 16, "{expected:?}");
     assert_eq!(computed(&replay).await, expected);
     stand.end().await;
 }

@@ -83,6 +83,8 @@ impl Cluster {
                 return self.partitions.iter().map(of_source).collect();
             }
             "tots" => "tot",
+            "pers" => "per",
+            "spans" => "span",
             _ => "win",
         };
         let planned = self.plan.steps.iter().find(|planned| planned.name == step);
