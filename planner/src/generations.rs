@@ -79,6 +79,9 @@ pub struct AllottedStep {
     /// Windows of the generations before that were open, and of which retention had taken events: they stay as they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_recomputed: Option<NotRecomputed>,
+    /// Of sessions: up to when there may be rows of generations before that this one does not write again, ms; none: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_until_ms: Option<i64>,
     /// How many partitions each source that feeds it had when the generation began, by source: all of them are waited for before a
     /// window is emitted, those that are added later from when they first speak.
     #[serde(default)]
@@ -271,6 +274,7 @@ fn next_steps(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, Allott
             },
             allowed_ms: aggregate.late.allowed_ms,
             not_recomputed: None,
+            rows_until_ms: None,
             feeders: BTreeMap::new(),
             outputs,
             retired: false,

@@ -106,7 +106,7 @@ const BLOCKED_BY_SINK: Declared = Declared {
 };
 const NOT_RECOMPUTED_FROM: Declared = Declared {
     name: "tidewheel_step_not_recomputed_from_timestamp_seconds",
-    help: "Event time, as Unix time, of the first window that a changed step should have computed anew, and could not because retention had taken events. Not there where nothing was final before, or nothing is missing.",
+    help: "Event time, as Unix time, of the first window that a changed step should have computed anew, and could not because events, or rows that it is made of, are gone. Not there where nothing was final before, or nothing is missing.",
     kind: MetricType::GAUGE,
     labels: STEP_LABELS,
 };

@@ -9,7 +9,7 @@ use tidewheel_crds::status::{ScalingInputs, ScalingStatus};
 use super::autoscaler::Decision;
 use super::decision::{Bounds, Situation, decisive};
 use super::exposition::{Shown, Task, Windows};
-use super::progress::{Flow, Unknown};
+use super::progress::{Flow, Inputs, Unknown};
 use super::scrape::Scraped;
 use super::told::{Blocked, Seen};
 use super::{Known, Scalings};
@@ -86,7 +86,7 @@ impl Known {
             .progress
             .look(now, self.inputs.as_ref(), &scraped.shown);
         let partitions = self.partitions();
-        let blocked = blocked(pipeline, scraped.shown.values());
+        let blocked = blocked(pipeline, self.inputs.as_ref(), scraped.shown.values());
         let windows = windows(scraped.shown.values());
         let situation = Situation {
             flows: flows.as_deref().ok(),
@@ -152,6 +152,7 @@ fn all_blocked<'a>(shown: impl Iterator<Item = &'a Shown>) -> bool {
 /// The tasks that cannot go on.
 fn blocked<'a>(
     pipeline: &Pipeline,
+    inputs_of_plan: Option<&Inputs>,
     shown: impl Iterator<Item = &'a Shown> + Clone,
 ) -> Option<Blocked> {
     let tasks = || shown.clone().flat_map(|shown| &shown.tasks);
@@ -173,7 +174,7 @@ fn blocked<'a>(
             message,
         });
     }
-    let superseded = superseded(shown.clone());
+    let superseded = superseded(inputs_of_plan, shown.clone());
     if !superseded.is_empty() {
         let message = format!(
             "nobody processes {superseded}: the workers that should have left it to those of a newer plan, or found its outputs written by one. \
@@ -207,13 +208,17 @@ fn blocked<'a>(
     })
 }
 
-/// The inputs that workers have left to those of a newer plan, of which there are none.
-fn superseded<'a>(shown: impl Iterator<Item = &'a Shown> + Clone) -> String {
+/// The inputs of the plan that workers have left to those of a newer one, of which there are none.
+fn superseded<'a>(
+    inputs_of_plan: Option<&Inputs>,
+    shown: impl Iterator<Item = &'a Shown> + Clone,
+) -> String {
     let of_others: BTreeSet<&String> = shown.clone().flat_map(|shown| &shown.inputs).collect();
     let left: BTreeSet<&String> = shown.flat_map(|shown| &shown.superseded).collect();
-    let left = left
-        .difference(&of_others)
-        .map(|input| format!("`{input}`"));
+    let is_planned =
+        |input: &&&String| inputs_of_plan.is_none_or(|inputs| inputs.contains_key(input.as_str()));
+    let left = left.difference(&of_others).filter(is_planned);
+    let left = left.map(|input| format!("`{input}`"));
     left.collect::<Vec<_>>().join(" and ")
 }
 
@@ -246,7 +251,7 @@ fn left_open(step: &str, windows: &Windows) -> String {
         None => format!("before {}", time(windows.until)),
     };
     format!(
-        "windows of `{step}` that begin {begin} stay as they were before the step was changed: retention has taken events of theirs, or of the windows that they are made of"
+        "windows of `{step}` that begin {begin} stay as they were before the step was changed: retention has taken events of theirs, or they are made of sessions that are not computed again"
     )
 }
 
@@ -428,7 +433,7 @@ mod tests {
         };
         let of = |tasks: &[(u32, Task)]| {
             let scraped = scraped(tasks);
-            blocked(&pipeline(), scraped.shown.values())
+            blocked(&pipeline(), None, scraped.shown.values())
         };
         assert_eq!(of(&[(0, Task::default())]), None);
         let blocked = of(&[(0, blocked_task.clone()), (1, Task::default())]).unwrap();
@@ -448,9 +453,14 @@ mod tests {
             superseded: superseded.iter().map(|&input| input.to_owned()).collect(),
             ..Shown::default()
         };
-        let of = |workers: &[Shown]| blocked(&pipeline(), workers.iter());
+        let inputs: Inputs = ["clicks", "hourly"]
+            .map(|input| (input.to_owned(), Some(2)))
+            .into();
+        let of = |workers: &[Shown]| blocked(&pipeline(), Some(&inputs), workers.iter());
         let (old, new) = (worker(&["clicks"], &["hourly"]), worker(&["hourly"], &[]));
         assert_eq!(of(&[old.clone(), new]), None);
+        // The plan has another name for it by now.
+        assert_eq!(of(&[worker(&["clicks"], &["per_hour"])]), None);
         let blocked = of(&[old.clone(), old]).unwrap();
         assert_eq!(blocked.reason, Reason::Superseded);
         assert!(
@@ -488,8 +498,8 @@ mod tests {
         assert_eq!(found.reason, Reason::EventsGone);
         assert_eq!(
             found.message,
-            "windows of `daily` that begin before 1970-01-02T00:00:00Z stay as they were before the step was changed: retention has taken events of theirs, or of the windows that they are made of; \
-             windows of `hourly` that begin from 1970-01-01T01:00:00Z on and before 1970-01-01T02:00:00Z stay as they were before the step was changed: retention has taken events of theirs, or of the windows that they are made of"
+            "windows of `daily` that begin before 1970-01-02T00:00:00Z stay as they were before the step was changed: retention has taken events of theirs, or they are made of sessions that are not computed again; \
+             windows of `hourly` that begin from 1970-01-01T01:00:00Z on and before 1970-01-01T02:00:00Z stay as they were before the step was changed: retention has taken events of theirs, or they are made of sessions that are not computed again"
         );
     }
 

@@ -143,14 +143,20 @@ impl Registry {
         const AVRO: &str = Encoding::Avro.schema_type();
         const PROTOBUF: &str = Encoding::Protobuf.schema_type();
         Ok(match stored.schema_type.as_deref().unwrap_or(AVRO) {
-            AVRO => avro(&stored.schema, self.referenced(&stored).await?),
-            PROTOBUF => protobuf(&stored.schema, self.referenced(&stored).await?),
+            AVRO => match self.referenced(&stored).await? {
+                Some(used) => avro(&stored.schema, used),
+                None => too_many(),
+            },
+            PROTOBUF => match self.referenced(&stored).await? {
+                Some(used) => protobuf(&stored.schema, used),
+                None => too_many(),
+            },
             other => WriterSchema::Other(other.to_owned()),
         })
     }
 
-    /// The schemas that one uses, each after those that it uses itself, with the names by which they are used.
-    async fn referenced(&self, root: &Stored) -> Result<Vec<Import>, RegistryError> {
+    /// The schemas that one uses, each after those that it uses itself, with the names by which they are used; none where they are too many.
+    async fn referenced(&self, root: &Stored) -> Result<Option<Vec<Import>>, RegistryError> {
         let mut seen: HashSet<Reference> = HashSet::new();
         let mut used_first = Vec::new();
         // From the root down to the one in hand, each with its name and how many of its references were looked at.
@@ -168,12 +174,7 @@ impl Registry {
                         reference.version
                     );
                     if seen.len() == MAX_REFERENCES {
-                        return Err(RegistryError::Unreadable {
-                            url: format!("{}{at}", self.base),
-                            reason: format!(
-                                "it and others are used by one, more than {MAX_REFERENCES}"
-                            ),
-                        });
+                        return Ok(None);
                     }
                     let name = reference.name.clone();
                     seen.insert(reference);
@@ -190,7 +191,7 @@ impl Registry {
                 }
             }
         }
-        Ok(used_first)
+        Ok(Some(used_first))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RegistryError> {
@@ -250,6 +251,10 @@ fn avro(schema: &str, referenced: Vec<Import>) -> WriterSchema {
 fn protobuf(schema: &str, referenced: Vec<Import>) -> WriterSchema {
     let schema = ProtobufSchema::parse(schema, &referenced);
     schema.map_or_else(|error| unreadable(&error), WriterSchema::Protobuf)
+}
+
+fn too_many() -> WriterSchema {
+    WriterSchema::Unreadable(format!("it uses more than {MAX_REFERENCES} others"))
 }
 
 fn unreadable(error: &dyn std::error::Error) -> WriterSchema {

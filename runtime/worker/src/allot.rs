@@ -118,6 +118,7 @@ async fn next(
         if let Some(step) = next.steps.get_mut(&plan.steps[step].name) {
             step.cut_ms = cut.at_ms;
             step.not_recomputed = cut.not_recomputed;
+            step.rows_until_ms = cut.rows_until_ms;
         }
     }
     for (source, &partitions) in plan.sources.iter().zip(partitions) {

@@ -46,6 +46,8 @@ pub(crate) struct Cut {
     pub(crate) at_ms: Option<i64>,
     /// What it cannot compute anew.
     pub(crate) not_recomputed: Option<NotRecomputed>,
+    /// See [`AllottedStep::rows_until_ms`].
+    pub(crate) rows_until_ms: Option<i64>,
 }
 
 /// Where a step's new generation begins, at `at_most_ms` if that can be.
@@ -66,7 +68,7 @@ pub(crate) async fn cut(
         let is_whole = at_most_ms.is_none_or(|ms| kept_from_ms <= rows_from(window, ms));
         return Ok(Cut {
             at_ms: (!is_whole).then(|| first_whole(window, kept_from_ms)),
-            not_recomputed: None,
+            ..Cut::default()
         });
     }
     let mut cut = Cut::default();
@@ -104,6 +106,7 @@ impl Cut {
         Self {
             at_ms: self.at_ms.max(other.at_ms),
             not_recomputed: all.or(self.not_recomputed).or(other.not_recomputed),
+            rows_until_ms: self.rows_until_ms.max(other.rows_until_ms),
         }
     }
 }
@@ -128,7 +131,7 @@ fn cut_after(ends: Ends, before: &AllottedStep, window: Window, kept_from_ms: i6
     if kept_from_ms <= from_ms {
         return Cut {
             at_ms: together_ms.or(begin_ms),
-            not_recomputed: None,
+            ..Cut::default()
         };
     }
     let whole_ms = first_whole(window, kept_from_ms);
@@ -140,6 +143,7 @@ fn cut_after(ends: Ends, before: &AllottedStep, window: Window, kept_from_ms: i6
             from_ms: final_ms,
             until_ms: whole_ms,
         }),
+        ..Cut::default()
     }
 }
 
@@ -242,6 +246,7 @@ mod tests {
             gap_ms: None,
             allowed_ms: 0,
             not_recomputed: None,
+            rows_until_ms: None,
             feeders: BTreeMap::new(),
             outputs: BTreeSet::new(),
             retired: false,
@@ -327,6 +332,7 @@ mod tests {
         let cut = |at_ms, not_recomputed| Cut {
             at_ms,
             not_recomputed,
+            ..Cut::default()
         };
         assert_eq!(after(Some(120), 120), cut(Some(120), None));
         assert_eq!(after(Some(120), 121), cut(Some(180), stay(Some(120), 180)));
@@ -347,6 +353,7 @@ mod tests {
         let cut = |at_ms, not_recomputed| Cut {
             at_ms,
             not_recomputed,
+            ..Cut::default()
         };
         assert_eq!(after(0), cut(Some(60), None));
         assert_eq!(after(61), cut(Some(120), None));

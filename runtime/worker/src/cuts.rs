@@ -41,18 +41,22 @@ pub(crate) async fn cuts(
             };
             at_most_ms = lower(at_most_ms, needed_ms);
         }
-        cuts.insert(new.step, cut(log, names, plan, new, at_most_ms).await?);
+        let mut cut = cut(log, names, plan, new, at_most_ms).await?;
+        cut.rows_until_ms = written_until(log, names, new).await?;
+        cuts.insert(new.step, cut);
     }
     for outer in begun {
         let inner = plan.fed_by(outer.step);
         let inner = begun.iter().find(|new| Some(new.step) == inner);
-        let Some((inner, Some(inner_ms))) = inner.map(|inner| (inner, at_ms(&cuts, inner.step)))
-        else {
+        let inner = inner.and_then(|inner| Some((inner.window, *cuts.get(&inner.step)?)));
+        let Some((window, inner)) = inner else {
             continue;
         };
-        let rows_ms = written_until(log, names, inner)
-            .await?
-            .max(chain::rows_from(inner.window, inner_ms));
+        let Some(inner_ms) = inner.at_ms else {
+            continue;
+        };
+        let rows_ms = chain::rows_from(window, inner_ms);
+        let rows_ms = inner.rows_until_ms.map_or(rows_ms, |ms| ms.max(rows_ms));
         let own_ms = at_ms(&cuts, outer.step);
         if own_ms.is_none_or(|own_ms| rows_from(outer.window, own_ms) < rows_ms) {
             let cut_ms = first_whole(outer.window, rows_ms);
@@ -69,6 +73,7 @@ pub(crate) async fn cuts(
                 at_ms: Some(cut_ms),
                 // Where it had none, none stay as they were.
                 not_recomputed: (!outer.before.is_empty()).then_some(stay),
+                ..Cut::default()
             };
             let own = cuts.entry(outer.step).or_default();
             *own = own.and(later);
@@ -91,13 +96,14 @@ async fn written_until(
     log: &dyn Log,
     names: &PipelineNames,
     inner: &Begun<'_>,
-) -> Result<i64, WorkerError> {
-    let mut until_ms = i64::MIN;
+) -> Result<Option<i64>, WorkerError> {
+    let mut until_ms = None;
     if let Window::Session { .. } = inner.window {
         for (name, before) in &inner.before {
             let tasks = progress::of_step(log, names, name, before.number).await?;
-            let watermarks = tasks.iter().flatten().filter_map(|task| task.watermark_ms);
-            until_ms = watermarks.fold(until_ms, i64::max);
+            let watermarks = tasks.iter().flatten().map(|task| task.watermark_ms);
+            // It may not have come yet to where the one before it was.
+            until_ms = watermarks.fold(until_ms.max(before.rows_until_ms), Option::max);
         }
     }
     Ok(until_ms)

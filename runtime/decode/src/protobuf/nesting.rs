@@ -6,7 +6,8 @@ pub(super) fn deepest(source: &str) -> usize {
     let mut rest = source.as_bytes();
     while let [first, after @ ..] = rest {
         rest = match (first, after.first()) {
-            (b'/', Some(b'/')) => behind(after, b"\n"),
+            // The text format of options knows another sign for comments, which is an error elsewhere.
+            (b'#', _) | (b'/', Some(b'/')) => behind(after, b"\n"),
             (b'/', Some(b'*')) => behind(&after[1..], b"*/"),
             (b'"' | b'\'', _) => behind_string(after, *first),
             _ => after,
@@ -32,10 +33,10 @@ fn behind_string(text: &[u8], quote: u8) -> &[u8] {
     let mut is_escaped = false;
     for (at, &byte) in text.iter().enumerate() {
         match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = true,
             // No string goes on in another line: what looked like one is none, and what follows counts.
             b'\n' => return &text[at..],
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
             _ if byte == quote => return &text[at + 1..],
             _ => {}
         }
@@ -57,6 +58,8 @@ mod tests {
             ("// {{{{\nmessage A {} /* {{ \" * */ message B {}", 1),
             (r#"option a = "\"{{{"; option b = '{{"'; message A {}"#, 1),
             ("\"unending {\n{{", 2),
+            ("\"unending {\\\n{{", 2),
+            ("option (x) = { # /*\n a { b {} } };", 3),
             ("/* unending {{{", 0),
             ("}}}{", 1),
         ] {
