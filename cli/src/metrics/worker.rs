@@ -92,71 +92,79 @@ const COMMITS: Declared = Declared {
     kind: MetricType::HISTOGRAM,
     labels: TASK_LABELS,
 };
-const TASKS: Declared = Declared {
-    name: "tidewheel_worker_tasks",
-    help: "Tasks that this process has, by input and by what it is to the input's consumer group: joining, member, superseded (by a newer plan).",
-    kind: MetricType::GAUGE,
-    labels: &["pipeline", "input", "membership"],
-};
-const BLOCKED_BY_SINK: Declared = Declared {
-    name: "tidewheel_worker_blocked_by_sink",
-    help: "Tasks of this process that wait for a sink that does not answer.",
-    kind: MetricType::GAUGE,
-    labels: &["pipeline", "sink"],
-};
-const NOT_RECOMPUTED_FROM: Declared = Declared {
-    name: "tidewheel_step_not_recomputed_from_timestamp_seconds",
-    help: "Event time, as Unix time, of the first window that a changed step should have computed anew, and could not because events, or rows that it is made of, are gone. Not there where nothing was final before, or nothing is missing.",
-    kind: MetricType::GAUGE,
-    labels: STEP_LABELS,
-};
-const NOT_RECOMPUTED_UNTIL: Declared = Declared {
-    name: "tidewheel_step_not_recomputed_until_timestamp_seconds",
-    help: "Event time, as Unix time, of the first window after those. Not there where nothing is missing.",
-    kind: MetricType::GAUGE,
-    labels: STEP_LABELS,
-};
-const OUTPUT_READ: Declared = Declared {
-    name: "tidewheel_output_read_total",
-    help: "Ledger of an output: what came in, since the pipeline began.",
-    kind: MetricType::COUNTER,
-    labels: READ_LABELS,
-};
-const OUTPUT_FATES: Declared = Declared {
-    name: "tidewheel_output_fates_total",
-    help: "Ledger of an output: what became of it, since the pipeline began.",
-    kind: MetricType::COUNTER,
-    labels: FATE_LABELS,
-};
-const STEP_READ: Declared = Declared {
-    name: "tidewheel_step_read_total",
-    help: "Ledger of an aggregate step: records of the sources, or rows of the windows that it aggregates, since the pipeline began.",
-    kind: MetricType::COUNTER,
-    labels: READ_LABELS,
-};
-const STEP_FATES: Declared = Declared {
-    name: "tidewheel_step_fates_total",
-    help: "Ledger of an aggregate step: what became of the records; `written` went into windows.",
-    kind: MetricType::COUNTER,
-    labels: FATE_LABELS,
-};
+const TASKS: Declared = gauge(
+    "tidewheel_worker_tasks",
+    "Tasks that this process has, by input and by what it is to the input's consumer group: joining, member, superseded (by a newer plan).",
+    &["pipeline", "input", "membership"],
+);
+const BLOCKED_BY_SINK: Declared = gauge(
+    "tidewheel_worker_blocked_by_sink",
+    "Tasks of this process that wait for a sink that does not answer.",
+    &["pipeline", "sink"],
+);
+const NOT_RECOMPUTED_FROM: Declared = gauge(
+    "tidewheel_step_not_recomputed_from_timestamp_seconds",
+    "Event time, as Unix time, of the first window that a changed step should have computed anew, and could not because events, or rows that it is made of, are gone. Not there where nothing was final before, or nothing is missing.",
+    STEP_LABELS,
+);
+const NOT_RECOMPUTED_UNTIL: Declared = gauge(
+    "tidewheel_step_not_recomputed_until_timestamp_seconds",
+    "Event time, as Unix time, of the first window after those. Not there where nothing is missing.",
+    STEP_LABELS,
+);
+const OUTPUT_READ: Declared = counter(
+    "tidewheel_output_read_total",
+    "Ledger of an output: what came in, since the pipeline began.",
+    READ_LABELS,
+);
+const OUTPUT_FATES: Declared = counter(
+    "tidewheel_output_fates_total",
+    "Ledger of an output: what became of it, since the pipeline began.",
+    FATE_LABELS,
+);
+const STEP_READ: Declared = counter(
+    "tidewheel_step_read_total",
+    "Ledger of an aggregate step: records of the sources, or rows of the windows that it aggregates, since the pipeline began.",
+    READ_LABELS,
+);
+const STEP_FATES: Declared = counter(
+    "tidewheel_step_fates_total",
+    "Ledger of an aggregate step: what became of the records; `written` went into windows.",
+    FATE_LABELS,
+);
 
-const fn task_gauge(name: &'static str, help: &'static str) -> Declared {
+const fn gauge(
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str],
+) -> Declared {
     Declared {
         name,
         help,
         kind: MetricType::GAUGE,
-        labels: TASK_LABELS,
+        labels,
     }
 }
 
-const fn task_counter(name: &'static str, help: &'static str) -> Declared {
+const fn counter(
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str],
+) -> Declared {
     Declared {
         name,
         help,
         kind: MetricType::COUNTER,
-        labels: TASK_LABELS,
+        labels,
     }
+}
+
+const fn task_gauge(name: &'static str, help: &'static str) -> Declared {
+    gauge(name, help, TASK_LABELS)
+}
+
+const fn task_counter(name: &'static str, help: &'static str) -> Declared {
+    counter(name, help, TASK_LABELS)
 }
 
 /// What the workers of this process do. Clones share everything.

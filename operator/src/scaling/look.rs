@@ -165,9 +165,8 @@ fn blocked<'a>(
     if !to_mend.is_empty() {
         let message = format!(
             "tasks of {to_mend} cannot go on before somebody mends what the logs of their workers name: \
-             kubectl logs --namespace {} --selector tidewheel.dev/pipeline={}",
-            pipeline.namespace(),
-            pipeline.name()
+             {}",
+            logs_of(pipeline)
         );
         return Some(Blocked {
             reason: Reason::NeedsMending,
@@ -179,9 +178,8 @@ fn blocked<'a>(
         let message = format!(
             "nobody processes {superseded}: the workers that should have left it to those of a newer plan, or found its outputs written by one. \
              Where this lasts, two installations share the outputs, or an older build has written them: \
-             kubectl logs --namespace {} --selector tidewheel.dev/pipeline={}",
-            pipeline.namespace(),
-            pipeline.name()
+             {}",
+            logs_of(pipeline)
         );
         return Some(Blocked {
             reason: Reason::Superseded,
@@ -206,6 +204,15 @@ fn blocked<'a>(
         reason: Reason::Blocked,
         message: format!("tasks of {blocked} cannot go on, which is tried again: {what}"),
     })
+}
+
+/// The command that shows what its workers say.
+fn logs_of(pipeline: &Pipeline) -> String {
+    format!(
+        "kubectl logs --namespace {} --selector tidewheel.dev/pipeline={}",
+        pipeline.namespace(),
+        pipeline.name()
+    )
 }
 
 /// The inputs of the plan that workers have left to those of a newer one, of which there are none.

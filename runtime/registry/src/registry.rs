@@ -142,17 +142,14 @@ impl Registry {
     async fn read(&self, stored: Stored) -> Result<WriterSchema, RegistryError> {
         const AVRO: &str = Encoding::Avro.schema_type();
         const PROTOBUF: &str = Encoding::Protobuf.schema_type();
-        Ok(match stored.schema_type.as_deref().unwrap_or(AVRO) {
-            AVRO => match self.referenced(&stored).await? {
-                Some(used) => avro(&stored.schema, used),
-                None => too_many(),
-            },
-            PROTOBUF => match self.referenced(&stored).await? {
-                Some(used) => protobuf(&stored.schema, used),
-                None => too_many(),
-            },
-            other => WriterSchema::Other(other.to_owned()),
-        })
+        let parse: fn(&str, Vec<Import>) -> WriterSchema =
+            match stored.schema_type.as_deref().unwrap_or(AVRO) {
+                AVRO => avro,
+                PROTOBUF => protobuf,
+                other => return Ok(WriterSchema::Other(other.to_owned())),
+            };
+        let used = self.referenced(&stored).await?;
+        Ok(used.map_or_else(too_many, |used| parse(&stored.schema, used)))
     }
 
     /// The schemas that one uses, each after those that it uses itself, with the names by which they are used; none where they are too many.

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::program::{Running, root};
 use crate::roles::ground::Ground;
-use crate::roles::registered::{PASSWORD, Scene, id, record, says};
+use crate::roles::registered::{PASSWORD, Scene, id, record, says, told};
 
 /// 2026-01-01T00:00:00Z, µs.
 const T0_US: i64 = 1_767_225_600_000_000;
@@ -148,12 +148,8 @@ async fn the_schema_registry_does_not_know_a_schema() {
     scene.send(&[record(0, old(203))]);
     scene.until_rows("1").await;
     let letters = scene.letters();
-    let told = letters.iter().map(|letter| {
-        let header = |name| letter.header(name).unwrap_or_default();
-        (header("tidewheel-reason"), header("tidewheel-field"))
-    });
     assert_eq!(
-        told.collect::<Vec<_>>(),
+        told(&letters),
         [
             ("WrongType", "day"),
             ("NotAvro", ""),

@@ -1,7 +1,7 @@
 //! A topic in Protobuf.
 use serde_json::json;
 
-use crate::roles::registered::{Scene, id, record, says};
+use crate::roles::registered::{Scene, id, record, says, told};
 
 /// 2026-01-01T00:00:00Z, seconds.
 const T0: u64 = 1_767_225_600;
@@ -115,12 +115,8 @@ async fn records_in_protobuf_are_read_by_the_schemas_that_they_name() {
     scene.send(&[record(0, old(203))]);
     scene.until_rows("141").await;
     let letters = scene.letters();
-    let told = letters.iter().map(|letter| {
-        let header = |name| letter.header(name).unwrap_or_default();
-        (header("tidewheel-reason"), header("tidewheel-field"))
-    });
     assert_eq!(
-        told.collect::<Vec<_>>(),
+        told(&letters),
         [
             ("NotProtobuf", ""),
             ("WrongType", "day"),

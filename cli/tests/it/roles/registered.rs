@@ -119,7 +119,17 @@ impl Scene {
         panic!("windows stay open");
     }
 
+    /// The dead letters.
     pub(crate) fn letters(&self) -> Vec<In> {
         self.foreign.read(&self.dead, Isolation::Committed)
     }
+}
+
+/// Why records are dead letters: the reason and the field.
+pub(crate) fn told(letters: &[In]) -> Vec<(&str, &str)> {
+    let told = letters.iter().map(|letter| {
+        let header = |name| letter.header(name).unwrap_or_default();
+        (header("tidewheel-reason"), header("tidewheel-field"))
+    });
+    told.collect()
 }

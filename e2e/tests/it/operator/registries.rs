@@ -1,13 +1,7 @@
 //! What a schema registry wants to be shown: a Secret that an EventSource names, and workers have.
-use futures::executor::block_on;
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
-};
-
 use super::{
     shop::{AT_ONCE, Shop},
+    topics::Topics,
     turns::undisturbed,
 };
 
@@ -45,14 +39,7 @@ fn secret(shop: &Shop, password: &str) {
 #[test]
 fn workers_have_the_secret_of_a_schema_registry_once_it_is_there_and_as_it_is() {
     let shop = Shop::new("registries");
-    let servers = shop.cluster.kafka();
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", servers)
-        .create()
-        .unwrap();
-    let topic = NewTopic::new("registries-orders", 1, TopicReplication::Fixed(1));
-    let made = block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
-    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    Topics::of(&shop).make("registries-orders");
     shop.apply_example("sink.yaml");
     shop.secret(shop.cluster.postgres_in_pods());
     shop.apply(SPECS);

@@ -4,7 +4,9 @@ use std::{collections::HashMap, time::Duration};
 use futures::executor::block_on;
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+    },
     client::DefaultClientContext,
 };
 
@@ -34,6 +36,13 @@ impl Topics {
         let found = block_on(self.0.describe_configs([&topic], &AdminOptions::new())).unwrap();
         let found = found.into_iter().next().unwrap().unwrap();
         found.get(name).unwrap().value.clone().unwrap()
+    }
+
+    /// Makes one that is nobody's, with one partition.
+    pub(super) fn make(&self, topic: &str) {
+        let topic = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
+        let made = block_on(self.0.create_topics([&topic], &AdminOptions::new())).unwrap();
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
     }
 
     /// Takes every record that is in it by now, as retention does.

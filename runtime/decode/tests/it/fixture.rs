@@ -25,6 +25,14 @@ pub(crate) fn required(name: &str, path: &str, data_type: FieldType) -> Field {
     }
 }
 
+/// Which events were refused, the field, and the code.
+pub(crate) fn refused(refused: &[(u32, DecodeError)]) -> Vec<(u32, Option<&str>, &'static str)> {
+    let refused = refused.iter();
+    refused
+        .map(|(index, error)| (*index, error.field.as_deref(), error.code))
+        .collect()
+}
+
 pub(crate) fn decoder(fields: Vec<Field>, unknown: UnknownFields) -> Decoder {
     let schema = EventSchema {
         fields,

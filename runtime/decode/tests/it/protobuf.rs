@@ -6,6 +6,7 @@ use tidewheel_decode::protobuf::{Import, ProtobufSchema};
 use tidewheel_decode::writer_schema::WriterSchema;
 use tidewheel_decode::{Decoder, EventFormat, EventSchema, Field, FieldType, Part, UnknownFields};
 
+use crate::fixture::refused;
 use crate::framed::{read, value};
 
 fn import(name: &str, source: &str) -> Import {
@@ -467,12 +468,8 @@ fn versions_of_a_schema_fill_the_same_columns_and_a_misfit_names_its_own() {
     let events: Vec<Vec<u8>> = events.into_iter().map(Result::unwrap).collect();
     let decoded = decoder.decode(events.iter().map(Vec::as_slice));
     assert_eq!(decoded.rows, [0, 1]);
-    let refused = decoded.refused.iter();
-    let refused: Vec<_> = refused
-        .map(|(index, error)| (*index, error.field.as_deref(), error.code))
-        .collect();
     assert_eq!(
-        refused,
+        refused(&decoded.refused),
         [
             (2, Some("amount"), "WrongType"),
             (3, Some("id"), "BadUuid"),

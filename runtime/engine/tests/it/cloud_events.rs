@@ -88,12 +88,7 @@ fn events_of_every_mode_are_rows() {
             binary(4, &[("content-type", "image/png")], Some("\u{89}PNG")),
         ],
     );
-    let rows = pipeline.rows("all");
-    let column = |name: &str| -> Vec<String> {
-        let values = rows.iter().map(|row| row.get(name));
-        let texts = values.map(|value| value.map_or("-", String::as_str).to_owned());
-        texts.collect()
-    };
+    let column = |name| pipeline.column("all", name);
     assert_eq!(column("_offset"), ["0", "1", "2", "3", "4"]);
     assert_eq!(column("id"), ["s", "s", "2", "3", "4"]);
     assert_eq!(column("kind"), ["order"; 5]);

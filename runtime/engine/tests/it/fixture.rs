@@ -68,6 +68,17 @@ pub(crate) fn record(offset: i64, append_ms: i64, event: &str) -> Record {
 }
 
 /// A record as a log has it that appended it at `offset`, as many ms after [`T0`].
+/// A record that came at [`T0`], with this value as it is.
+pub(crate) fn raw(offset: i64, value: Option<&[u8]>) -> Record {
+    Record {
+        offset,
+        append_time_ms: T0,
+        key: None,
+        value: value.map(Bytes::copy_from_slice),
+        headers: Vec::new(),
+    }
+}
+
 pub(crate) fn appended(offset: i64, record: &NewRecord) -> Record {
     Record {
         offset,
@@ -229,6 +240,14 @@ impl Pipeline {
             .get(output)
             .map(|rows| rows.values().cloned().collect())
             .unwrap_or_default()
+    }
+
+    /// What the rows of an output hold in a column, or `-`.
+    pub(crate) fn column(&self, output: &str, name: &str) -> Vec<String> {
+        let rows = self.rows(output);
+        let values = rows.iter().map(|row| row.get(name));
+        let texts = values.map(|value| value.map_or("-", String::as_str).to_owned());
+        texts.collect()
     }
 
     /// The dead letters: reason, step or `-`, offset.

@@ -2,13 +2,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tidewheel_decode::avro::AvroSchema;
 use tidewheel_decode::protobuf::ProtobufSchema;
 use tidewheel_decode::writer_schema::WriterSchema;
 use tidewheel_log::Record;
 
-use crate::fixture::{Pipeline, T0, header, plan_over};
+use crate::fixture::{Pipeline, T0, header, plan_over, raw};
 
 const SPECS: &str = "
 apiVersion: tidewheel.dev/v1alpha1
@@ -63,16 +62,6 @@ fn order(offset: i64, schema: u32, id: &str, more: &[u8]) -> Record {
     raw(offset, Some(&value.concat()))
 }
 
-fn raw(offset: i64, value: Option<&[u8]>) -> Record {
-    Record {
-        offset,
-        append_time_ms: T0,
-        key: None,
-        value: value.map(Bytes::copy_from_slice),
-        headers: Vec::new(),
-    }
-}
-
 #[test]
 fn each_record_is_read_by_the_schema_that_it_names() {
     let mut pipeline = Pipeline::new(plan_over(SPECS, STEPS, &["all"]), 1);
@@ -92,12 +81,7 @@ fn each_record_is_read_by_the_schema_that_it_names() {
     task.learn(3, orders("string note = 4;"));
     assert!(task.unknown_schemas(&records).is_empty());
     pipeline.send(0, &records);
-    let rows = pipeline.rows("all");
-    let column = |name: &str| -> Vec<String> {
-        let values = rows.iter().map(|row| row.get(name));
-        let texts = values.map(|value| value.map_or("-", String::as_str).to_owned());
-        texts.collect()
-    };
+    let column = |name| pipeline.column("all", name);
     assert_eq!(column("_offset"), ["0", "1", "2", "3", "4"]);
     assert_eq!(column("id"), ["a", "b", "c", "d", "e"]);
     assert_eq!(column("ts"), ["2026-01-01T00:00:00Z"; 5]);
