@@ -72,7 +72,7 @@ check: ## Check format, lints, documentation, licences and advisories
 	@scripts/check.sh
 
 # Measurements that need nobody else's programs.
-WITHOUT_PEERS := decode log ingest memory worker latency bounded acknowledged
+WITHOUT_PEERS := decode log ingest memory worker latency bounded growth acknowledged
 
 .PHONY: bench
 bench: ## Measure the engine, the log, ingestion, and whole roles on a real Kafka and PostgreSQL, beside what people use today

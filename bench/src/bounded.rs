@@ -7,9 +7,9 @@ use sqlx::postgres::PgPool;
 use crate::Failure;
 use crate::events::Events;
 use crate::figures::Report;
+use crate::growth::{Size, fill};
 use crate::pipeline::{BY_METHOD, EVENTS as EVERY_EVENT, WINDOWS, resources};
-use crate::stack::{Role, Stack, Topic};
-use crate::worker::catch_up;
+use crate::stack::{Role, Stack};
 
 const EVENTS: usize = 1_000_000;
 const PARTITIONS: u32 = 6;
@@ -20,8 +20,6 @@ const IDS: usize = 10;
 /// Event time that the events of an hour's windows, and of a deduplication's horizon, take, seconds.
 const WITHIN_SECONDS: u64 = 3_000;
 const HANGS_FOR: Duration = Duration::from_secs(60);
-/// How many events are made and sent at a time.
-const PART: usize = 250_000;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(1_200);
 /// The Kafka client counts what it receives for everybody to see every few seconds.
@@ -181,26 +179,18 @@ impl Open {
 async fn partitions(stack: &mut Stack, events: usize, report: &mut Report) -> Result<(), Failure> {
     let mut rates = Vec::new();
     for partitions in [PARTITIONS, MANY_PARTITIONS] {
-        let outputs = [WINDOWS, EVERY_EVENT];
-        stack.deploy(|namespace| resources(namespace, "Drop", partitions, BY_METHOD, &outputs))?;
-        fill(
-            stack,
-            partitions,
-            &mut Events::new(13, USERS, 5_000),
+        let size = Size {
             events,
-        )?;
-        let database = stack.database(1).await?;
-        let worker = stack.role("worker", &[])?;
-        let [from, to] = catch_up(stack, &worker, &database, events).await?;
-        let seconds = (to.at - from.at).as_secs_f64();
-        let rate = (to.covered - from.covered) / seconds;
-        let cpu = to.cpu[0].saturating_sub(from.cpu[0]).as_secs_f64();
+            keys: USERS,
+            partitions,
+            steps: BY_METHOD,
+        };
+        let cost = size.measure(stack).await?;
         let what = format!("rows and windows of {partitions} partitions");
-        report.add(what.clone(), rate, "events/s");
-        let cost = cpu * 1e6 / (to.covered - from.covered);
-        report.add(format!("{what}: worker"), cost, "CPU s per million");
-        report.add(format!("{what}: peak of memory"), peak_mib(&worker), "MiB");
-        rates.push(rate);
+        report.add(what.clone(), cost.rate, "events/s");
+        report.add(format!("{what}: worker"), cost.cpu[0], "CPU s per million");
+        report.add(format!("{what}: peak of memory"), cost.peak_mib, "MiB");
+        rates.push(cost.rate);
     }
     let ratio = rates[1] / rates[0];
     report.add(
@@ -208,23 +198,6 @@ async fn partitions(stack: &mut Stack, events: usize, report: &mut Report) -> Re
         ratio,
         "",
     );
-    Ok(())
-}
-
-/// Makes so many events and sends them to the pipeline's topic, a part at a time.
-fn fill(stack: &Stack, partitions: u32, source: &mut Events, events: usize) -> Result<(), Failure> {
-    let mut sent = 0;
-    while sent < events {
-        let count = PART.min(events - sent);
-        let (_, lines) = source.lines(count);
-        let topic = Topic {
-            partitions,
-            events: count,
-        };
-        topic.fill(stack, &lines)?;
-        sent += count;
-        eprintln!("bounded: {sent} of {events} events are there");
-    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod engine;
 mod events;
 mod fastapi;
 mod figures;
+mod growth;
 mod ingest;
 mod latency;
 mod log;
@@ -72,6 +73,8 @@ enum What {
     Latency,
     /// Memory and time where they could grow without end: a sink that hangs, a restart, 10 million ids, 64 partitions.
     Bounded,
+    /// What ten times the events, the keys or the partitions cost a worker.
+    Growth,
     /// Ingestion over HTTP in batches of 100 that a real Kafka acknowledges, as a ratio to librdkafka's own producer.
     Acknowledged,
     /// Ingestion over HTTP that a real Kafka acknowledges, one event a request and batches of 100, beside FastAPI with uvicorn.
@@ -102,6 +105,7 @@ fn main() -> Result<(), Failure> {
         What::Worker => reports.push(worker::measure(arguments.events)?),
         What::Latency => reports.push(latency::measure(arguments.events)?),
         What::Bounded => reports.push(bounded::measure(arguments.events)?),
+        What::Growth => reports.push(growth::measure(arguments.events)?),
         What::Acknowledged => reports.push(acknowledged::measure(arguments.events)?),
         What::Fastapi { rounds } => reports.push(fastapi::measure(arguments.events, rounds)?),
         What::Pipelines { rounds } => {
@@ -116,6 +120,7 @@ fn main() -> Result<(), Failure> {
             reports.push(worker::measure(arguments.events)?);
             reports.push(latency::measure(arguments.events)?);
             reports.push(bounded::measure(arguments.events)?);
+            reports.push(growth::measure(arguments.events)?);
             reports.push(acknowledged::measure(arguments.events)?);
             reports.push(fastapi::measure(arguments.events, ROUNDS)?);
             reports.push(pipelines::measure(arguments.events, ROUNDS)?);

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -37,8 +37,8 @@ impl Machine {
         fs::create_dir(machine.folder.path().join("state")).unwrap();
         for program in ["docker", "kind", "kubectl", "helm"] {
             let real = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/cluster/stand-ins");
-            // Each finds its state beside itself.
-            fs::copy(real.join(program), machine.folder.path().join(program)).unwrap();
+            // Each finds its state beside where it is called. A copy that is just written cannot run while another test starts a process.
+            symlink(real.join(program), machine.folder.path().join(program)).unwrap();
         }
         let cache = machine.folder.path().join("cache");
         fs::create_dir(&cache).unwrap();
@@ -152,12 +152,22 @@ impl Machine {
         }
     }
 
-    fn wait_for(&self, thing: &str) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !self.state(thing).exists() {
-            assert!(Instant::now() < deadline, "{}", self.calls());
+    /// A command that makes the cluster, and has come to where kind begins to make the node, which takes for ever.
+    fn up_to_kind(&self) -> Child {
+        self.set("slow", "");
+        let log = self.folder.path().join("up.log");
+        let file = fs::File::create(&log).unwrap();
+        let mut up = self.up();
+        up.stdout(file.try_clone().unwrap()).stderr(file);
+        let mut up = up.spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(240);
+        while !self.state("begun").exists() {
+            let said = || format!("{}{}", fs::read_to_string(&log).unwrap(), self.calls());
+            assert_eq!(up.try_wait().unwrap(), None, "{}", said());
+            assert!(Instant::now() < deadline, "{}", said());
             std::thread::sleep(Duration::from_millis(20));
         }
+        up
     }
 }
 
@@ -292,9 +302,7 @@ fn where_pods_would_not_reach_this_machine_it_is_said_why_and_nothing_is_left() 
 #[test]
 fn nothing_is_left_when_the_maker_is_killed_while_kind_makes_the_node() {
     let machine = Machine::new("kc", 3);
-    machine.set("slow", "");
-    let mut up = machine.up().spawn().unwrap();
-    machine.wait_for("begun");
+    let mut up = machine.up_to_kind();
     up.kill().unwrap();
     up.wait().unwrap();
     machine.assert_nothing_is_left();
@@ -303,9 +311,7 @@ fn nothing_is_left_when_the_maker_is_killed_while_kind_makes_the_node() {
 #[test]
 fn putting_away_waits_for_what_kind_has_begun_and_nobody_holds_any_more() {
     let machine = Machine::new("kd", 4);
-    machine.set("slow", "");
-    let mut up = machine.up().spawn().unwrap();
-    machine.wait_for("begun");
+    let mut up = machine.up_to_kind();
     let holder = fs::read_to_string(machine.place().join("lock")).unwrap();
     let up_too = up.id().to_string();
     let killed = Command::new("kill")

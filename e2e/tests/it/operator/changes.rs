@@ -301,7 +301,7 @@ fn spring(shop: &Shop) -> String {
 
 #[test]
 fn windows_of_which_retention_has_taken_events_stay_and_a_condition_says_so() {
-    let mut stand = Stand::new("retained");
+    let mut stand = Stand::new("taken");
     stand.send(300);
     stand.expect("at first", &FIRST);
     let recomputed = "WindowsRecomputed";
@@ -310,7 +310,7 @@ fn windows_of_which_retention_has_taken_events_stay_and_a_condition_says_so() {
         .until_reason("pipeline/changing", recomputed, "Recomputed");
     let before = spring(&stand.shop);
 
-    Topics::of(&stand.shop).empty("retained.clicks");
+    Topics::of(&stand.shop).empty("taken.clicks");
     let form = &FORMS[1];
     stand.shop.apply(&edited(form.edits));
     stand

@@ -1,7 +1,9 @@
 //! A namespace of a test, with what people see and do in it.
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     fs,
+    sync::{Mutex, PoisonError},
     thread::{self, sleep},
     time::{Duration, Instant},
 };
@@ -20,6 +22,9 @@ const WORTH_TELLING: Duration = Duration::from_secs(1);
 /// Sooner than the operator looks at anything by itself, which is 22 s after it last did: what is done within this time after a
 /// change was done because of the change.
 pub(super) const AT_ONCE: Duration = Duration::from_secs(15);
+
+/// Tests share a cluster, each with a namespace of its own.
+static NAMES: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 
 /// A condition: its status and its reason.
 pub(super) type Said = (String, String);
@@ -53,6 +58,9 @@ impl Drop for Shop {
 
 impl Shop {
     pub(super) fn new(name: &'static str) -> Self {
+        let mut taken = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(taken.insert(name), "two tests have a namespace {name}");
+        drop(taken);
         let mut shop = Self::on(with_operator(), name);
         shop.is_shared = true;
         shop
