@@ -234,14 +234,28 @@ pub(crate) fn joined(
     together.into_iter().map(one).collect()
 }
 
-/// What goes to the partitions of a partials topic: partials, and the watermark to all that have some or wait for it. `told`: the emission
-/// count that each was told last; `emissions`: that of the header's watermark.
+/// The partitions of a partials topic, which are told a watermark.
+pub(crate) struct Audience<'a> {
+    /// The emission count that each was told last.
+    pub(crate) told: &'a mut [Option<i64>],
+    /// That of the watermark.
+    pub(crate) emissions: Option<i64>,
+    /// Only those are told who get partials.
+    pub(crate) is_brief: bool,
+}
+
+/// What goes to the partitions of a partials topic: partials, and the header's watermark to all that have some or wait for it.
 pub(crate) fn address(
     topic: &str,
     header: &PartialHeader,
     placed: Vec<Placed>,
-    (told, emissions): (&mut [Option<i64>], Option<i64>),
+    audience: Audience<'_>,
 ) -> Result<Vec<NewRecord>, EngineError> {
+    let Audience {
+        told,
+        emissions,
+        is_brief,
+    } = audience;
     let mut batches: BTreeMap<u32, Vec<(Option<i64>, RecordBatch)>> = BTreeMap::new();
     for Placed {
         target,
@@ -256,7 +270,7 @@ pub(crate) fn address(
     let mut log = Vec::new();
     for (target, told) in told.iter_mut().enumerate() {
         let mut batches = batches.remove(&(target as u32)).unwrap_or_default();
-        if batches.is_empty() && (emissions.is_none() || *told == emissions) {
+        if batches.is_empty() && (is_brief || emissions.is_none() || *told == emissions) {
             continue;
         }
         *told = emissions;

@@ -13,6 +13,7 @@ use tidewheel_sinks::Sink;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::batches::Batches;
 use crate::error::AttemptError;
 use crate::schemas::SchemasOf;
 use crate::status::{Board, TaskKey};
@@ -25,6 +26,9 @@ pub type Sinks = BTreeMap<String, Arc<dyn Sink>>;
 /// A batch of so many records shows that a task is behind, also where they are so large that more do not fit into it.
 const BEHIND: usize = 4_096;
 
+/// So many tasks have a large batch in hand at least: while some compute, others wait for a sink or the log.
+const LARGE_BATCHES: usize = 8;
+
 /// How long a task that was told to stop may take to say how far it has come: nothing depends on it.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
@@ -35,6 +39,8 @@ pub struct Limits {
     pub batch_records: usize,
     /// Bytes of a batch.
     pub batch_bytes: usize,
+    /// How many batches of a worker's tasks may be large at a time.
+    pub large_batches: usize,
     /// How long a fetch waits for the first record.
     pub fetch_wait: Duration,
     /// The time from the begin of a small batch of a task to that of its next one: what comes meanwhile is committed together. A
@@ -54,6 +60,7 @@ impl Default for Limits {
         Self {
             batch_records: 16_384,
             batch_bytes: 8 * 1024 * 1024,
+            large_batches: cores().max(LARGE_BATCHES),
             fetch_wait: Duration::from_millis(50),
             batch_every: Duration::from_millis(50),
             snapshot_every: Duration::from_secs(5),
@@ -61,6 +68,10 @@ impl Default for Limits {
             finish_within: Duration::from_secs(10),
         }
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 pub(crate) struct Context {
@@ -73,6 +84,7 @@ pub(crate) struct Context {
     pub(crate) schemas: SchemasOf,
     pub(crate) timer: Arc<dyn Timer>,
     pub(crate) limits: Limits,
+    pub(crate) batches: Batches,
     pub(crate) board: Board,
     pub(crate) watermarks: Watermarks,
     /// The watermark that every source partition is to be lifted to once it is read to its end.

@@ -7,6 +7,7 @@
 //! with a [`Timer`] of one's own.
 mod acknowledge;
 mod allot;
+mod batches;
 mod context;
 mod cut;
 mod cuts;

@@ -169,21 +169,24 @@ impl<'a> SourceAttempt<'a> {
         self.post(false);
         while !self.stop.is_cancelled() {
             self.observe().await?;
-            let limits = self.context.limits;
-            let fetched = tokio::select! {
+            let (context, most) = (self.context, self.most_records());
+            let timer = context.timer.as_ref();
+            let batch = tokio::select! {
                 biased;
-                fetched = self.reader.fetch(self.most_records(), limits.batch_bytes, limits.fetch_wait) => fetched?,
+                batch = context.batches.next(self.reader.as_mut(), most, timer) => batch?,
                 () = self.stop.cancelled() => break,
             };
-            let began_ms = self.context.timer.now_ms();
-            self.take(&fetched).await?;
+            let began_ms = timer.now_ms();
+            let fetched = &batch.fetched;
+            self.take(fetched).await?;
+            let records = fetched.records.len();
             let caught_up = fetched.at_end && self.task.next_offset() >= fetched.next_offset;
+            drop(batch);
             if caught_up {
-                self.rest(fetched.records.is_empty()).await?;
+                self.rest(records == 0).await?;
             }
             self.post(caught_up);
-            let records = fetched.records.len();
-            self.context.pause(began_ms, records, self.stop).await;
+            context.pause(began_ms, records, self.stop).await;
         }
         Ok(())
     }

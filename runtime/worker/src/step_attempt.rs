@@ -127,18 +127,22 @@ impl<'a> StepAttempt<'a> {
         })
         .await?;
         while !self.stop.is_cancelled() {
-            let limits = self.context.limits;
-            let fetched = tokio::select! {
+            let (context, most) = (self.context, self.pace.records());
+            let timer = context.timer.as_ref();
+            let batch = tokio::select! {
                 biased;
-                fetched = self.reader.fetch(self.pace.records(), limits.batch_bytes, limits.fetch_wait) => fetched?,
+                batch = context.batches.next(self.reader.as_mut(), most, timer) => batch?,
                 () = self.stop.cancelled() => break,
             };
-            let began_ms = self.context.timer.now_ms();
-            self.take(&fetched).await?;
-            self.trim().await?;
-            self.post(fetched.at_end && self.task.next_offset() >= fetched.next_offset);
+            let began_ms = timer.now_ms();
+            let fetched = &batch.fetched;
+            self.take(fetched).await?;
             let records = fetched.records.len();
-            self.context.pause(began_ms, records, self.stop).await;
+            let caught_up = fetched.at_end && self.task.next_offset() >= fetched.next_offset;
+            drop(batch);
+            self.trim().await?;
+            self.post(caught_up);
+            context.pause(began_ms, records, self.stop).await;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::allot::{allot, generations};
+use crate::batches::Batches;
 use crate::context::{Context, Limits, Sinks};
 use crate::error::WorkerError;
 use crate::input::{self, Input};
@@ -84,6 +85,7 @@ impl Worker {
             schemas,
             timer,
             limits,
+            batches: Batches::new(limits),
             board,
             watermarks: Watermarks::default(),
             closing: closing_seen,

@@ -5,7 +5,7 @@ use super::SourceTask;
 use crate::chain::emission_count;
 use crate::effects::Effects;
 use crate::error::EngineError;
-use crate::partials::{Placed, address};
+use crate::partials::{Audience, Placed, address};
 use crate::sabotage::{self, Bug};
 use crate::wire::partial::{self, PartialHeader};
 use crate::wire::watermark::WatermarkRecord;
@@ -56,6 +56,9 @@ impl SourceTask {
 
     /// The partition was fetched at its end at `clock_ms`: when it is idle by now, what that leads to.
     pub fn at_end(&mut self, clock_ms: i64) -> Result<Option<Effects>, EngineError> {
+        if self.speaking.is_brief() {
+            return self.speak_up().map(Some);
+        }
         if self.next_boundary().is_some() || !self.idleness.at_end(clock_ms) {
             return Ok(None);
         }
@@ -75,6 +78,18 @@ impl SourceTask {
         }
     }
 
+    /// Tells everybody the watermark who has not been told yet.
+    fn speak_up(&mut self) -> Result<Effects, EngineError> {
+        self.speaking.speak_up();
+        let mut log = Vec::new();
+        for index in 0..self.partials.len() {
+            if self.partials[index].from <= self.at {
+                self.announce(index, Vec::new(), self.at, &mut log)?;
+            }
+        }
+        Ok(self.effects(log))
+    }
+
     /// Lifts the watermark to at least `watermark_ms`, from here on and in every replay.
     pub fn decree(&mut self, watermark_ms: i64) -> Result<Effects, EngineError> {
         self.watermark.current_ms = self.watermark.current_ms.max(Some(watermark_ms));
@@ -87,6 +102,7 @@ impl SourceTask {
             false => record.clone(),
         };
         let mut log = vec![self.tell(written)];
+        self.speaking.speak_up();
         self.note_told(record);
         for index in 0..self.partials.len() {
             // Whoever waits for this very watermark hears of it, even where it emits nothing.
@@ -127,7 +143,12 @@ impl SourceTask {
                 placed.target = (placed.target + by) % of;
             }
         }
-        log.extend(address(&topic, &header, placed, (told, emissions))?);
+        let audience = Audience {
+            told,
+            emissions,
+            is_brief: self.speaking.is_brief(),
+        };
+        log.extend(address(&topic, &header, placed, audience)?);
         Ok(())
     }
 

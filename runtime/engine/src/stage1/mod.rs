@@ -11,6 +11,7 @@ mod refused;
 mod row_output;
 mod slice;
 mod source_record;
+mod speaking;
 mod times;
 mod watermark;
 
@@ -28,6 +29,7 @@ use self::fates::{Reasons, count};
 use self::reach::{companions, reached, row_outputs};
 use self::row_output::RowOutput;
 use self::slice::{Begun, Dead, Slice, Traced};
+use self::speaking::Speaking;
 use self::watermark::{Idleness, PartitionWatermark};
 use crate::chain::closing_ms;
 use crate::deduplication::Deduplication;
@@ -83,6 +85,7 @@ pub struct SourceTask {
     idleness: Idleness,
     idle: bool,
     told: Option<(i64, WatermarkRecord)>,
+    speaking: Speaking,
     start_offset: i64,
     append: AppendTime,
     /// The largest timestamp of the records that are covered, ms.
@@ -202,7 +205,9 @@ impl SourceTask {
             writes: Vec::new(),
             log: Vec::new(),
         };
-        self.run(&records[..consumed], next, &mut effects)?;
+        let taken = &records[..consumed];
+        self.speaking.begin(taken.last(), clock_ms);
+        self.run(taken, next, &mut effects)?;
         self.tell_if_due(clock_ms, &mut effects.log);
         effects.position = self.position();
         Ok(effects)

@@ -10,6 +10,7 @@ use super::append_time::AppendTime;
 use super::events::Events;
 use super::parts::{Parts, behind, joined};
 use super::refused::refused_ahead;
+use super::speaking::Speaking;
 use super::watermark::{Idleness, PartitionWatermark};
 use super::{Partials, RowOutput, SourceSetup, SourceTask, companions, reached, row_outputs};
 use crate::deduplication::Deduplication;
@@ -186,6 +187,7 @@ impl SourceTask {
             ),
             idle: false,
             told: None,
+            speaking: Speaking::default(),
             start_offset,
             append: AppendTime::known(append_from, append_ms),
             main_append_ms: known.and_then(|progress| progress.append_time_ms),

@@ -14,7 +14,7 @@ use super::{StepSetup, StepTask, aggregate_of};
 use crate::chain::{emission_count, row_ms, rows_watermark};
 use crate::error::EngineError;
 use crate::ledger::Ledger;
-use crate::partials::{Folds, Placed, address, by_first_window, folded, joined, place};
+use crate::partials::{Audience, Folds, Placed, address, by_first_window, folded, joined, place};
 use crate::rows::{Failure, Rows, evaluate};
 use crate::timestamp::timestamps;
 use crate::window::{first_start, last_start, rows_from};
@@ -226,12 +226,12 @@ impl StepTask {
             )
             .map_err(|error| EngineError::aggregation(name, &error))?;
             let emissions = watermark_ms.map(|ms| emission_count(plan, fed.step, ms));
-            log.extend(address(
-                &topic,
-                &header,
-                placed,
-                (&mut fed.told, emissions),
-            )?);
+            let audience = Audience {
+                told: &mut fed.told,
+                emissions,
+                is_brief: false,
+            };
+            log.extend(address(&topic, &header, placed, audience)?);
         }
         Ok(())
     }

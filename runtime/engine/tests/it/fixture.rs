@@ -67,7 +67,6 @@ pub(crate) fn record(offset: i64, append_ms: i64, event: &str) -> Record {
     }
 }
 
-/// A record as a log has it that appended it at `offset`, as many ms after [`T0`].
 /// A record that came at [`T0`], with this value as it is.
 pub(crate) fn raw(offset: i64, value: Option<&[u8]>) -> Record {
     Record {
@@ -79,6 +78,7 @@ pub(crate) fn raw(offset: i64, value: Option<&[u8]>) -> Record {
     }
 }
 
+/// A record as a log has it that appended it at `offset`, as many ms after [`T0`].
 pub(crate) fn appended(offset: i64, record: &NewRecord) -> Record {
     Record {
         offset,

@@ -11,6 +11,7 @@ mod acknowledged;
 mod added_partitions;
 mod aggregates;
 mod avro;
+mod catching_up;
 mod cloud_events;
 mod existing_topic;
 mod fixture;

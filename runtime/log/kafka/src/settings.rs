@@ -44,8 +44,9 @@ const READING: [(&str, &str); 7] = [
     // partition that is opened meanwhile waits for it too.
     ("fetch.min.bytes", "65536"),
     ("fetch.wait.max.ms", "20"),
-    // For each partition: what is read ahead, beside the batch in hand.
-    ("queued.max.messages.kbytes", "8192"),
+    // What is read ahead of each partition, beside the batch in hand: one fetch more when there is less than this. A fetch is a batch of
+    // the log at least, and compressed; in memory it is not.
+    ("queued.max.messages.kbytes", "1024"),
     ("queued.min.messages", "20000"),
 ];
 
