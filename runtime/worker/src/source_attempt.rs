@@ -171,16 +171,19 @@ impl<'a> SourceAttempt<'a> {
             self.observe().await?;
             let (context, most) = (self.context, self.most_records());
             let timer = context.timer.as_ref();
-            let batch = tokio::select! {
+            let mut batch = tokio::select! {
                 biased;
                 batch = context.batches.next(self.reader.as_mut(), most, timer) => batch?,
                 () = self.stop.cancelled() => break,
             };
-            let began_ms = timer.now_ms();
             let fetched = &batch.fetched;
             self.take(fetched).await?;
+            if let Some(error) = batch.failed.take() {
+                return Err(error.into());
+            }
             let records = fetched.records.len();
             let caught_up = fetched.at_end && self.task.next_offset() >= fetched.next_offset;
+            let began_ms = batch.began_ms;
             drop(batch);
             if caught_up {
                 self.rest(records == 0).await?;

@@ -129,16 +129,19 @@ impl<'a> StepAttempt<'a> {
         while !self.stop.is_cancelled() {
             let (context, most) = (self.context, self.pace.records());
             let timer = context.timer.as_ref();
-            let batch = tokio::select! {
+            let mut batch = tokio::select! {
                 biased;
                 batch = context.batches.next(self.reader.as_mut(), most, timer) => batch?,
                 () = self.stop.cancelled() => break,
             };
-            let began_ms = timer.now_ms();
             let fetched = &batch.fetched;
             self.take(fetched).await?;
+            if let Some(error) = batch.failed.take() {
+                return Err(error.into());
+            }
             let records = fetched.records.len();
             let caught_up = fetched.at_end && self.task.next_offset() >= fetched.next_offset;
+            let began_ms = batch.began_ms;
             drop(batch);
             self.trim().await?;
             self.post(caught_up);

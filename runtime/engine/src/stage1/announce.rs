@@ -56,9 +56,6 @@ impl SourceTask {
 
     /// The partition was fetched at its end at `clock_ms`: when it is idle by now, what that leads to.
     pub fn at_end(&mut self, clock_ms: i64) -> Result<Option<Effects>, EngineError> {
-        if self.speaking.is_brief() {
-            return self.speak_up().map(Some);
-        }
         if self.next_boundary().is_some() || !self.idleness.at_end(clock_ms) {
             return Ok(None);
         }
@@ -76,18 +73,6 @@ impl SourceTask {
             }
             None => Ok(None),
         }
-    }
-
-    /// Tells everybody the watermark who has not been told yet.
-    fn speak_up(&mut self) -> Result<Effects, EngineError> {
-        self.speaking.speak_up();
-        let mut log = Vec::new();
-        for index in 0..self.partials.len() {
-            if self.partials[index].from <= self.at {
-                self.announce(index, Vec::new(), self.at, &mut log)?;
-            }
-        }
-        Ok(self.effects(log))
     }
 
     /// Lifts the watermark to at least `watermark_ms`, from here on and in every replay.

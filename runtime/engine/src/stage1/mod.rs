@@ -206,7 +206,9 @@ impl SourceTask {
             log: Vec::new(),
         };
         let taken = &records[..consumed];
-        self.speaking.begin(taken.last(), clock_ms);
+        let newest_ms = taken.last().map(|record| record.append_time_ms);
+        let newest_ms = newest_ms.max(newest_ms.and(self.last_append_ms()));
+        self.speaking.begin(newest_ms, clock_ms);
         self.run(taken, next, &mut effects)?;
         self.tell_if_due(clock_ms, &mut effects.log);
         effects.position = self.position();

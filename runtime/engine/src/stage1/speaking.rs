@@ -1,9 +1,8 @@
 //! When a source task tells its watermark to partitions of partials topics that it has nothing else for.
 //!
 //! Live, a window ends now and then, and every partition is told at once. Who catches up passes the ends of windows with each batch: to tell
-//! every partition every time would cost a record for each pair of partitions, and nobody waits for windows of the past that closely.
-use tidewheel_log::Record;
-
+//! every partition every time would cost a record for each pair of partitions, and nobody waits for windows of the past that closely. All
+//! are told where there is nothing to read.
 /// Records that the log had for so long, in ms, are of the past.
 const BEHIND_MS: i64 = 10_000;
 /// How often, in ms of the driver's clock, all partitions are told while a task catches up.
@@ -18,11 +17,10 @@ pub(super) struct Speaking {
 }
 
 impl Speaking {
-    /// Takes note of a batch: of its newest record, and of the time.
-    pub(super) fn begin(&mut self, newest: Option<&Record>, clock_ms: i64) {
-        let is_past = newest.is_some_and(|record| {
-            (0..clock_ms.saturating_sub(BEHIND_MS)).contains(&record.append_time_ms)
-        });
+    /// Takes note of a batch: when the newest record so far was appended, none where nothing was read; and of the time.
+    pub(super) fn begin(&mut self, newest_ms: Option<i64>, clock_ms: i64) {
+        let past = 0..clock_ms.saturating_sub(BEHIND_MS);
+        let is_past = newest_ms.is_some_and(|newest_ms| past.contains(&newest_ms));
         let was_told = |told_at_ms| (0..TELL_EVERY_MS).contains(&(clock_ms - told_at_ms));
         self.is_brief = is_past && self.told_at_ms.is_some_and(was_told);
         if !self.is_brief {
@@ -45,21 +43,11 @@ impl Speaking {
 mod tests {
     use super::*;
 
-    fn record(append_time_ms: i64) -> Record {
-        Record {
-            offset: 0,
-            append_time_ms,
-            key: None,
-            value: None,
-            headers: Vec::new(),
-        }
-    }
-
     #[test]
     fn all_are_told_now_and_then_while_the_past_is_read_and_at_once_after_that() {
         let mut speaking = Speaking::default();
         let mut tells = |append_time_ms: i64, clock_ms: i64| {
-            speaking.begin(Some(&record(append_time_ms)), clock_ms);
+            speaking.begin(Some(append_time_ms), clock_ms);
             !speaking.is_brief()
         };
         let past = 50_000;

@@ -64,6 +64,7 @@ pub(crate) struct Cluster {
     saved: Option<Saved>,
     strangers: Vec<Stranger>,
     snapshot_every: Duration,
+    small_batches: bool,
     /// The times of the events that were sent, by their numbers, ms.
     sent: BTreeMap<usize, i64>,
     /// Offsets of dead letters that were sent again.
@@ -128,6 +129,7 @@ impl Cluster {
             gone: BTreeMap::new(),
             strangers: Vec::new(),
             snapshot_every: Duration::from_millis(story.snapshot_every_ms),
+            small_batches: story.small_batches,
             revisions: Arc::default(),
             _folder: folder,
             version: 0,
@@ -440,12 +442,19 @@ impl Cluster {
             inner: self.database.clone(),
         };
         let sinks = BTreeMap::from([(SINK.to_owned(), Arc::new(sink) as Arc<dyn Sink>)]);
+        let usual = Limits::default();
+        let (batch_records, large_batches) = match self.small_batches {
+            true => (8, 1),
+            false => (usual.batch_records, usual.large_batches),
+        };
         let limits = Limits {
+            batch_records,
+            large_batches,
             fetch_wait: Duration::from_millis(500),
             longest_pause: Duration::from_secs(2),
             batch_every: Duration::ZERO,
             snapshot_every: self.snapshot_every,
-            ..Limits::default()
+            ..usual
         };
         let topics_after = Duration::from_millis(topics_after_ms.unsigned_abs());
         let control = Arc::new(Mutex::new(None));

@@ -20,6 +20,8 @@ pub(crate) struct Story {
     pub(crate) transaction_markers: bool,
     /// How often window state is stored.
     pub(crate) snapshot_every_ms: u64,
+    /// Whether workers take few records at a time, and only one of their tasks more than that.
+    pub(crate) small_batches: bool,
     /// How many workers there may be at a time.
     pub(crate) most_processes: usize,
     /// How many steps of some worker there are before all is left to one.
@@ -169,6 +171,8 @@ impl Story {
             seed,
             transaction_markers,
             snapshot_every_ms,
+            // Drawn from nothing, so that all else stays as it was.
+            small_batches: seed % 7 == 3,
             most_processes,
             steps: drawing.step,
             happenings: drawing.happenings,
