@@ -23,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::database::Saved;
 use self::strangers::Stranger;
+use super::event::Event;
 use super::faulty_log::FaultyLog;
 use super::faulty_sink::FaultySink;
-use super::scenario::{Event, Scenario};
+use super::scenario::Scenario;
 use super::story::{Happening, Story};
 use super::unended::Unended;
 use super::world::{Detail, LogClock, Luck, ProcessTimer, World};

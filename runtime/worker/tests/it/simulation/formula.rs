@@ -1,7 +1,7 @@
 //! Random SQL: expressions of whole numbers over the columns of an event, each with what it comes to by the rules of SQL.
 use std::fmt;
 
-use super::scenario::Event;
+use super::event::Event;
 use super::world::World;
 
 /// An expression; NULL where the columns that it needs are.

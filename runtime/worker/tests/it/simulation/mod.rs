@@ -6,6 +6,7 @@
 //! `make soak SEEDS=5000` runs many, and `TIDEWHEEL_BUG=NoFencing make soak SEEDS=1000` shows which of them catch a deliberate bug.
 mod chain_verdict;
 mod cluster;
+mod event;
 mod faulty_log;
 mod faulty_sink;
 mod formula;

@@ -3,8 +3,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use tidewheel_planner::plan::LatePolicy;
 
+use super::event::{Event, To};
 use super::scenario::{
-    Event, FUTURE_MS, OUT_OF_ORDER_MS, REFUSED_FROM, Scenario, Shape, To, Version, WITHIN_MS,
+    FUTURE_MS, OUT_OF_ORDER_MS, REFUSED_FROM, Scenario, Shape, Version, WITHIN_MS,
 };
 
 /// A record of the source topic.

@@ -2,7 +2,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::scenario::{Event, Scenario};
+use super::event::Event;
+use super::scenario::Scenario;
 use super::world::{Detail, World};
 
 /// Steps that follow what was sent last.

@@ -6,7 +6,8 @@ use tidewheel_log::{Clock as _, Log as _, NewRecord};
 
 use super::Cluster;
 use crate::fixture::{names, read_all};
-use crate::simulation::scenario::{Again, Event, SOURCES, To};
+use crate::simulation::event::{Again, Event, To};
+use crate::simulation::scenario::SOURCES;
 use crate::simulation::story::Sending;
 
 impl Cluster {
