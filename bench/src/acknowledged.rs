@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 
 use crate::Failure;
 use crate::events::Events;
-use crate::figures::Report;
+use crate::figures::{Report, mib};
 use crate::pipeline::{BY_METHOD, WINDOWS, resources};
 use crate::stack::{Role, Stack, Topic};
 
@@ -20,9 +20,7 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     let events = events.unwrap_or(EVENTS).div_ceil(BATCH) * BATCH;
     let (_, lines) = Events::new(6, 10_000, 5_000).lines(events);
     let bodies: Vec<Bytes> = lines.chunks(BATCH).map(body).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = crate::runtime()?;
     let mut stack = Stack::start()?;
     stack.deploy(|namespace| resources(namespace, "Drop", PARTITIONS, BY_METHOD, &[WINDOWS]))?;
     let topic = Topic {
@@ -52,7 +50,7 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     report.add_rate("librdkafka's producer alone", events, &bare);
     report.add_rate("HTTP, checked and acknowledged", events, &http);
     report.add_median("ingest".to_owned(), cpu, "CPU s per million");
-    let peak = ingest.usage().peak_bytes as f64 / 1024.0 / 1024.0;
+    let peak = mib(ingest.usage().peak_bytes);
     report.add("ingest's peak of memory", peak, "MiB");
     Ok(report)
 }

@@ -6,7 +6,7 @@ use sqlx::postgres::PgPool;
 
 use crate::Failure;
 use crate::events::Events;
-use crate::figures::Report;
+use crate::figures::{Report, mib};
 use crate::growth::{Size, fill};
 use crate::pipeline::{BY_METHOD, EVENTS as EVERY_EVENT, WINDOWS, resources};
 use crate::stack::{Role, Stack};
@@ -44,9 +44,7 @@ const UNIQUE: &str = "
 
 pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     let events = events.unwrap_or(EVENTS);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = crate::runtime()?;
     runtime.block_on(run(events))
 }
 
@@ -145,7 +143,7 @@ impl Open {
             .await?;
         report.add(
             format!("{what}: of it window state"),
-            mib(state.iter().sum()),
+            mib(state.iter().sum::<f64>() as u64),
             "MiB",
         );
         // With SIGKILL.
@@ -163,7 +161,7 @@ impl Open {
         let received = worker.sum("tidewheel_kafka_received_bytes_total").await?;
         report.add(
             format!("{what}: for that it receives from Kafka"),
-            mib(received),
+            mib(received as u64),
             "MiB",
         );
         report.add(
@@ -235,9 +233,5 @@ async fn await_rows(database: &PgPool, rows: usize) -> Result<(), Failure> {
 }
 
 fn peak_mib(worker: &Role) -> f64 {
-    mib(worker.usage().peak_bytes as f64)
-}
-
-fn mib(bytes: f64) -> f64 {
-    bytes / 1_048_576.0
+    mib(worker.usage().peak_bytes)
 }

@@ -1,7 +1,7 @@
 //! Contenders that do the same work, and the table that they make.
 use std::time::Duration;
 
-use crate::figures::{Column, Comparison, Row, median};
+use crate::figures::{Column, Comparison, Row, median, mib};
 
 /// One way of doing the work, and what each round has shown of it.
 #[derive(Debug)]
@@ -137,7 +137,7 @@ pub(crate) fn comparison(name: &str, contenders: &[Contender]) -> Comparison {
         });
     }
     add("peak of memory", "MiB", &|one| {
-        one.median(|round| Some(round.peak_bytes as f64 / 1_048_576.0))
+        one.median(|round| Some(mib(round.peak_bytes)))
     });
     add("answer p50", "ms", &|one| {
         one.median(|round| round.answered_ms(0.5))

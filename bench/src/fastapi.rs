@@ -144,9 +144,7 @@ pub(crate) fn measure(events: Option<usize>, rounds: usize) -> Result<Report, Fa
             ["/v1/events", "/batches", "/batches"],
         ),
     ];
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = crate::runtime()?;
     let mut stack = Stack::start()?;
     stack.deploy(|namespace| resources(namespace, "Keep", PARTITIONS, BY_METHOD, &[WINDOWS]))?;
     let servers = Servers::start(&stack)?;

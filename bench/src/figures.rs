@@ -156,6 +156,11 @@ impl Report {
     }
 }
 
+/// Bytes in MiB.
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
+}
+
 /// Prints reports: tables, or one JSON document.
 pub(crate) fn print(machine: &Machine, reports: &[Report], json: bool) -> Result<(), Failure> {
     if json {

@@ -1,7 +1,7 @@
 //! What a worker takes for ten times the events, keys and partitions: costs are to grow in line with the events, and with little else.
 use crate::Failure;
 use crate::events::Events;
-use crate::figures::{Column, Comparison, Report, Row};
+use crate::figures::{Column, Comparison, Report, Row, mib};
 use crate::pipeline::{EVENTS as EVERY_EVENT, WINDOWS, resources};
 use crate::stack::{Stack, Topic};
 use crate::worker::catch_up;
@@ -59,7 +59,7 @@ impl Size<'_> {
         Ok(Cost {
             rate: events / (to.at - from.at).as_secs_f64(),
             cpu,
-            peak_mib: worker.usage().peak_bytes as f64 / 1024.0 / 1024.0,
+            peak_mib: mib(worker.usage().peak_bytes),
         })
     }
 }
@@ -88,9 +88,7 @@ pub(crate) fn fill(
 
 pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     let events = events.unwrap_or(EVENTS);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = crate::runtime()?;
     runtime.block_on(run(events))
 }
 

@@ -32,9 +32,7 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     let events = events.unwrap_or(EVENTS).div_ceil(BATCH) * BATCH;
     let plan = plan("Keep", 6, BY_METHOD, &[WINDOWS])?;
     let batches = batches(&plan, events)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = crate::runtime()?;
     let (mut bare, mut http) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         runtime.block_on(async {

@@ -33,9 +33,7 @@ const AGES: &str = "
 
 pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     let events = events.unwrap_or(EVENTS);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = crate::runtime()?;
     runtime.block_on(run(events))
 }
 

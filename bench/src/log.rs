@@ -21,9 +21,7 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     let windows = plan("Drop", PARTITIONS, BY_METHOD, &[WINDOWS])?;
     let both = plan("Drop", PARTITIONS, BY_METHOD, &[WINDOWS, EVERY_EVENT])?;
     let batches = batches(&windows, events);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = crate::runtime()?;
     let (mut alone, mut to_windows, mut to_both) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         runtime.block_on(async {

@@ -36,6 +36,12 @@ const ROUNDS: usize = 3;
 /// Whatever a measurement fails with ends the program.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// What clients of servers run on.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    Ok(threads.enable_all().build()?)
+}
+
 /// Measures the engine, the log, ingestion, and whole roles on a real Kafka and a real PostgreSQL.
 #[derive(Debug, Parser)]
 #[command(

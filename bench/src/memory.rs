@@ -4,7 +4,7 @@ use std::time::Instant;
 use crate::Failure;
 use crate::engine::Engine;
 use crate::events::Events;
-use crate::figures::Report;
+use crate::figures::{Report, mib};
 use crate::pipeline::{BY_USER, WINDOWS, plan};
 
 const EVENTS: usize = 10_000_000;
@@ -64,10 +64,6 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
         "events/s",
     );
     Ok(report)
-}
-
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / 1_048_576.0
 }
 
 /// A field of `/proc/self/status` in bytes.

@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::Failure;
 use crate::events::Events;
-use crate::figures::Report;
+use crate::figures::{Report, mib};
 use crate::pipeline::{BY_METHOD, EVENTS as EVERY_EVENT, WINDOWS, resources};
 use crate::stack::{Role, Stack, Topic, Used};
 
@@ -92,9 +92,7 @@ pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
         Job::new("windows", &[WINDOWS]),
         Job::new("rows and windows", &[WINDOWS, EVERY_EVENT]),
     ];
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = crate::runtime()?;
     let mut stack = Stack::start()?;
     for round in 1..=ROUNDS {
         for job in &mut jobs {
@@ -125,7 +123,7 @@ async fn run(stack: &mut Stack, job: &mut Job, lines: &[Bytes]) -> Result<(), Fa
         seconds.push(to.saturating_sub(from).as_secs_f64() * all);
     }
     let peak_bytes = worker.usage().peak_bytes;
-    job.peak_mib.push(peak_bytes as f64 / 1024.0 / 1024.0);
+    job.peak_mib.push(mib(peak_bytes));
     drop(worker);
     if job.outputs.contains(&EVERY_EVENT) {
         let files = copy_out(&database, lines.len()).await?;

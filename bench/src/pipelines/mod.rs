@@ -73,9 +73,7 @@ impl Job {
 
 pub(crate) fn measure(events: Option<usize>, rounds: usize) -> Result<Report, Failure> {
     let events = events.unwrap_or(EVENTS);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = crate::runtime()?;
     runtime.block_on(run(events, rounds))
 }
 

@@ -231,16 +231,11 @@ impl Taken {
     fn has_room_for(&self, record: &Record) -> bool {
         self.records.is_empty()
             || (self.records.len() < self.max_records
-                && self.bytes + payload_bytes(record) <= self.max_bytes)
+                && self.bytes + record.payload_bytes() <= self.max_bytes)
     }
 
     fn push(&mut self, record: Record) {
-        self.bytes += payload_bytes(&record);
+        self.bytes += record.payload_bytes();
         self.records.push(record);
     }
-}
-
-fn payload_bytes(record: &Record) -> usize {
-    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    length(&record.key) + length(&record.value)
 }

@@ -40,3 +40,11 @@ pub struct Record {
     /// Headers.
     pub headers: Vec<Header>,
 }
+
+impl Record {
+    /// The size of key and value, bytes.
+    pub fn payload_bytes(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        length(&self.key) + length(&self.value)
+    }
+}

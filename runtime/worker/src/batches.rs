@@ -54,10 +54,12 @@ impl Batches {
         most: usize,
         timer: &dyn Timer,
     ) -> Result<Batch<'_>, LogError> {
-        let (few, few_bytes) = (self.few().min(most.max(1)), self.few_bytes());
-        let fetched = reader.fetch(few, few_bytes, self.limits.fetch_wait).await?;
-        let is_full = fetched.records.len() >= few || bytes(&fetched.records) >= few_bytes / 2;
-        let more_wait = is_full && fetched.records.len() < most && !fetched.at_end;
+        let few = self.few().min(most.max(1));
+        let fetched = reader
+            .fetch(few, self.few_bytes(), self.limits.fetch_wait)
+            .await?;
+        let is_all = fetched.at_end || self.is_little(&fetched.records);
+        let more_wait = !is_all && fetched.records.len() < most;
         let mut batch = Batch {
             fetched,
             began_ms: timer.now_ms(),
@@ -77,6 +79,11 @@ impl Batches {
 
     fn few_bytes(&self) -> usize {
         self.limits.batch_bytes / FEW_BYTES
+    }
+
+    /// Whether a reader that was asked for few has no more at hand.
+    fn is_little(&self, records: &[Record]) -> bool {
+        records.len() < self.few() && bytes(records) < self.few_bytes() / 2
     }
 
     /// Adds what comes soon. Readers have little at hand, of each of many partitions, and ask for more as that is taken.
@@ -102,14 +109,13 @@ impl Batches {
                     return;
                 }
             };
-            let rest_bytes = bytes(&rest.records);
-            bytes_so_far += rest_bytes;
-            let is_little = rest.records.len() < self.few() && rest_bytes < self.few_bytes() / 2;
+            bytes_so_far += bytes(&rest.records);
+            let is_all = rest.at_end || self.is_little(&rest.records);
             fetched.records.extend(rest.records);
             fetched.next_offset = rest.next_offset;
             fetched.at_end = rest.at_end;
             let waited_ms = timer.now_ms().saturating_sub(began_ms);
-            if is_little || fetched.at_end || waited_ms >= FILLED_WITHIN_MS {
+            if is_all || waited_ms >= FILLED_WITHIN_MS {
                 return;
             }
         }
@@ -133,9 +139,7 @@ impl Batches {
 
 /// Of keys and values.
 fn bytes(records: &[Record]) -> usize {
-    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    let sizes = records.iter().map(|it| length(&it.key) + length(&it.value));
-    sizes.sum()
+    records.iter().map(Record::payload_bytes).sum()
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ impl KafkaReader {
             let Some(record) = self.held.take().or_else(|| self.poll(&mut taken.is_news)) else {
                 break;
             };
-            let bytes = payload_bytes(&record);
+            let bytes = record.payload_bytes();
             let is_full = taken.records.len() >= max_records.max(1)
                 || taken.bytes.saturating_add(bytes) > max_bytes;
             if is_full && !taken.records.is_empty() {
@@ -256,9 +256,4 @@ impl Drop for KafkaReader {
 fn is_ahead(message: &BorrowedMessage<'_>, next_offset: i64) -> bool {
     use rdkafka::Message;
     message.offset() >= next_offset
-}
-
-fn payload_bytes(record: &Record) -> usize {
-    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    length(&record.key) + length(&record.value)
 }
