@@ -16,7 +16,7 @@ pub(crate) const PER_SECOND: usize = 5_000;
 const EVENTS: usize = 150_000;
 const PARTITIONS: u32 = 6;
 /// What is sent first and not measured, seconds: Kafka's Java compiles what it runs, and the database's caches are filled.
-const WARM_UP: usize = 90;
+pub(crate) const WARM_UP: usize = 90;
 /// For how long events are sent that nobody reads, seconds: what Kafka takes for the producer alone.
 const ALONE: usize = 20;
 /// How often some events are sent.
@@ -30,6 +30,30 @@ const AGES: &str = "
         FROM events WHERE ts > (SELECT min(ts) FROM events) + make_interval(secs => $1))
     SELECT count(*), percentile_disc(0.5) WITHIN GROUP (ORDER BY ms), percentile_disc(0.99) WITHIN GROUP (ORDER BY ms), max(ms)
     FROM aged";
+
+/// How old events were when their rows were committed, ms.
+pub(crate) struct Ages {
+    rows: i64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) longest: f64,
+}
+
+impl Ages {
+    /// Of the rows in `events`, without those of the warm-up.
+    pub(crate) async fn read(database: &PgPool) -> Result<Self, Failure> {
+        let row = sqlx::query(AGES)
+            .bind(WARM_UP as f64)
+            .fetch_one(database)
+            .await?;
+        Ok(Self {
+            rows: row.get(0),
+            p50: row.get(1),
+            p99: row.get(2),
+            longest: row.get(3),
+        })
+    }
+}
 
 pub(crate) fn measure(events: Option<usize>) -> Result<Report, Failure> {
     let events = events.unwrap_or(EVENTS);
@@ -51,10 +75,7 @@ async fn run(events: usize) -> Result<Report, Failure> {
     let database = stack.database(1).await?;
     await_rows(&database, (warm_up + events) as i64).await?;
     drop(worker);
-    let ages = sqlx::query(AGES)
-        .bind(WARM_UP as f64)
-        .fetch_one(&database)
-        .await?;
+    let ages = Ages::read(&database).await?;
     let before_alone = stack.used();
     produce(&stack, 0..ALONE * PER_SECOND)?;
     let alone = stack
@@ -67,12 +88,16 @@ async fn run(events: usize) -> Result<Report, Failure> {
         format!(
             "{PER_SECOND} events a second to {PARTITIONS} partitions, rows and windows, from the call of the producer (linger 5 ms) \
              until the row is committed; {} events after {WARM_UP} s",
-            ages.get::<i64, _>(0)
+            ages.rows
         ),
         events,
     );
-    for (column, name) in [(1, "p50"), (2, "p99"), (3, "longest")] {
-        report.add(name, ages.get::<f64, _>(column), "ms");
+    for (name, age) in [
+        ("p50", ages.p50),
+        ("p99", ages.p99),
+        ("longest", ages.longest),
+    ] {
+        report.add(name, age, "ms");
     }
     let millions = events as f64 / 1e6;
     for (process, from, to) in [
@@ -91,7 +116,9 @@ async fn run(events: usize) -> Result<Report, Failure> {
     Ok(report)
 }
 
-async fn await_rows(database: &PgPool, rows: i64) -> Result<(), Failure> {
+/// # Errors
+/// When they are not there half a minute later.
+pub(crate) async fn await_rows(database: &PgPool, rows: i64) -> Result<(), Failure> {
     let mut seen: i64 = 0;
     for _ in 0..600 {
         seen = sqlx::query_scalar("SELECT count(*) FROM events")
@@ -106,7 +133,7 @@ async fn await_rows(database: &PgPool, rows: i64) -> Result<(), Failure> {
 }
 
 /// Sends events of now, in time.
-fn produce(stack: &Stack, numbers: Range<usize>) -> Result<(), Failure> {
+pub(crate) fn produce(stack: &Stack, numbers: Range<usize>) -> Result<(), Failure> {
     let events = numbers.len();
     let topic = Topic {
         partitions: PARTITIONS,

@@ -89,7 +89,8 @@ enum What {
         #[arg(long, default_value_t = ROUNDS)]
         rounds: usize,
     },
-    /// A worker beside Flink SQL, Kafka Streams and Python consumers: rates, costs, and what a kill -9 does to the result.
+    /// A worker beside Flink SQL, Kafka Streams and Python consumers: rates, costs, what a kill -9 does to the result, and how old
+    /// events are when their rows are committed.
     Pipelines {
         /// How often everybody takes part.
         #[arg(long, default_value_t = ROUNDS)]

@@ -230,6 +230,10 @@ impl Entry {
         }
     }
 
+    pub(super) fn database(&self) -> &PgPool {
+        &self.database
+    }
+
     /// How many events are in windows that are committed.
     pub(super) async fn covered(&self, truth: &Truth) -> Result<u64, Failure> {
         let sql = "SELECT coalesce(sum(count), 0)::bigint FROM per_method WHERE window_start < to_timestamp($1)";

@@ -1,4 +1,5 @@
 //! Pipelines from Kafka to PostgreSQL, by a worker and by what people use today: the same events, the same servers, by turns.
+mod age;
 mod entrant;
 mod truth;
 
@@ -27,6 +28,8 @@ const QUIET: Duration = Duration::from_secs(25);
 /// How long it may take until there are results.
 const BEGINS_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How many events there are at most for those who are killed: they all go on to the end, which takes the slowest of them long.
+const KILLED_WITH: usize = 4_000_000;
 /// How far who is killed has come.
 const KILLED_AFTER: f64 = 0.4;
 const HOUR_MS: i64 = 3_600_000;
@@ -97,9 +100,14 @@ async fn run(events: usize, rounds: usize) -> Result<Report, Failure> {
         let name = format!("{}, {events} events", job.name());
         report.comparisons.push(comparison(&name, &contenders));
     }
+    let (lines, truth) = match events > KILLED_WITH {
+        true => make(KILLED_WITH)?,
+        false => (lines, truth),
+    };
     report
         .comparisons
         .push(killed(&mut stack, &lines, &truth).await?);
+    report.comparisons.push(age::compare(&mut stack).await?);
     for entrant in Entrant::ALL {
         report.set(entrant.name(), entrant.settings()?);
     }
@@ -292,7 +300,10 @@ async fn killed(stack: &mut Stack, lines: &[Bytes], truth: &Truth) -> Result<Com
         ("next result after", "s"),
     ];
     Ok(Comparison {
-        name: "kill -9 amid rows and windows, and started again".to_owned(),
+        name: format!(
+            "kill -9 amid rows and windows of {} events, and started again",
+            truth.events
+        ),
         columns: columns.map(|(name, unit)| Column::new(name, unit)).into(),
         rows,
     })
