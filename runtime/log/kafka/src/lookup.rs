@@ -192,6 +192,11 @@ impl Lookup {
         })
     }
 
+    /// How many partitions a topic had when it was last asked for.
+    pub(crate) fn known_partitions(&self, topic: &str) -> i32 {
+        self.partitions.lock().get(topic).map_or(1, |known| known.0)
+    }
+
     /// Forgets what is known of a topic, because it turned out to be wrong.
     pub(crate) fn forget(&self, topic: &str) {
         self.partitions.lock().remove(topic);

@@ -48,6 +48,8 @@ pub(crate) struct Pool {
 
 /// A client and the partitions that it reads.
 pub(crate) struct ReaderClient {
+    /// What it reads ahead of each of them, KiB.
+    ahead_kb: i32,
     /// None while this is being dropped.
     client: Option<Arc<Client>>,
     seats: Mutex<BTreeMap<(String, i32), Arc<Seat>>>,
@@ -97,11 +99,11 @@ impl Pool {
         }
     }
 
-    /// Begins to read a partition whose end was `end` just now.
+    /// Begins to read a partition whose end was `end` just now, of a topic that has so many.
     pub(crate) fn open(
         &self,
-        topic: &str,
-        partition: i32,
+        (topic, partition): (&str, i32),
+        partitions: i32,
         from: i64,
         end: i64,
     ) -> Result<(Arc<ReaderClient>, Arc<Seat>, Queue), LogError> {
@@ -111,7 +113,7 @@ impl Pool {
             tail: Mutex::new((end, Instant::now())),
             is_waiting: AtomicBool::new(false),
         });
-        let client = self.seat(&seat)?;
+        let client = self.seat(&seat, settings::read_ahead_kb(partitions))?;
         match client.begin(&seat, from) {
             Ok(queue) => Ok((client, seat, queue)),
             Err(error) => {
@@ -121,19 +123,20 @@ impl Pool {
         }
     }
 
-    /// A client that does not read the partition yet.
-    fn seat(&self, seat: &Arc<Seat>) -> Result<Arc<ReaderClient>, LogError> {
+    /// A client that does not read the partition yet, and reads so much ahead.
+    fn seat(&self, seat: &Arc<Seat>, ahead_kb: i32) -> Result<Arc<ReaderClient>, LogError> {
         let key = (seat.topic.clone(), seat.partition);
         let mut clients = self.clients.lock();
         for client in clients.iter() {
             let mut seats = client.seats.lock();
-            if seats.len() < MOST_PARTITIONS && !seats.contains_key(&key) {
+            let has_room = client.ahead_kb == ahead_kb && seats.len() < MOST_PARTITIONS;
+            if has_room && !seats.contains_key(&key) {
                 seats.insert(key, seat.clone());
                 return Ok(client.clone());
             }
         }
-        let config = settings::reading(&self.connection, self.isolation);
-        let client = Arc::new(ReaderClient::new(&config, &self.statistics)?);
+        let config = settings::reading(&self.connection, self.isolation, ahead_kb);
+        let client = Arc::new(ReaderClient::new(&config, ahead_kb, &self.statistics)?);
         client.seats.lock().insert(key, seat.clone());
         client.tend();
         clients.push(client.clone());
@@ -154,10 +157,15 @@ impl Pool {
 }
 
 impl ReaderClient {
-    fn new(config: &ClientConfig, statistics: &Statistics) -> Result<Self, LogError> {
+    fn new(
+        config: &ClientConfig,
+        ahead_kb: i32,
+        statistics: &Statistics,
+    ) -> Result<Self, LogError> {
         let context = Context::new(statistics, Role::Reader, "", Plain);
         let client: Client = create(config, context)?;
         Ok(Self {
+            ahead_kb,
             client: Some(Arc::new(client)),
             seats: Mutex::default(),
             tending: Mutex::default(),

@@ -66,7 +66,9 @@ impl KafkaReader {
                 earliest: offsets.earliest,
             });
         }
-        let (client, seat, mut queue) = pool.open(topic, partition, from, offsets.end)?;
+        let partitions = lookup.known_partitions(topic);
+        let (client, seat, mut queue) =
+            pool.open((topic, partition), partitions, from, offsets.end)?;
         let bell = Arc::new(Notify::new());
         let ringing = bell.clone();
         queue.set_nonempty_callback(move || ringing.notify_one());

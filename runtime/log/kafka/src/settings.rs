@@ -35,7 +35,7 @@ const WRITING_DECIDED: [(&str, &str); 3] = [
 ];
 
 /// For everything that reads.
-const READING: [(&str, &str); 7] = [
+const READING: [(&str, &str); 6] = [
     ("check.crcs", "true"),
     ("fetch.error.backoff.ms", "100"),
     // The defaults would stall a partition for up to a second, and delay the first fetch of another one by half of that.
@@ -44,11 +44,14 @@ const READING: [(&str, &str); 7] = [
     // partition that is opened meanwhile waits for it too.
     ("fetch.min.bytes", "65536"),
     ("fetch.wait.max.ms", "20"),
-    // What is read ahead of each partition, beside the batch in hand: one fetch more when there is less than this. A fetch is a batch of
-    // the log at least, and compressed; in memory it is not.
-    ("queued.max.messages.kbytes", "1024"),
     ("queued.min.messages", "20000"),
 ];
+
+/// What is read ahead of all partitions of a topic together, beside the batches in hand, KiB.
+const AHEAD_TOGETHER_KB: i32 = 64 << 10;
+/// What is read ahead of one of them: at most about a large batch, and at least about a fetch.
+const AHEAD_MOST_KB: i32 = 8 << 10;
+const AHEAD_LEAST_KB: i32 = 1 << 10;
 
 const READING_DECIDED: [(&str, &str); 4] = [
     ("auto.offset.reset", "error"),
@@ -106,11 +109,25 @@ pub(crate) fn appending(connection: &Connection) -> ClientConfig {
     connection.config(&[&COMMON[..], &WRITING].concat(), &WRITING_DECIDED)
 }
 
-/// A reader assigns by hand: the group's name is only there because librdkafka wants one.
-pub(crate) fn reading(connection: &Connection, isolation: Isolation) -> ClientConfig {
+/// How much is read ahead of each partition of a topic that has so many of them, KiB: a power of two, so that few clients have a size of
+/// their own. Whoever computes for a batch has the next one at hand then, where memory allows it.
+pub(crate) fn read_ahead_kb(partitions: i32) -> i32 {
+    let share_kb = AHEAD_TOGETHER_KB / partitions.max(1);
+    1 << share_kb.clamp(AHEAD_LEAST_KB, AHEAD_MOST_KB).ilog2()
+}
+
+/// A reader assigns by hand: the group's name is only there because librdkafka wants one. Of a partition that has more than `ahead_kb` at
+/// hand no more is fetched; a fetch is a batch of the log at least, and compressed, which it is no more in memory.
+pub(crate) fn reading(
+    connection: &Connection,
+    isolation: Isolation,
+    ahead_kb: i32,
+) -> ClientConfig {
     let group = [("group.id", "tidewheel.readers")];
+    let ahead_kb = ahead_kb.to_string();
+    let ahead = [("queued.max.messages.kbytes", ahead_kb.as_str())];
     connection.config(
-        &[&COMMON[..], &READING].concat(),
+        &[&COMMON[..], &READING, &ahead].concat(),
         &[&READING_DECIDED[..], &group, &isolation.decided()].concat(),
     )
 }
@@ -146,4 +163,15 @@ pub(crate) fn longest_poll_interval(config: &ClientConfig) -> Duration {
     let ms = config.get("max.poll.interval.ms");
     let ms = ms.and_then(|ms| ms.parse().ok()).unwrap_or(300_000);
     Duration::from_millis(ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_share_what_is_read_ahead() {
+        let ahead_kb = [1, 6, 8, 9, 17, 60, 1_000].map(read_ahead_kb);
+        assert_eq!(ahead_kb, [8_192, 8_192, 8_192, 4_096, 2_048, 1_024, 1_024]);
+    }
 }
