@@ -74,6 +74,13 @@ impl Column {
     }
 }
 
+impl From<(&str, &str)> for Column {
+    /// A name and a unit.
+    fn from((name, unit): (&str, &str)) -> Self {
+        Self::new(name, unit)
+    }
+}
+
 /// A document of reports, with the machine that they were made on.
 #[derive(Debug, Serialize, Deserialize)]
 struct Document {

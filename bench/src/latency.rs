@@ -10,13 +10,13 @@ use sqlx::postgres::PgPool;
 use crate::Failure;
 use crate::figures::Report;
 use crate::pipeline::{BY_METHOD, EVENTS as EVERY_EVENT, WINDOWS, resources};
-use crate::stack::{Stack, Topic, send};
+use crate::stack::{Meter, Stack, Topic, send};
 
 pub(crate) const PER_SECOND: usize = 5_000;
 const EVENTS: usize = 150_000;
 const PARTITIONS: u32 = 6;
 /// What is sent first and not measured, seconds: Kafka's Java compiles what it runs, and the database's caches are filled.
-pub(crate) const WARM_UP: usize = 90;
+const WARM_UP: usize = 90;
 /// For how long events are sent that nobody reads, seconds: what Kafka takes for the producer alone.
 const ALONE: usize = 20;
 /// How often some events are sent.
@@ -31,26 +31,45 @@ const AGES: &str = "
     SELECT count(*), percentile_disc(0.5) WITHIN GROUP (ORDER BY ms), percentile_disc(0.99) WITHIN GROUP (ORDER BY ms), max(ms)
     FROM aged";
 
-/// How old events were when their rows were committed, ms.
-pub(crate) struct Ages {
+/// What became of events that were sent in time.
+pub(crate) struct Passed {
     rows: i64,
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-    pub(crate) longest: f64,
+    /// How old events were when their rows were committed, ms.
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) longest_ms: f64,
+    /// Processor time of the reader, Kafka and PostgreSQL, seconds per million events.
+    pub(crate) cpu: [f64; 3],
 }
 
-impl Ages {
-    /// Of the rows in `events`, without those of the warm-up.
-    pub(crate) async fn read(database: &PgPool) -> Result<Self, Failure> {
+impl Passed {
+    /// Sends so many events after the warm-up, while the process `reader` makes rows of them in `database`.
+    ///
+    /// # Errors
+    /// When not all are rows half a minute later.
+    pub(crate) async fn measure(
+        stack: &Stack,
+        reader: u32,
+        database: &PgPool,
+        events: usize,
+    ) -> Result<Self, Failure> {
+        let warm_up = WARM_UP * PER_SECOND;
+        produce(stack, 0..warm_up)?;
+        let begin = Meter::read(stack, reader);
+        produce(stack, warm_up..warm_up + events)?;
+        let spent = begin.until(&Meter::read(stack, reader));
+        await_rows(database, (warm_up + events) as i64).await?;
         let row = sqlx::query(AGES)
             .bind(WARM_UP as f64)
             .fetch_one(database)
             .await?;
+        let cpu = [spent.contender, spent.kafka, spent.postgres];
         Ok(Self {
             rows: row.get(0),
-            p50: row.get(1),
-            p99: row.get(2),
-            longest: row.get(3),
+            p50_ms: row.get(1),
+            p99_ms: row.get(2),
+            longest_ms: row.get(3),
+            cpu: cpu.map(|cpu| cpu.as_secs_f64() / (events as f64 / 1e6)),
         })
     }
 }
@@ -67,15 +86,9 @@ async fn run(events: usize) -> Result<Report, Failure> {
     stack.deploy(|namespace| resources(namespace, "Drop", PARTITIONS, BY_METHOD, &outputs))?;
     let worker = stack.role("worker", &[])?;
     worker.ready().await?;
-    let warm_up = WARM_UP * PER_SECOND;
-    produce(&stack, 0..warm_up)?;
-    let (before, server) = (worker.usage(), stack.used());
-    produce(&stack, warm_up..warm_up + events)?;
-    let (own, after) = (worker.usage(), stack.used());
     let database = stack.database(1).await?;
-    await_rows(&database, (warm_up + events) as i64).await?;
+    let passed = Passed::measure(&stack, worker.id(), &database, events).await?;
     drop(worker);
-    let ages = Ages::read(&database).await?;
     let before_alone = stack.used();
     produce(&stack, 0..ALONE * PER_SECOND)?;
     let alone = stack
@@ -88,24 +101,21 @@ async fn run(events: usize) -> Result<Report, Failure> {
         format!(
             "{PER_SECOND} events a second to {PARTITIONS} partitions, rows and windows, from the call of the producer (linger 5 ms) \
              until the row is committed; {} events after {WARM_UP} s",
-            ages.rows
+            passed.rows
         ),
         events,
     );
-    for (name, age) in [
-        ("p50", ages.p50),
-        ("p99", ages.p99),
-        ("longest", ages.longest),
+    for (name, age_ms) in [
+        ("p50", passed.p50_ms),
+        ("p99", passed.p99_ms),
+        ("longest", passed.longest_ms),
     ] {
-        report.add(name, age, "ms");
+        report.add(name, age_ms, "ms");
     }
-    let millions = events as f64 / 1e6;
-    for (process, from, to) in [
-        ("worker", before, own),
-        ("Kafka", server.kafka, after.kafka),
-        ("PostgreSQL", server.postgres, after.postgres),
-    ] {
-        let cpu = to.cpu.saturating_sub(from.cpu).as_secs_f64() / millions;
+    for (process, cpu) in ["worker", "Kafka", "PostgreSQL"]
+        .into_iter()
+        .zip(passed.cpu)
+    {
         report.add(format!("{process} at this rate"), cpu, "CPU s per million");
     }
     report.add(
@@ -116,9 +126,7 @@ async fn run(events: usize) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// # Errors
-/// When they are not there half a minute later.
-pub(crate) async fn await_rows(database: &PgPool, rows: i64) -> Result<(), Failure> {
+async fn await_rows(database: &PgPool, rows: i64) -> Result<(), Failure> {
     let mut seen: i64 = 0;
     for _ in 0..600 {
         seen = sqlx::query_scalar("SELECT count(*) FROM events")
@@ -133,7 +141,7 @@ pub(crate) async fn await_rows(database: &PgPool, rows: i64) -> Result<(), Failu
 }
 
 /// Sends events of now, in time.
-pub(crate) fn produce(stack: &Stack, numbers: Range<usize>) -> Result<(), Failure> {
+fn produce(stack: &Stack, numbers: Range<usize>) -> Result<(), Failure> {
     let events = numbers.len();
     let topic = Topic {
         partitions: PARTITIONS,

@@ -1,11 +1,10 @@
 //! How old events are when their rows are committed, at a rate that is easy for everybody.
-use super::deploy;
 use super::entrant::Entrant;
-use super::{Job, Stack};
+use super::{Job, deploy};
 use crate::Failure;
 use crate::figures::{Column, Comparison, Row, mib};
-use crate::latency::{Ages, PER_SECOND, WARM_UP, await_rows, produce};
-use crate::stack::Meter;
+use crate::latency::{PER_SECOND, Passed};
+use crate::stack::Stack;
 
 /// For how long is measured, seconds.
 const MEASURED: usize = 30;
@@ -34,7 +33,7 @@ pub(super) async fn compare(stack: &mut Stack) -> Result<Comparison, Failure> {
         name: format!(
             "age of rows when they are committed, {PER_SECOND} events a second, rows and windows"
         ),
-        columns: columns.map(|(name, unit)| Column::new(name, unit)).into(),
+        columns: columns.map(Column::from).into(),
         rows,
     })
 }
@@ -44,20 +43,17 @@ async fn measure(stack: &mut Stack, entrant: Entrant) -> Result<[f64; 7], Failur
     deploy(stack, job)?;
     let mut entry = entrant.enter(stack, job).await?;
     entry.start(stack)?;
-    let (warm, all) = (WARM_UP * PER_SECOND, (WARM_UP + MEASURED) * PER_SECOND);
-    produce(stack, 0..warm)?;
-    let begin = Meter::read(stack, entry.id());
-    produce(stack, warm..all)?;
-    let spent = begin.until(&Meter::read(stack, entry.id()));
+    let events = MEASURED * PER_SECOND;
+    let passed = Passed::measure(stack, entry.id(), entry.database(), events).await?;
     entry.still_runs()?;
-    await_rows(entry.database(), all as i64).await?;
-    let peak_bytes = entry.peak_bytes();
-    let Ages {
-        p50, p99, longest, ..
-    } = Ages::read(entry.database()).await?;
+    let peak_mib = mib(entry.peak_bytes());
     entry.leave(stack).await?;
-    let million = (MEASURED * PER_SECOND) as f64 / 1e6;
-    let [own, kafka, postgres] =
-        [spent.contender, spent.kafka, spent.postgres].map(|cpu| cpu.as_secs_f64() / million);
-    Ok([p50, p99, longest, own, kafka, postgres, mib(peak_bytes)])
+    let Passed {
+        p50_ms,
+        p99_ms,
+        longest_ms,
+        cpu: [own, kafka, postgres],
+        ..
+    } = passed;
+    Ok([p50_ms, p99_ms, longest_ms, own, kafka, postgres, peak_mib])
 }
