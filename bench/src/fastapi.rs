@@ -13,13 +13,11 @@ use crate::peers::{Peer, python_versions};
 use crate::pipeline::{BY_METHOD, WINDOWS, resources};
 use crate::stack::{Meter, Role, Stack, Topic};
 
-const EVENTS: usize = 300_000;
+const EVENTS: usize = 600_000;
 const BATCH: usize = 100;
 const PARTITIONS: u32 = 6;
 /// Events sent one a request are fewer by this than those in batches: all take about as long.
 const SINGLE_OF: usize = 10;
-/// The share of the events that is sent once before anything is measured.
-const WARM_UP_OF: usize = 5;
 /// Processes of the tuned FastAPI: a core each.
 const PROCESSES: &str = "2";
 const PACKAGES: [&str; 6] = [
@@ -153,11 +151,9 @@ pub(crate) fn measure(events: Option<usize>, rounds: usize) -> Result<Report, Fa
         partitions: PARTITIONS,
         events: 0,
     };
+    // Nothing of round 0 is measured: until it is over, Java has not compiled what brokers do all the time.
     for round in 0..=rounds {
         for way in &mut ways {
-            let share = if round == 0 { WARM_UP_OF } else { 1 };
-            let bodies = &way.bodies[..way.bodies.len() / share];
-            let events = way.events / share;
             // Each is the first one in turn: what Kafka does in the background is for nobody alone.
             for turn in 0..servers.addresses.len() {
                 let index = (turn + round) % servers.addresses.len();
@@ -166,13 +162,14 @@ pub(crate) fn measure(events: Option<usize>, rounds: usize) -> Result<Report, Fa
                     path: way.paths[index],
                 };
                 let begin = Meter::read(&stack, servers.id(index));
-                let mut answers = runtime.block_on(post_all(&target, way.connections, bodies))?;
+                let mut answers =
+                    runtime.block_on(post_all(&target, way.connections, &way.bodies))?;
                 let spent = begin.until(&Meter::read(&stack, servers.id(index)));
-                topic.events += events;
+                topic.events += way.events;
                 answers.sort_unstable();
                 if round > 0 {
                     way.contenders[index].rounds.push(Round {
-                        events: events as f64,
+                        events: way.events as f64,
                         // It has no part in this.
                         spent: Spent {
                             postgres: Duration::ZERO,

@@ -5,10 +5,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use prometheus::Registry;
-use tidewheel_ingest::{Checker, Ingest, IngestSettings, Source};
+use tidewheel_ingest::{Checker, Ingest, IngestSettings, Source, listen};
 use tidewheel_log::{Log, NewRecord};
 use tidewheel_planner::plan::Plan;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::Failure;
@@ -105,7 +104,7 @@ async fn post(plan: &Plan, batches: &Batches) -> Result<f64, Failure> {
     let log = open_log(folder.path(), plan)?;
     let ingest = Ingest::new(IngestSettings::default(), Arc::new(log), &Registry::new())?;
     ingest.replace(vec![source(plan)])?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let listener = listen(([127, 0, 0, 1], 0).into())?;
     let url = format!("http://{}/v1/events", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(async move {

@@ -3,9 +3,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use prometheus::Registry;
-use tidewheel_ingest::{Drained, Ingest, IngestSettings};
+use tidewheel_ingest::{Drained, Ingest, IngestSettings, listen};
 use tidewheel_log::Log;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -32,9 +31,7 @@ impl Listening {
         sources: Vec<tidewheel_ingest::Source>,
         registry: Registry,
     ) -> Result<Self, Failure> {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|error| cannot_listen(address, &error))?;
+        let listener = listen(address).map_err(|error| cannot_listen(address, &error))?;
         let address = listener.local_addr()?;
         let ingest = Ingest::new(IngestSettings::default(), log, &registry)
             .map_err(|error| Failure::Run(error.to_string()))?;

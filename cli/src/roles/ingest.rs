@@ -3,8 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
-use tidewheel_ingest::{Ingest, IngestSettings};
-use tokio::net::TcpListener;
+use tidewheel_ingest::{Ingest, IngestSettings, listen};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Exit, Failure};
@@ -38,7 +37,7 @@ async fn serve(
     let ingest =
         Ingest::new(settings, Arc::new(log.clone()), &registry).map_err(|error| failed(&error))?;
     ingest.replace(sources).map_err(|error| failed(&error))?;
-    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+    let listener = listen(args.listen).map_err(|error| {
         Failure::usage(
             format!("cannot listen on {}: {error}", args.listen),
             "give another address with --listen",

@@ -11,11 +11,11 @@
 //!
 //! ```no_run
 //! # async fn run(log: std::sync::Arc<dyn tidewheel_log::Log>, sources: Vec<tidewheel_ingest::Source>) -> Result<(), Box<dyn std::error::Error>> {
-//! use tidewheel_ingest::{Ingest, IngestSettings};
+//! use tidewheel_ingest::{Ingest, IngestSettings, listen};
 //!
 //! let ingest = Ingest::new(IngestSettings::default(), log, &prometheus::Registry::new())?;
 //! ingest.replace(sources)?;
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! let listener = listen(([127, 0, 0, 1], 8080).into())?;
 //! let drained = ingest.serve(listener, async { /* a signal */ }).await;
 //! assert_eq!(drained.cut_off, 0);
 //! # Ok(())
@@ -31,6 +31,7 @@ mod events;
 mod fill;
 mod ingest;
 mod keys;
+mod listen;
 mod log_probe;
 mod memory;
 mod metrics;
@@ -47,6 +48,7 @@ mod waiting;
 pub use check::{Checked, Checker, GeneratedValue, RefusedEvent};
 pub use ingest::{Ingest, IngestError};
 pub use keys::{ApiKeyError, ApiKeys};
+pub use listen::listen;
 pub use log_probe::LogProbe;
 pub use operations::{Check, Readiness, operations_router, serve_operations};
 pub use serve::Drained;

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
-use tidewheel_ingest::IngestSettings;
+use futures::future::try_join_all;
+use tidewheel_ingest::{IngestSettings, listen};
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{GOOD, PATIENCE, Raw, Server, Weather, eventually, head, source};
@@ -251,4 +253,13 @@ async fn what_is_not_http_ends_with_the_connection() {
         );
     }
     assert_eq!(server.send(GOOD).await.status, 202);
+}
+
+/// Who finds no room in the queue asks again and again for two minutes, and fails then.
+#[tokio::test]
+async fn clients_that_connect_all_at_once_find_room_to_wait() {
+    let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let clients = (0..300).map(|_| TcpStream::connect(address));
+    assert_eq!(try_join_all(clients).await.unwrap().len(), 300);
 }

@@ -10,13 +10,13 @@ use prometheus::Registry;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 use tidewheel_decode::{EventSchema, Field, FieldType, UnknownFields};
-use tidewheel_ingest::{ApiKeys, Drained, Ingest, IngestSettings, Source};
+use tidewheel_ingest::{ApiKeys, Drained, Ingest, IngestSettings, Source, listen};
 use tidewheel_log::{
     Appended, Cleanup, EmbeddedLog, Log, LogError, Member, NewRecord, Offsets, Options, Producer,
     Reader, Record, TopicInfo, TopicSettings,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -173,7 +173,7 @@ impl Server {
         });
         let ingest = Ingest::new(settings, weathered, &registry).unwrap();
         ingest.replace(sources).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn({
