@@ -166,6 +166,13 @@ pub struct Source {
     pub start: Start,
 }
 
+impl Source {
+    /// How far behind the newest event time the watermark stays, ms.
+    pub fn out_of_order_ms(&self) -> i64 {
+        i64::try_from(self.max_out_of_order_ms).unwrap_or(i64::MAX)
+    }
+}
+
 /// A schema registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaRegistry {

@@ -92,7 +92,7 @@ impl Tables {
             step: &replayed.step,
             generation: self.into.is_none().then_some(replayed.generation),
             first_ms: *replayed.starts_ms.start(),
-            last_ms: *replayed.starts_ms.end(),
+            next_ms: replayed.starts_ms.end().saturating_add(replayed.every_ms),
             end_ms: (replayed.every_ms == replayed.size_ms).then_some(replayed.end_ms()),
             rows,
         };

@@ -22,7 +22,7 @@ use tidewheel_engine::wire::state::{SourceProgress, StepProgress};
 use tidewheel_log::Log;
 use tidewheel_planner::generations::{AllottedStep, NotRecomputed};
 use tidewheel_planner::names::PipelineNames;
-use tidewheel_planner::plan::{Late, LatePolicy, Plan, Source, Window};
+use tidewheel_planner::plan::{Late, LatePolicy, Plan, Window};
 use tidewheel_planner::window::greatest_common_divisor;
 
 use crate::context::sources_of;
@@ -211,22 +211,22 @@ async fn kept_from(
             let Some(came_ms) = came_ms else { continue };
             // Whatever came by then claimed a time of at most `maxFuture` after that.
             let gone_ms = came_ms.saturating_add(max_future_ms);
-            let gone_ms = gone_ms.min(newest_of(source, &progress, earliest).unwrap_or(i64::MAX));
+            let gone_ms = gone_ms.min(newest_of(&progress, earliest).unwrap_or(i64::MAX));
             kept_from_ms = kept_from_ms.max(gone_ms.saturating_add(1));
         }
     }
     Ok(kept_from_ms)
 }
 
-/// The newest time of the records before `earliest`, or a later one, ms; none where they were not all read, or none had a time.
-fn newest_of(source: &Source, progress: &SourceProgress, earliest: i64) -> Option<i64> {
+/// The newest time of the records before `earliest`, or a later one, ms; none where they were not all read, or none had a time, or
+/// nobody knows how far their watermark was behind them.
+fn newest_of(progress: &SourceProgress, earliest: i64) -> Option<i64> {
     let all_were_read = earliest <= progress.main.next_offset;
     let watermark_ms = match next_checkpoint(progress, earliest) {
         Some(checkpoint) => checkpoint.event_watermark_ms,
         None => progress.event_watermark_ms.filter(|_| all_were_read),
     }?;
-    let out_of_order_ms = i64::try_from(source.max_out_of_order_ms).unwrap_or(i64::MAX);
-    Some(watermark_ms.saturating_add(out_of_order_ms))
+    Some(watermark_ms.saturating_add(progress.out_of_order?.most_ms))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ use crate::partials::place;
 use crate::settled::Settled;
 use crate::wire::acknowledgement::Acknowledgement;
 use crate::wire::dead_letter::DeadLetter;
-use crate::wire::state::{Checkpoint, OffsetRange, Position};
+use crate::wire::state::{Checkpoint, OffsetRange, OutOfOrder, Position};
 use crate::wire::watermark::WatermarkRecord;
 
 pub use self::progress::{Recovered, StartAt};
@@ -77,6 +77,8 @@ pub struct SourceTask {
     has_news: bool,
     acknowledgement: Acknowledgement,
     passed_over: Option<OffsetRange>,
+    /// None where a build has begun it that did not say.
+    out_of_order: Option<OutOfOrder>,
     events: Events,
     reasons: Reasons,
     /// Everything below was taken, by whoever had not got it yet.
@@ -239,7 +241,9 @@ impl SourceTask {
 
     /// The watermark at which every window that holds an event so far is closed, ms; none where there was none.
     pub fn closing_watermark_ms(&self) -> Option<i64> {
-        let out_of_order_ms = i64::try_from(self.source().max_out_of_order_ms).unwrap_or(i64::MAX);
+        // It may have been more than it is when the newest event came.
+        let most_ms = self.out_of_order.map_or(0, |known| known.most_ms);
+        let out_of_order_ms = self.source().out_of_order_ms().max(most_ms);
         let newest_ms = self.watermark.by_events_ms?.saturating_add(out_of_order_ms);
         let closes = |partials: &Partials| closing_ms(&self.setup.plan, partials.step, newest_ms);
         self.partials.iter().map(closes).max()

@@ -23,8 +23,8 @@ use crate::settled::Settled;
 use crate::sink_place::{Known, SinkPlace, acknowledged, sink_places};
 use crate::wire::acknowledgement::{Acknowledgement, Missing, Place};
 use crate::wire::state::{
-    Checkpoint, OffsetRange, OutputProgress, PartialsProgress, Position, SOURCE_PROGRESS_KEY,
-    SourceProgress, Versioned,
+    Checkpoint, OffsetRange, OutOfOrder, OutputProgress, PartialsProgress, Position,
+    SOURCE_PROGRESS_KEY, SourceProgress, Versioned,
 };
 
 /// What was found when the task was taken over.
@@ -76,6 +76,7 @@ impl SourceProgress {
             steps: BTreeMap::new(),
             outputs: BTreeMap::new(),
             checkpoints: Vec::new(),
+            out_of_order: None,
             passed_over: None,
         };
         taken.to_bytes()
@@ -170,6 +171,7 @@ impl SourceTask {
             has_news: recovered.acknowledgement != Acknowledgement::default(),
             acknowledgement: recovered.acknowledgement,
             passed_over: passed,
+            out_of_order: out_of_order(source, known),
             events: Events::of(&source.events),
             reasons: Default::default(),
             at: at.next_offset,
@@ -251,6 +253,7 @@ impl SourceTask {
             steps: steps.collect(),
             outputs: outputs.collect(),
             checkpoints: self.checkpoints.clone(),
+            out_of_order: self.out_of_order,
             passed_over: self.passed_over,
         };
         NewRecord {
@@ -476,4 +479,17 @@ fn place_of(setup: &SourceSetup) -> Place {
         &setup.plan.sources[setup.source].name,
         setup.partition,
     )
+}
+
+/// What `maxOutOfOrder` was since the task's progress began.
+fn out_of_order(source: &Source, known: Option<&SourceProgress>) -> Option<OutOfOrder> {
+    let ms = source.out_of_order_ms();
+    let now = OutOfOrder {
+        least_ms: ms,
+        most_ms: ms,
+    };
+    match known {
+        None => Some(now),
+        Some(known) => Some(known.out_of_order?.and(ms)),
+    }
 }

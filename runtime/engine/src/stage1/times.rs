@@ -62,7 +62,7 @@ pub(super) fn judge_times(
     watermark: &mut PartitionWatermark,
     reasons: &mut Reasons,
 ) {
-    let max_out_of_order_ms = i64::try_from(source.max_out_of_order_ms).unwrap_or(i64::MAX);
+    let out_of_order_ms = source.out_of_order_ms();
     for (index, record) in records.iter().enumerate() {
         watermark.reach(record.offset);
         times.before_ms.push(watermark.current_ms);
@@ -98,7 +98,7 @@ pub(super) fn judge_times(
                     field,
                 });
             }
-            None => watermark.advance(event_ms.saturating_sub(max_out_of_order_ms)),
+            None => watermark.advance(event_ms.saturating_sub(out_of_order_ms)),
         }
     }
     if sabotage::is(Bug::LateByEndOfBatch) {

@@ -53,10 +53,33 @@ pub struct SourceProgress {
     pub outputs: BTreeMap<String, OutputProgress>,
     /// Some of the positions passed, oldest first, for steps that begin anew.
     pub checkpoints: Vec<Checkpoint>,
+    /// What `maxOutOfOrder` was while watermarks of this were taken; none where a build began it that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_order: Option<OutOfOrder>,
     /// The offsets that were passed over last because they were gone, as somebody has acknowledged: whoever has come no further than these
     /// goes on behind them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed_over: Option<OffsetRange>,
+}
+
+/// What an EventSource's `maxOutOfOrder` was: an event that made a watermark is newer than it by at least the one and at most the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutOfOrder {
+    /// The least that it was, ms.
+    pub least_ms: i64,
+    /// The most that it was, ms.
+    pub most_ms: i64,
+}
+
+impl OutOfOrder {
+    /// What it was and what it is by now, ms.
+    pub(crate) fn and(self, ms: i64) -> Self {
+        Self {
+            least_ms: self.least_ms.min(ms),
+            most_ms: self.most_ms.max(ms),
+        }
+    }
 }
 
 /// How far the partials of an aggregate step cover a source partition.

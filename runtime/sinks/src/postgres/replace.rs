@@ -31,8 +31,8 @@ pub struct Replacement<'a> {
     pub generation: Option<i64>,
     /// When the first of the windows starts, ms.
     pub first_ms: i64,
-    /// When the last of the windows starts, ms.
-    pub last_ms: i64,
+    /// When the next window would start after the last of them, ms: what starts before that, and is not among them, was of another length.
+    pub next_ms: i64,
     /// When the last of the windows ends, ms, where they follow each other without a gap: what is in the table may have been of another length.
     pub end_ms: Option<i64>,
     /// Their rows, with the columns of the table in its order; each key once.
@@ -85,9 +85,7 @@ pub(super) async fn replace(
         .await
         .map_err(refused_whole)?;
     (replaced.windows, replaced.rows) = (count(&written, 0)?, count(&written, 1)?);
-    // Shorter windows of before may start after the last of these.
-    let last_ms = replacement.end_ms.map_or(replacement.last_ms, |ms| ms - 1);
-    let others = statements.delete_others(replacement.first_ms, last_ms);
+    let others = statements.delete_others(replacement.first_ms, replacement.next_ms);
     replaced.removed = count(&session.run_for(others, patience).await?, 0)?;
     session
         .run("COMMIT".to_owned())

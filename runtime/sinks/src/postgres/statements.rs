@@ -153,19 +153,19 @@ impl Statements {
         )
     }
 
-    /// Deletes the windows that start from `first_ms` to `last_ms`, but for those that this transaction has written. How many rows.
+    /// Deletes the windows that start from `first_ms` on and before `next_ms`, but for those that this transaction has written. How many rows.
     ///
     /// Nothing for tables of rows.
-    pub(super) fn delete_others(&self, first_ms: i64, last_ms: i64) -> String {
+    pub(super) fn delete_others(&self, first_ms: i64, next_ms: i64) -> String {
         let Some(staging) = &self.staging else {
             return String::new();
         };
         format!(
-            "WITH gone AS (DELETE FROM {} WHERE {start} BETWEEN {} AND {} \
+            "WITH gone AS (DELETE FROM {} WHERE {start} >= {} AND {start} < {} \
              AND NOT xmin = pg_current_xact_id()::xid RETURNING 1) SELECT count(*) FROM gone; ",
             self.table,
             bound(first_ms),
-            bound(last_ms),
+            bound(next_ms),
             start = staging.start(),
         )
     }

@@ -178,14 +178,19 @@ async fn read(
         .map(|fed| fed.closes_ms)
         .max()
         .unwrap_or(i64::MAX);
-    let to = closed_at(progress, closes_ms).map_or(end, |closed| closed.min(end));
+    let to = closed_at(source, progress, closes_ms).map_or(end, |closed| closed.min(end));
     Ok(place(from, to, kept_from))
 }
 
-/// The first position that the pipeline remembers at which the watermark was at least `closes_ms`: what follows there is late.
-fn closed_at(progress: Option<&SourceProgress>, closes_ms: i64) -> Option<i64> {
-    let mut checkpoints = progress?.checkpoints.iter();
-    let closed = checkpoints.find(|checkpoint| {
+/// The first position that the pipeline remembers at which the watermark is at least `closes_ms`: what follows there is late.
+///
+/// The source judges by the `maxOutOfOrder` that it has now. Where the pipeline's was less, its watermarks were farther on.
+fn closed_at(source: &Source, progress: Option<&SourceProgress>, closes_ms: i64) -> Option<i64> {
+    let progress = progress?;
+    let least_ms = progress.out_of_order.map_or(0, |known| known.least_ms);
+    let farther_ms = (source.out_of_order_ms() - least_ms).max(0);
+    let closes_ms = closes_ms.saturating_add(farther_ms);
+    let closed = progress.checkpoints.iter().find(|checkpoint| {
         let watermark_ms = checkpoint.position.watermark_ms;
         watermark_ms.is_some_and(|watermark_ms| watermark_ms >= closes_ms)
     });

@@ -13,7 +13,7 @@ use tidewheel_worker::{Control, Limits, SystemTimer, Worker, topic_settings};
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{SINK, create_tables, plan, source};
-use crate::generations::{log_of, run, run_while};
+use crate::generations::{log_of, run, run_while, start};
 
 /// 2026-01-01T00:00:00Z, ms.
 const T0: i64 = 1_767_225_600_000;
@@ -65,19 +65,31 @@ async fn send(log: &dyn Log, plan: &Plan, minutes: std::ops::Range<i64>) {
     let mut events = Vec::new();
     for second in (minutes.start * 60..minutes.end * 60).step_by(EVERY_S as usize) {
         let more = usize::from((second / 60) % 2 == 1);
-        for (partition, kind, times) in [(0, "a", 1), (1, "b", 1 + more)] {
-            let ts_ms = T0 + second * 1_000;
-            let value = format!(r#"{{"id": "{kind}{second}", "ts": {ts_ms}, "kind": "{kind}"}}"#);
-            let record = NewRecord {
-                topic: plan.sources[0].topic.clone(),
-                partition: Some(partition),
-                value: Some(value.into()),
-                ..NewRecord::default()
-            };
-            events.extend(std::iter::repeat_n(record, times));
+        for (kind, times) in [("a", 1), ("b", 1 + more)] {
+            events.extend(std::iter::repeat_n(event(plan, kind, second), times));
         }
     }
     log.append(events).await.unwrap();
+}
+
+/// Sends an event of a kind in each of these minutes.
+async fn send_of(log: &dyn Log, plan: &Plan, kind: &str, minutes: impl IntoIterator<Item = i64>) {
+    let events = minutes
+        .into_iter()
+        .map(|minute| event(plan, kind, minute * 60));
+    log.append(events.collect()).await.unwrap();
+}
+
+/// Kind `a` is in one partition, `b` in the other.
+fn event(plan: &Plan, kind: &str, second: i64) -> NewRecord {
+    let ts_ms = T0 + second * 1_000;
+    let value = format!(r#"{{"id": "{kind}{second}", "ts": {ts_ms}, "kind": "{kind}"}}"#);
+    NewRecord {
+        topic: plan.sources[0].topic.clone(),
+        partition: Some(i32::from(kind == "b")),
+        value: Some(value.into()),
+        ..NewRecord::default()
+    }
 }
 
 /// Runs `plan` until every task of a step has seen the watermark of that minute.
@@ -268,4 +280,43 @@ async fn hours_over_sessions_that_a_change_leaves_as_they_are_have_no_row_and_no
     let of_hour = |start: i64| ["a", "b"].map(|kind| ((start, kind.to_owned()), vec![360]));
     let expected: BTreeMap<_, _> = [0, 120].into_iter().flat_map(of_hour).collect();
     assert_eq!(found, expected);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn sessions_that_two_changes_leave_as_they_are_are_in_no_wrong_hour() {
+    let over_sessions =
+        |hours: &str| chained(&minutes("session: {gap: 5m}", "count(*)"), Some(hours));
+    let old = over_sessions(HOURS);
+    let log = log_of(&old);
+    let folder = tempfile::tempdir().unwrap();
+    let database = create_tables(&folder.path().join("tables.db"), &old).await;
+    // One of `b` begins before the first one that is open at the change, of `a`, and its row is of the second hour.
+    send_of(&log, &old, "a", 55..=90).await;
+    send_of(
+        &log,
+        &old,
+        "b",
+        [10, 20].into_iter().chain(50..=62).chain([80, 90]),
+    )
+    .await;
+    run_to(&log, &database, &old, "hours", 60).await;
+
+    // One that never gets anywhere is between the two.
+    start(&log, &over_sessions(&HOURS.replace("max(c)", "min(c)")))
+        .await
+        .unwrap();
+    let new = over_sessions(&HOURS.replace("max(c)", "max(c) + 1000"));
+    send_of(&log, &old, "a", (91..=130).chain([190])).await;
+    send_of(&log, &old, "b", [130, 190]).await;
+    run(&log, &database, &new).await;
+    let hour =
+        |start: i64, kind: &str, numbers: [i64; 3]| ((start, kind.to_owned()), numbers.to_vec());
+    let expected = BTreeMap::from([
+        hour(0, "b", [1, 2, 2]),
+        hour(120, "a", [1_076, 76, 1]),
+        hour(120, "b", [1_001, 1, 1]),
+        hour(180, "a", [1_001, 1, 1]),
+        hour(180, "b", [1_001, 1, 1]),
+    ]);
+    assert_eq!(rows(&database, &new, 1, &COLUMNS).await, expected);
 }

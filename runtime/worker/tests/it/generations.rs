@@ -38,7 +38,7 @@ spec:
     ))
 }
 
-async fn start(log: &EmbeddedLog, plan: &Arc<Plan>) -> Result<Worker, WorkerError> {
+pub(crate) async fn start(log: &EmbeddedLog, plan: &Arc<Plan>) -> Result<Worker, WorkerError> {
     start_on(Arc::new(log.clone()), plan).await
 }
 
@@ -240,6 +240,11 @@ fn counts(size: &str) -> Arc<Plan> {
 
 /// A pipeline with the windows of one step, which is called `name`.
 fn aggregating(name: &str, aggregate: &str) -> Arc<Plan> {
+    aggregating_of("maxOutOfOrder: 0s", name, aggregate)
+}
+
+/// The same over a source with this event time.
+fn aggregating_of(event_time: &str, name: &str, aggregate: &str) -> Arc<Plan> {
     plan(&format!(
         "{}apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
@@ -251,7 +256,7 @@ spec:
   outputs:
     - {{name: wins, from: {name}, postgres: {{sink: tables}}}}
 ",
-        source(1, "maxOutOfOrder: 0s")
+        source(1, event_time)
     ))
 }
 
@@ -396,6 +401,48 @@ async fn open_windows_of_which_retention_has_taken_events_stay_when_sql_changes(
         });
         assert_eq!(allotted.steps["win"].not_recomputed, expected);
     }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_retention_took_may_be_as_new_as_events_out_of_order_were_when_it_came() {
+    let aggregate = |value: &str| {
+        format!(
+            "window: {{tumbling: 20s}}, late: {{allowed: 1h, policy: Amend}}, sql: SELECT {value} AS c FROM events"
+        )
+    };
+    let old = aggregating_of("maxOutOfOrder: 100s", "win", &aggregate("count(*)"));
+    let new = aggregating_of("maxOutOfOrder: 0s", "win", &aggregate("count(*) + 100"));
+    let log = log_of(&old);
+    let folder = tempfile::tempdir().unwrap();
+    let database = create_tables(&folder.path().join("tables.db"), &old).await;
+    let topic = &old.sources[0].topic;
+    // The newest come first.
+    log.append((0..=10).rev().map(|tens| event(topic, tens)).collect())
+        .await
+        .unwrap();
+    run_until(&log, &database, &old, 0).await;
+    log.append(vec![event(topic, 20)]).await.unwrap();
+    run_until(&log, &database, &old, 5).await;
+    // Those from 60 s to 100 s.
+    log.delete_below(topic, 0, 5).await.unwrap();
+    log.append((11..=20).map(|tens| event(topic, tens)).collect())
+        .await
+        .unwrap();
+    run_until(&log, &database, &new, 9).await;
+    let mut found = windows(&database, &new).await;
+    found.sort();
+    let expected = [
+        ("00:00", "00:20", 2),
+        ("00:20", "00:40", 2),
+        ("00:40", "01:00", 2),
+        ("01:00", "01:20", 2),
+        ("01:20", "01:40", 2),
+        ("02:00", "02:20", 102),
+        ("02:20", "02:40", 102),
+        ("02:40", "03:00", 102),
+        ("03:00", "03:20", 102),
+    ];
+    assert_eq!(found, expected.map(owned));
 }
 
 #[tokio::test(flavor = "current_thread")]

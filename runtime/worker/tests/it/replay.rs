@@ -302,6 +302,20 @@ async fn a_part_of_the_log_gives_the_windows_that_the_worker_wrote() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_files_wait_longer_for_what_is_out_of_order_more_is_read() {
+    let stand = Stand::new().await;
+    let to = async |plan: &Plan| {
+        let replay = stand.replay(plan, range(12, 20), For::OtherTables).await;
+        replay.unwrap().reads()[0].to
+    };
+    let waiting = |delay: &str| plan(&yaml("sum(n)").replace("maxOutOfOrder: 10s", delay));
+    let as_it_was = to(&stand.plan).await;
+    assert_eq!(to(&waiting("maxOutOfOrder: 5s")).await, as_it_was);
+    assert!(to(&waiting("maxOutOfOrder: 12m")).await > as_it_was);
+    stand.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn windows_are_computed_again_of_which_others_are_made_and_those_are_left_as_they_are() {
     let stand = Stand::of(chained()).await;
     let asked = range(12, 20);

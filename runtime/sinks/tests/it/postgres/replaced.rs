@@ -44,7 +44,7 @@ async fn replace(
         step: "clicks",
         generation,
         first_ms: first * 1_000,
-        last_ms: last * 1_000,
+        next_ms: (last + 60) * 1_000,
         end_ms: Some((last + 60) * 1_000),
         rows,
     };
@@ -166,36 +166,54 @@ fn windows_with_ends(rows: &[(i64, i64)]) -> RecordBatch {
     batch(&table_with_ends(), arrays)
 }
 
-#[tokio::test]
-async fn a_window_of_another_length_across_an_edge_is_told() {
-    let fixture = Fixture::postgres();
-    let (output, table) = (output(), table_with_ends());
-    let mut writer = fixture.writer(&table).await;
+const ENDS: &str = "SELECT string_agg(extract(epoch FROM window_end)::bigint::text, ' ' ORDER BY window_end) FROM kpi";
+
+/// With three windows of ten seconds.
+async fn tens(fixture: &Fixture) -> Box<dyn Writer> {
+    let mut writer = fixture.writer(&table_with_ends()).await;
     let tens = windows_with_ends(&[(0, 10), (10, 20), (20, 30)]);
     let change = tidewheel_sinks::Change::Windows {
         deletes: tens.slice(0, 0),
         upserts: tens,
     };
     commit(&mut writer, &change, None, 5).await.unwrap();
+    writer
+}
+
+/// Replaces windows by these, of which the next one would start at `next`; `end`: where they do not overlap.
+async fn replace_by(
+    fixture: &Fixture,
+    windows: &[(i64, i64)],
+    next: i64,
+    end: Option<i64>,
+) -> Result<Replaced, SinkError> {
+    let (output, table, rows) = (output(), table_with_ends(), [windows_with_ends(windows)]);
+    let replacement = Replacement {
+        output: &output,
+        table: &table,
+        step: "clicks",
+        generation: Some(1),
+        first_ms: windows[0].0 * 1_000,
+        next_ms: next * 1_000,
+        end_ms: end.map(|end| end * 1_000),
+        rows: &rows,
+    };
+    server(fixture).sink.replace(&replacement).await
+}
+
+#[tokio::test]
+async fn a_window_of_another_length_across_an_edge_is_told() {
+    let fixture = Fixture::postgres();
+    let _writer = tens(&fixture).await;
     let fifteens = [(0, 15), (15, 30)];
     for (chosen, across) in [
         (&fifteens[..1], Some("00:00:15")),
         (&fifteens[1..], Some("00:00:15")),
         (&fifteens[..], None),
     ] {
-        let rows = [windows_with_ends(chosen)];
-        let ms = |second: i64| second * 1_000;
-        let replacement = Replacement {
-            output: &output,
-            table: &table,
-            step: "clicks",
-            generation: Some(1),
-            first_ms: ms(chosen[0].0),
-            last_ms: ms(chosen[chosen.len() - 1].0),
-            end_ms: Some(ms(chosen[chosen.len() - 1].1)),
-            rows: &rows,
-        };
-        match (server(&fixture).sink.replace(&replacement).await, across) {
+        let end = chosen[chosen.len() - 1].1;
+        let replaced = replace_by(&fixture, chosen, end, Some(end)).await;
+        match (replaced, across) {
             (Ok(replaced), None) => assert_eq!((replaced.rows, replaced.removed), (2, 2)),
             (Err(SinkError::Misfit { reason, .. }), Some(at)) => {
                 assert!(
@@ -206,6 +224,16 @@ async fn a_window_of_another_length_across_an_edge_is_told() {
             (outcome, _) => panic!("{chosen:?}: {outcome:?}"),
         }
     }
-    let ends = "SELECT string_agg(extract(epoch FROM window_end)::bigint::text, ' ' ORDER BY window_end) FROM kpi";
-    assert_eq!(server(&fixture).sql(ends), "15 30");
+    assert_eq!(server(&fixture).sql(ENDS), "15 30");
+}
+
+#[tokio::test]
+async fn windows_of_another_length_do_not_stay_among_those_that_overlap() {
+    let fixture = Fixture::postgres();
+    let _writer = tens(&fixture).await;
+    // Every fifteen seconds; the next one would start at 30.
+    let replaced = replace_by(&fixture, &[(0, 30), (15, 45)], 30, None).await;
+    let replaced = replaced.unwrap();
+    assert_eq!((replaced.rows, replaced.removed), (2, 2));
+    assert_eq!(server(&fixture).sql(ENDS), "30 45");
 }

@@ -6,6 +6,7 @@
 //! `make soak SEEDS=5000` runs many, and `TIDEWHEEL_BUG=NoFencing make soak SEEDS=1000` shows which of them catch a deliberate bug.
 mod chain_verdict;
 mod cluster;
+mod drawn;
 mod event;
 mod faulty_log;
 mod faulty_sink;
@@ -31,7 +32,7 @@ use self::shrink::shortest;
 use self::world::Detail;
 
 /// Some bugs need a rare meeting of things; the search ends at the first seed that shows one.
-const SEEDS_FOR_A_BUG: u64 = 2_000;
+const SEEDS_FOR_A_BUG: u64 = 1_000;
 
 macro_rules! right {
     ($($name:ident: $seeds:expr;)*) => {
@@ -93,6 +94,8 @@ macro_rules! caught {
                 let Some((seed, what)) = caught else {
                     panic!("{:?} went through {SEEDS_FOR_A_BUG} seeds unseen", Bug::$bug);
                 };
+                // It is the bug that was seen.
+                expect_right(seed);
                 println!("{:?}: caught by seed {seed}: {}", Bug::$bug, what.lines().next().unwrap_or_default());
             }
         )*
@@ -101,7 +104,8 @@ macro_rules! caught {
     };
 }
 
-// A seed comes first that has shown the bug; where it no longer does, all others follow.
+// A seed comes first that has shown the bug; where it no longer does, all others follow. Of the thousand none shows `SessionsDivided`:
+// that takes a long session of one group that begins within a final one of another group, and is open when the plan changes.
 caught! {
     an_offset_that_is_one_too_low_is_caught: LastOffsetInsteadOfNext by 0;
     a_sink_that_does_not_compare_progress_is_caught: ProgressNotCompared by 1;
