@@ -1,8 +1,8 @@
 //! What an earlier build has written, this one reads: log, progress, window state, partials, deduplication and tables.
 //!
-//! `earlier/DATE.tar.gz` holds the folder of `tidewheel dev --data` that a build of that day has left behind in the middle of the events
-//! below, with windows open; one more is added whenever a durable format changes. To make one with the build of now:
-//! `TIDEWHEEL_EARLIER=DATE` and this test.
+//! `earlier/PIPELINE/DATE.tar.gz` holds the folder of `tidewheel dev --data` that a build of that day has left behind in the middle of the
+//! events below, with windows open; one more is added whenever a durable format changes. To make one with the build of now:
+//! `TIDEWHEEL_EARLIER=DATE` and these tests.
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,9 +14,22 @@ use crate::program::{Running, root, rows, run, specs};
 /// Events of each half.
 const HALF: usize = 600;
 
-fn kept() -> PathBuf {
-    root().join("cli/tests/it/earlier")
+/// A pipeline, by the folder of its files.
+#[derive(Clone, Copy)]
+struct Earlier {
+    pipeline: &'static str,
+    outputs: &'static [&'static str],
 }
+
+const PLAIN: Earlier = Earlier {
+    pipeline: "earlier",
+    outputs: &["orders_once", "kinds", "hours"],
+};
+/// With windows that overlap, sessions, and windows over windows.
+const OF_EVERY_KIND: Earlier = Earlier {
+    pipeline: "earlier_windows",
+    outputs: &["orders_once", "overlapping", "visits", "quarters", "hours"],
+};
 
 /// The events with these numbers, a line for each: some come twice, some are of no use, some are late, and some cannot be read.
 fn events(numbers: std::ops::Range<usize>) -> String {
@@ -72,12 +85,74 @@ fn tar(arguments: &[&str], folder: &Path) {
     assert!(status.unwrap().success());
 }
 
-/// What is told of all events but when they came, played in one run or gone on with.
-fn told(data: &Path, half: &str) -> Value {
-    let data = data.to_str().unwrap();
-    let specs = specs("earlier");
-    let dev = ["dev", &specs, "--data", data, "--send", half];
-    run(&[&dev[..], &["--until-idle", "-o", "json"]].concat()).document()
+impl Earlier {
+    fn kept(self) -> PathBuf {
+        root().join("cli/tests/it/earlier").join(self.pipeline)
+    }
+
+    /// What is told of all events but when they came, played in one run or gone on with.
+    fn told(self, data: &Path, half: &str) -> Value {
+        let data = data.to_str().unwrap();
+        let specs = specs(self.pipeline);
+        let dev = ["dev", &specs, "--data", data, "--send", half];
+        run(&[&dev[..], &["--until-idle", "-o", "json"]].concat()).document()
+    }
+
+    /// Plays the first half, and leaves what there is in a file.
+    fn make(self, date: &str, first: &str) {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().to_str().unwrap();
+        let specs = specs(self.pipeline);
+        let dev = Running::start(&[
+            "dev",
+            &specs,
+            "--data",
+            folder,
+            "--send",
+            first,
+            "--listen",
+            "127.0.0.1:0",
+        ]);
+        dev.address();
+        std::thread::sleep(std::time::Duration::from_secs(8));
+        assert_eq!(dev.stop(), 0);
+        let file = self.kept().join(format!("{date}.tar.gz"));
+        tar(&["-czf", file.to_str().unwrap()], data.path());
+    }
+
+    /// Goes on with what each earlier build has begun.
+    fn go_on(self) {
+        let (folder, [first, second]) = halves();
+        if let Ok(date) = std::env::var("TIDEWHEEL_EARLIER") {
+            self.make(&date, &first);
+        }
+        let undisturbed = folder.path().join("undisturbed");
+        let both = folder.path().join("both");
+        std::fs::write(&both, events(0..2 * HALF)).unwrap();
+        let expected = self.told(&undisturbed, both.to_str().unwrap());
+        for output in self.outputs {
+            assert!(rows(&expected, output).len() > 2, "{output}: {expected}");
+        }
+        let mut builds = 0;
+        for build in std::fs::read_dir(self.kept()).unwrap() {
+            let build = build.unwrap().path();
+            let data = tempfile::tempdir().unwrap();
+            tar(&["-xzf", build.to_str().unwrap()], data.path());
+            let found = self.told(data.path(), &second);
+            for output in self.outputs {
+                let (found, expected) = (rows(&found, output), rows(&expected, output));
+                for (found, expected) in found.iter().zip(expected) {
+                    assert_eq!(found, expected, "{}: {output}", build.display());
+                }
+                assert_eq!(found.len(), expected.len(), "{output}");
+            }
+            assert_eq!(found["ledgers"], expected["ledgers"], "{}", build.display());
+            let (found, expected) = (dead_letters(&found), dead_letters(&expected));
+            assert_eq!(found, expected, "{}", build.display());
+            builds += 1;
+        }
+        assert!(builds > 0);
+    }
 }
 
 /// Dead letters without their offsets: the end of each transaction has one, too.
@@ -89,57 +164,12 @@ fn dead_letters(told: &Value) -> Vec<Value> {
     letters
 }
 
-/// Plays the first half, and leaves what there is in a file.
-fn make(date: &str, first: &str) {
-    let data = tempfile::tempdir().unwrap();
-    let folder = data.path().to_str().unwrap();
-    let specs = specs("earlier");
-    let dev = Running::start(&[
-        "dev",
-        &specs,
-        "--data",
-        folder,
-        "--send",
-        first,
-        "--listen",
-        "127.0.0.1:0",
-    ]);
-    dev.address();
-    std::thread::sleep(std::time::Duration::from_secs(8));
-    assert_eq!(dev.stop(), 0);
-    let file = kept().join(format!("{date}.tar.gz"));
-    tar(&["-czf", file.to_str().unwrap()], data.path());
+#[test]
+fn what_an_earlier_build_has_begun_this_one_ends_as_if_it_had_begun_it() {
+    PLAIN.go_on();
 }
 
 #[test]
-fn what_an_earlier_build_has_begun_this_one_ends_as_if_it_had_begun_it() {
-    let (folder, [first, second]) = halves();
-    if let Ok(date) = std::env::var("TIDEWHEEL_EARLIER") {
-        make(&date, &first);
-    }
-    let undisturbed = folder.path().join("undisturbed");
-    let both = folder.path().join("both");
-    std::fs::write(&both, events(0..2 * HALF)).unwrap();
-    let expected = told(&undisturbed, both.to_str().unwrap());
-    assert!(rows(&expected, "kinds").len() > 20, "{expected}");
-    assert!(rows(&expected, "hours").len() > 2, "{expected}");
-    let mut builds = 0;
-    for build in std::fs::read_dir(kept()).unwrap() {
-        let build = build.unwrap().path();
-        let data = tempfile::tempdir().unwrap();
-        tar(&["-xzf", build.to_str().unwrap()], data.path());
-        let found = told(data.path(), &second);
-        for output in ["orders_once", "kinds", "hours"] {
-            let (found, expected) = (rows(&found, output), rows(&expected, output));
-            for (found, expected) in found.iter().zip(expected) {
-                assert_eq!(found, expected, "{}: {output}", build.display());
-            }
-            assert_eq!(found.len(), expected.len(), "{output}");
-        }
-        assert_eq!(found["ledgers"], expected["ledgers"], "{}", build.display());
-        let (found, expected) = (dead_letters(&found), dead_letters(&expected));
-        assert_eq!(found, expected, "{}", build.display());
-        builds += 1;
-    }
-    assert!(builds > 0);
+fn windows_of_every_kind_that_an_earlier_build_has_begun_this_one_ends() {
+    OF_EVERY_KIND.go_on();
 }
