@@ -126,12 +126,8 @@ impl Open {
         let what = &self.what;
         stack.deploy(|namespace| resources(namespace, "Drop", PARTITIONS, self.steps, &[HOURS]))?;
         let per_second = (self.events as u64 / WITHIN_SECONDS).max(1);
-        fill(
-            stack,
-            PARTITIONS,
-            &mut Events::new(12, USERS, per_second),
-            self.events,
-        )?;
+        let mut source = Events::new(12, USERS, per_second);
+        fill(stack, PARTITIONS, &mut source, self.events)?;
         let began = Instant::now();
         let worker = stack.role("worker", &[])?;
         covered(&worker, self.events).await?;
@@ -148,12 +144,15 @@ impl Open {
         );
         // With SIGKILL.
         drop(worker);
+        // One for each partition: a task takes it once it knows again what the one before it knew.
+        let more = PARTITIONS as usize;
+        fill(stack, PARTITIONS, &mut source, more)?;
         let began = Instant::now();
         let worker = stack.role("worker", &[])?;
-        covered(&worker, self.events).await?;
+        covered(&worker, self.events + more).await?;
         let seconds = began.elapsed().as_secs_f64();
         report.add(
-            format!("{what}: after kill -9, the next one goes on after"),
+            format!("{what}: after kill -9, the next one takes new events after"),
             seconds,
             "s",
         );

@@ -5,19 +5,35 @@ use std::path::Path;
 use crate::Failure;
 use crate::figures::{Machine, Report, figure_text};
 
+/// That a file has places for these reports, before anybody measures for hours.
+///
+/// # Errors
+/// A file that cannot be read, or has no place for a report.
+pub(crate) fn check(file: &Path, reports: &[&str]) -> Result<(), Failure> {
+    let text = read(file)?;
+    for report in reports {
+        replaced(&text, report, "").ok_or_else(|| missing_place(file, report))?;
+    }
+    Ok(())
+}
+
 /// Puts reports in their places in a file.
 ///
 /// # Errors
 /// A file that cannot be read or written, or has no place for a report.
 pub(crate) fn write(file: &Path, machine: &Machine, reports: &[Report]) -> Result<(), Failure> {
-    let mut text =
-        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let mut text = read(file)?;
     for report in reports {
         text = replaced(&text, &report.name, &markdown(machine, report))
             .ok_or_else(|| missing_place(file, &report.name))?;
     }
     std::fs::write(file, text)?;
     Ok(())
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file);
+    Ok(text.map_err(|error| format!("{}: {error}", file.display()))?)
 }
 
 fn marks(report: &str) -> [String; 2] {
@@ -81,8 +97,21 @@ pub(crate) fn markdown(machine: &Machine, report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{markdown, replaced};
+    use std::path::Path;
+
+    use super::{check, markdown, replaced};
+    use crate::What;
     use crate::figures::{Column, Comparison, Machine, Report, Row};
+
+    #[test]
+    fn the_documentation_has_places_for_all_reports() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md");
+        check(&page, What::All.reports()).unwrap();
+        let missing = check(&page, &["decode", "nothing"])
+            .unwrap_err()
+            .to_string();
+        assert!(missing.contains("has no place"), "{missing}");
+    }
 
     #[test]
     fn what_stands_around_a_report_is_left() {

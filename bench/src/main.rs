@@ -100,11 +100,47 @@ enum What {
     All,
 }
 
+impl What {
+    /// The reports that it makes, by name.
+    fn reports(self) -> &'static [&'static str] {
+        match self {
+            Self::Decode => &["decode"],
+            Self::Log => &["log"],
+            Self::Ingest => &["ingest"],
+            Self::Memory => &["memory"],
+            Self::Worker => &["worker"],
+            Self::Latency => &["latency"],
+            Self::Bounded => &["bounded"],
+            Self::Growth => &["growth"],
+            Self::Acknowledged => &["acknowledged"],
+            Self::Fastapi { .. } => &["fastapi"],
+            Self::Pipelines { .. } => &["pipelines"],
+            Self::All => &[
+                "memory",
+                "decode",
+                "log",
+                "ingest",
+                "worker",
+                "latency",
+                "bounded",
+                "growth",
+                "acknowledged",
+                "fastapi",
+                "pipelines",
+            ],
+        }
+    }
+}
+
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
+    let what = arguments.what.unwrap_or(What::All);
+    if let Some(file) = &arguments.docs {
+        docs::check(file, what.reports())?;
+    }
     let machine = Machine::read();
     let mut reports = Vec::new();
-    match arguments.what.unwrap_or(What::All) {
+    match what {
         What::Decode => reports.push(decode::measure(arguments.events)?),
         What::Log => reports.push(log::measure(arguments.events)?),
         What::Ingest => reports.push(ingest::measure(arguments.events)?),
@@ -134,8 +170,8 @@ fn main() -> Result<(), Failure> {
         }
     }
     figures::print(&machine, &reports, arguments.json)?;
-    if let Some(file) = arguments.docs {
-        docs::write(&file, &machine, &reports)?;
+    if let Some(file) = &arguments.docs {
+        docs::write(file, &machine, &reports)?;
     }
     Ok(())
 }

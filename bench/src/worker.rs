@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgPool, PgPoolCopyExt as _};
 use tokio::io::AsyncReadExt as _;
@@ -35,8 +35,8 @@ struct Job {
     bare: Vec<f64>,
     /// Seconds.
     worker: Vec<f64>,
-    /// COPY alone, of raw rows only: by the server from files, and by a client.
-    copies: [Copies; 2],
+    /// COPY alone, of raw rows only, in each of the [ways](WAYS).
+    copies: [Copies; WAYS.len()],
     /// Processor time of worker, Kafka and PostgreSQL, seconds.
     cpu: [Vec<f64>; 3],
     peak_mib: Vec<f64>,
@@ -127,9 +127,9 @@ async fn run(stack: &mut Stack, job: &mut Job, lines: &[Bytes]) -> Result<(), Fa
     drop(worker);
     if job.outputs.contains(&EVERY_EVENT) {
         let files = copy_out(&database, lines.len()).await?;
-        for (copies, by) in job.copies.iter_mut().zip([By::Server, By::Client]) {
+        for (copies, way) in job.copies.iter_mut().zip(WAYS) {
             let before = stack.used().postgres.cpu;
-            copies.took.push(copy_alone(&database, &files, by).await?);
+            copies.took.push(copy_alone(&database, &files, way).await?);
             let cpu = stack.used().postgres.cpu.saturating_sub(before);
             copies.cpu.push(cpu.as_secs_f64());
         }
@@ -191,6 +191,33 @@ enum By {
     Client,
 }
 
+/// A way to copy what is in files.
+#[derive(Clone, Copy)]
+struct Way {
+    name: &'static str,
+    by: By,
+    /// Files that are copied at the same time, each over a connection of its own.
+    at_once: usize,
+}
+
+const WAYS: [Way; 3] = [
+    Way {
+        name: "COPY alone from files, six at once",
+        by: By::Server,
+        at_once: PARTITIONS as usize,
+    },
+    Way {
+        name: "COPY alone from a client, six at once",
+        by: By::Client,
+        at_once: PARTITIONS as usize,
+    },
+    Way {
+        name: "COPY alone from a client, one after the other",
+        by: By::Client,
+        at_once: 1,
+    },
+];
+
 /// Has the server write the rows that the worker wrote to a file for each task.
 async fn copy_out(database: &PgPool, events: usize) -> Result<Vec<PathBuf>, Failure> {
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM events")
@@ -213,8 +240,8 @@ async fn copy_out(database: &PgPool, events: usize) -> Result<Vec<PathBuf>, Fail
     Ok(files)
 }
 
-/// Copies files of rows into a table like the one that they are from, over as many connections as there were tasks. Seconds.
-async fn copy_alone(database: &PgPool, files: &[PathBuf], by: By) -> Result<f64, Failure> {
+/// Copies files of rows into a table like the one that they are from. Seconds.
+async fn copy_alone(database: &PgPool, files: &[PathBuf], way: Way) -> Result<f64, Failure> {
     for sql in [
         "DROP TABLE IF EXISTS copied",
         "CREATE TABLE copied (LIKE events INCLUDING ALL)",
@@ -223,7 +250,9 @@ async fn copy_alone(database: &PgPool, files: &[PathBuf], by: By) -> Result<f64,
         sqlx::query(sql).execute(database).await?;
     }
     let begin = Instant::now();
-    try_join_all(files.iter().map(|file| copy_file(database, file, by))).await?;
+    let copies = stream::iter(files).map(|file| copy_file(database, file, way.by));
+    let copies = copies.buffer_unordered(way.at_once);
+    copies.try_collect::<()>().await?;
     Ok(begin.elapsed().as_secs_f64())
 }
 
@@ -270,12 +299,12 @@ fn report(events: usize, jobs: &[Job]) -> Report {
             &job.bare,
             &job.worker,
         );
-        for (copies, by) in job.copies.iter().zip(["files", "a client"]) {
+        for (copies, way) in job.copies.iter().zip(WAYS) {
             if copies.took.is_empty() {
                 continue;
             }
-            let alone = format!("COPY alone from {by}");
-            report.add_rate(&alone, events, &copies.took);
+            let alone = way.name;
+            report.add_rate(alone, events, &copies.took);
             report.add_ratio(&format!("{name} / {alone}"), &copies.took, &job.worker);
             let cost = copies
                 .cpu

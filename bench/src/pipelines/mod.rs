@@ -30,6 +30,8 @@ const BEGINS_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How many events there are at most for those who are killed: they all go on to the end, which takes the slowest of them long.
 const KILLED_WITH: usize = 4_000_000;
+/// What was under way when somebody was killed is committed by then, and nobody is back sooner.
+const UNDER_WAY: Duration = Duration::from_millis(500);
 /// How far who is killed has come.
 const KILLED_AFTER: f64 = 0.4;
 const HOUR_MS: i64 = 3_600_000;
@@ -262,15 +264,13 @@ async fn killed(stack: &mut Stack, lines: &[Bytes], truth: &Truth) -> Result<Com
     for entrant in Entrant::ALL {
         let mut entry = entrant.enter(stack, job).await?;
         entry.start(stack)?;
-        let before = await_covered(
-            &mut entry,
-            truth,
-            (truth.events as f64 * KILLED_AFTER) as u64,
-        )
-        .await?;
+        let far_enough = (truth.events as f64 * KILLED_AFTER) as u64;
+        await_covered(&mut entry, truth, far_enough).await?;
         entry.kill();
         let begin = Instant::now();
         entry.start(stack)?;
+        tokio::time::sleep(UNDER_WAY).await;
+        let before = entry.covered(truth).await?;
         await_covered(&mut entry, truth, before + 1).await?;
         let recovered = begin.elapsed();
         await_quiet(&mut entry).await?;
