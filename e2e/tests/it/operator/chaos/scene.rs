@@ -25,7 +25,8 @@ spec:
   http: {replicas: {min: 2}}
 ";
 
-/// Whoever sends again may take longer than `maxOutOfOrder`, and nothing may be late.
+/// Whoever sends again may take longer than `maxOutOfOrder`, and nothing may be late. Windows that are written once wait for two minutes:
+/// nobody is out of reach for so long.
 const PIPELINE: &str = r"
 apiVersion: tidewheel.dev/v1alpha1
 kind: Pipeline
@@ -41,9 +42,32 @@ spec:
         window: {tumbling: 10s}
         late: {allowed: 15m, policy: Amend}
         sql: SELECT kind, count(*) AS count, sum(number) AS total FROM unique_orders GROUP BY kind
+    - name: overlapping
+      aggregate:
+        window: {hopping: {size: 20s, every: 5s}}
+        late: {allowed: 15m, policy: Amend}
+        sql: SELECT kind, count(*) AS count, sum(number) AS total FROM unique_orders GROUP BY kind
+    - name: visits
+      aggregate:
+        window: {session: {gap: 2s}}
+        late: {allowed: 2m, policy: DeadLetter}
+        sql: SELECT number / 500 AS visitor, count(*) AS count, sum(number) AS total FROM unique_orders GROUP BY number / 500
+    - name: short
+      aggregate:
+        window: {tumbling: 5s}
+        late: {allowed: 2m, policy: Drop}
+        sql: SELECT kind, count(*) AS count, sum(number) AS total FROM unique_orders GROUP BY kind
+    - name: over_short
+      aggregate:
+        window: {tumbling: 20s}
+        late: {policy: Drop}
+        sql: SELECT kind, sum(count) AS count, sum(total) AS total, max(count) AS most, count(*) AS parts FROM short GROUP BY kind
   outputs:
     - {name: all_orders, from: unique_orders, postgres: {sink: warehouse}}
     - {name: per_kind, from: per_kind, postgres: {sink: warehouse}}
+    - {name: overlapping, from: overlapping, postgres: {sink: warehouse}}
+    - {name: visits, from: visits, postgres: {sink: warehouse}}
+    - {name: over_short, from: over_short, postgres: {sink: warehouse}}
   scaling: {min: 3, max: 3}
 ";
 /// The port of pods by which they tell their metrics.
