@@ -24,6 +24,7 @@ mod rolling;
 mod scaling;
 mod sender;
 mod shop;
+mod stand;
 mod topics;
 mod turns;
 mod upgrade;

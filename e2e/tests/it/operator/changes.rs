@@ -1,9 +1,11 @@
 //! Pipelines that are changed while events flow: after each change the windows are as if it had always been so.
-use std::{cell::Cell, fmt::Write as _, time::Instant};
+use std::fmt::Write as _;
 
-use tidewheel_e2e::measured;
-
-use super::{sender::Sender, shop::Shop, topics::Topics};
+use super::{
+    shop::Shop,
+    stand::{Stand, edited},
+    topics::Topics,
+};
 
 /// Windows stay open for as long as events may come, so that none is final and all follow the newest SQL.
 const PIPELINE: &str = r"
@@ -132,141 +134,67 @@ const FORMS: [Form; 9] = [
     },
 ];
 
-/// The Pipeline, and who sends to its source.
-struct Stand {
-    shop: Shop,
-    sender: Sender,
-    sent: usize,
-    /// How often pods of two plans were seen at work at the same time.
-    side_by_side: Cell<usize>,
+/// The Pipeline, and windows that were closed once.
+fn stand(namespace: &'static str) -> Stand {
+    let source = |shop: &Shop| shop.example("source.yaml");
+    let stand = Stand::new(namespace, source, PIPELINE, |number| {
+        event("2015-05-17", number)
+    });
+    stand.shop.close_windows();
+    stand
 }
 
-impl Stand {
-    /// The Pipeline in a namespace, and windows that were closed once.
-    fn new(namespace: &'static str) -> Self {
-        let shop = Shop::new(namespace);
-        for file in ["source.yaml", "sink.yaml"] {
-            shop.apply_example(file);
-        }
-        shop.secret(shop.cluster.postgres_in_pods());
-        shop.apply(PIPELINE);
-        for what in ["eventsource/clicks", "pipeline/changing"] {
-            shop.wait_for(what, "Ready");
-        }
-        shop.close_windows();
-        Self {
-            sender: Sender::inside(&shop),
-            shop,
-            sent: 0,
-            side_by_side: Cell::new(0),
-        }
-    }
-
-    /// Sends events of some hours of a spring day, out of order.
-    fn send(&mut self, count: usize) {
-        self.send_of("2015-05-17", count);
-    }
-
-    fn send_of(&mut self, day: &str, count: usize) {
-        let event = |number: usize| {
-            let seconds = number * 7_919 % 21_600;
-            let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-            let method = ["GET", "POST", "PUT"][number % 3];
-            let code = [200, 404, 301, 500, 200][number % 5];
-            format!(
-                r#"{{"event_id": "00000000-0000-4000-8000-{number:012}", "timestamp": "{day}T{hour:02}:{minute:02}:{second:02}Z", "source": "changes", "attributes": {{"method": "{method}", "code": {code}, "metric": {number}}}}}"#
-            )
-        };
-        let events: Vec<String> = (self.sent..self.sent + count).map(event).collect();
-        self.sender.send(&events);
-        self.sent += count;
-    }
-
-    /// Applies a form of the Pipeline and sends until no worker of the last one is there.
-    fn change(&mut self, pipeline: &str) {
-        let before = self.workers(".metadata.uid");
-        self.shop.apply(pipeline);
-        let began = Instant::now();
-        loop {
-            self.send(20);
-            let now = self.workers(".metadata.uid");
-            let old = now.iter().filter(|uid| before.contains(uid)).count();
-            if old == 0 && !now.is_empty() {
-                break;
-            }
-            let ready = self.workers(".status.containerStatuses[0].ready");
-            if 0 < old && old < now.len() && ready.iter().filter(|is| *is == "true").count() > old {
-                self.side_by_side.set(self.side_by_side.get() + 1);
-            }
-            assert!(
-                began.elapsed().as_secs() < 240,
-                "the workers stay as they are: {}",
-                self.shop.everything()
-            );
-        }
-        self.shop.wait_for("pipeline/changing", "Ready");
-        self.send(100);
-    }
-
-    fn workers(&self, member: &str) -> Vec<String> {
-        self.shop.of_pods("worker", member)
-    }
-
-    /// Waits until each event is a row, once, and the windows are what the rows say.
-    fn expect(&self, what: &str, expected: &Expected) {
-        let count =
-            "SELECT count(*), count(DISTINCT event_id) FROM all_clicks WHERE ts < '2016-01-01Z'";
-        let all = format!("{0}|{0}", self.sent);
-        self.shop
-            .until(&format!("{what}: every event is a row, once"), || {
-                self.shop.sql(count) == all
-            });
-        let (mut names, mut values) = (String::new(), String::new());
-        for (name, value) in expected.columns {
-            let _ = write!(names, ", {name}");
-            let _ = write!(values, ", {value}");
-        }
-        let found = format!(
-            "SELECT window_start, method{names} FROM of_method WHERE window_start < '2015-12-31Z'"
-        );
-        let by_rows = format!(
-            "SELECT start, method{values} FROM all_clicks, LATERAL (VALUES {}) AS windows(start) WHERE ts < '2015-12-31Z' AND {} GROUP BY start, method",
-            expected.starts, expected.filter
-        );
-        let differ = format!(
-            "WITH found AS ({found}), by_rows AS ({by_rows}) SELECT count(*), (SELECT count(*) FROM by_rows) FROM \
-             ((TABLE found EXCEPT ALL TABLE by_rows) UNION ALL (TABLE by_rows EXCEPT ALL TABLE found)) AS differ"
-        );
-        self.shop
-            .until(&format!("{what}: the windows are what rows say"), || {
-                let found = self.shop.sql(&differ);
-                found.starts_with("0|") && found != "0|0"
-            });
-    }
+/// Events of some hours of a day, out of order.
+fn event(day: &str, number: usize) -> String {
+    let seconds = number * 7_919 % 21_600;
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let method = ["GET", "POST", "PUT"][number % 3];
+    let code = [200, 404, 301, 500, 200][number % 5];
+    format!(
+        r#"{{"event_id": "00000000-0000-4000-8000-{number:012}", "timestamp": "{day}T{hour:02}:{minute:02}:{second:02}Z", "source": "changes", "attributes": {{"method": "{method}", "code": {code}, "metric": {number}}}}}"#
+    )
 }
 
-fn edited(edits: &[(&str, &str)]) -> String {
-    let edit = |yaml: String, (from, to): &(&str, &str)| {
-        assert!(yaml.contains(from), "{from}");
-        yaml.replace(from, to)
-    };
-    edits.iter().fold(PIPELINE.to_owned(), edit)
+/// Waits until each event is a row, once, and the windows are what the rows say.
+fn expect(stand: &Stand, what: &str, expected: &Expected) {
+    stand.until_all_are_rows(what);
+    let (mut names, mut values) = (String::new(), String::new());
+    for (name, value) in expected.columns {
+        let _ = write!(names, ", {name}");
+        let _ = write!(values, ", {value}");
+    }
+    let found = format!(
+        "SELECT window_start, method{names} FROM of_method WHERE window_start < '2015-12-31Z'"
+    );
+    let by_rows = format!(
+        "SELECT start, method{values} FROM all_clicks, LATERAL (VALUES {}) AS windows(start) WHERE ts < '2015-12-31Z' AND {} GROUP BY start, method",
+        expected.starts, expected.filter
+    );
+    let differ = format!(
+        "WITH found AS ({found}), by_rows AS ({by_rows}) SELECT count(*), (SELECT count(*) FROM by_rows) FROM \
+         ((TABLE found EXCEPT ALL TABLE by_rows) UNION ALL (TABLE by_rows EXCEPT ALL TABLE found)) AS differ"
+    );
+    let shop = &stand.shop;
+    shop.until(&format!("{what}: the windows are what rows say"), || {
+        let found = shop.sql(&differ);
+        found.starts_with("0|") && found != "0|0"
+    });
 }
 
 #[test]
 fn after_a_change_in_mid_stream_windows_are_as_if_it_had_always_been_so() {
-    let mut stand = Stand::new("changing");
+    let mut stand = stand("changing");
     for _ in 0..10 {
         stand.send(100);
     }
-    stand.expect("at first", &FIRST);
+    expect(&stand, "at first", &FIRST);
     for (index, form) in FORMS.iter().enumerate() {
-        stand.change(&edited(form.edits));
-        stand.expect(form.what, &form.expected);
+        stand.change(&edited(PIPELINE, form.edits));
+        expect(&stand, form.what, &form.expected);
         // There and back, but not always: one changed form follows another, too.
         if index % 2 == 0 {
             stand.change(PIPELINE);
-            stand.expect(&format!("{}, and back", form.what), &FIRST);
+            expect(&stand, &format!("{}, and back", form.what), &FIRST);
         }
     }
 
@@ -277,21 +205,20 @@ fn after_a_change_in_mid_stream_windows_are_as_if_it_had_always_been_so() {
     stand.change(&without);
     stand.send(100);
     stand.change(PIPELINE);
-    stand.expect("taken out and put back", &FIRST);
+    expect(&stand, "taken out and put back", &FIRST);
 
     // All of it is gone for a while.
     stand.shop.delete(&["pipeline/changing"]);
     stand.send(100);
-    stand.shop.apply(&edited(FORMS[1].edits));
+    stand.shop.apply(&edited(PIPELINE, FORMS[1].edits));
     stand.shop.wait_for("pipeline/changing", "Ready");
     stand.send(100);
-    stand.expect("deleted and made again, changed", &FORMS[1].expected);
-    let moments = stand.side_by_side.get();
-    measured(&format!(
-        "changing: workers of both plans were seen {moments} times side by side; {} events, requests sent again: {}",
-        stand.sent, stand.sender.again
-    ));
-    assert!(moments > 0, "workers of two plans were never seen together");
+    expect(
+        &stand,
+        "deleted and made again, changed",
+        &FORMS[1].expected,
+    );
+    stand.expect_side_by_side();
 }
 
 /// The windows of what was sent at first.
@@ -301,9 +228,9 @@ fn spring(shop: &Shop) -> String {
 
 #[test]
 fn windows_of_which_retention_has_taken_events_stay_and_a_condition_says_so() {
-    let mut stand = Stand::new("taken");
+    let mut stand = stand("taken");
     stand.send(300);
-    stand.expect("at first", &FIRST);
+    expect(&stand, "at first", &FIRST);
     let recomputed = "WindowsRecomputed";
     stand
         .shop
@@ -312,7 +239,7 @@ fn windows_of_which_retention_has_taken_events_stay_and_a_condition_says_so() {
 
     Topics::of(&stand.shop).empty("taken.clicks");
     let form = &FORMS[1];
-    stand.shop.apply(&edited(form.edits));
+    stand.shop.apply(&edited(PIPELINE, form.edits));
     stand
         .shop
         .until_reason("pipeline/changing", recomputed, "EventsGone");
@@ -326,9 +253,10 @@ fn windows_of_which_retention_has_taken_events_stay_and_a_condition_says_so() {
     assert_eq!(spring(&stand.shop), before);
 
     // The events that are gone were all of the last year, or are taken for it.
-    for day in ["2016-03-01", "2016-03-02"] {
-        stand.send_of(day, 300);
-    }
+    stand.event = |number| event("2016-03-01", number);
+    stand.send(300);
+    stand.event = |number| event("2016-03-02", number);
+    stand.send(300);
     let new = "SELECT count(*) FILTER (WHERE errors = by_rows.expected), count(*) FROM of_method JOIN \
         (SELECT date_bin('1 hour', ts, '2000-01-01Z') AS window_start, method, count(*) FILTER (WHERE code = 301) AS expected \
         FROM all_clicks WHERE ts >= '2016-03-01Z' AND ts < '2016-03-02Z' AND code < 600 GROUP BY 1, 2) AS by_rows USING (window_start, method)";
