@@ -1,4 +1,5 @@
 //! The operator, installed by its chart on a real cluster: what becomes of resources that people apply.
+mod chains;
 mod changes;
 mod chaos;
 mod conditions;
