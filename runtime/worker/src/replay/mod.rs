@@ -1,6 +1,6 @@
 //! Computes windows of the past once more, from what the sources' topics have.
 //!
-//! It is the pipeline itself that runs, as a worker that has all partitions, over a [`View`](view::View): the sources' topics are those of the
+//! It is the pipeline itself that runs, as a worker that has all partitions, over a view of the log: the sources' topics are those of the
 //! log, read up to where they ended when the replay began, and everything that tasks write goes to a log in memory. So the verdicts are those
 //! of the pipeline: what was late, a duplicate or from the future is so again. Each window is emitted once, when it takes no more rows.
 //!
