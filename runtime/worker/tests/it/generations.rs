@@ -326,11 +326,12 @@ async fn windows_that_cannot_be_computed_anew_stay() {
 
 /// A pipeline whose step `name` has windows of 20 s that stay open for long, and hold `value`.
 fn amended(name: &str, value: &str) -> Arc<Plan> {
-    aggregating(
-        name,
-        &format!(
-            "window: {{tumbling: 20s}}, late: {{allowed: 1h, policy: Amend}}, sql: SELECT {value} AS c FROM events"
-        ),
+    aggregating(name, &amending(value))
+}
+
+fn amending(value: &str) -> String {
+    format!(
+        "window: {{tumbling: 20s}}, late: {{allowed: 1h, policy: Amend}}, sql: SELECT {value} AS c FROM events"
     )
 }
 
@@ -405,13 +406,8 @@ async fn open_windows_of_which_retention_has_taken_events_stay_when_sql_changes(
 
 #[tokio::test(flavor = "current_thread")]
 async fn what_retention_took_may_be_as_new_as_events_out_of_order_were_when_it_came() {
-    let aggregate = |value: &str| {
-        format!(
-            "window: {{tumbling: 20s}}, late: {{allowed: 1h, policy: Amend}}, sql: SELECT {value} AS c FROM events"
-        )
-    };
-    let old = aggregating_of("maxOutOfOrder: 100s", "win", &aggregate("count(*)"));
-    let new = aggregating_of("maxOutOfOrder: 0s", "win", &aggregate("count(*) + 100"));
+    let old = aggregating_of("maxOutOfOrder: 100s", "win", &amending("count(*)"));
+    let new = aggregating_of("maxOutOfOrder: 0s", "win", &amending("count(*) + 100"));
     let log = log_of(&old);
     let folder = tempfile::tempdir().unwrap();
     let database = create_tables(&folder.path().join("tables.db"), &old).await;

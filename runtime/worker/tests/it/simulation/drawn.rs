@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use tidewheel_planner::plan::LatePolicy;
 
-use super::scenario::{Scenario, Shape};
+use super::scenario::{Scenario, Shape, Version};
 use super::seeds::story_of;
 use super::story::{Happening, Story};
 
@@ -60,6 +60,9 @@ fn of_scenario(scenario: &Scenario) -> Vec<&'static str> {
     let mut has = |is_so: bool, what: &'static str| drawn.extend(is_so.then_some(what));
     let versions = &scenario.versions;
     let first = versions[0];
+    let changed = |differ: fn(&Version, &Version) -> bool| {
+        versions.iter().any(|version| differ(version, &first))
+    };
     has(scenario.partitions.len() > 1, "two sources");
     has(scenario.deduplicates, "a deduplication");
     has(scenario.unnests, "rows of lists");
@@ -74,31 +77,27 @@ fn of_scenario(scenario: &Scenario) -> Vec<&'static str> {
     has(scenario.ages, "plans that say how old they are");
     has(scenario.totals.is_some(), "two aggregate steps");
     has(
-        versions.iter().any(|v| v.add != first.add),
+        changed(|one, other| one.add != other.add),
         "a changed aggregate",
     );
     has(
-        versions.iter().any(|v| v.factor != first.factor),
+        changed(|one, other| one.factor != other.factor),
         "a changed row-wise step",
     );
     has(
-        versions.iter().any(|v| v.formula != first.formula),
+        changed(|one, other| one.formula != other.formula),
         "a changed formula",
     );
     has(
-        versions.iter().any(|v| v.skipped != first.skipped),
+        changed(|one, other| one.skipped != other.skipped),
         "a changed filter",
     );
     has(
-        versions
-            .iter()
-            .any(|v| v.windows.size_ms != first.windows.size_ms),
+        changed(|one, other| one.windows.size_ms != other.windows.size_ms),
         "a changed size of windows",
     );
     has(
-        versions
-            .iter()
-            .any(|v| v.windows.policy != first.windows.policy),
+        changed(|one, other| one.windows.policy != other.windows.policy),
         "a changed late policy",
     );
     has(
