@@ -14,7 +14,7 @@ use super::{forwarded::Forwarded, with_operator};
 use crate::charts::path;
 
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(240);
+pub(super) const PATIENCE: Duration = Duration::from_secs(240);
 /// How long the database may take to let a test in.
 const REACHED_WITHIN: Duration = Duration::from_secs(30);
 /// The shortest wait that is told, where none was promised.

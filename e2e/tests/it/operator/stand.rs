@@ -3,7 +3,10 @@ use std::{cell::Cell, time::Instant};
 
 use tidewheel_e2e::measured;
 
-use super::{sender::Sender, shop::Shop};
+use super::{
+    sender::Sender,
+    shop::{PATIENCE, Shop},
+};
 
 /// A Pipeline with the name `changing`, and who sends to its source.
 pub(super) struct Stand {
@@ -66,7 +69,7 @@ impl Stand {
                 self.side_by_side.set(self.side_by_side.get() + 1);
             }
             assert!(
-                began.elapsed().as_secs() < 240,
+                began.elapsed() < PATIENCE,
                 "the workers stay as they are: {}",
                 self.shop.everything()
             );
