@@ -93,7 +93,7 @@ impl Tables {
             generation: self.into.is_none().then_some(replayed.generation),
             first_ms: *replayed.starts_ms.start(),
             next_ms: replayed.starts_ms.end().saturating_add(replayed.every_ms),
-            end_ms: (replayed.every_ms == replayed.size_ms).then_some(replayed.end_ms()),
+            overlap: replayed.every_ms != replayed.size_ms,
             rows,
         };
         let database = open(&output.sink, &self.urls.url(&output.sink)?)?;

@@ -33,8 +33,8 @@ pub struct Replacement<'a> {
     pub first_ms: i64,
     /// When the next window would start after the last of them, ms: what starts before that, and is not among them, was of another length.
     pub next_ms: i64,
-    /// When the last of the windows ends, ms, where they follow each other without a gap: what is in the table may have been of another length.
-    pub end_ms: Option<i64>,
+    /// Whether the windows overlap; where they do not, none of the table may lie across the edges of what is replaced.
+    pub overlap: bool,
     /// Their rows, with the columns of the table in its order; each key once.
     pub rows: &'a [RecordBatch],
 }
@@ -139,10 +139,10 @@ async fn check_edges(
     statements: &Statements,
     replacement: &Replacement<'_>,
 ) -> Result<(), Failure> {
-    let Some(end_ms) = replacement.end_ms else {
+    if replacement.overlap {
         return Ok(());
-    };
-    for edge_ms in [replacement.first_ms, end_ms] {
+    }
+    for edge_ms in [replacement.first_ms, replacement.next_ms] {
         let Some(query) = statements.end_before(edge_ms) else {
             return Ok(());
         };

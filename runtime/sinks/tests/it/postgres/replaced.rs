@@ -45,7 +45,7 @@ async fn replace(
         generation,
         first_ms: first * 1_000,
         next_ms: (last + 60) * 1_000,
-        end_ms: Some((last + 60) * 1_000),
+        overlap: false,
         rows,
     };
     server(fixture).sink.replace(&replacement).await
@@ -180,12 +180,12 @@ async fn tens(fixture: &Fixture) -> Box<dyn Writer> {
     writer
 }
 
-/// Replaces windows by these, of which the next one would start at `next`; `end`: where they do not overlap.
+/// Replaces windows by these, of which the next one would start at `next`.
 async fn replace_by(
     fixture: &Fixture,
     windows: &[(i64, i64)],
     next: i64,
-    end: Option<i64>,
+    overlap: bool,
 ) -> Result<Replaced, SinkError> {
     let (output, table, rows) = (output(), table_with_ends(), [windows_with_ends(windows)]);
     let replacement = Replacement {
@@ -195,7 +195,7 @@ async fn replace_by(
         generation: Some(1),
         first_ms: windows[0].0 * 1_000,
         next_ms: next * 1_000,
-        end_ms: end.map(|end| end * 1_000),
+        overlap,
         rows: &rows,
     };
     server(fixture).sink.replace(&replacement).await
@@ -212,7 +212,7 @@ async fn a_window_of_another_length_across_an_edge_is_told() {
         (&fifteens[..], None),
     ] {
         let end = chosen[chosen.len() - 1].1;
-        let replaced = replace_by(&fixture, chosen, end, Some(end)).await;
+        let replaced = replace_by(&fixture, chosen, end, false).await;
         match (replaced, across) {
             (Ok(replaced), None) => assert_eq!((replaced.rows, replaced.removed), (2, 2)),
             (Err(SinkError::Misfit { reason, .. }), Some(at)) => {
@@ -232,7 +232,7 @@ async fn windows_of_another_length_do_not_stay_among_those_that_overlap() {
     let fixture = Fixture::postgres();
     let _writer = tens(&fixture).await;
     // Every fifteen seconds; the next one would start at 30.
-    let replaced = replace_by(&fixture, &[(0, 30), (15, 45)], 30, None).await;
+    let replaced = replace_by(&fixture, &[(0, 30), (15, 45)], 30, true).await;
     let replaced = replaced.unwrap();
     assert_eq!((replaced.rows, replaced.removed), (2, 2));
     assert_eq!(server(&fixture).sql(ENDS), "30 45");
