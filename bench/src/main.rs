@@ -65,6 +65,14 @@ struct Arguments {
 
 #[derive(Debug, Clone, Copy, Subcommand)]
 enum What {
+    #[command(flatten)]
+    One(Measurement),
+    /// All of these, one after the other.
+    All,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Measurement {
     /// Decoding and windows in the engine, as a ratio to bare arrow-json decoding of the same bytes on the same core.
     Decode,
     /// The embedded log end to end: events appended, worker, tables; as a ratio to appending alone.
@@ -96,79 +104,86 @@ enum What {
         #[arg(long, default_value_t = ROUNDS)]
         rounds: usize,
     },
-    /// All of these, one after the other.
-    All,
 }
 
-impl What {
-    /// The reports that it makes, by name.
-    fn reports(self) -> &'static [&'static str] {
+impl Measurement {
+    /// In the order in which all are made.
+    const EACH: [Self; 11] = [
+        Self::Memory,
+        Self::Decode,
+        Self::Log,
+        Self::Ingest,
+        Self::Worker,
+        Self::Latency,
+        Self::Bounded,
+        Self::Growth,
+        Self::Acknowledged,
+        Self::Fastapi { rounds: ROUNDS },
+        Self::Pipelines { rounds: ROUNDS },
+    ];
+
+    /// The name of its report.
+    fn name(self) -> &'static str {
         match self {
-            Self::Decode => &["decode"],
-            Self::Log => &["log"],
-            Self::Ingest => &["ingest"],
-            Self::Memory => &["memory"],
-            Self::Worker => &["worker"],
-            Self::Latency => &["latency"],
-            Self::Bounded => &["bounded"],
-            Self::Growth => &["growth"],
-            Self::Acknowledged => &["acknowledged"],
-            Self::Fastapi { .. } => &["fastapi"],
-            Self::Pipelines { .. } => &["pipelines"],
-            Self::All => &[
-                "memory",
-                "decode",
-                "log",
-                "ingest",
-                "worker",
-                "latency",
-                "bounded",
-                "growth",
-                "acknowledged",
-                "fastapi",
-                "pipelines",
-            ],
+            Self::Decode => "decode",
+            Self::Log => "log",
+            Self::Ingest => "ingest",
+            Self::Memory => "memory",
+            Self::Worker => "worker",
+            Self::Latency => "latency",
+            Self::Bounded => "bounded",
+            Self::Growth => "growth",
+            Self::Acknowledged => "acknowledged",
+            Self::Fastapi { .. } => "fastapi",
+            Self::Pipelines { .. } => "pipelines",
+        }
+    }
+
+    fn make(self, events: Option<usize>) -> Result<Report, Failure> {
+        match self {
+            Self::Decode => decode::measure(events),
+            Self::Log => log::measure(events),
+            Self::Ingest => ingest::measure(events),
+            Self::Memory => memory::measure(events),
+            Self::Worker => worker::measure(events),
+            Self::Latency => latency::measure(events),
+            Self::Bounded => bounded::measure(events),
+            Self::Growth => growth::measure(events),
+            Self::Acknowledged => acknowledged::measure(events),
+            Self::Fastapi { rounds } => fastapi::measure(events, rounds),
+            Self::Pipelines { rounds } => pipelines::measure(events, rounds),
+        }
+    }
+
+    /// As one of all.
+    fn make_among_others(self, events: Option<usize>) -> Result<Report, Failure> {
+        match self {
+            // The peak is that of a whole process.
+            Self::Memory => memory_in_its_own_process(events),
+            other => other.make(events),
         }
     }
 }
 
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
-    let what = arguments.what.unwrap_or(What::All);
+    let one = match arguments.what {
+        Some(What::One(one)) => Some(one),
+        Some(What::All) | None => None,
+    };
     if let Some(file) = &arguments.docs {
-        docs::check(file, what.reports())?;
+        let all = || Measurement::EACH.map(Measurement::name).to_vec();
+        docs::check(file, &one.map_or_else(all, |one| vec![one.name()]))?;
     }
-    let machine = Machine::read();
-    let mut reports = Vec::new();
-    match what {
-        What::Decode => reports.push(decode::measure(arguments.events)?),
-        What::Log => reports.push(log::measure(arguments.events)?),
-        What::Ingest => reports.push(ingest::measure(arguments.events)?),
-        What::Memory => reports.push(memory::measure(arguments.events)?),
-        What::Worker => reports.push(worker::measure(arguments.events)?),
-        What::Latency => reports.push(latency::measure(arguments.events)?),
-        What::Bounded => reports.push(bounded::measure(arguments.events)?),
-        What::Growth => reports.push(growth::measure(arguments.events)?),
-        What::Acknowledged => reports.push(acknowledged::measure(arguments.events)?),
-        What::Fastapi { rounds } => reports.push(fastapi::measure(arguments.events, rounds)?),
-        What::Pipelines { rounds } => {
-            reports.push(pipelines::measure(arguments.events, rounds)?);
+    let (machine, events) = (Machine::read(), arguments.events);
+    let reports = match one {
+        Some(one) => vec![one.make(events)?],
+        None => {
+            let each = Measurement::EACH.into_iter();
+            each.map(|one| one.make_among_others(events))
+                .collect::<Result<_, _>>()?
         }
-        What::All => {
-            // First, and alone in its process: the peak is that of the whole process.
-            reports.push(memory_in_its_own_process(arguments.events)?);
-            reports.push(decode::measure(arguments.events)?);
-            reports.push(log::measure(arguments.events)?);
-            reports.push(ingest::measure(arguments.events)?);
-            reports.push(worker::measure(arguments.events)?);
-            reports.push(latency::measure(arguments.events)?);
-            reports.push(bounded::measure(arguments.events)?);
-            reports.push(growth::measure(arguments.events)?);
-            reports.push(acknowledged::measure(arguments.events)?);
-            reports.push(fastapi::measure(arguments.events, ROUNDS)?);
-            reports.push(pipelines::measure(arguments.events, ROUNDS)?);
-        }
-    }
+    };
     figures::print(&machine, &reports, arguments.json)?;
     if let Some(file) = &arguments.docs {
         docs::write(file, &machine, &reports)?;
