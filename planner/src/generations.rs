@@ -86,6 +86,10 @@ pub struct AllottedStep {
     /// window is emitted, those that are added later from when they first speak.
     #[serde(default)]
     pub feeders: BTreeMap<String, i32>,
+    /// The oldest offset of each partition of its sources when the cut was decided, by source, where windows of earlier generations are
+    /// computed anew: what retention takes after that was promised to this one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub oldest: BTreeMap<String, Vec<i64>>,
     /// The outputs that its windows go to. Whoever writes to one of them next follows on it, under whatever name.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub outputs: BTreeSet<String>,
@@ -276,6 +280,7 @@ fn next_steps(plan: &Plan, known: Option<&Allotment>) -> BTreeMap<String, Allott
             not_recomputed: None,
             rows_until_ms: None,
             feeders: BTreeMap::new(),
+            oldest: BTreeMap::new(),
             outputs,
             retired: false,
         };

@@ -13,7 +13,7 @@ use tidewheel_planner::names::PipelineNames;
 use tidewheel_planner::plan::{Plan, Source, Start, Step};
 
 use crate::context::sources_of;
-use crate::cut::Begun;
+use crate::cut::{Begun, Cut};
 use crate::cuts::cuts;
 use crate::error::WorkerError;
 use crate::recovery::{State, read_compacted, take_over};
@@ -114,11 +114,23 @@ async fn next(
             before: before.collect(),
         });
     }
-    for (step, cut) in cuts(log, names, plan, &begun).await? {
-        if let Some(step) = next.steps.get_mut(&plan.steps[step].name) {
+    let (cuts, oldest) = decide(log, names, plan, partitions, &begun).await?;
+    let again = begun.iter().filter(|new| !new.before.is_empty());
+    let again: Vec<usize> = again.map(|new| new.step).collect();
+    for (index, cut) in cuts {
+        if let Some(step) = next.steps.get_mut(&plan.steps[index].name) {
             step.cut_ms = cut.at_ms;
             step.not_recomputed = cut.not_recomputed;
             step.rows_until_ms = cut.rows_until_ms;
+        }
+    }
+    for index in again {
+        if let Some(step) = next.steps.get_mut(&plan.steps[index].name) {
+            let of_sources = sources_of(plan, index).into_iter();
+            let name = |source: usize| plan.sources[source].name.clone();
+            step.oldest = of_sources
+                .map(|source| (name(source), oldest[source].clone()))
+                .collect();
         }
     }
     for (source, &partitions) in plan.sources.iter().zip(partitions) {
@@ -139,6 +151,40 @@ pub(crate) fn feeders(plan: &Plan, step: usize, partitions: &[i32]) -> BTreeMap<
     }
     let feeder = |source: usize| (plan.sources[source].name.clone(), partitions[source]);
     sources_of(plan, step).into_iter().map(feeder).collect()
+}
+
+/// Where new generations begin, and the oldest offsets that were there then, by source and partition; none where nothing is computed anew.
+async fn decide(
+    log: &dyn Log,
+    names: &PipelineNames,
+    plan: &Plan,
+    partitions: &[i32],
+    begun: &[Begun<'_>],
+) -> Result<(BTreeMap<usize, Cut>, Vec<Vec<i64>>), WorkerError> {
+    if begun.iter().all(|new| new.before.is_empty()) {
+        return Ok((cuts(log, names, plan, begun).await?, Vec::new()));
+    }
+    loop {
+        let before = oldest(log, plan, partitions).await?;
+        let cuts = cuts(log, names, plan, begun).await?;
+        // Retention may have gone on meanwhile.
+        if oldest(log, plan, partitions).await? == before {
+            return Ok((cuts, before));
+        }
+    }
+}
+
+/// The oldest offset of each partition of each source.
+async fn oldest(log: &dyn Log, plan: &Plan, partitions: &[i32]) -> Result<Vec<Vec<i64>>, LogError> {
+    let mut of_sources = Vec::with_capacity(partitions.len());
+    for (source, &partitions) in plan.sources.iter().zip(partitions) {
+        let mut oldest = Vec::new();
+        for partition in 0..partitions {
+            oldest.push(log.offsets(&source.topic, partition).await?.earliest);
+        }
+        of_sources.push(oldest);
+    }
+    Ok(of_sources)
 }
 
 /// Where each partition of a source begins that was never read before.

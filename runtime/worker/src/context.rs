@@ -174,6 +174,13 @@ impl Context {
         allotted.first.get(partition).copied()
     }
 
+    /// The oldest offset of a partition when the cut of a step was decided that computes windows anew.
+    pub(crate) fn oldest(&self, step: &str, source: &str, partition: i32) -> Option<i64> {
+        let oldest = self.allotment.steps.get(step)?.oldest.get(source)?;
+        let partition = usize::try_from(partition).ok()?;
+        oldest.get(partition).copied()
+    }
+
     /// How many partitions each source of the plan has by now.
     pub(crate) async fn source_partitions(&self) -> Result<Vec<i32>, LogError> {
         let mut partitions = Vec::with_capacity(self.plan.sources.len());

@@ -248,6 +248,7 @@ mod tests {
             not_recomputed: None,
             rows_until_ms: None,
             feeders: BTreeMap::new(),
+            oldest: BTreeMap::new(),
             outputs: BTreeSet::new(),
             retired: false,
         }

@@ -349,11 +349,13 @@ async fn start_at(
 ) -> Result<StartAt, AttemptError> {
     let (log, declared) = (context.log.as_ref(), &context.plan.sources[source]);
     let first = context.first(&declared.name, partition);
-    let mut cuts = BTreeMap::new();
+    let (mut cuts, mut oldest) = (BTreeMap::new(), BTreeMap::new());
     for step in &context.plan.steps {
         let StepKind::Aggregate(aggregate) = &step.kind else {
             continue;
         };
+        let promised = context.oldest(&step.name, &declared.name, partition);
+        oldest.extend(promised.map(|offset| (step.name.clone(), offset)));
         let cut_ms = context
             .generations
             .steps
@@ -372,6 +374,7 @@ async fn start_at(
         earliest: offsets.earliest,
         first: first.unwrap_or(offsets.earliest),
         cuts,
+        oldest,
     })
 }
 

@@ -52,6 +52,8 @@ pub struct StartAt {
     /// For aggregate steps with a cut: the first offset whose record was appended at or after cut minus `maxFuture`; whatever came
     /// before cannot belong to a window of ours.
     pub cuts: BTreeMap<String, i64>,
+    /// For aggregate steps that compute windows anew: the oldest offset when that was decided.
+    pub oldest: BTreeMap<String, i64>,
 }
 
 impl SourceProgress {
@@ -294,8 +296,7 @@ fn begin_partials(
                 progress.replayed,
             ),
             None => {
-                let cut = start.cuts.get(name).copied();
-                let position = replay_from(known, start, start_offset, cut);
+                let position = replay_from(known, start, start_offset, name);
                 let replayed = OffsetRange {
                     from: position.next_offset,
                     to: read_to,
@@ -319,13 +320,24 @@ fn begin_partials(
     steps.iter().filter_map(begin).collect()
 }
 
-/// The newest checkpoint that is not beyond `limit`, or the oldest record there is.
+/// The newest checkpoint behind which is all that a new generation of `step` needs, or the oldest record there is. Where retention may have taken
+/// what it needs since that was decided, the oldest record that there was then: what is missing is told as such.
 fn replay_from(
     known: Option<&SourceProgress>,
     start: &StartAt,
     start_offset: i64,
-    limit: Option<i64>,
+    step: &str,
 ) -> Position {
+    let limit = start.cuts.get(step).copied();
+    let promised = known.and_then(|_| start.oldest.get(step).copied());
+    // What is left begins before all that is needed.
+    let is_whole = limit.is_some_and(|limit| start.earliest < limit);
+    if let Some(next_offset) = promised.filter(|&offset| offset < start.earliest && !is_whole) {
+        return Position {
+            next_offset: start_offset.max(next_offset),
+            watermark_ms: None,
+        };
+    }
     let oldest = Position {
         next_offset: start_offset.max(start.earliest),
         watermark_ms: None,

@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tidewheel_engine::wire::acknowledgement::{Acknowledged, Missing, Place};
 use tidewheel_log::{EmbeddedLog, Log, LogError, NewRecord, Options, Producer};
 use tidewheel_planner::generations::{NewerPlan, NotRecomputed, partials_topics};
 use tidewheel_planner::plan::Plan;
 use tidewheel_sinks::Sink;
 use tidewheel_sinks::embedded::{Columns, Database};
-use tidewheel_worker::{Control, Limits, Sinks, SystemTimer, Worker, WorkerError, read_allotment};
+use tidewheel_worker::{
+    Control, Limits, Sinks, SystemTimer, Worker, WorkerError, acknowledge, read_allotment,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::around::{Around, Otherwise};
@@ -402,6 +405,60 @@ async fn open_windows_of_which_retention_has_taken_events_stay_when_sql_changes(
         });
         assert_eq!(allotted.steps["win"].not_recomputed, expected);
     }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_retention_takes_before_a_changed_step_has_read_it_again_is_told_and_acknowledged() {
+    let (old, new) = (amended("win", "count(*)"), amended("win", "count(*) + 100"));
+    let log = log_of(&old);
+    let folder = tempfile::tempdir().unwrap();
+    let database = create_tables(&folder.path().join("tables.db"), &old).await;
+    let topic = &old.sources[0].topic;
+    let events = (0..=10).map(|tens| event(topic, tens));
+    log.append(events.collect()).await.unwrap();
+    run_until(&log, &database, &old, 5).await;
+    // It is decided that all windows are computed anew, and nobody has begun to.
+    drop(start(&log, &new).await.unwrap());
+    log.delete_below(topic, 0, 3).await.unwrap();
+    let waits = async |control: Control| {
+        let status = || control.status().remove(&("events".to_owned(), 0));
+        while status().is_none_or(|task| !task.blocked_until_mended) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let why = status().unwrap().blocked.unwrap();
+        assert!(why.contains("offsets 0 to "), "{why}");
+    };
+    run_while(&log, &database, &new, waits).await;
+
+    let place = Place {
+        pipeline: new.full_name(),
+        input: "events".to_owned(),
+        partition: 0,
+    };
+    let missing = Missing::Offsets { from: 0, to: 3 };
+    let known = Acknowledged::new(&missing.hash(&place), false);
+    acknowledge(&log, &names(&new), (&place, None), &known)
+        .await
+        .unwrap();
+    let is_counted = async |control: Control| {
+        control.sources_are_read().await.unwrap();
+        while windows(&database, &new).await.len() != 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let task = &control.status()[&("events".to_owned(), 0)];
+        let ledger = &task.step_ledgers["win"];
+        assert_eq!((ledger.read, ledger.lost, ledger.balance()), (11, 3, 0));
+    };
+    run_while(&log, &database, &new, is_counted).await;
+    let mut found = windows(&database, &new).await;
+    found.sort();
+    let expected = [
+        ("00:20", "00:40", 101),
+        ("00:40", "01:00", 102),
+        ("01:00", "01:20", 102),
+        ("01:20", "01:40", 102),
+    ];
+    assert_eq!(found, expected.map(owned));
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -104,6 +104,22 @@ fn of_scenario(scenario: &Scenario) -> Vec<&'static str> {
         first.windows.is_session && versions.len() > 1,
         "a change under sessions",
     );
+    has(
+        changed(|one, other| one.out_of_order_ms != other.out_of_order_ms),
+        "a change of how long a source waits",
+    );
+    has(
+        !scenario.has_one_kind(),
+        "sessions and other windows by turns",
+    );
+    has(
+        versions.len() > 1 && scenario.forgets,
+        "a change and retention",
+    );
+    has(
+        versions.len() > 1 && scenario.grows,
+        "a change and a partition more",
+    );
     if let Some(chain) = &scenario.chain {
         has(true, "windows over windows");
         has(first.windows.is_session, "windows over sessions");
@@ -150,5 +166,5 @@ fn a_thousand_seeds_draw_all_that_is_promised() {
         .collect();
     assert!(rare.is_empty(), "{rare:?}");
     // As many as there are names above.
-    assert_eq!(counts.len(), 55, "{counts:#?}");
+    assert_eq!(counts.len(), 59, "{counts:#?}");
 }

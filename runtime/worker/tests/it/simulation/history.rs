@@ -8,7 +8,7 @@ use tidewheel_log::Log;
 use tidewheel_planner::generations::{Allotment, AllottedStep};
 
 use super::cluster::Cluster;
-use super::oracle::Stored;
+use super::oracle::{Judged, Stored};
 use crate::fixture::{names, read_all};
 
 /// What the log says of the plans that ran, and of what they read.
@@ -25,6 +25,8 @@ pub(crate) struct History {
     pub(crate) records: Vec<Vec<Stored>>,
     /// What retention took before it was read.
     pub(crate) lost: Vec<Vec<Stored>>,
+    /// And before a new generation of a step had read it again: by step and number, the offsets.
+    lost_again: Vec<BTreeMap<(String, i64), BTreeSet<i64>>>,
     /// The offset from which each decree holds, and the watermark.
     pub(crate) decrees: Vec<Vec<(i64, i64)>>,
 }
@@ -35,17 +37,34 @@ struct Passed {
     start_offset: i64,
     /// Offsets that were deleted before it had read them.
     lost: BTreeSet<i64>,
+    /// And before a new generation of a step had, by step and number.
+    lost_again: BTreeMap<(String, i64), BTreeSet<i64>>,
 }
 
 impl Passed {
     fn read(state: &[tidewheel_log::Record]) -> Self {
-        let (mut start_offset, mut lost) = (0, BTreeSet::new());
+        let mut passed = Self {
+            start_offset: 0,
+            lost: BTreeSet::new(),
+            lost_again: BTreeMap::new(),
+        };
+        let (mut read_to, mut counted) = (None, BTreeMap::new());
         for progress in state.iter().filter_map(progress_of) {
-            start_offset = progress.start_offset;
-            let passed = progress.passed_over.into_iter();
-            lost.extend(passed.flat_map(|range| range.from..range.to));
+            passed.start_offset = progress.start_offset;
+            let to = progress.passed_over.map_or(0, |range| range.to);
+            passed
+                .lost
+                .extend(read_to.unwrap_or(progress.start_offset)..to);
+            read_to = read_to.max(Some(progress.main.next_offset));
+            for (step, of_step) in progress.steps {
+                let generation = (step, of_step.generation);
+                let lost = of_step.ledger.lost as i64;
+                let before = counted.insert(generation.clone(), lost).unwrap_or(0);
+                let again = passed.lost_again.entry(generation).or_default();
+                again.extend(to - (lost - before)..to);
+            }
         }
-        Self { start_offset, lost }
+        passed
     }
 }
 
@@ -128,6 +147,7 @@ impl History {
             lost
         };
         let lost = records.iter_mut().zip(&passed).map(lost).collect();
+        let lost_again = passed.into_iter().map(|passed| passed.lost_again);
         let mut decrees = vec![Vec::new(); tasks.len()];
         for record in all(&names.watermarks(), 0) {
             let told = WatermarkRecord::decode(record.value.as_ref().unwrap()).unwrap();
@@ -144,6 +164,7 @@ impl History {
             before,
             records,
             lost,
+            lost_again: lost_again.collect(),
             tasks,
             decrees,
         }
@@ -165,6 +186,32 @@ impl History {
                 )
             })
             .0
+    }
+
+    /// Whether a generation of a step never read a record again.
+    pub(crate) fn is_lost_again(&self, task: usize, step: &str, number: i64, offset: i64) -> bool {
+        let lost = self.lost_again[task].get(&(step.to_owned(), number));
+        lost.is_some_and(|lost| lost.contains(&offset))
+    }
+
+    /// What a generation of a step reads of what was judged: nothing of partitions that were added after it.
+    pub(crate) fn read_by(
+        &self,
+        (step, number): (&str, i64),
+        verdicts: &[Vec<Judged>],
+    ) -> Vec<Vec<Judged>> {
+        let of_it = |allotment: &&Allotment| allotment.steps[step].number == number;
+        let last = self.allotments.iter().filter(of_it);
+        let last = last.map(|allotment| allotment.revision).max();
+        let of_task = |(task, judged): (usize, &Vec<Judged>)| {
+            let is_there = |judged: &&Judged| {
+                let began = self.covered[task].first();
+                began.is_some_and(|(revision, _)| Some(*revision) <= last)
+                    && !self.is_lost_again(task, step, number, judged.offset)
+            };
+            judged.iter().filter(is_there).cloned().collect()
+        };
+        verdicts.iter().enumerate().map(of_task).collect()
     }
 
     pub(crate) fn allotment(&self, revision: i64) -> &Allotment {

@@ -118,7 +118,7 @@ caught! {
     a_takeover_that_forgets_keys_is_caught: ForgottenKeys by 4;
     a_takeover_that_forgets_decrees_is_caught: ForgottenDecrees by 165;
     a_takeover_that_forgets_refusals_is_caught: ForgottenRefusals by 3;
-    a_sink_that_forgets_refusals_once_the_log_acknowledges_is_caught: SettledOnceAcknowledged by 14;
+    a_sink_that_forgets_refusals_once_the_log_acknowledges_is_caught: SettledOnceAcknowledged by 59;
     what_is_sent_again_to_everybody_is_caught: SentToEverybody by 21;
     what_is_sent_again_and_a_duplicate_of_itself_is_caught: DuplicateOfItself by 227;
     a_topic_that_keeps_rows_of_earlier_generations_is_caught: OutdatedRows by 55;

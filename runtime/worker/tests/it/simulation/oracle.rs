@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use tidewheel_planner::plan::LatePolicy;
 
 use super::event::{Event, To};
-use super::scenario::{
-    FUTURE_MS, OUT_OF_ORDER_MS, REFUSED_FROM, Scenario, Shape, Version, WITHIN_MS,
-};
+use super::scenario::{FUTURE_MS, REFUSED_FROM, Scenario, Shape, Version, WITHIN_MS};
 
 /// A record of the source topic.
 #[derive(Debug, Clone)]
@@ -164,7 +162,7 @@ pub(crate) fn judge(
         let mut fate = fate_of(scenario, version, event, *append_time_ms);
         let has_time = !matches!(fate, Fate::Dead { step: "", .. });
         if has_time {
-            by_events_ms = by_events_ms.max(Some(event.ts_ms - OUT_OF_ORDER_MS));
+            by_events_ms = by_events_ms.max(Some(event.ts_ms - version.out_of_order_ms));
         }
         if scenario.deduplicates && matches!(fate, Fate::Rows(_)) {
             let before = seen.insert(&event.id, *append_time_ms);

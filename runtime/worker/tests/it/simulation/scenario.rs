@@ -1,4 +1,5 @@
 //! A pipeline in several versions, as a seed draws it.
+mod changed;
 mod yaml;
 
 use tidewheel_planner::plan::LatePolicy;
@@ -82,6 +83,8 @@ pub(crate) struct Version {
     /// In the aggregate step.
     pub(crate) add: i64,
     pub(crate) windows: Shape,
+    /// How long sources wait for what is out of order.
+    pub(crate) out_of_order_ms: i64,
 }
 
 /// The windows of an aggregate step.
@@ -146,6 +149,7 @@ impl Scenario {
             formula: 0,
             add: 0,
             windows: Shape::draw(world, &[10_000]),
+            out_of_order_ms: OUT_OF_ORDER_MS,
         };
         let mut versions = vec![first];
         if world.chance(0.4) {
@@ -264,7 +268,7 @@ impl Scenario {
 
     /// Pipelines with one thing less each.
     pub(crate) fn simpler(&self) -> Vec<Self> {
-        let without: [fn(&mut Self); 16] = [
+        let without: [fn(&mut Self); 17] = [
             |scenario| scenario.chain = None,
             |scenario| {
                 scenario
@@ -295,6 +299,10 @@ impl Scenario {
             |scenario| {
                 let versions = scenario.versions.iter_mut();
                 versions.for_each(|version| version.windows.allowed_ms = 0);
+            },
+            |scenario| {
+                let versions = scenario.versions.iter_mut();
+                versions.for_each(|version| version.out_of_order_ms = OUT_OF_ORDER_MS);
             },
         ];
         let simpler = without.map(|leave_out| {

@@ -130,6 +130,7 @@ impl Story {
         if seed % 4 == 2 {
             scenario = scenario.in_chain(&World::new(!seed, Detail::Nothing));
         }
+        scenario = scenario.with_more_changed(&World::new(seed.reverse_bits(), Detail::Nothing));
         let transaction_markers = chance.chance(0.7);
         let snapshot_every_ms = *chance.pick(&[0, 300, 5_000, 5_000]);
         let most_processes = 1 + chance.below(4);

@@ -55,21 +55,53 @@ pub(crate) fn outcomes(
     members.iter().map(of).collect()
 }
 
-/// What every generation of a step leaves behind, in the end, each with the number of the generation.
+/// What the generations of a step leave behind in the end.
+pub(crate) struct Staying<T> {
+    /// What has to be there, each with the number of its generation.
+    pub(crate) rows: BTreeMap<Key, (i64, T)>,
+    /// Between which starts windows are as they happened to be: they were open, and retention had taken events of theirs, when a new generation
+    /// began.
+    unknown: Vec<(Option<i64>, i64)>,
+}
+
+impl<T> Staying<T> {
+    fn is_unknown(&self, start_ms: i64) -> bool {
+        let holds = |(from_ms, until_ms): &(Option<i64>, i64)| {
+            from_ms.is_none_or(|from_ms| from_ms <= start_ms) && start_ms < *until_ms
+        };
+        self.unknown.iter().any(holds)
+    }
+
+    /// Those that are known of what was found.
+    pub(crate) fn known<U>(&self, mut found: Vec<(Key, U)>) -> Vec<(Key, U)> {
+        found.retain(|((start_ms, _), _)| !self.is_unknown(*start_ms));
+        found
+    }
+}
+
+/// What every generation of a step leaves behind, in the end.
 fn staying<T>(
     cluster: &Cluster,
     history: &History,
     verdicts: &Verdicts,
     step: &str,
     of: impl Fn(usize, &Members) -> BTreeMap<Key, T>,
-) -> BTreeMap<Key, (i64, T)> {
+) -> Staying<T> {
     let mut expected = BTreeMap::new();
+    let mut unknown: Vec<(Option<i64>, i64)> = Vec::new();
     // Of windows that stay, by start, where the next one begins: the end where they do not overlap.
     let mut ends: BTreeMap<i64, i64> = BTreeMap::new();
     let mut every_ms = 0;
     for (allotted, version) in history.generations(step) {
         let stays = |start_ms: i64| allotted.cut_ms.is_some_and(|cut_ms| start_ms < cut_ms);
         expected.retain(|(start_ms, _), _| stays(*start_ms));
+        for (_, until_ms) in &mut unknown {
+            *until_ms = allotted
+                .cut_ms
+                .map_or(i64::MIN, |cut_ms| cut_ms.min(*until_ms));
+        }
+        let not_recomputed = allotted.not_recomputed.into_iter();
+        unknown.extend(not_recomputed.map(|windows| (windows.from_ms, windows.until_ms)));
         ends.retain(|start_ms, _| stays(*start_ms));
         for (start_ms, _) in expected.keys() {
             ends.entry(*start_ms).or_insert(start_ms + every_ms);
@@ -78,8 +110,11 @@ fn staying<T>(
         // Nobody ran it.
         let Some(version) = version else { continue };
         let shape = shape(&cluster.scenario, step, version);
-        let members = members(shape, step == "win", allotted.cut_ms, &verdicts[version]);
-        for (start_ms, _) in members.keys() {
+        let read = history.read_by((step, allotted.number), &verdicts[version]);
+        let members = members(shape, step == "win", allotted.cut_ms, &read);
+        // Where retention has taken events, or where one of both is a session, some windows that stay lie over the cut.
+        let is_apart = cluster.scenario.has_one_kind() && unknown.is_empty();
+        for (start_ms, _) in members.keys().filter(|_| is_apart) {
             let end_ms = start_ms + shape.every_ms;
             assert!(
                 !ends.range(..end_ms).any(|(_, end)| end > start_ms),
@@ -89,14 +124,20 @@ fn staying<T>(
         let made = of(version, &members).into_iter();
         expected.extend(made.map(|(key, made)| (key, (allotted.number, made))));
     }
-    expected
+    let mut staying = Staying {
+        rows: BTreeMap::new(),
+        unknown,
+    };
+    expected.retain(|(start_ms, _), _| !staying.is_unknown(*start_ms));
+    staying.rows = expected;
+    staying
 }
 
 pub(crate) fn staying_windows(
     cluster: &Cluster,
     history: &History,
     verdicts: &Verdicts,
-) -> BTreeMap<Key, (i64, Outcomes)> {
+) -> Staying<Outcomes> {
     staying(cluster, history, verdicts, "win", |version, members| {
         outcomes(&cluster.scenario, version, members)
     })
@@ -114,7 +155,7 @@ fn emits_once(cluster: &Cluster, step: &str) -> bool {
 pub(crate) fn check_windows(cluster: &Cluster, history: &History, verdicts: &Verdicts) {
     let scenario = &cluster.scenario;
     let expected = staying_windows(cluster, history, verdicts);
-    let rows = expected.iter().filter_map(|(key, (_, (row, _)))| {
+    let rows = expected.rows.iter().filter_map(|(key, (_, (row, _)))| {
         let row = row.clone().row().filter(|row| !row.is_refused())?;
         Some((key.clone(), row))
     });
@@ -123,17 +164,18 @@ pub(crate) fn check_windows(cluster: &Cluster, history: &History, verdicts: &Ver
     same(
         "windows",
         &rows.collect::<Vec<_>>(),
-        &sorted(&found, window_of),
+        &expected.known(sorted(&found, window_of)),
     );
 
     let afters = expected
+        .rows
         .iter()
         .filter_map(|(key, (_, (_, row)))| Some((key.clone(), row.clone().row()?)));
     let found = read(cluster, 2);
     same(
         "rows after windows",
         &afters.collect::<Vec<_>>(),
-        &sorted(&found, after_of),
+        &expected.known(sorted(&found, after_of)),
     );
 
     if scenario.totals.is_some() {
@@ -145,14 +187,9 @@ pub(crate) fn check_windows(cluster: &Cluster, history: &History, verdicts: &Ver
         });
         let found = read(cluster, 3);
         check_revisions(cluster, "tot", &found);
-        same(
-            "windows without groups",
-            &totals
-                .into_iter()
-                .map(|(key, (_, row))| (key, row))
-                .collect::<Vec<_>>(),
-            &sorted(&found, total_of),
-        );
+        let found = totals.known(sorted(&found, total_of));
+        let rows = totals.rows.into_iter().map(|(key, (_, row))| (key, row));
+        same("windows without groups", &rows.collect::<Vec<_>>(), &found);
     }
 }
 
@@ -236,7 +273,7 @@ pub(crate) fn check_failed_groups(
             _ => Vec::new(),
         }
     };
-    let mut expected: Vec<DeadGroup> = ended.iter().flat_map(failing).collect();
+    let mut expected: Vec<DeadGroup> = ended.rows.iter().flat_map(failing).collect();
     let failed_over = chain_verdict::failing(cluster, history, verdicts).into_iter();
     expected.extend(failed_over.map(|key| (key, "per".to_owned())));
     let mut actual: Vec<DeadGroup> = letters.iter().map(dead_group).collect();
@@ -251,7 +288,8 @@ pub(crate) fn check_failed_groups(
     for (allotted, version) in history.generations("win") {
         let Some(version) = version else { continue };
         let shape = shape(scenario, "win", version);
-        groups.extend(members(shape, true, allotted.cut_ms, &verdicts[version]).into_keys());
+        let read = history.read_by(("win", allotted.number), &verdicts[version]);
+        groups.extend(members(shape, true, allotted.cut_ms, &read).into_keys());
     }
     let missing: Vec<_> = expected
         .iter()
@@ -290,7 +328,7 @@ pub(crate) fn check_refused_windows(
         told.or_default().push(row["c"].as_i64().unwrap());
     }
     let once = emits_once(cluster, "win");
-    for (key, (number, (row, _))) in staying_windows(cluster, history, verdicts) {
+    for (key, (number, (row, _))) in staying_windows(cluster, history, verdicts).rows {
         let Outcome::Row(row) = row else { continue };
         let told = counts.remove(&(number, key.clone())).unwrap_or_default();
         let is_right = told.is_sorted_by(|a, b| a < b)
@@ -338,10 +376,16 @@ pub(crate) fn check_ledgers(
     let newest = history.allotments.last().unwrap();
     let version = history.versions[&newest.revision];
     for (step, shape) in steps(scenario, version) {
-        let cut_ms = newest.steps[step].cut_ms;
-        check_step_ledger(history, &verdicts[version], status, (step, shape, cut_ms));
-        let earlier = begun_before(shape, step == "win", cut_ms, &verdicts[version]) as u64;
-        let members = members(shape, step == "win", cut_ms, &verdicts[version]);
+        let (cut_ms, number) = (newest.steps[step].cut_ms, newest.steps[step].number);
+        check_step_ledger(
+            history,
+            &verdicts[version],
+            status,
+            (step, number, shape, cut_ms),
+        );
+        let read = history.read_by((step, number), &verdicts[version]);
+        let earlier = begun_before(shape, step == "win", cut_ms, &read) as u64;
+        let members = members(shape, step == "win", cut_ms, &read);
         let ledger_of = |groups: Vec<(usize, Option<GroupFate>)>| {
             let mut ledger = ledger_of(groups);
             ledger.read += earlier;
@@ -426,11 +470,14 @@ fn check_step_ledger(
     history: &History,
     verdicts: &[Vec<super::oracle::Judged>],
     status: &Status,
-    (step, shape, cut_ms): (&str, Shape, Option<i64>),
+    (step, number, shape, cut_ms): (&str, i64, Shape, Option<i64>),
 ) {
     let mut expected = Ledger::default();
-    for (records, judged) in history.records.iter().zip(verdicts) {
+    for (task, (records, judged)) in history.records.iter().zip(verdicts).enumerate() {
         for (stored, judged) in records.iter().zip(judged) {
+            if history.is_lost_again(task, step, number, stored.offset) {
+                continue;
+            }
             expected.read += 1;
             let entry = || entry(shape, cut_ms, stored.event.ts_ms, judged.watermark_ms);
             enter(

@@ -1,5 +1,5 @@
 //! A pipeline as users would write it.
-use super::{FUTURE_MS, OUT_OF_ORDER_MS, REFUSED_FROM, Scenario, Shape, Version, WITHIN_MS};
+use super::{FUTURE_MS, REFUSED_FROM, Scenario, Shape, Version, WITHIN_MS};
 use crate::fixture::{TABLES, event_source};
 
 const BUS: &str = "apiVersion: tidewheel.dev/v1alpha1
@@ -80,7 +80,7 @@ spec:
         );
         let event_time = format!(
             "maxOutOfOrder: {}s, maxFuture: {}s, idleAfter: {}s",
-            OUT_OF_ORDER_MS / 1_000,
+            self.versions[version].out_of_order_ms / 1_000,
             FUTURE_MS / 1_000,
             self.idle_after_s
         );
