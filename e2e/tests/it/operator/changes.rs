@@ -2,6 +2,7 @@
 use std::fmt::Write as _;
 
 use super::{
+    sender::Sender,
     shop::Shop,
     stand::{Stand, edited},
     topics::Topics,
@@ -41,9 +42,11 @@ struct Form {
 }
 
 struct Expected {
+    table: &'static str,
+    group: &'static str,
     /// The starts of the windows of a row.
     starts: &'static str,
-    /// Columns besides the start and the method, each with what it holds.
+    /// Columns besides the start and the group, each with what it holds.
     columns: &'static [(&'static str, &'static str)],
     /// Which rows count.
     filter: &'static str,
@@ -54,6 +57,8 @@ const COUNT: (&str, &str) = ("count", "count(*)");
 const ERRORS: (&str, &str) = ("errors", "count(*) FILTER (WHERE code >= 400)");
 /// What the Pipeline says as it stands above.
 const FIRST: Expected = Expected {
+    table: "of_method",
+    group: "method",
     starts: HOURLY,
     columns: &[COUNT, ERRORS],
     filter: "code < 600",
@@ -134,10 +139,10 @@ const FORMS: [Form; 9] = [
     },
 ];
 
-/// The Pipeline, and windows that were closed once.
-fn stand(namespace: &'static str) -> Stand {
+/// A Pipeline, and windows that were closed once.
+fn stand(namespace: &'static str, pipeline: &str) -> Stand {
     let source = |shop: &Shop| shop.example("source.yaml");
-    let stand = Stand::new(namespace, source, PIPELINE, |number| {
+    let stand = Stand::new(namespace, source, pipeline, |number| {
         event("2015-05-17", number)
     });
     stand.shop.close_windows();
@@ -163,12 +168,18 @@ fn expect(stand: &Stand, what: &str, expected: &Expected) {
         let _ = write!(names, ", {name}");
         let _ = write!(values, ", {value}");
     }
+    let Expected {
+        table,
+        group,
+        starts,
+        filter,
+        ..
+    } = expected;
     let found = format!(
-        "SELECT window_start, method{names} FROM of_method WHERE window_start < '2015-12-31Z'"
+        "SELECT window_start, {group}{names} FROM {table} WHERE window_start < '2015-12-31Z'"
     );
     let by_rows = format!(
-        "SELECT start, method{values} FROM all_clicks, LATERAL (VALUES {}) AS windows(start) WHERE ts < '2015-12-31Z' AND {} GROUP BY start, method",
-        expected.starts, expected.filter
+        "SELECT start, {group}{values} FROM all_clicks, LATERAL (VALUES {starts}) AS windows(start) WHERE ts < '2015-12-31Z' AND {filter} GROUP BY start, {group}"
     );
     let differ = format!(
         "WITH found AS ({found}), by_rows AS ({by_rows}) SELECT count(*), (SELECT count(*) FROM by_rows) FROM \
@@ -183,7 +194,7 @@ fn expect(stand: &Stand, what: &str, expected: &Expected) {
 
 #[test]
 fn after_a_change_in_mid_stream_windows_are_as_if_it_had_always_been_so() {
-    let mut stand = stand("changing");
+    let mut stand = stand("changing", PIPELINE);
     for _ in 0..10 {
         stand.send(100);
     }
@@ -221,6 +232,106 @@ fn after_a_change_in_mid_stream_windows_are_as_if_it_had_always_been_so() {
     stand.expect_side_by_side();
 }
 
+const TABLE: &str = "    - {name: of_method, from: of_method, postgres: {sink: warehouse}}\n";
+const ONE_MORE: &str = "    - {name: again, from: of_method, postgres: {sink: warehouse}}\n";
+const ROWS: &str = "    - {name: kept_clicks, from: kept, postgres: {sink: warehouse}}\n";
+
+/// Sends events to another source, which is in the same rows.
+fn send_views(stand: &mut Stand, sender: &mut Sender, count: usize) {
+    let of_views = |number| (stand.event)(number).replace(r#""changes""#, r#""views""#);
+    let events: Vec<String> = (stand.sent..stand.sent + count).map(of_views).collect();
+    sender.send(&events);
+    stand.sent += count;
+}
+
+#[test]
+fn after_a_change_of_sources_or_outputs_windows_are_as_if_it_had_always_been_so() {
+    let both = "SELECT event_id, ts, source, method, code, bytes FROM clicks";
+    let step = format!("  steps:\n    - {{name: both, sql: '{both}'}}\n");
+    let of_step = [
+        ("  steps:\n", step.as_str()),
+        ("from: clicks, by", "from: both, by"),
+    ];
+    let pipeline = edited(PIPELINE, &of_step);
+    let first = Expected {
+        filter: "code < 600 AND source <> 'views'",
+        ..FIRST
+    };
+    let mut stand = stand("wired", &pipeline);
+    stand.send(500);
+    expect(&stand, "at first", &first);
+
+    let of_code = [
+        ("SELECT method, count", "SELECT code, count"),
+        ("kept GROUP BY method", "kept GROUP BY code"),
+        ("name: of_method, from", "name: of_code, from"),
+    ];
+    stand.change(&edited(&pipeline, &of_code));
+    let by_code = Expected {
+        table: "of_code",
+        group: "code",
+        ..first
+    };
+    expect(&stand, "the groups, and so the table", &by_code);
+
+    // Its table has the windows of before; what nobody has is a table that was not there.
+    let (tables, rows) = (format!("{TABLE}{ONE_MORE}"), format!("{TABLE}{ROWS}"));
+    stand.change(&edited(&pipeline, &[(TABLE, &tables)]));
+    let again = Expected {
+        table: "again",
+        ..first
+    };
+    expect(&stand, "the groups, and back", &first);
+    expect(&stand, "one more table of windows", &again);
+
+    stand.change(&edited(&pipeline, &[(TABLE, &rows)]));
+    let since = stand.sent;
+    stand.send(200);
+    expect(&stand, "one table of windows less", &first);
+    let of_rows = |table: &str| {
+        let text = "count(*), count(DISTINCT bytes), sum(bytes)";
+        format!(
+            "SELECT {text} FROM {table} WHERE code < 600 AND bytes >= {since} AND ts < '2015-12-31Z'"
+        )
+    };
+    stand
+        .shop
+        .until("rows since then are in the table that is new", || {
+            let [all, kept] =
+                ["all_clicks", "kept_clicks"].map(|table| stand.shop.sql(&of_rows(table)));
+            all == kept && all.starts_with("200|200|")
+        });
+
+    let source = stand.shop.example("source.yaml");
+    stand
+        .shop
+        .apply(&edited(&source, &[("name: clicks", "name: views")]));
+    stand.shop.wait_for("eventsource/views", "Ready");
+    let mut views = Sender::to(&stand.shop, "service/views-ingest");
+    views.send(&Shop::closing_events());
+    send_views(&mut stand, &mut views, 100);
+    let union =
+        format!("{both} UNION ALL SELECT event_id, ts, source, method, code, bytes FROM views");
+    let clicks = "    - {name: clicks, start: Earliest}\n";
+    let sources = format!("{clicks}    - {{name: views, start: Earliest}}\n");
+    let of_both = edited(&pipeline, &[(both, &union), (clicks, &sources)]);
+    stand.change(&of_both);
+    send_views(&mut stand, &mut views, 100);
+    expect(&stand, "one more source", &FIRST);
+    stand.change(&pipeline);
+    expect(&stand, "one source less", &first);
+    send_views(&mut stand, &mut views, 100);
+    stand.change(&of_both);
+    expect(&stand, "the source, back", &FIRST);
+
+    stand.change(&edited(
+        &source,
+        &[("maxOutOfOrder: 1m", "maxOutOfOrder: 10s")],
+    ));
+    expect(&stand, "how long a source waits", &FIRST);
+    stand.expect_side_by_side();
+}
+
 /// The windows of what was sent at first.
 fn spring(shop: &Shop) -> String {
     shop.sql("SELECT * FROM of_method WHERE window_start < '2015-12-31Z' ORDER BY 1, 2, 3")
@@ -228,7 +339,7 @@ fn spring(shop: &Shop) -> String {
 
 #[test]
 fn windows_of_which_retention_has_taken_events_stay_and_a_condition_says_so() {
-    let mut stand = stand("taken");
+    let mut stand = stand("taken", PIPELINE);
     stand.send(300);
     expect(&stand, "at first", &FIRST);
     let recomputed = "WindowsRecomputed";
@@ -253,9 +364,9 @@ fn windows_of_which_retention_has_taken_events_stay_and_a_condition_says_so() {
     assert_eq!(spring(&stand.shop), before);
 
     // The events that are gone were all of the last year, or are taken for it.
-    stand.event = |number| event("2016-03-01", number);
+    stand.event = Box::new(|number| event("2016-03-01", number));
     stand.send(300);
-    stand.event = |number| event("2016-03-02", number);
+    stand.event = Box::new(|number| event("2016-03-02", number));
     stand.send(300);
     let new = "SELECT count(*) FILTER (WHERE errors = by_rows.expected), count(*) FROM of_method JOIN \
         (SELECT date_bin('1 hour', ts, '2000-01-01Z') AS window_start, method, count(*) FILTER (WHERE code = 301) AS expected \

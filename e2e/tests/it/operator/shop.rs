@@ -1,7 +1,6 @@
 //! A namespace of a test, with what people see and do in it.
 use std::{
     collections::BTreeSet,
-    fmt::Write as _,
     fs,
     sync::{Mutex, PoisonError},
     thread::{self, sleep},
@@ -257,17 +256,21 @@ impl Shop {
         self.close_windows();
     }
 
-    /// Posts 60 events that are later than any other.
+    /// Posts [events that are later than any other](Self::closing_events).
     pub(super) fn close_windows(&self) {
-        let mut closing = String::new();
-        for index in 0..60 {
-            let time = "2016-01-01T00:00:00Z";
-            let _ = writeln!(
-                closing,
+        let closing = Self::closing_events();
+        self.post("", closing.join("\n").as_bytes(), closing.len());
+    }
+
+    /// Events that are later than any other, for each partition.
+    pub(super) fn closing_events() -> Vec<String> {
+        let time = "2016-01-01T00:00:00Z";
+        let event = |index| {
+            format!(
                 r#"{{"timestamp": "{time}", "source": "closing-{index}", "attributes": {{"method": "GET"}}}}"#
-            );
-        }
-        self.post("", closing.as_bytes(), 60);
+            )
+        };
+        (0..60).map(event).collect()
     }
 
     fn post(&self, headers: &str, body: &[u8], count: usize) {

@@ -15,7 +15,7 @@ pub(super) struct Stand {
     /// How many events were sent.
     pub(super) sent: usize,
     /// The event with a number.
-    pub(super) event: fn(usize) -> String,
+    pub(super) event: Box<dyn Fn(usize) -> String>,
     /// How often pods of two plans were seen at work at the same time.
     side_by_side: Cell<usize>,
 }
@@ -26,7 +26,7 @@ impl Stand {
         namespace: &'static str,
         source: impl FnOnce(&Shop) -> String,
         pipeline: &str,
-        event: fn(usize) -> String,
+        event: impl Fn(usize) -> String + 'static,
     ) -> Self {
         let shop = Shop::new(namespace);
         shop.apply(&source(&shop));
@@ -40,14 +40,14 @@ impl Stand {
             sender: Sender::inside(&shop),
             shop,
             sent: 0,
-            event,
+            event: Box::new(event),
             side_by_side: Cell::new(0),
         }
     }
 
     /// Sends the next events.
     pub(super) fn send(&mut self, count: usize) {
-        let events: Vec<String> = (self.sent..self.sent + count).map(self.event).collect();
+        let events: Vec<String> = (self.sent..self.sent + count).map(&self.event).collect();
         self.sender.send(&events);
         self.sent += count;
     }
