@@ -68,6 +68,8 @@ pub enum Bug {
     SessionsDivided,
     /// Windows over windows do not wait for what those may still take.
     FedTooEarly,
+    /// A new generation reads again what is left, whatever retention took since that was decided.
+    ReplayOfWhatIsLeft,
 }
 
 #[cfg(feature = "sabotage")]

@@ -331,7 +331,8 @@ fn replay_from(
     let limit = start.cuts.get(step).copied();
     let promised = known.and_then(|_| start.oldest.get(step).copied());
     // What is left begins before all that is needed.
-    let is_whole = limit.is_some_and(|limit| start.earliest < limit);
+    let is_whole =
+        limit.is_some_and(|limit| start.earliest < limit) || sabotage::is(Bug::ReplayOfWhatIsLeft);
     if let Some(next_offset) = promised.filter(|&offset| offset < start.earliest && !is_whole) {
         return Position {
             next_offset: start_offset.max(next_offset),

@@ -19,6 +19,7 @@ mod shrink;
 mod story;
 mod topic_verdict;
 mod unended;
+mod unknown;
 mod verdict;
 mod window_verdict;
 mod world;
@@ -139,6 +140,7 @@ caught! {
     sessions_that_do_not_wait_for_their_gap_are_caught: SessionsWithoutGap by 49;
     sessions_that_a_change_divides_are_caught: SessionsDivided by 1084;
     windows_over_windows_that_do_not_wait_are_caught: FedTooEarly by 142;
+    what_is_gone_before_it_is_read_again_and_nobody_knows_is_caught: ReplayOfWhatIsLeft by 89;
 }
 
 #[test]

@@ -105,7 +105,7 @@ pub(crate) fn check_told(cluster: &Cluster, history: &History, verdicts: &Verdic
     }
     let staying = staying_windows(cluster, history, verdicts);
     let found: Vec<_> = newest.into_values().collect();
-    let found = staying.known(sorted(&found, window_of));
+    let found = staying.unknown.known(sorted(&found, window_of));
     let expected = staying.rows.into_iter();
     let expected = expected.filter_map(|(key, (_, (row, _)))| Some((key, row.row()?)));
     same("windows of a topic", &expected.collect::<Vec<_>>(), &found);

@@ -17,6 +17,7 @@ use super::oracle::{
     members, total_row, window_row,
 };
 use super::scenario::{Scenario, Shape};
+use super::unknown::Unknown;
 use super::verdict::{Verdicts, enter, lose, millis, same};
 use crate::fixture::header;
 
@@ -59,24 +60,7 @@ pub(crate) fn outcomes(
 pub(crate) struct Staying<T> {
     /// What has to be there, each with the number of its generation.
     pub(crate) rows: BTreeMap<Key, (i64, T)>,
-    /// Between which starts windows are as they happened to be: they were open, and retention had taken events of theirs, when a new generation
-    /// began.
-    unknown: Vec<(Option<i64>, i64)>,
-}
-
-impl<T> Staying<T> {
-    fn is_unknown(&self, start_ms: i64) -> bool {
-        let holds = |(from_ms, until_ms): &(Option<i64>, i64)| {
-            from_ms.is_none_or(|from_ms| from_ms <= start_ms) && start_ms < *until_ms
-        };
-        self.unknown.iter().any(holds)
-    }
-
-    /// Those that are known of what was found.
-    pub(crate) fn known<U>(&self, mut found: Vec<(Key, U)>) -> Vec<(Key, U)> {
-        found.retain(|((start_ms, _), _)| !self.is_unknown(*start_ms));
-        found
-    }
+    pub(crate) unknown: Unknown,
 }
 
 /// What every generation of a step leaves behind, in the end.
@@ -88,20 +72,14 @@ fn staying<T>(
     of: impl Fn(usize, &Members) -> BTreeMap<Key, T>,
 ) -> Staying<T> {
     let mut expected = BTreeMap::new();
-    let mut unknown: Vec<(Option<i64>, i64)> = Vec::new();
+    let mut unknown = Unknown::default();
     // Of windows that stay, by start, where the next one begins: the end where they do not overlap.
     let mut ends: BTreeMap<i64, i64> = BTreeMap::new();
     let mut every_ms = 0;
     for (allotted, version) in history.generations(step) {
         let stays = |start_ms: i64| allotted.cut_ms.is_some_and(|cut_ms| start_ms < cut_ms);
         expected.retain(|(start_ms, _), _| stays(*start_ms));
-        for (_, until_ms) in &mut unknown {
-            *until_ms = allotted
-                .cut_ms
-                .map_or(i64::MIN, |cut_ms| cut_ms.min(*until_ms));
-        }
-        let not_recomputed = allotted.not_recomputed.into_iter();
-        unknown.extend(not_recomputed.map(|windows| (windows.from_ms, windows.until_ms)));
+        unknown.begin(allotted);
         ends.retain(|start_ms, _| stays(*start_ms));
         for (start_ms, _) in expected.keys() {
             ends.entry(*start_ms).or_insert(start_ms + every_ms);
@@ -124,13 +102,11 @@ fn staying<T>(
         let made = of(version, &members).into_iter();
         expected.extend(made.map(|(key, made)| (key, (allotted.number, made))));
     }
-    let mut staying = Staying {
-        rows: BTreeMap::new(),
+    expected.retain(|(start_ms, _), _| !unknown.holds(*start_ms));
+    Staying {
+        rows: expected,
         unknown,
-    };
-    expected.retain(|(start_ms, _), _| !staying.is_unknown(*start_ms));
-    staying.rows = expected;
-    staying
+    }
 }
 
 pub(crate) fn staying_windows(
@@ -164,7 +140,7 @@ pub(crate) fn check_windows(cluster: &Cluster, history: &History, verdicts: &Ver
     same(
         "windows",
         &rows.collect::<Vec<_>>(),
-        &expected.known(sorted(&found, window_of)),
+        &expected.unknown.known(sorted(&found, window_of)),
     );
 
     let afters = expected
@@ -175,7 +151,7 @@ pub(crate) fn check_windows(cluster: &Cluster, history: &History, verdicts: &Ver
     same(
         "rows after windows",
         &afters.collect::<Vec<_>>(),
-        &expected.known(sorted(&found, after_of)),
+        &expected.unknown.known(sorted(&found, after_of)),
     );
 
     if scenario.totals.is_some() {
@@ -187,7 +163,7 @@ pub(crate) fn check_windows(cluster: &Cluster, history: &History, verdicts: &Ver
         });
         let found = read(cluster, 3);
         check_revisions(cluster, "tot", &found);
-        let found = totals.known(sorted(&found, total_of));
+        let found = totals.unknown.known(sorted(&found, total_of));
         let rows = totals.rows.into_iter().map(|(key, (_, row))| (key, row));
         same("windows without groups", &rows.collect::<Vec<_>>(), &found);
     }

@@ -22,9 +22,12 @@ impl Scenario {
         // What was final before a partition is added takes nothing of it.
         self.grows = may_grow && world.chance(0.3);
         let is_alike = |version: &Version| version.out_of_order_ms == OUT_OF_ORDER_MS;
-        let forgets = self.versions.iter().all(is_alike) && world.chance(0.6);
-        // What a deduplication knew it does not know again where retention has taken it: how far a worker has come decides then.
-        self.forgets = !self.deduplicates && self.chain.is_none() && forgets;
+        let may_forget = self.chain.is_none() && self.versions.iter().all(is_alike);
+        if may_forget && world.chance(0.5) {
+            self.forgets = true;
+            // What it knew it does not know again where retention has taken it: how far a worker has come decides then.
+            self.deduplicates = false;
+        }
         self
     }
 
