@@ -86,8 +86,8 @@ pub struct AllottedStep {
     /// window is emitted, those that are added later from when they first speak.
     #[serde(default)]
     pub feeders: BTreeMap<String, i32>,
-    /// The oldest offset of each partition of its sources when the cut was decided, by source, where windows of earlier generations are
-    /// computed anew: what retention takes after that was promised to this one.
+    /// The oldest offset of each partition of its sources when the cut was decided, or where its task went on if that was gone, by source, where
+    /// windows of earlier generations are computed anew: what retention takes after that was promised to this one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub oldest: BTreeMap<String, Vec<i64>>,
     /// The outputs that its windows go to. Whoever writes to one of them next follows on it, under whatever name.

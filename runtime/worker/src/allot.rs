@@ -16,6 +16,7 @@ use crate::context::sources_of;
 use crate::cut::{Begun, Cut};
 use crate::cuts::cuts;
 use crate::error::WorkerError;
+use crate::progress;
 use crate::recovery::{State, read_compacted, take_over};
 
 /// What is allotted to a pipeline; none while no worker has run it.
@@ -165,22 +166,31 @@ async fn decide(
         return Ok((cuts(log, names, plan, begun).await?, Vec::new()));
     }
     loop {
-        let before = oldest(log, plan, partitions).await?;
+        let before = oldest(log, names, plan, partitions).await?;
         let cuts = cuts(log, names, plan, begun).await?;
         // Retention may have gone on meanwhile.
-        if oldest(log, plan, partitions).await? == before {
+        if oldest(log, names, plan, partitions).await? == before {
             return Ok((cuts, before));
         }
     }
 }
 
-/// The oldest offset of each partition of each source.
-async fn oldest(log: &dyn Log, plan: &Plan, partitions: &[i32]) -> Result<Vec<Vec<i64>>, LogError> {
+/// The oldest offset of each partition of each source, or where its task goes on if that is gone: it may have come farther than is visible,
+/// in a transaction whose end is still to come.
+async fn oldest(
+    log: &dyn Log,
+    names: &PipelineNames,
+    plan: &Plan,
+    partitions: &[i32],
+) -> Result<Vec<Vec<i64>>, WorkerError> {
     let mut of_sources = Vec::with_capacity(partitions.len());
     for (source, &partitions) in plan.sources.iter().zip(partitions) {
         let mut oldest = Vec::new();
         for partition in 0..partitions {
-            oldest.push(log.offsets(&source.topic, partition).await?.earliest);
+            let earliest = log.offsets(&source.topic, partition).await?.earliest;
+            let progress = progress::of_source(log, names, &source.name, partition).await?;
+            let read_to = progress.map_or(0, |progress| progress.main.next_offset);
+            oldest.push(earliest.min(read_to));
         }
         of_sources.push(oldest);
     }
